@@ -1,0 +1,53 @@
+# make demo   set everything up and run the whole pipeline on slides made from a seed
+# make test   set everything up and run the tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo atlas test test-shared test-slow lint bench clean
+help:
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/ready ## create .venv with the pinned packages
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), "Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ..."'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip check
+	touch $@
+
+data/demo/slides.csv: roformermil/demo.py | .venv/ready
+	roformermil demo-slides data/demo
+	touch $@
+
+demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and print the table
+	snakemake --cores all
+	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/"
+
+atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
+	snakemake --cores all --configfile config/atlas.yaml
+	@echo; cat results/atlas/summary.md
+
+test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
+	pytest
+
+test-shared: .venv/ready ## run the tests that need ../shared
+	pytest -m shared
+
+test-slow: .venv/ready ## run the tests that take minutes
+	pytest -m slow
+
+lint: .venv/ready ## ruff, snakefmt, snakemake --lint, mypy
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+
+bench: .venv/ready ## measure the encoder against its limit
+	python benchmarks/embed.py
+
+clean: ## remove results and demo slides, keep .venv
+	rm -rf results data/demo .snakemake

@@ -1,0 +1,21 @@
+# The front door. `snakemake --cores all` runs the demo; `--configfile config/atlas.yaml` runs another configuration.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "datasets" not in config:  # a --configfile replaces the default instead of being mixed into it
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/slides.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,

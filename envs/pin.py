@@ -1,0 +1,52 @@
+"""Write the conda environments of the rules: each holds what its step needs, at the versions of constraints.txt.
+
+    python envs/pin.py          # after a change of constraints.txt; a test fails until it was run
+
+Versions and dependencies are read from the packages installed here, which `make setup` took from constraints.txt.
+"""
+
+import re
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+HERE = Path(__file__).parent
+COMMAND_LINE = ("pydantic", "pyyaml", "tqdm", "typer")
+SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow")
+ENVIRONMENTS = {
+    "slides": (*COMMAND_LINE, *SLIDES),
+    "features": (*COMMAND_LINE, *SLIDES, "torch", "zarr"),
+    "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
+    "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
+}
+
+
+def closure(names: tuple[str, ...]) -> list[str]:
+    """`name==version` of the packages and of all that they need, sorted."""
+    pins: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        found = distribution(waiting.pop())
+        name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
+        if name in pins:
+            continue
+        pins[name] = found.version.split("+")[0]  # +cpu is a build, not a version
+        needs = map(Requirement, found.requires or ())
+        waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return [f"{name}=={version}" for name, version in sorted(pins.items())]
+
+
+def environment(name: str) -> str:
+    pins = "".join(f"      - {pin}\n" for pin in closure(ENVIRONMENTS[name]))
+    python = ".".join(map(str, sys.version_info[:2]))
+    return (
+        "# Written by envs/pin.py from constraints.txt. The package itself comes from the checkout: *.post-deploy.sh\n"
+        f"channels: [conda-forge]\ndependencies:\n  - python ={python}\n  - pip\n  - pip:\n{pins}"
+    )
+
+
+if __name__ == "__main__":
+    for name in ENVIRONMENTS:
+        (HERE / f"{name}.yaml").write_text(environment(name))

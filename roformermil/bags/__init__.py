@@ -1,0 +1,1 @@
+"""Stores and labels -> folds -> packed batches of bags."""

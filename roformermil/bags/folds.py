@@ -1,0 +1,131 @@
+"""Folds: which slides train, validate and test. Stratified by label, a patient's slides together, checked for leaks."""
+
+import csv
+import hashlib
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from roformermil.config import Folds
+from roformermil.errors import FoldsError
+from roformermil.sheet import Slide
+from roformermil.status import write_rows
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One slide's part in one fold."""
+
+    fold: int
+    slide_id: str
+    patient_id: str
+    label: str
+    part: str
+
+
+def make_folds(slides: list[Slide], settings: Folds) -> list[FoldRow]:
+    """Fold k tests on part k, validates on part k + 1 and trains on the rest, so every slide is tested once.
+
+    Raises FoldsError when a class has too few patients (slides, without grouping) to be in every part.
+    """
+    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
+    labels, patients = [s.label for s in slides], [s.patient_id for s in slides]
+    _check_enough(slides, settings)
+    if settings.group_by_patient:
+        splitter = StratifiedGroupKFold(settings.count, shuffle=True, random_state=settings.seed)
+        splits = splitter.split(labels, labels, patients)
+    else:
+        splits = StratifiedKFold(settings.count, shuffle=True, random_state=settings.seed).split(labels, labels)
+    part_of = np.empty(len(slides), int)
+    for part, (_, test) in enumerate(splits):
+        part_of[test] = part
+    rows = []
+    for fold in range(settings.count):
+        for slide, part in zip(slides, part_of.tolist(), strict=True):
+            name = {fold: "test", (fold + 1) % settings.count: "validation"}.get(part, "train")
+            rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, name))
+    check_folds(rows, grouped=settings.group_by_patient)
+    return rows
+
+
+def given_folds(path: Path, slides: list[Slide], settings: Folds) -> list[FoldRow]:
+    """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name take no part.
+
+    Raises FoldsError for an unknown part, slides none of which are in the sheet, or a leak.
+    """
+    known = {s.slide_id: s for s in slides}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            given = [(int(r["fold"]), r["slide_id"], r["part"]) for r in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError) as error:
+        raise FoldsError(f"{path}: given folds need the columns fold, slide_id, part ({error!r})") from error
+    if wrong := sorted({part for _, _, part in given} - set(PARTS)):
+        raise FoldsError(f"{path}: unknown part {wrong[0]!r}; expected {', '.join(PARTS)}")
+    rows = [FoldRow(f, s, known[s].patient_id, known[s].label, part) for f, s, part in given if s in known]
+    if not rows:
+        raise FoldsError(f"{path}: none of its slides is in the slide sheet")
+    if sorted({row.fold for row in rows}) != list(range(settings.count)):
+        raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
+    check_folds(rows, grouped=settings.group_by_patient)
+    return rows
+
+
+def check_folds(rows: list[FoldRow], grouped: bool = True) -> None:
+    """Raises FoldsError where a slide, or with `grouped` a patient, is in two parts of a fold, or a part lacks a class."""
+    classes = {row.label for row in rows}
+    parts: dict[tuple[int, str], set[str]] = defaultdict(set)
+    seen: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        parts[row.fold, row.part].add(row.label)
+        seen[row.fold, "slide", row.slide_id].add(row.part)
+        if grouped:
+            seen[row.fold, "patient", row.patient_id].add(row.part)
+    for (fold, kind, name), where in seen.items():
+        if len(where) > 1:
+            raise FoldsError(f"fold {fold} leaks: {kind} {name} is in {' and '.join(sorted(where))}")
+    for fold in {row.fold for row in rows}:
+        for part in PARTS:
+            if missing := classes - parts[fold, part]:
+                raise FoldsError(
+                    f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(missing))}; "
+                    "use fewer folds (folds.count) or another folds.seed"
+                )
+
+
+def _check_enough(slides: list[Slide], settings: Folds) -> None:
+    units = defaultdict(set)
+    for slide in slides:
+        units[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
+    what = "patients" if settings.group_by_patient else "slides"
+    if len(units) < 2:
+        raise FoldsError(f"only class {', '.join(units) or 'none'} is left among the usable slides; nothing to tell apart")
+    for label, members in sorted(units.items()):
+        if len(members) < settings.count:
+            raise FoldsError(
+                f"class {label} has {len(members)} {what} with usable slides, too few for {settings.count} folds; "
+                f"set folds.count to {len(members)} or less, or add slides"
+            )
+
+
+def write_folds(path: Path, rows: list[FoldRow]) -> None:
+    write_rows(path, [asdict(row) for row in rows])
+
+
+def read_folds(path: Path, fold: int) -> list[FoldRow]:
+    """The rows of one fold. Raises FoldsError when the file has none."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [FoldRow(int(r.pop("fold")), **r) for r in csv.DictReader(file) if int(r["fold"]) == fold]
+    if not rows:
+        raise FoldsError(f"{path}: has no fold {fold}")
+    return rows
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed of its own for each (dataset, model, fold, seed): a result does not depend on which others ran."""
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])

@@ -1,0 +1,211 @@
+"""The command line: one verb a rule of the workflow, nothing but argument passing.
+
+Settings are handed over in the config's own words, as YAML or JSON: `--tissue '{threshold: otsu}'`; what is left out
+has the config's default. Heavy imports happen inside the verb that needs them.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roformermil import __version__
+from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training, load_config, read_settings, schema
+from roformermil.errors import RoFormerMILError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+log = logging.getLogger("roformermil")
+
+Text = Annotated[str, typer.Option(help="settings as in the config, YAML or JSON")]
+StatusIn = Annotated[Path, typer.Argument(help="status table of the stage before", exists=True, dir_okay=False)]
+StatusOut = Annotated[Path, typer.Option(help="status table to write, a row a slide")]
+Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
+
+
+@app.callback()
+def common(log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log_file:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
+
+
+@app.command()
+def segment(
+    sheet: Sheet,
+    out: Annotated[Path, typer.Option(help="folder for masks, outlines and polygons")],
+    status: StatusOut,
+    root: Annotated[Path | None, typer.Option(help="folder of the sheet's paths; the sheet's own by default")] = None,
+    batch: Annotated[int, typer.Option(min=0, help="which batch of the sheet's rows")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows a batch; all by default")] = sys.maxsize,
+    tissue: Text = "{}",
+) -> None:
+    """Find the tissue of each slide of a batch."""
+    from roformermil.sheet import read_sheet
+    from roformermil.slides.stages import segment_slide
+    from roformermil.status import from_sheet, run_stage, write_status
+
+    settings = read_settings(Tissue, tissue, "--tissue")
+    rows = from_sheet(read_sheet(sheet, root or sheet.parent)[batch * batch_size : (batch + 1) * batch_size])
+    write_status(status, run_stage("segment", rows, lambda row: segment_slide(row, out, settings)))
+
+
+@app.command()
+def tile(
+    slides: StatusIn,
+    masks: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
+    out: Annotated[Path, typer.Option(help="folder for tile tables")],
+    status: StatusOut,
+    tiles: Text = "{}",
+) -> None:
+    """Lay the grid of tiles over each segmented slide of a batch."""
+    from roformermil.slides.stages import tile_slide
+    from roformermil.status import read_status, run_stage, write_status
+
+    settings = read_settings(Tiles, tiles, "--tiles")
+    write_status(status, run_stage("tile", read_status(slides), lambda row: tile_slide(row, masks, out, settings)))
+
+
+@app.command()
+def embed(
+    slides: StatusIn,
+    tables: Annotated[Path, typer.Option(help="folder that `tile` wrote")],
+    out: Annotated[Path, typer.Option(help="folder for feature stores")],
+    status: StatusOut,
+    tiles: Text = "{}",
+    encoder: Text = "{}",
+    threads: Threads = 0,
+) -> None:
+    """Encode the tiles of each slide of a batch into a feature store."""
+    from roformermil.features.extract import Embedder
+    from roformermil.status import read_status, run_stage, write_status
+
+    _use_threads(threads)
+    embedder = Embedder(read_settings(Encoder, encoder, "--encoder"), read_settings(Tiles, tiles, "--tiles"))
+    rows = run_stage("embed", read_status(slides), lambda row: embedder.embed_slide(row, tables, out))
+    write_status(status, rows)
+
+
+@app.command()
+def collect(
+    batches: Annotated[list[Path], typer.Argument(help="status tables of `embed`")],
+    out: Annotated[Path, typer.Option(help="the data set's slides.csv")],
+    max_failed_fraction: Annotated[float, typer.Option(min=0, max=1)] = 0.05,
+) -> None:
+    """Join a data set's status tables; stop when too many slides are missing."""
+    from roformermil.status import attrition, check_attrition, read_status, write_status
+
+    rows = [row for batch in batches for row in read_status(batch)]
+    log.info("%s: %s", out.parent.name, attrition(rows))
+    check_attrition(rows, max_failed_fraction, out)
+    write_status(out, rows)
+
+
+@app.command()
+def split(
+    sheet: Sheet,
+    slides: Annotated[Path, typer.Option(help="the data set's slides.csv")],
+    out: Annotated[Path, typer.Option(help="folds.csv to write")],
+    root: Annotated[Path | None, typer.Option(help="folder of the sheet's paths; the sheet's own by default")] = None,
+    folds: Text = "{}",
+) -> None:
+    """Divide the usable slides into folds."""
+    from roformermil.bags.folds import given_folds, make_folds, write_folds
+    from roformermil.sheet import read_sheet
+    from roformermil.status import OK, read_status
+
+    settings = read_settings(Folds, folds, "--folds")
+    usable = {row.slide_id for row in read_status(slides) if row.status == OK}
+    rows = [slide for slide in read_sheet(sheet, root or sheet.parent) if slide.slide_id in usable]
+    given = settings.path and Path(settings.path.format(dataset=out.parent.name))
+    write_folds(out, given_folds(given, rows, settings) if given else make_folds(rows, settings))
+
+
+@app.command()
+def train(
+    folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
+    fold: Annotated[int, typer.Option(min=0)],
+    features: Annotated[Path, typer.Option(help="folder of feature stores", exists=True)],
+    classes: Annotated[str, typer.Option(help="class names in the order of their index, comma between")],
+    model: Annotated[str, typer.Option(help="a model's settings as in the config, at least {name: ...}")],
+    out: Annotated[Path, typer.Option(help="folder for the model, its history and its predictions")],
+    dataset: Annotated[str, typer.Option(help="the data set's name; seeds derive from it")] = "dataset",
+    training: Text = "{}",
+    threads: Threads = 0,
+) -> None:
+    """Train one fold of one model and predict its slides."""
+    from roformermil.bags.folds import read_folds
+    from roformermil.training import Job, train_fold
+
+    _use_threads(threads)
+    job = Job(
+        dataset, fold, read_folds(folds, fold), features, classes.split(","),
+        read_settings(Model, model, "--model"), read_settings(Training, training, "--training"),
+    )  # fmt: skip
+    train_fold(job, out)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold")],
+    slides: Annotated[list[Path], typer.Option(help="slides.csv of every data set")],
+    out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv and summary.md")],
+) -> None:
+    """Compute every metric from the folds' predictions and write the tables."""
+    from roformermil.evaluation.summary import evaluate as write_tables
+
+    write_tables(predictions, slides, out)
+
+
+@app.command()
+def demo_slides(
+    folder: Annotated[Path, typer.Argument(help="where the slides and their sheet go")],
+    slides: Annotated[int, typer.Option(min=2, help="number of slides, two a patient")] = 24,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make the demo's slides and slide sheet."""
+    from roformermil.demo import write_demo
+
+    log.info("%d slides listed in %s", slides, write_demo(folder, slides, seed))
+
+
+@app.command()
+def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
+    """Check a configuration and its slide sheets."""
+    from roformermil.sheet import read_sheet
+
+    for name, dataset in load_config(config).datasets.items():
+        slides = read_sheet(dataset.slides, dataset.root, dataset.classes)
+        log.info("%s: %d slides of %d patients", name, len(slides), len({s.patient_id for s in slides}))
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON schema of the configuration."""
+    typer.echo(schema(), nl=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def main() -> None:
+    """Entry point: errors that have a name end in one line, not in a traceback."""
+    try:
+        app()
+    except RoFormerMILError as error:
+        log.error("%s", error)
+        sys.exit(1)

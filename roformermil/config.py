@@ -1,0 +1,301 @@
+"""What can be asked for: the one typed source of every setting, its default and its meaning.
+
+`workflow/schemas/config.schema.json` is generated from here (`roformermil schema`); a test holds the two in step.
+The defaults are the paper's values where the paper gives one.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from roformermil.errors import ConfigError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # becomes a folder's name
+ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+
+
+class Settings(BaseModel):
+    """Base of all sections: unknown keys are refused, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Dataset(Settings):
+    """A data set: a slide sheet, the folder of its slides and its classes."""
+
+    slides: Path
+    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`."""
+    root: Path
+    """Folder that the sheet's paths are relative to."""
+    classes: list[Name] = Field(min_length=2)
+    """Labels in the order of their class index. With two, the second is the positive one."""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("each class once")
+        return classes
+
+
+class Tissue(Settings):
+    """Tissue segmentation at low resolution, as in CLAM (Lu et al. 2021), its areas in um^2 instead of pixels."""
+
+    method: Literal["hsv"] = "hsv"
+    """`hsv`: saturation, median filter, threshold, closing."""
+    mpp: float = Field(8.0, gt=0)
+    """Resolution of the mask in um/px."""
+    threshold: Annotated[int, Field(ge=0, le=255)] | Literal["otsu"] = 8
+    """Pixels of a saturation (0 to 255) above this are tissue; `otsu` chooses the value slide by slide."""
+    median: int = Field(7, ge=1)
+    """Width of the median filter in mask pixels, odd; 1 leaves it out."""
+    close: int = Field(4, ge=1)
+    """Width of the morphological closing in mask pixels; 1 leaves it out."""
+    min_area: float = Field(16384.0, ge=0)
+    """Regions below this many um^2 are dropped. The default is one tile of the default size."""
+    min_hole: float = Field(16384.0, ge=0)
+    """Holes below this many um^2 are filled."""
+
+    @field_validator("median")
+    @classmethod
+    def _odd(cls, median: int) -> int:
+        if median % 2 == 0:
+            raise ValueError("the median filter's width must be odd")
+        return median
+
+
+class Tiles(Settings):
+    """The grid of tiles (paper, section 3.2: 256 px at 20x)."""
+
+    size: int = Field(256, ge=32)
+    """Side of a tile in pixels, as the encoder sees it."""
+    mpp: float = Field(0.5, gt=0)
+    """Resolution of a tile in um/px. 0.5 is 20x."""
+    min_tissue: float = Field(0.25, ge=0, le=1)
+    """A tile is kept when at least this fraction of its area is tissue (and some of it is)."""
+    tolerance: float = Field(0.1, ge=0)
+    """A slide whose finest level is coarser than `mpp` by more than this fraction is `too_coarse`. Scanners' "20x"
+    is 0.45 to 0.55 um/px; within the tolerance such a slide's tiles are interpolated by the few per cent missing."""
+
+
+class Encoder(Settings):
+    """The frozen network that turns a tile into a vector."""
+
+    name: Literal["resnet50"] = "resnet50"
+    """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile."""
+    weights: str = "imagenet"
+    """`imagenet` (torchvision's published file, fetched once), `random`, or a path to a torchvision-named state dict."""
+    label: Name | None = None
+    """Name in result folders and tables. By default `name-weights`."""
+    seed: int = Field(0, ge=0)
+    """Seed of `random` weights."""
+    batch_size: int = Field(32, ge=1)
+    """Tiles encoded at a time."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
+
+    @property
+    def id(self) -> str:
+        """Name in result folders and tables. Random weights are always named as such."""
+        if self.weights == "random":
+            return f"{self.label or self.name}-random"
+        return self.label or f"{self.name}-{Path(self.weights).stem}"
+
+    @property
+    def weights_path(self) -> str | None:
+        """The weights' file where one was given."""
+        return None if self.weights in ("imagenet", "random") else self.weights
+
+    @model_validator(mode="after")
+    def _usable_id(self) -> "Encoder":
+        if not Path(self.id).name == self.id or self.id.startswith("."):
+            raise ValueError("give this encoder a `label` that can name a folder")
+        return self
+
+
+class Folds(Settings):
+    """Cross-validation (paper, section 3.2: 10 stratified folds)."""
+
+    count: int = Field(10, ge=3)
+    """Number of folds. Fold k tests on part k, validates on the next part and trains on the rest."""
+    seed: int = 1
+    """Seed of the split."""
+    group_by_patient: bool = True
+    """Keep a patient's slides in one part. False splits by slide, as the paper's release does: results then flatter."""
+    path: str | None = None
+    """Given folds instead, a CSV `fold, slide_id, part`; `{dataset}` in it stands for the data set's name."""
+
+
+class Model(Settings):
+    """A model and its settings."""
+
+    name: ModelName
+    """`abmil`, `dsmil`: plain heads over feed-forward blocks; `ro-abmil`, `ro-dsmil`: over RoFormer blocks."""
+    label: Name | None = None
+    """Name in result folders and tables, to tell variants apart. By default the model's name."""
+    hidden_dim: int = Field(512, ge=8)
+    """Width of a tile's vector after the input projection."""
+    attention_dim: int = Field(256, ge=8)
+    """Width of the ABMIL head's attention."""
+    heads: int = Field(8, ge=1)
+    """Attention heads, in RoFormer blocks and in the ABMIL head."""
+    layers: int = Field(1, ge=0)
+    """Blocks between the input projection and the head."""
+    position: Literal["rope", "sine", "none"] | None = None
+    """Position encoding of RoFormer blocks: `rope` (the default of ro- models), `sine` (absolute) or `none`."""
+    rope_frequencies: Literal["pixel", "lang"] = "pixel"
+    """Frequencies of the rotary encoding."""
+    rope_scale: float = Field(1.0, gt=0)
+    """Grid positions are multiplied by this before encoding."""
+    dropout: float = Field(0.25, ge=0, lt=1)
+    """Dropout after attention, after the feed-forward layer and in the head."""
+
+    @property
+    def id(self) -> str:
+        return self.label or self.name
+
+    @property
+    def is_roformer(self) -> bool:
+        return self.name.startswith("ro-")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Model":
+        if not self.is_roformer and self.position not in (None, "none"):
+            raise ValueError(f"{self.name} has no position encoding: use ro-{self.name}")
+        if self.position is None:
+            object.__setattr__(self, "position", "rope" if self.is_roformer else "none")
+        if self.hidden_dim % self.heads or self.attention_dim % self.heads:
+            raise ValueError("hidden_dim and attention_dim must be multiples of heads")
+        if self.position == "rope" and self.hidden_dim // self.heads % 4:
+            raise ValueError("rope needs hidden_dim / heads to be a multiple of 4: two axes of rotated pairs")
+        if self.position == "sine" and self.hidden_dim % 4:
+            raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
+        return self
+
+
+class Training(Settings):
+    """Training of one fold (paper, section 3.2)."""
+
+    epochs: int = Field(50, ge=1)
+    """At most this many passes over the training slides."""
+    patience: int = Field(10, ge=1)
+    """Stop after this many epochs without improvement of `monitor`."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """Adam's learning rate."""
+    weight_decay: float = Field(1e-5, ge=0)
+    """Adam's weight decay."""
+    batch_size: int = Field(4, ge=1)
+    """Slides a step."""
+    scheduler_factor: float = Field(0.1, gt=0, lt=1)
+    """The learning rate is multiplied by this when the validation loss stands still ..."""
+    scheduler_patience: int = Field(5, ge=0)
+    """... for more than this many epochs."""
+    monitor: Literal["loss", "auroc"] = "loss"
+    """Validation figure that chooses the best epoch. AUROC of a handful of slides takes few values; the loss does not."""
+    seed: int = 1
+    """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
+    cache_gb: float = Field(4.0, ge=0)
+    """Features are kept in memory between epochs when a fold's fit in this many GB, else read from disk each time."""
+
+
+class Config(Settings):
+    """Everything a run can be asked for."""
+
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    """Data sets by name."""
+    results: Path = Path("results")
+    """Folder of all output."""
+    tissue: Tissue = Tissue()
+    tiles: Tiles = Tiles()
+    encoder: Encoder = Encoder()
+    folds: Folds = Folds()
+    models: list[Model] = Field(default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1)
+    """Models to train: a name, or a mapping with `name` and any of a model's settings."""
+    training: Training = Training()
+    max_failed_fraction: float = Field(0.05, ge=0, le=1)
+    """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
+    slides_per_batch: int = Field(25, ge=1)
+    """Slides that one job segments, tiles or embeds."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _names(cls, models: Any) -> Any:
+        if isinstance(models, list):
+            return [{"name": m} if isinstance(m, str) else m for m in models]
+        return models
+
+    @field_validator("models")
+    @classmethod
+    def _labels(cls, models: list[Model]) -> list[Model]:
+        ids = [m.id for m in models]
+        if twice := {i for i in ids if ids.count(i) > 1}:
+            raise ValueError(f"{sorted(twice)} stand twice: give each variant a `label` of its own")
+        return models
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(section: type[S], values: Any, where: str = "config") -> S:
+    """Validate `values` (a mapping, or its YAML or JSON text) as `section`.
+
+    Raises ConfigError that names each bad key, what was expected and what was found.
+    """
+    if isinstance(values, str):
+        try:
+            values = yaml.safe_load(values)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}: not YAML: {error}") from error
+    try:
+        return section.model_validate({} if values is None else values)
+    except ValidationError as error:
+        problems = [_problem(section, e) for e in error.errors()]
+        raise ConfigError("\n".join(f"{where}: {p}" for p in problems)) from error
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return read_settings(Config, text, where=str(path))
+
+
+def to_text(settings: Settings) -> str:
+    """The settings as one line of JSON, which `read_settings` reads back: how rules hand them to the command line."""
+    return json.dumps(settings.model_dump(mode="json"), separators=(",", ":"))
+
+
+def schema() -> str:
+    """JSON schema of the configuration, for editors and for readers of other languages."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+def _problem(section: type[Settings], error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part not in ("int", "literal['otsu']")) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        known = _keys_beside(section, error["loc"])
+        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
+        return f"{key}: unknown key; {hint}"
+    if error["type"] == "missing":
+        return f"{key}: is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
+
+
+def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:
+    """Keys that could stand where the last part of `location` stands."""
+    current: Any = section
+    for part in location[:-1]:
+        if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, Settings)):
+            continue  # a list's index or a data set's name: `current` is already the element's type
+        annotation = current.model_fields[str(part)].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, Settings)]
+        current = inner[0] if inner else current
+    return list(current.model_fields)

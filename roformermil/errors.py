@@ -1,0 +1,90 @@
+"""What can go wrong, by name.
+
+Every error carries a `reason` that a program can read and a message that tells a person which slide, row or key
+is meant and what to do about it.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Names of failures. A slide's failure is its `status` in `slides.csv`."""
+
+    # a slide
+    EMPTY = "empty"  # no tissue, or no tile with enough of it
+    MISSING = "missing"
+    EMPTY_FILE = "empty_file"
+    UNREADABLE = "unreadable"
+    READ_FAILED = "read_failed"
+    NO_MPP = "no_mpp"
+    TOO_COARSE = "too_coarse"
+    NOT_BRIGHTFIELD = "not_brightfield"
+    # a request
+    CONFIG = "config"
+    SHEET = "sheet"
+    FOLDS = "folds"
+    WEIGHTS = "weights"
+    STORE = "store"
+    BAG = "bag"
+    TOO_MANY_FAILED = "too_many_failed"
+
+
+class RoFormerMILError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+    def __init__(self, reason: Reason, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class SlideError(RoFormerMILError):
+    """One slide cannot be used. Stages turn it into a row of their status table."""
+
+
+class ConfigError(RoFormerMILError):
+    """The configuration asks for something that does not exist."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.CONFIG, message)
+
+
+class SheetError(RoFormerMILError):
+    """A slide sheet has a row that cannot be used."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.SHEET, message)
+
+
+class FoldsError(RoFormerMILError):
+    """Folds cannot be made, or leak."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.FOLDS, message)
+
+
+class WeightsError(RoFormerMILError):
+    """Encoder weights are missing, damaged or of another network."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.WEIGHTS, message)
+
+
+class StoreError(RoFormerMILError):
+    """A feature store is missing, incomplete or of another shape than asked for."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.STORE, message)
+
+
+class BagError(RoFormerMILError):
+    """A bag cannot be fed to a model."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.BAG, message)
+
+
+class TooManyFailedError(RoFormerMILError):
+    """More slides of a data set failed than `max_failed_fraction` allows."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.TOO_MANY_FAILED, message)

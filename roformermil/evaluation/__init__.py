@@ -1,0 +1,1 @@
+"""Every published number, computed from the folds' predictions.csv alone."""

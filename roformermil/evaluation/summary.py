@@ -1,0 +1,99 @@
+"""From predictions to `metrics.csv`, `summary.csv` and `summary.md`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from roformermil.evaluation.intervals import corrected_interval
+from roformermil.files import write_text
+from roformermil.metrics import METRICS, score
+from roformermil.status import attrition, read_status
+
+KEYS = ["dataset", "encoder", "model"]
+COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """Where a fold's predictions are and what they are of."""
+
+    dataset: str
+    encoder: str
+    model: str
+    fold: int
+    path: Path  # predictions.csv
+
+    @classmethod
+    def at(cls, path: Path) -> "FoldResult":
+        """From the file's place, `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`."""
+        dataset, encoder, model, fold = path.parts[-5:-1]
+        return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
+
+
+def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
+    """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`)."""
+    results = [FoldResult.at(path) for path in predictions]
+    metrics, ratios = fold_metrics(results)
+    summary = summarise(metrics, ratios)
+    write_text(out / "metrics.csv", metrics.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
+    lost = {path.parent.name: attrition(read_status(path)) for path in slides}
+    write_text(out / "summary.md", paper_table(summary, lost))
+
+
+def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, pd.Series]:
+    """Each fold's test metrics, long form, and each model's mean ratio of test to training slides."""
+    rows, sizes = [], []
+    for result in results:
+        table = pd.read_csv(result.path, dtype={"slide_id": str, "patient_id": str, "label": str}, keep_default_na=False)
+        columns = [c for c in table if c.startswith("probability_")]
+        classes = [c.removeprefix("probability_") for c in columns]
+        test = table[table.part == "test"]
+        key = (result.dataset, result.encoder, result.model)
+        sizes.append((*key, len(test) / max(1, (table.part == "train").sum())))
+        values = score(test.label.map(classes.index).to_numpy(), test[columns].to_numpy(float))
+        rows += [(*key, result.fold, name, values[name]) for name in METRICS]
+    metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
+    ratios = pd.DataFrame(sizes, columns=[*KEYS, "ratio"]).groupby(KEYS, sort=False).ratio.mean()
+    return metrics, ratios
+
+
+def summarise(metrics: pd.DataFrame, ratios: pd.Series) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC."""
+    rows = []
+    for key, group in metrics.groupby([*KEYS, "metric"], sort=False):
+        values = group.value.to_numpy(float)
+        values = values[np.isfinite(values)]
+        low, high = corrected_interval(values, ratios[key[:3]])
+        mean = values.mean() if len(values) else np.nan
+        std = values.std(ddof=1) if len(values) > 1 else np.nan
+        rows.append((*key, mean, std, low, high, len(values)))
+    return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
+
+
+def paper_table(summary: pd.DataFrame, lost: dict[str, str]) -> str:
+    """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then what went missing."""
+    groups = list(summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None))
+    cells = summary.set_index([*KEYS, "metric"])
+    titles = " / ".join(title for _, title in COLUMNS)
+    lines = [
+        f"{titles}, mean ± standard deviation over folds",
+        "",
+        "| | " + " | ".join(f"{dataset} ({encoder})" for dataset, encoder in groups) + " |",
+        "|---" * (len(groups) + 1) + "|",
+    ]
+    for model in summary.model.unique():
+        texts = []
+        for group in groups:
+            found = [cells.loc[(*group, model, name)] for name, _ in COLUMNS if (*group, model, name) in cells.index]
+            texts.append(" / ".join(f"{row['mean']:.2f} ± {row['std']:.2f}" for row in found) or "–")
+        lines.append(f"| {model} | " + " | ".join(texts) + " |")
+    lines.append("")
+    for dataset, encoder in groups:
+        folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
+        lines.append(f"- {dataset}: {folds} folds; {lost.get(dataset, 'attrition unknown')}")
+        if encoder.endswith("-random"):
+            lines.append(f"- {encoder}: the encoder's weights are random. These numbers say that the path works, no more.")
+    return "\n".join(lines) + "\n"

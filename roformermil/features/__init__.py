@@ -1,0 +1,1 @@
+"""Tiles -> vectors -> one Zarr store a slide."""

@@ -1,0 +1,64 @@
+"""One Zarr store a slide: its features, where they come from, and what decided them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from roformermil.errors import StoreError
+from roformermil.files import atomic_path
+
+CHUNK = 1024  # tiles a chunk; all chunks of an array lie in one shard, so a store is a handful of files
+
+
+@dataclass(frozen=True)
+class Features:
+    """A slide's tiles as vectors."""
+
+    features: np.ndarray  # (n, d) float16
+    coords: np.ndarray  # (n, 2) int32, level-0 pixel of a tile's top-left corner, (x, y)
+    grid: np.ndarray  # (n, 2) int32, integer tile position, coords // step
+    attributes: dict[str, Any]
+
+
+def write_store(
+    path: Path, features: np.ndarray, coords: np.ndarray, grid: np.ndarray, attributes: Mapping[str, Any]
+) -> None:
+    """Write a slide's store beside `path` and rename it when whole. Equal arguments give equal bytes.
+
+    Raises StoreError for features that are not finite in float16.
+    """
+    half = features.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise StoreError(f"{path}: features are not finite in float16; are the encoder's weights right?")
+    with atomic_path(path) as scratch:
+        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=dict(attributes))
+        for name, data in (("features", half), ("coords", coords.astype(np.int32)), ("grid", grid.astype(np.int32))):
+            shard = -(-len(data) // CHUNK) * CHUNK
+            array = group.create_array(
+                name, shape=data.shape, dtype=data.dtype, chunks=(CHUNK, data.shape[1]),
+                shards=(shard, data.shape[1]), compressors=ZstdCodec(level=3),
+            )  # fmt: skip
+            array[:] = data
+
+
+def read_store(path: Path) -> Features:
+    """Read a slide's store. Raises StoreError when there is none or it is damaged."""
+    try:
+        group = zarr.open_group(path, mode="r")
+        arrays = [np.asarray(group[name][:]) for name in ("features", "coords", "grid")]  # type: ignore[index]
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{path}: no whole feature store here ({error}); run `embed` again") from error
+    return Features(*arrays, attributes=dict(group.attrs))
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The store's attributes, empty when there is no store."""
+    try:
+        return dict(zarr.open_group(path, mode="r").attrs)
+    except (OSError, KeyError, ValueError):
+        return {}

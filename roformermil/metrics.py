@@ -1,0 +1,50 @@
+"""Figures of merit from labels and probabilities. With two classes, the second is the positive one."""
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    roc_auc_score,
+)
+
+METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
+
+
+def auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Area under the ROC curve; more than two classes: mean of one against the rest.
+
+    labels: (n,) class indices; probabilities: (n, C). NaN when a class has no slide.
+    """
+    return _ranking(roc_auc_score, labels, probabilities)
+
+
+def average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Average precision; more than two classes: mean of one against the rest. NaN when a class has no slide."""
+    return _ranking(average_precision_score, labels, probabilities)
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """All METRICS. The decision is the most probable class; f1 is the positive class's, or the classes' mean.
+
+    labels: (n,) class indices; probabilities: (n, C).
+    """
+    classes = range(probabilities.shape[1])
+    decided = probabilities.argmax(axis=1)
+    f1_of = {"average": "binary"} if len(classes) == 2 else {"average": "macro", "labels": list(classes)}
+    return {
+        "auroc": auroc(labels, probabilities),
+        "average_precision": average_precision(labels, probabilities),
+        "accuracy": float(accuracy_score(labels, decided)),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, decided)),
+        "f1": float(f1_score(labels, decided, zero_division=0, **f1_of)),
+    }
+
+
+def _ranking(metric, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    count = probabilities.shape[1]
+    if len(np.unique(labels)) < count:
+        return float("nan")
+    columns = [1] if count == 2 else range(count)
+    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in columns]))

@@ -1,0 +1,13 @@
+"""The models: a packed batch of bags -> logits, attention, instance logits.
+
+Shape legend, in every file of this folder:
+
+    B bags in a batch        T tiles of all bags, one bag after another
+    C classes                F width of the encoder's vectors (in_dim)
+    D hidden_dim             H attention heads, each of width D / H
+"""
+
+from roformermil.models.build import MILModel, ModelOutput, build_model
+from roformermil.models.reference import load_reference_parameters
+
+__all__ = ["MILModel", "ModelOutput", "build_model", "load_reference_parameters"]

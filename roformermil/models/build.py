@@ -1,0 +1,85 @@
+"""A whole model: input projection, blocks, head."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from roformermil.config import Model, read_settings
+from roformermil.errors import BagError
+from roformermil.models.heads.abmil import ABMILHead
+from roformermil.models.heads.dsmil import DSMILHead
+from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
+from roformermil.models.rope import RotaryEncoding, sine_encoding
+
+
+class ModelOutput(NamedTuple):
+    """What a model says of a packed batch."""
+
+    logits: Tensor  # (B, C)
+    attention: Tensor  # (T, C), sums to 1 over each bag's tiles
+    instance_logits: Tensor | None  # (T, C), DSMIL only
+
+
+class MILModel(nn.Module):
+    """A multiple-instance classifier over packed bags (paper, figure 1)."""
+
+    def __init__(self, settings: Model, in_dim: int, n_classes: int):
+        super().__init__()
+        dim, dropout = settings.hidden_dim, settings.dropout
+        self.settings, self.in_dim = settings, in_dim
+        self.project = nn.Linear(in_dim, dim)
+        self.blocks = nn.ModuleList(_block(settings) for _ in range(settings.layers))
+        if settings.name.endswith("dsmil"):
+            self.head: nn.Module = DSMILHead(dim, n_classes, dropout)
+        else:
+            self.head = ABMILHead(dim, n_classes, settings.attention_dim, settings.heads, dropout)
+
+    def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
+        """features: (T, F) float; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
+
+        Raises BagError when the shapes do not fit together.
+        """
+        if features.shape != (len(grid), self.in_dim) or sum(lengths) != len(grid) or min(lengths, default=0) < 1:
+            raise BagError(
+                f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit "
+                f"(T, {self.in_dim}), (T, 2) and tiles a bag, each at least 1, of sum T"
+            )
+        x = self.project(features)  # (T, D)
+        if self.settings.position == "sine":
+            x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
+        for block in self.blocks:
+            x = block(x, grid, lengths)  # (T, D)
+        return ModelOutput(*self.head(x, lengths))
+
+
+def _block(settings: Model) -> nn.Module:
+    if not settings.is_roformer:
+        return FeedForwardBlock(settings.hidden_dim, settings.dropout)
+    rope = None
+    if settings.position == "rope":
+        head_dim = settings.hidden_dim // settings.heads
+        rope = RotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
+    return RoFormerBlock(settings.hidden_dim, settings.heads, rope, settings.dropout)
+
+
+def build_model(settings: Model | Mapping[str, Any], in_dim: int, n_classes: int) -> MILModel:
+    """A model with fresh weights from torch's current seed. `settings` as in the config, the paper's values by default.
+
+    Raises ConfigError for settings that do not exist or do not go together.
+    """
+    return MILModel(settings if isinstance(settings, Model) else read_settings(Model, dict(settings), "model"), in_dim, n_classes)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int]) -> Tensor:
+    """Cross-entropy of the bags; for DSMIL its mean with that of each bag's highest instance scores (arXiv 2011.08939)."""
+    loss = nn.functional.cross_entropy(out.logits, labels)
+    if out.instance_logits is None:
+        return loss
+    highest = torch.stack([s.amax(dim=0) for s in out.instance_logits.split(lengths)])  # (B, C)
+    return (loss + nn.functional.cross_entropy(highest, labels)) / 2

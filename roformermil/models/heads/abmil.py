@@ -1,0 +1,30 @@
+"""ABMIL: attention-based pooling (Ilse et al. 2018, arXiv 1802.04712), one multi-head query a class as in the paper."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ABMILHead(nn.Module):
+    """One learned query a class attends over the bag; what it gathers is scored by that class's own linear layer."""
+
+    def __init__(self, dim: int, classes: int, attention_dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.scale = heads, (attention_dim // heads) ** -0.5
+        self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout))
+        self.queries = nn.Parameter(torch.randn(classes, attention_dim) * 0.02)
+        self.keys = nn.Linear(dim, attention_dim)
+        self.values = nn.Linear(dim, attention_dim)
+        self.out = nn.Linear(attention_dim, dim)
+        self.classifiers = nn.Linear(dim, classes)  # row c scores class c's own vector
+
+    def forward(self, x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
+        x = self.project(x)  # (T, D)
+        q = self.queries.unflatten(-1, (self.heads, -1)) * self.scale  # (C, H, d)
+        k = self.keys(x).unflatten(-1, (self.heads, -1))  # (T, H, d)
+        v = self.values(x).unflatten(-1, (self.heads, -1))  # (T, H, d)
+        scores = torch.einsum("thd,chd->thc", k, q)  # (T, H, C)
+        weights = [s.softmax(dim=0) for s in scores.split(lengths)]  # each bag's tiles sum to 1
+        pooled = [torch.einsum("nhc,nhd->chd", w, u) for w, u in zip(weights, v.split(lengths), strict=True)]
+        z = self.out(torch.stack(pooled).flatten(-2))  # (B, C, D)
+        logits = (z * self.classifiers.weight).sum(-1) + self.classifiers.bias  # (B, C)
+        return logits, torch.cat(weights).mean(dim=1), None  # attention: mean over heads

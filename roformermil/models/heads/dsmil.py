@@ -1,0 +1,29 @@
+"""DSMIL: a dual-stream head (Li et al. 2021, arXiv 2011.08939): the critical tile, and attention by likeness to it."""
+
+import torch
+from torch import Tensor, nn
+
+QUERY_DIM = 128
+
+
+class DSMILHead(nn.Module):
+    """Every tile is scored; per class the best-scored tile is critical, and tiles are pooled by likeness to it."""
+
+    def __init__(self, dim: int, classes: int, dropout: float):
+        super().__init__()
+        self.instances = nn.Linear(dim, classes)
+        self.query = nn.Sequential(nn.Linear(dim, QUERY_DIM), nn.ReLU(), nn.Linear(QUERY_DIM, QUERY_DIM), nn.Tanh())
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Conv1d(classes, classes, kernel_size=dim)
+
+    def forward(self, x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        scores = self.instances(x)  # (T, C)
+        q = self.query(x)  # (T, Q)
+        v = self.dropout(x)  # (T, D): the values are the tiles' vectors themselves
+        weights, pooled = [], []
+        for s, q_bag, v_bag in zip(scores.split(lengths), q.split(lengths), v.split(lengths), strict=True):
+            critical = q_bag[s.argmax(dim=0)]  # (C, Q)
+            weights.append((q_bag @ critical.T / QUERY_DIM**0.5).softmax(dim=0))  # (N, C)
+            pooled.append(weights[-1].T @ v_bag)  # (C, D)
+        logits = self.classifier(torch.stack(pooled)).squeeze(-1)  # (B, C)
+        return logits, torch.cat(weights), scores

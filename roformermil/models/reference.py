@@ -1,0 +1,58 @@
+"""Parameters of the paper's released implementation, by their names there."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from roformermil.errors import WeightsError
+from roformermil.models.build import MILModel
+
+# released name -> name here; {0} is a number
+NAMES = {
+    r"dim_reduction_projection\.(.*)": "project.{0}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.ln_1\.(.*)": "blocks.{0}.norm1.{1}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.ln_2\.(.*)": "blocks.{0}.norm2.{1}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.attn\.input_projection\.(.*)": "blocks.{0}.attention.qkv.{1}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.attn\.output_projection\.(.*)": "blocks.{0}.attention.out.{1}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.mlp\.c_fc\.(.*)": "blocks.{0}.mlp.0.{1}",
+    r"positional_encoding\.attention_blocks\.(\d+)\.mlp\.c_proj\.(.*)": "blocks.{0}.mlp.2.{1}",
+    r"mil_head\.input_projection\.0\.(.*)": "head.project.0.{0}",
+    r"mil_head\.attention_net\.class_tokens": "head.queries",
+    r"mil_head\.attention_net\.keys_projection\.(.*)": "head.keys.{0}",
+    r"mil_head\.attention_net\.values_projection\.(.*)": "head.values.{0}",
+    r"mil_head\.attention_net\.output_projection\.(.*)": "head.out.{0}",
+    r"mil_head\.bag_classifiers\.(\d+)\.(.*)": "head.classifiers.{1}",  # one layer a class there, one row here
+    r"mil_head\.patch_classifier\.fc\.0\.(.*)": "head.instances.{0}",
+    r"mil_head\.attention_net\.q\.(\d+)\.(.*)": "head.query.{0}.{1}",
+    r"mil_head\.attention_net\.fcc\.(.*)": "head.classifier.{0}",
+}
+
+
+def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) -> None:
+    """Load parameters named as in the released implementation (arrays or tensors) into `model`.
+
+    Raises WeightsError for a name that is not the release's, a shape that is not the model's, or a parameter missing.
+    """
+    state: dict[str, torch.Tensor] = {}
+    for name in sorted(parameters, key=_natural):
+        value = torch.as_tensor(parameters[name])
+        for pattern, target in NAMES.items():
+            if match := re.fullmatch(pattern, name):
+                break
+        else:
+            raise WeightsError(f"{name}: no such parameter in the released implementation")
+        key = target.format(*match.groups())
+        if key == "head.queries":
+            value = value.squeeze(0)
+        state[key] = torch.cat([state[key], value]) if key in state else value
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"the parameters do not fit the model: {error}") from error
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts class 2 before class 10."""
+    return [(int(part) if part.isdigit() else -1, part) for part in name.split(".")]

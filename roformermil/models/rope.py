@@ -1,0 +1,53 @@
+"""Position encodings of the 2-D grid: rotary (relative) and sine (absolute)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class RotaryEncoding(nn.Module):
+    """Rotary encoding of a 2-D grid position (RoFormer, Su et al. 2021, arXiv 2104.09864; paper, section 2.2).
+
+    The first half of a head turns with x, the second with y; in each half, neighbours (0, 1), (2, 3), ... are pairs,
+    pair i turning by position * frequency_i. A query's product with a key then depends on their distance alone.
+
+    `pixel` frequencies: pi / 400 * linspace(1, 200). `lang`: 10000^(-2i / (head_dim / 2)), as in language models.
+    """
+
+    def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
+        super().__init__()
+        pairs = head_dim // 4  # pairs an axis
+        if frequencies == "pixel":
+            values = torch.linspace(1, 200, pairs) * (math.pi / 400)
+        else:
+            values = 10000.0 ** (-torch.arange(pairs) / pairs)
+        self.scale = scale
+        self.register_buffer("frequencies", values, persistent=False)
+        self.frequencies: Tensor
+
+    def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines for `grid` (T, 2): each (T, 1, head_dim / 2), float32 whatever the model's precision."""
+        position = grid.float() * self.scale
+        angle = position[:, :, None] * self.frequencies.float()  # (T, 2, pairs): all of x, then all of y
+        angle = angle.flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2)
+        return angle.cos(), angle.sin()
+
+    @staticmethod
+    def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+        """Turn each pair of x (T, H, head_dim) by its angle."""
+        cos, sin = angles
+        a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
+        return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+def sine_encoding(grid: Tensor, dim: int) -> Tensor:
+    """Absolute sine and cosine embedding of `grid` (T, 2): (T, dim) float32.
+
+    Half of the width for x, half for y; in each, sine and cosine of position * 10000^(-2i / (dim / 2)) alternate
+    (Vaswani et al. 2017, arXiv 1706.03762, on two axes).
+    """
+    pairs = dim // 4
+    frequencies = 10000.0 ** (-torch.arange(pairs, device=grid.device) / pairs)
+    angle = grid.float()[:, :, None] * frequencies  # (T, 2, pairs)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)  # (T, dim)

@@ -1,0 +1,85 @@
+"""The slide sheet: which slides a data set has, whose they are and what they show."""
+
+import csv
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from roformermil.errors import SheetError
+
+REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp",)
+SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A row of the slide sheet."""
+
+    slide_id: str
+    patient_id: str
+    label: str
+    path: str  # as opened: the data set's root joined with the sheet's path
+    mpp: float | None  # um/px, overrides the file's own
+
+
+def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> list[Slide]:
+    """Read and check a slide sheet; labels only where `classes` are given.
+
+    Raises SheetError naming the file, the row (1 is the header) and what was expected, at the first row that has a
+    duplicate or unusable id, no patient, an unknown class, a path outside `root` or to no file, or an unusable mpp.
+    """
+    sheet, root = Path(sheet), Path(root)
+    try:
+        with open(sheet, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
+                    for row in reader]  # fmt: skip
+            columns = [c.strip() for c in reader.fieldnames or ()]
+    except OSError as error:
+        raise SheetError(f"{sheet}: the slide sheet cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SheetError(f"{sheet}: the slide sheet is not UTF-8 text") from error
+    if missing := [c for c in REQUIRED if c not in columns]:
+        raise SheetError(f"{sheet}: column {missing[0]!r} is missing; expected {', '.join(REQUIRED + OPTIONAL)}")
+    if unknown := [c for c in columns if c not in REQUIRED + OPTIONAL]:
+        raise SheetError(f"{sheet}: unknown column {unknown[0]!r}; expected {', '.join(REQUIRED + OPTIONAL)}")
+    if not rows:
+        raise SheetError(f"{sheet}: the slide sheet has no rows")
+
+    slides: dict[str, Slide] = {}
+    for number, row in enumerate(rows, start=2):
+        slide = _slide(row, f"{sheet}, row {number}", root, classes)
+        if slide.slide_id in slides:
+            raise SheetError(f"{sheet}, row {number}: slide_id {slide.slide_id!r} stands twice")
+        slides[slide.slide_id] = slide
+    return list(slides.values())
+
+
+def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | None) -> Slide:
+    slide_id, label = row["slide_id"], row["label"]
+    if not SLIDE_ID.fullmatch(slide_id):
+        raise SheetError(f"{where}: slide_id {slide_id!r} must be letters, digits, '.', '_' and '-': it names files")
+    if not row["patient_id"]:
+        raise SheetError(f"{where}: slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
+    if classes is not None and label not in classes:
+        raise SheetError(f"{where}: slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}")
+    path = os.path.normpath(root / row["path"])
+    if not row["path"] or os.path.relpath(path, root).split(os.sep)[0] == os.pardir:
+        raise SheetError(f"{where}: path {row['path']!r} of slide {slide_id!r} is not inside the root {str(root)!r}")
+    if not os.path.isfile(path):
+        raise SheetError(f"{where}: slide {slide_id!r}: no file at {path}; check the path and the data set's root")
+    return Slide(slide_id, row["patient_id"], label, path, _mpp(row.get("mpp", ""), where, slide_id))
+
+
+def _mpp(text: str, where: str, slide_id: str) -> float | None:
+    if not text:
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = math.nan
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise SheetError(f"{where}: mpp {text!r} of slide {slide_id!r} is not a positive number of um/px")
+    return mpp

@@ -1,0 +1,1 @@
+"""A slide file -> a tissue mask -> a grid of tiles."""

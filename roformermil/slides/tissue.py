@@ -1,0 +1,83 @@
+"""Where the tissue is: a mask at low resolution, its outline for people, its polygons for QuPath."""
+
+import json
+
+import cv2
+import numpy as np
+
+from roformermil.config import Tissue
+from roformermil.errors import Reason, SlideError
+
+DARK = 96  # a brightfield slide has pixels brighter than this, tissue or glass; fluorescence is black almost everywhere
+OUTLINE = (0, 160, 0)
+
+
+def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
+    """Tissue mask of an overview.
+
+    image: (h, w, 3) uint8 RGB at `settings.mpp`. Returns (h, w) bool.
+
+    The steps and their values are those of CLAM's segmentation (Lu et al., Nature Biomedical Engineering 2021):
+    saturation, median filter, threshold, closing, small regions and small holes dropped.
+    Raises SlideError `not_brightfield` for an image that is dark where a brightfield slide is light.
+    """
+    if np.percentile(image.max(axis=2), 90) < DARK:
+        raise SlideError(
+            Reason.NOT_BRIGHTFIELD, "the slide is dark (fluorescence?): tissue is sought by stain on a light background"
+        )
+    saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
+    saturation = cv2.medianBlur(saturation, settings.median)
+    if settings.threshold == "otsu":
+        _, mask = cv2.threshold(saturation, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    else:
+        _, mask = cv2.threshold(saturation, settings.threshold, 1, cv2.THRESH_BINARY)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((settings.close, settings.close), np.uint8))
+    mask = _drop_small(mask, settings.min_area / settings.mpp**2)
+    return _drop_small(1 - mask, settings.min_hole / settings.mpp**2) == 0
+
+
+def _drop_small(mask: np.ndarray, min_pixels: float) -> np.ndarray:
+    """Remove connected regions of fewer pixels. mask: (h, w) of 0 and 1."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= min_pixels
+    keep[0] = False  # label 0 is the background
+    return keep[labels].astype(np.uint8)
+
+
+def outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The overview with the mask's outline drawn on it: (h, w, 3) uint8 RGB."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    thickness = max(1, round(max(image.shape) / 500))
+    return cv2.drawContours(image.copy(), contours, -1, OUTLINE, thickness)
+
+
+def to_geojson(mask: np.ndarray, size: tuple[int, int]) -> str:
+    """The mask as GeoJSON polygons in level-0 pixels, one feature a region, holes as inner rings.
+
+    mask: (h, w) bool over a slide of `size` (width, height) level-0 pixels. QuPath opens the file as annotations.
+    """
+    # Contours run through pixel centres; enlarging four times and cutting there keeps the outer pixels' area.
+    zoom = 4
+    large = cv2.resize(mask.astype(np.uint8), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
+    contours, tree = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    scale = np.array([size[0] / large.shape[1], size[1] / large.shape[0]])
+    features = []
+    for k, contour in enumerate(contours):
+        if tree[0][k][3] != -1 or len(contour) < 3:
+            continue  # a hole: it is written with its region
+        rings, hole = [_ring(contour, scale)], tree[0][k][2]
+        while hole != -1:
+            if len(contours[hole]) >= 3:
+                rings.append(_ring(contours[hole], scale))
+            hole = tree[0][hole][0]
+        features.append({
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": rings},
+            "properties": {"objectType": "annotation", "classification": {"name": "Tissue"}},
+        })  # fmt: skip
+    return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
+
+
+def _ring(contour: np.ndarray, scale: np.ndarray) -> list[list[float]]:
+    points = ((contour[:, 0] + 0.5) * scale).round(1).tolist()
+    return [*points, points[0]]

@@ -1,0 +1,117 @@
+"""Status tables: one row a slide, what became of it. A bad slide is a row, never a crash."""
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from roformermil.errors import SlideError, TooManyFailedError
+from roformermil.files import write_text
+from roformermil.sheet import Slide
+
+log = logging.getLogger(__name__)
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of a slide so far. Later stages take the table of the stage before and pass failures on."""
+
+    slide_id: str
+    path: str
+    sheet_mpp: float | None = None  # um/px from the slide sheet
+    status: str = OK  # ok, or the name of what went wrong (errors.Reason)
+    reason: str = ""  # the same for a person
+    stage: str = ""  # where it went wrong
+    width: int | None = None  # level-0 pixels
+    height: int | None = None
+    mpp: float | None = None  # um/px in use
+    mpp_source: str = ""
+    tissue_mm2: float | None = None
+    tiles: int | None = None
+    seconds: float = 0.0  # over all stages; a result that was there already takes none
+
+
+def from_sheet(slides: Iterable[Slide]) -> list[Status]:
+    return [Status(slide.slide_id, slide.path, slide.mpp) for slide in slides]
+
+
+def run_stage(stage: str, rows: list[Status], work: Callable[[Status], dict[str, Any]], progress: bool = True) -> list[Status]:
+    """Call `work` for each slide that is well so far; it returns what it found out, as fields of Status.
+
+    A SlideError becomes the slide's row. Other errors are not the slide's fault (a full disk, a bug): they pass.
+    """
+    done = []
+    for row in tqdm(rows, desc=stage, unit="slide", disable=not progress):
+        if row.status == OK:
+            start = time.perf_counter()
+            try:
+                row = replace(row, **work(row))
+            except SlideError as error:
+                log.warning("%s: %s: %s", row.slide_id, error.reason, error)
+                row = replace(row, status=str(error.reason), reason=str(error), stage=stage)
+            except Exception:
+                log.error("%s failed at slide %s (%s)", stage, row.slide_id, row.path)
+                raise
+            row = replace(row, seconds=round(row.seconds + time.perf_counter() - start, 3))
+        done.append(row)
+    return done
+
+
+def write_status(path: Path, rows: list[Status]) -> None:
+    """Write a status table (CSV), atomically."""
+    write_rows(path, [asdict(row) for row in rows])
+
+
+def read_status(path: Path) -> list[Status]:
+    """Read a status table that `write_status` wrote."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [Status(**{f.name: _typed(row[f.name], f.type) for f in fields(Status)}) for row in csv.DictReader(file)]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write dictionaries of equal keys as CSV, atomically; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _typed(text: str, annotation: Any) -> Any:
+    if annotation is str:
+        return text
+    if text == "":
+        return None
+    return int(text) if annotation == int | None else float(text)
+
+
+def attrition(rows: list[Status]) -> str:
+    """One line for a person: how many slides are there, how many are missing and why."""
+    lost: dict[str, int] = {}
+    for row in rows:
+        if row.status != OK:
+            lost[row.status] = lost.get(row.status, 0) + 1
+    well = len(rows) - sum(lost.values())
+    detail = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
+    return f"{well} of {len(rows)} slides" + (f", {len(rows) - well} missing ({detail})" if lost else "")
+
+
+def check_attrition(rows: list[Status], max_failed_fraction: float, table: Path) -> None:
+    """Raises TooManyFailedError, naming slides and reasons, when more than this fraction of the slides is missing."""
+    lost = [row for row in rows if row.status != OK]
+    if len(lost) <= max_failed_fraction * len(rows):
+        return
+    shown = "\n".join(f"  {row.slide_id}: {row.status} in {row.stage}: {row.reason}" for row in lost[:20])
+    more = f"\n  and {len(lost) - 20} more" if len(lost) > 20 else ""
+    raise TooManyFailedError(
+        f"{table.parent.name}: {attrition(rows)}, more than max_failed_fraction {max_failed_fraction:.0%} allows:\n"
+        f"{shown}{more}\nMend these slides, take them off the sheet, or raise max_failed_fraction"
+    )

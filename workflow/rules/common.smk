@@ -1,0 +1,44 @@
+# What the rules share: the validated configuration, the slide sheets, and where things stand.
+import shutil
+
+from snakemake.exceptions import WorkflowError
+
+from roformermil.config import Config, read_settings, to_text
+from roformermil.errors import RoFormerMILError
+from roformermil.sheet import read_sheet
+
+try:
+    CONFIG = read_settings(Config, config)
+    SHEETS = {name: read_sheet(d.slides, d.root, d.classes) for name, d in CONFIG.datasets.items()}
+except RoFormerMILError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = CONFIG.results.as_posix()
+ENCODER = CONFIG.encoder.id
+MODELS = {model.id: model for model in CONFIG.models}
+GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
+DATASET = RESULTS + "/{dataset}"
+FEATURES = DATASET + f"/features/{ENCODER}"
+FOLD = DATASET + f"/{ENCODER}" + "/{model}/fold_{fold}"
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, CONFIG.datasets)),
+    model="|".join(map(re.escape, MODELS)),
+    batch=r"\d+",
+    fold=r"\d+",
+
+
+def dataset(wildcards):
+    return CONFIG.datasets[wildcards.dataset]
+
+
+def batch_slides(wildcards):
+    start = int(wildcards.batch) * CONFIG.slides_per_batch
+    return SHEETS[wildcards.dataset][start : start + CONFIG.slides_per_batch]
+
+
+def status_tables(wildcards):
+    """The status tables of `embed`, one a batch of the data set's slides."""
+    count = -(-len(SHEETS[wildcards.dataset]) // CONFIG.slides_per_batch)
+    return expand(FEATURES + "/batch_{batch}.csv", batch=range(count), allow_missing=True)

@@ -1,0 +1,57 @@
+# Tiles -> vectors -> one Zarr store a slide; then the data set's attrition table.
+
+
+rule features:
+    input:
+        expand(DATASET + "/slides.csv", dataset=CONFIG.datasets),
+
+
+rule embed:
+    input:
+        status=DATASET + "/tiles/batch_{batch}.csv",
+        weights=CONFIG.encoder.weights_path or [],
+    output:
+        status=FEATURES + "/batch_{batch}.csv",
+    log:
+        RESULTS + "/logs/{dataset}/" + ENCODER + "/embed_{batch}.log",
+    benchmark:
+        RESULTS + "/benchmarks/{dataset}/" + ENCODER + "/embed_{batch}.tsv"
+    conda:
+        "../../envs/features.yaml"
+    params:
+        tables=subpath(input.status, parent=True),
+        out=subpath(output.status, parent=True),
+        tiles=to_text(CONFIG.tiles),
+        encoder=to_text(CONFIG.encoder),
+    threads: workflow.cores
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+    message:
+        "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
+    shell:
+        "roformermil --log {log} embed {input.status:q} --tables {params.tables:q} --tiles {params.tiles:q}"
+        " --encoder {params.encoder:q} --threads {threads} --out {params.out:q} --status {output.status:q}"
+
+
+rule collect:
+    input:
+        batches=status_tables,
+    output:
+        slides=DATASET + "/slides.csv",
+    log:
+        RESULTS + "/logs/{dataset}/collect.log",
+    benchmark:
+        RESULTS + "/benchmarks/{dataset}/collect.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    params:
+        allowed=CONFIG.max_failed_fraction,
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Counting slides: {wildcards.dataset}"
+    shell:
+        "roformermil --log {log} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"

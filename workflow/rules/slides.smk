@@ -1,0 +1,55 @@
+# A slide file -> a tissue mask -> a grid of tiles, in batches of slides.
+
+
+rule segment:
+    input:
+        slides=lambda wildcards: [slide.path for slide in batch_slides(wildcards)],
+    output:
+        status=DATASET + "/tissue/batch_{batch}.csv",
+    log:
+        RESULTS + "/logs/{dataset}/segment_{batch}.log",
+    benchmark:
+        RESULTS + "/benchmarks/{dataset}/segment_{batch}.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    params:
+        sheet=lambda wildcards: dataset(wildcards).slides,
+        root=lambda wildcards: dataset(wildcards).root,
+        rows=lambda wildcards: [(slide.slide_id, slide.mpp) for slide in batch_slides(wildcards)],
+        size=CONFIG.slides_per_batch,
+        tissue=to_text(CONFIG.tissue),
+        out=subpath(output.status, parent=True),
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
+    shell:
+        "roformermil --log {log} segment --sheet {params.sheet:q} --root {params.root:q}"
+        " --batch {wildcards.batch} --batch-size {params.size}"
+        " --tissue {params.tissue:q} --out {params.out:q} --status {output.status:q}"
+
+
+rule tile:
+    input:
+        status=DATASET + "/tissue/batch_{batch}.csv",
+    output:
+        status=DATASET + "/tiles/batch_{batch}.csv",
+    log:
+        RESULTS + "/logs/{dataset}/tile_{batch}.log",
+    benchmark:
+        RESULTS + "/benchmarks/{dataset}/tile_{batch}.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    params:
+        masks=subpath(input.status, parent=True),
+        out=subpath(output.status, parent=True),
+        tiles=to_text(CONFIG.tiles),
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
+    shell:
+        "roformermil --log {log} tile {input.status:q} --masks {params.masks:q} --tiles {params.tiles:q}"
+        " --out {params.out:q} --status {output.status:q}"
