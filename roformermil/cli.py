@@ -26,7 +26,9 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 
 
 @app.callback()
-def common(log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None) -> None:
+def common(
+    log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None,
+) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log_file:
         log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ class Encoder(Settings):
     name: Literal["resnet50"] = "resnet50"
     """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile."""
     weights: str = "imagenet"
-    """`imagenet` (torchvision's published file, fetched once), `random`, or a path to a torchvision-named state dict."""
+    """`imagenet` (torchvision's published file, fetched once), `random`, or the path of a state dict with its names."""
     label: Name | None = None
     """Name in result folders and tables. By default `name-weights`."""
     seed: int = Field(0, ge=0)
@@ -195,7 +195,7 @@ class Training(Settings):
     scheduler_patience: int = Field(5, ge=0)
     """... for more than this many epochs."""
     monitor: Literal["loss", "auroc"] = "loss"
-    """Validation figure that chooses the best epoch. AUROC of a handful of slides takes few values; the loss does not."""
+    """Validation figure that chooses the best epoch. AUROC of a few slides takes few values; the loss does not."""
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
     cache_gb: float = Field(4.0, ge=0)
@@ -291,11 +291,10 @@ def _problem(section: type[Settings], error: Any) -> str:
 
 def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:
     """Keys that could stand where the last part of `location` stands."""
-    current: Any = section
+    current = section
     for part in location[:-1]:
-        if isinstance(part, int) or not (isinstance(current, type) and issubclass(current, Settings)):
+        if (field := current.model_fields.get(str(part))) is None:
             continue  # a list's index or a data set's name: `current` is already the element's type
-        annotation = current.model_fields[str(part)].annotation
-        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, Settings)]
-        current = inner[0] if inner else current
+        inside = (field.annotation, *get_args(field.annotation))
+        current = next((a for a in inside if isinstance(a, type) and issubclass(a, Settings)), current)
     return list(current.model_fields)

@@ -52,7 +52,7 @@ def _write_slide(path: Path, label: str, seed: int, number: int) -> None:
 
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None = MPP) -> None:
-    """Write (h, w, 3) uint8 RGB as a tiled JPEG TIFF with levels at a half and a quarter, its resolution in its tags."""
+    """Write (h, w, 3) uint8 RGB as a tiled JPEG TIFF, levels at a half and a quarter, resolution in its tags."""
     with tifffile.TiffWriter(path) as tiff:
         for level in range(3):
             zoom = 0.5**level

@@ -16,7 +16,7 @@ SAMPLES, SAMPLE_BYTES = 16, 65536
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` on success, remove it on failure.
 
-    Works for files and for folders (Zarr stores). The scratch name keeps the suffix, since writers choose formats by it.
+    Works for files and for folders (Zarr stores). The scratch name keeps the suffix: writers choose formats by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,9 @@ def from_sheet(slides: Iterable[Slide]) -> list[Status]:
     return [Status(slide.slide_id, slide.path, slide.mpp) for slide in slides]
 
 
-def run_stage(stage: str, rows: list[Status], work: Callable[[Status], dict[str, Any]], progress: bool = True) -> list[Status]:
+def run_stage(
+    stage: str, rows: list[Status], work: Callable[[Status], dict[str, Any]], progress: bool = True
+) -> list[Status]:
     """Call `work` for each slide that is well so far; it returns what it found out, as fields of Status.
 
     A SlideError becomes the slide's row. Other errors are not the slide's fault (a full disk, a bug): they pass.

@@ -48,11 +48,12 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     """
     fit = Fit(job)
     history = []
-    for epoch in tqdm(range(job.training.epochs), desc=f"{job.model.id} fold {job.fold}", unit="epoch", disable=not progress):
+    name = f"{job.model.id} fold {job.fold}"
+    for epoch in tqdm(range(job.training.epochs), desc=name, unit="epoch", disable=not progress):
         history.append(fit.epoch(epoch))
         if epoch - fit.best_epoch >= job.training.patience:
             break
-    log.info("%s fold %d: best epoch %d of %d", job.model.id, job.fold, fit.best_epoch, len(history))
+    log.info("%s: epochs 0 to %d, best %d", name, history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     out.mkdir(parents=True, exist_ok=True)
     save_model(out / "model.safetensors", fit, job)
@@ -141,10 +142,11 @@ class Fit:
         """Rows of predictions.csv for a part: the slide, its label, and a probability a class."""
         _, probabilities, _ = self._evaluate(part)
         rows = [row for row in self.job.rows if row.part == part]
-        named = [{f"probability_{c}": p for c, p in zip(self.job.classes, ps, strict=True)} for ps in probabilities.tolist()]
+        columns = [f"probability_{name}" for name in self.job.classes]
         return [
-            {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, "part": part, **ps}
-            for row, ps in zip(rows, named, strict=True)
+            {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, "part": part}
+            | dict(zip(columns, ps, strict=True))
+            for row, ps in zip(rows, probabilities.tolist(), strict=True)
         ]
 
 

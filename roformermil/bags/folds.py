@@ -76,7 +76,7 @@ def given_folds(path: Path, slides: list[Slide], settings: Folds) -> list[FoldRo
 
 
 def check_folds(rows: list[FoldRow], grouped: bool = True) -> None:
-    """Raises FoldsError where a slide, or with `grouped` a patient, is in two parts of a fold, or a part lacks a class."""
+    """Raises FoldsError where a slide (with `grouped`: a patient) is in two parts of a fold, or a part lacks a class."""
     classes = {row.label for row in rows}
     parts: dict[tuple[int, str], set[str]] = defaultdict(set)
     seen: dict[tuple[int, str, str], set[str]] = defaultdict(set)
@@ -103,7 +103,9 @@ def _check_enough(slides: list[Slide], settings: Folds) -> None:
         units[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
     what = "patients" if settings.group_by_patient else "slides"
     if len(units) < 2:
-        raise FoldsError(f"only class {', '.join(units) or 'none'} is left among the usable slides; nothing to tell apart")
+        raise FoldsError(
+            f"only class {', '.join(units) or 'none'} is left among the usable slides; nothing to tell apart"
+        )
     for label, members in sorted(units.items()):
         if len(members) < settings.count:
             raise FoldsError(

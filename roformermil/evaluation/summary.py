@@ -12,6 +12,7 @@ from roformermil.metrics import METRICS, score
 from roformermil.status import attrition, read_status
 
 KEYS = ["dataset", "encoder", "model"]
+TEXT = {"slide_id": str, "patient_id": str, "label": str, "part": str}
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
 
 
@@ -35,41 +36,40 @@ class FoldResult:
 def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
     """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`)."""
     results = [FoldResult.at(path) for path in predictions]
-    metrics, ratios = fold_metrics(results)
-    summary = summarise(metrics, ratios)
+    metrics, test_to_train = fold_metrics(results)
+    summary = summarise(metrics, test_to_train)
     write_text(out / "metrics.csv", metrics.to_csv(index=False, lineterminator="\n"))
     write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     lost = {path.parent.name: attrition(read_status(path)) for path in slides}
     write_text(out / "summary.md", paper_table(summary, lost))
 
 
-def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, pd.Series]:
-    """Each fold's test metrics, long form, and each model's mean ratio of test to training slides."""
-    rows, sizes = [], []
+def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, float]:
+    """Each fold's test metrics, long form, and the folds' mean ratio of test to training slides."""
+    rows, ratios = [], []
     for result in results:
-        table = pd.read_csv(result.path, dtype={"slide_id": str, "patient_id": str, "label": str}, keep_default_na=False)
-        columns = [c for c in table if c.startswith("probability_")]
+        table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
+        columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
         classes = [c.removeprefix("probability_") for c in columns]
         test = table[table.part == "test"]
         key = (result.dataset, result.encoder, result.model)
-        sizes.append((*key, len(test) / max(1, (table.part == "train").sum())))
+        ratios.append(len(test) / max(1, (table.part == "train").sum()))
         values = score(test.label.map(classes.index).to_numpy(), test[columns].to_numpy(float))
         rows += [(*key, result.fold, name, values[name]) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
-    ratios = pd.DataFrame(sizes, columns=[*KEYS, "ratio"]).groupby(KEYS, sort=False).ratio.mean()
-    return metrics, ratios
+    return metrics, float(np.mean(ratios))
 
 
-def summarise(metrics: pd.DataFrame, ratios: pd.Series) -> pd.DataFrame:
+def summarise(metrics: pd.DataFrame, test_to_train: float) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC."""
     rows = []
-    for key, group in metrics.groupby([*KEYS, "metric"], sort=False):
+    for (dataset, encoder, model, metric), group in metrics.groupby([*KEYS, "metric"], sort=False):
         values = group.value.to_numpy(float)
         values = values[np.isfinite(values)]
-        low, high = corrected_interval(values, ratios[key[:3]])
+        low, high = corrected_interval(values, test_to_train)
         mean = values.mean() if len(values) else np.nan
         std = values.std(ddof=1) if len(values) > 1 else np.nan
-        rows.append((*key, mean, std, low, high, len(values)))
+        rows.append((dataset, encoder, model, metric, mean, std, low, high, len(values)))
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
 
 
@@ -95,5 +95,5 @@ def paper_table(summary: pd.DataFrame, lost: dict[str, str]) -> str:
         folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
         lines.append(f"- {dataset}: {folds} folds; {lost.get(dataset, 'attrition unknown')}")
         if encoder.endswith("-random"):
-            lines.append(f"- {encoder}: the encoder's weights are random. These numbers say that the path works, no more.")
+            lines.append(f"- {encoder}: random encoder weights. These numbers say that the path works, no more.")
     return "\n".join(lines) + "\n"

@@ -83,7 +83,8 @@ class TileEncoder:
         self.device, self.precision = device, precision
         self.dim: int = trunk.dim  # type: ignore[assignment]
         self._dtype = PRECISIONS[precision]
-        self._trunk = fold_batch_norm(trunk.eval()).to(device, self._dtype, memory_format=torch.channels_last)
+        trunk = fold_batch_norm(trunk.eval()).to(device, self._dtype)
+        self._trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self._mean = (255 * mean).view(3, 1, 1).to(device)
         self._std = (255 * std).view(3, 1, 1).to(device)

@@ -54,7 +54,9 @@ class Embedder:
         with SlideReader(row.path, row.sheet_mpp) as slide:
             spec = tile_spec(slide, self.tiles)
         tiles = stream_tiles(row, table.coords, spec, self.settings.batch_size)
-        with tqdm(total=len(table.coords), desc=row.slide_id, unit="tile", leave=False, disable=not self.progress) as bar:
+        with tqdm(
+            total=len(table.coords), desc=row.slide_id, unit="tile", leave=False, disable=not self.progress
+        ) as bar:
             features = np.concatenate([self._encode(batch, bar) for batch in tiles])
         attributes = {"slide_id": row.slide_id, **decided, "version": __version__, "fingerprint": mark}
         write_store(target, features, table.coords, table.grid, attributes)

@@ -32,7 +32,8 @@ def write_store(
 
     Raises StoreError for features that are not finite in float16.
     """
-    half = features.astype(np.float16)
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        half = features.astype(np.float16)
     if not np.isfinite(half).all():
         raise StoreError(f"{path}: features are not finite in float16; are the encoder's weights right?")
     with atomic_path(path) as scratch:
@@ -50,10 +51,10 @@ def read_store(path: Path) -> Features:
     """Read a slide's store. Raises StoreError when there is none or it is damaged."""
     try:
         group = zarr.open_group(path, mode="r")
-        arrays = [np.asarray(group[name][:]) for name in ("features", "coords", "grid")]  # type: ignore[index]
+        features, coords, grid = (np.asarray(group[name]) for name in ("features", "coords", "grid"))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path}: no whole feature store here ({error}); run `embed` again") from error
-    return Features(*arrays, attributes=dict(group.attrs))
+    return Features(features, coords, grid, dict(group.attrs))
 
 
 def read_attributes(path: Path) -> dict[str, Any]:

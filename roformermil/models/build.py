@@ -69,7 +69,9 @@ def build_model(settings: Model | Mapping[str, Any], in_dim: int, n_classes: int
 
     Raises ConfigError for settings that do not exist or do not go together.
     """
-    return MILModel(settings if isinstance(settings, Model) else read_settings(Model, dict(settings), "model"), in_dim, n_classes)
+    if not isinstance(settings, Model):
+        settings = read_settings(Model, dict(settings), "model")
+    return MILModel(settings, in_dim, n_classes)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -77,7 +79,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int]) -> Tensor:
-    """Cross-entropy of the bags; for DSMIL its mean with that of each bag's highest instance scores (arXiv 2011.08939)."""
+    """Cross-entropy of the bags; for DSMIL its mean with that of the highest instance scores (arXiv 2011.08939)."""
     loss = nn.functional.cross_entropy(out.logits, labels)
     if out.instance_logits is None:
         return loss

@@ -38,12 +38,7 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
     state: dict[str, torch.Tensor] = {}
     for name in sorted(parameters, key=_natural):
         value = torch.as_tensor(parameters[name])
-        for pattern, target in NAMES.items():
-            if match := re.fullmatch(pattern, name):
-                break
-        else:
-            raise WeightsError(f"{name}: no such parameter in the released implementation")
-        key = target.format(*match.groups())
+        key = _translate(name)
         if key == "head.queries":
             value = value.squeeze(0)
         state[key] = torch.cat([state[key], value]) if key in state else value
@@ -51,6 +46,13 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
         model.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(f"the parameters do not fit the model: {error}") from error
+
+
+def _translate(name: str) -> str:
+    for pattern, target in NAMES.items():
+        if match := re.fullmatch(pattern, name):
+            return target.format(*match.groups())
+    raise WeightsError(f"{name}: no such parameter in the released implementation")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""The layers between a tile's projected vector and the head: RoFormer blocks, or feed-forward blocks of equal capacity."""
+"""The layers between the input projection and the head: RoFormer blocks, or feed-forward blocks of equal capacity."""
 
 from torch import Tensor, nn
 

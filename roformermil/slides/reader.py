@@ -17,6 +17,7 @@ from roformermil.errors import Reason, SlideError
 BLOCK = 4096  # side of the blocks in which a whole level is read, in that level's pixels
 ROUNDING = 0.005  # levels of odd sizes have downsamples such as 4.0007
 SENSIBLE_MPP = (0.01, 100.0)
+COARSEST_TIFF = 4.0  # um/px: writers leave screen resolutions such as 72 dpi (353 um/px), which are no scale
 MICROMETRES = {"centimeter": 1e4, "inch": 25400.0}  # a TIFF resolution unit in um
 
 
@@ -75,7 +76,9 @@ class SlideReader:
         try:
             rgba = np.asarray(self._slide.read_region((x, y), level, (width, height)))
         except openslide.OpenSlideError as error:
-            raise SlideError(Reason.READ_FAILED, f"{self.path}: reading at ({x}, {y}), level {level}: {error}") from error
+            raise SlideError(
+                Reason.READ_FAILED, f"{self.path}: reading at ({x}, {y}), level {level}: {error}"
+            ) from error
         rgb, alpha = rgba[..., :3], rgba[..., 3:]
         if alpha.min() == 255:
             return np.ascontiguousarray(rgb)
@@ -112,9 +115,9 @@ def find_scale(properties: Mapping[str, str], given: float | None = None) -> Sca
     if mpp := _mean(properties, openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y):
         return Scale(mpp, "vendor")
     unit = MICROMETRES.get(properties.get("tiff.ResolutionUnit", ""))
-    if unit and (per_unit := _mean(properties, "tiff.XResolution", "tiff.YResolution", allowed=(1.0, 1e7))):
-        if SENSIBLE_MPP[0] <= unit / per_unit <= 4:  # screen resolutions (72 dpi) that some writers leave are no scale
-            return Scale(unit / per_unit, "tiff")
+    per_unit = _mean(properties, "tiff.XResolution", "tiff.YResolution", allowed=(1.0, 1e7))
+    if unit and per_unit and unit / per_unit <= COARSEST_TIFF:
+        return Scale(unit / per_unit, "tiff")
     if power := _mean(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER, openslide.PROPERTY_NAME_OBJECTIVE_POWER):
         return Scale(10 / power, "objective")
     raise SlideError(
@@ -122,9 +125,7 @@ def find_scale(properties: Mapping[str, str], given: float | None = None) -> Sca
     )
 
 
-def _mean(
-    properties: Mapping[str, str], x: str, y: str, allowed: tuple[float, float] = SENSIBLE_MPP
-) -> float | None:
+def _mean(properties: Mapping[str, str], x: str, y: str, allowed: tuple[float, float] = SENSIBLE_MPP) -> float | None:
     try:
         values = float(properties[x]), float(properties[y])
     except (KeyError, ValueError):

@@ -37,7 +37,11 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     Returns what became known of the slide. Raises SlideError, `empty` where there is no tissue.
     """
     mark = fingerprint(
-        stage="segment", revision=SEGMENT_REVISION, slide=_content(row.path), mpp=row.sheet_mpp, tissue=to_text(settings)
+        stage="segment",
+        revision=SEGMENT_REVISION,
+        slide=_content(row.path),
+        mpp=row.sheet_mpp,
+        tissue=to_text(settings),
     )
     target = out / f"{row.slide_id}.png"
     if target.exists() and (found := _mask_info(target)).get("fingerprint") == mark:

@@ -17,9 +17,9 @@ RESULTS = CONFIG.results.as_posix()
 ENCODER = CONFIG.encoder.id
 MODELS = {model.id: model for model in CONFIG.models}
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
-DATASET = RESULTS + "/{dataset}"
-FEATURES = DATASET + f"/features/{ENCODER}"
-FOLD = DATASET + f"/{ENCODER}" + "/{model}/fold_{fold}"
+DATASET = f"{RESULTS}/{{dataset}}"
+FEATURES = f"{DATASET}/features/{ENCODER}"
+FOLD = f"{DATASET}/{ENCODER}/{{model}}/fold_{{fold}}"
 
 
 wildcard_constraints:
@@ -41,4 +41,4 @@ def batch_slides(wildcards):
 def status_tables(wildcards):
     """The status tables of `embed`, one a batch of the data set's slides."""
     count = -(-len(SHEETS[wildcards.dataset]) // CONFIG.slides_per_batch)
-    return expand(FEATURES + "/batch_{batch}.csv", batch=range(count), allow_missing=True)
+    return expand(f"{FEATURES}/batch_{{batch}}.csv", batch=range(count), allow_missing=True)

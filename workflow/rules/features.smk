@@ -3,31 +3,31 @@
 
 rule features:
     input:
-        expand(DATASET + "/slides.csv", dataset=CONFIG.datasets),
+        expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
 
 
 rule embed:
     input:
-        status=DATASET + "/tiles/batch_{batch}.csv",
+        status=f"{DATASET}/tiles/batch_{{batch}}.csv",
         weights=CONFIG.encoder.weights_path or [],
     output:
-        status=FEATURES + "/batch_{batch}.csv",
+        status=f"{FEATURES}/batch_{{batch}}.csv",
     log:
-        RESULTS + "/logs/{dataset}/" + ENCODER + "/embed_{batch}.log",
+        f"{RESULTS}/logs/{{dataset}}/{ENCODER}/embed_{{batch}}.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/" + ENCODER + "/embed_{batch}.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/embed_{{batch}}.tsv"
     conda:
         "../../envs/features.yaml"
-    params:
-        tables=subpath(input.status, parent=True),
-        out=subpath(output.status, parent=True),
-        tiles=to_text(CONFIG.tiles),
-        encoder=to_text(CONFIG.encoder),
     threads: workflow.cores
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=GPUS,
+    params:
+        tables=subpath(input.status, parent=True),
+        out=subpath(output.status, parent=True),
+        tiles=to_text(CONFIG.tiles),
+        encoder=to_text(CONFIG.encoder),
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
@@ -39,18 +39,18 @@ rule collect:
     input:
         batches=status_tables,
     output:
-        slides=DATASET + "/slides.csv",
+        slides=f"{DATASET}/slides.csv",
     log:
-        RESULTS + "/logs/{dataset}/collect.log",
+        f"{RESULTS}/logs/{{dataset}}/collect.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/collect.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/collect.tsv"
     conda:
         "../../envs/slides.yaml"
-    params:
-        allowed=CONFIG.max_failed_fraction,
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        allowed=CONFIG.max_failed_fraction,
     message:
         "Counting slides: {wildcards.dataset}"
     shell:

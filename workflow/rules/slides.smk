@@ -5,13 +5,16 @@ rule segment:
     input:
         slides=lambda wildcards: [slide.path for slide in batch_slides(wildcards)],
     output:
-        status=DATASET + "/tissue/batch_{batch}.csv",
+        status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
-        RESULTS + "/logs/{dataset}/segment_{batch}.log",
+        f"{RESULTS}/logs/{{dataset}}/segment_{{batch}}.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/segment_{batch}.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/segment_{{batch}}.tsv"
     conda:
         "../../envs/slides.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
     params:
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
@@ -19,9 +22,6 @@ rule segment:
         size=CONFIG.slides_per_batch,
         tissue=to_text(CONFIG.tissue),
         out=subpath(output.status, parent=True),
-    resources:
-        mem_mb=4000,
-        runtime=120,
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
@@ -32,22 +32,22 @@ rule segment:
 
 rule tile:
     input:
-        status=DATASET + "/tissue/batch_{batch}.csv",
+        status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:
-        status=DATASET + "/tiles/batch_{batch}.csv",
+        status=f"{DATASET}/tiles/batch_{{batch}}.csv",
     log:
-        RESULTS + "/logs/{dataset}/tile_{batch}.log",
+        f"{RESULTS}/logs/{{dataset}}/tile_{{batch}}.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/tile_{batch}.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/tile_{{batch}}.tsv"
     conda:
         "../../envs/slides.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         masks=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         tiles=to_text(CONFIG.tiles),
-    resources:
-        mem_mb=4000,
-        runtime=60,
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:

@@ -3,31 +3,31 @@
 
 rule tables:
     input:
-        expand(RESULTS + "/{table}", table=("metrics.csv", "summary.csv", "summary.md")),
+        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md")),
 
 
 rule evaluate:
     input:
         predictions=expand(
-            FOLD + "/predictions.csv", dataset=CONFIG.datasets, model=MODELS, fold=range(CONFIG.folds.count)
+            f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODELS, fold=range(CONFIG.folds.count)
         ),
-        slides=expand(DATASET + "/slides.csv", dataset=CONFIG.datasets),
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
     output:
-        metrics=RESULTS + "/metrics.csv",
-        summary=RESULTS + "/summary.csv",
-        table=RESULTS + "/summary.md",
+        metrics=f"{RESULTS}/metrics.csv",
+        summary=f"{RESULTS}/summary.csv",
+        table=f"{RESULTS}/summary.md",
     log:
-        RESULTS + "/logs/evaluate.log",
+        f"{RESULTS}/logs/evaluate.log",
     benchmark:
-        RESULTS + "/benchmarks/evaluate.tsv"
+        f"{RESULTS}/benchmarks/evaluate.tsv"
     conda:
         "../../envs/evaluation.yaml"
-    params:
-        slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
-        out=subpath(output.table, parent=True),
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
+        out=subpath(output.table, parent=True),
     message:
         "Computing the tables"
     shell:

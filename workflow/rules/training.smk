@@ -3,23 +3,23 @@
 
 rule split:
     input:
-        slides=DATASET + "/slides.csv",
+        slides=f"{DATASET}/slides.csv",
     output:
-        folds=DATASET + "/folds.csv",
+        folds=f"{DATASET}/folds.csv",
     log:
-        RESULTS + "/logs/{dataset}/split.log",
+        f"{RESULTS}/logs/{{dataset}}/split.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/split.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/split.tsv"
     conda:
         "../../envs/training.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
         rows=lambda wildcards: [(s.slide_id, s.patient_id, s.label) for s in SHEETS[wildcards.dataset]],
         folds=to_text(CONFIG.folds),
-    resources:
-        mem_mb=1000,
-        runtime=10,
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
@@ -29,29 +29,29 @@ rule split:
 
 rule train:
     input:
-        slides=DATASET + "/slides.csv",
-        folds=DATASET + "/folds.csv",
+        slides=f"{DATASET}/slides.csv",
+        folds=f"{DATASET}/folds.csv",
     output:
-        model=FOLD + "/model.safetensors",
-        history=FOLD + "/history.csv",
-        predictions=FOLD + "/predictions.csv",
+        model=f"{FOLD}/model.safetensors",
+        history=f"{FOLD}/history.csv",
+        predictions=f"{FOLD}/predictions.csv",
     log:
-        RESULTS + "/logs/{dataset}/" + ENCODER + "/{model}/fold_{fold}.log",
+        f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.log",
     benchmark:
-        RESULTS + "/benchmarks/{dataset}/" + ENCODER + "/{model}/fold_{fold}.tsv"
+        f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.tsv"
     conda:
         "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
     params:
         features=FEATURES,
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         model=lambda wildcards: to_text(MODELS[wildcards.model]),
         training=to_text(CONFIG.training),
         out=subpath(output.model, parent=True),
-    threads: 1
-    resources:
-        mem_mb=8000,
-        runtime=720,
-        gpu=GPUS,
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:

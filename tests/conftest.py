@@ -1,0 +1,55 @@
+"""What tests share: small real files to read, and the real slides of ../shared where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roformermil.demo import draw_slide, write_pyramid
+from roformermil.features.store import write_store
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real slides, weights and numbers; tests that ask for it skip where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared, which is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slide(tmp_path_factory) -> Path:
+    """A demo slide of 1500 x 1200 px, 0.5 um/px, three levels."""
+    path = tmp_path_factory.mktemp("slides") / "slide.tif"
+    write_pyramid(path, draw_slide(np.random.default_rng(5), 1500, 1200, "mixed"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory, slide) -> Path:
+    """A folder of files that are no usable slides: cut.svs, empty.svs, text.svs, blank.tif."""
+    folder = tmp_path_factory.mktemp("broken")
+    whole = slide.read_bytes()
+    (folder / "cut.svs").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.svs").touch()
+    (folder / "text.svs").write_text("not a slide\n")
+    write_pyramid(folder / "blank.tif", np.full((1024, 1024, 3), 245, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def make_stores(tmp_path):
+    """Writes feature stores of random bags: make_stores({slide_id: tiles}, dim=..., shift={slide_id: ...})."""
+
+    def make(tiles: dict[str, int], dim: int = 16, shift: dict[str, float] | None = None) -> Path:
+        for number, (slide_id, count) in enumerate(tiles.items()):
+            rng = np.random.default_rng(number)
+            features = rng.normal((shift or {}).get(slide_id, 0.0), 1, (count, dim))
+            grid = np.stack([np.arange(count) % 7, np.arange(count) // 7], axis=1)
+            write_store(tmp_path / f"{slide_id}.zarr", features, grid * 256, grid, {"slide_id": slide_id})
+        return tmp_path
+
+    return make

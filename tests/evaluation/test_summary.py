@@ -1,0 +1,60 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from roformermil.evaluation.summary import evaluate
+from roformermil.status import Status, write_status
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two data sets, two models, three folds of random predictions; one slide of `one` is missing."""
+    rng = np.random.default_rng(0)
+    paths, truth = [], {}
+    for dataset, encoder in (("one", "resnet50-random"), ("two", "net")):
+        rows = [Status("a", "a.svs"), Status("b", "b.svs", status="ok" if dataset == "two" else "unreadable")]
+        write_status(tmp_path / dataset / "slides.csv", rows)
+        for model in ("abmil", "ro-abmil"):
+            for fold in range(3):
+                labels = np.array(["x", "y"] * 10)
+                p = rng.random(20)
+                table = pd.DataFrame(
+                    {"slide_id": [f"s{k}" for k in range(20)], "patient_id": "p", "label": labels,
+                     "part": ["test"] * 10 + ["train"] * 8 + ["validation"] * 2, "probability_x": 1 - p, "probability_y": p}
+                )  # fmt: skip
+                path = tmp_path / dataset / encoder / model / f"fold_{fold}/predictions.csv"
+                path.parent.mkdir(parents=True)
+                table.to_csv(path, index=False)
+                paths.append(path)
+                truth[dataset, model, fold] = roc_auc_score(labels[:10] == "y", p[:10])
+    return tmp_path, paths, truth
+
+
+def test_tables_are_computed_from_test_predictions(results):
+    folder, paths, truth = results
+    evaluate(paths, [folder / "one/slides.csv", folder / "two/slides.csv"], folder)
+    metrics, summary = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "summary.csv")
+    assert list(metrics) == ["dataset", "encoder", "model", "fold", "metric", "value"]
+    assert list(summary) == ["dataset", "encoder", "model", "metric", "mean", "std", "ci_low", "ci_high", "folds"]
+    assert len(metrics) == 2 * 2 * 3 * 5
+    for (dataset, model, fold), value in truth.items():
+        found = metrics[(metrics.dataset == dataset) & (metrics.model == model) & (metrics.fold == fold)]
+        assert found[found.metric == "auroc"].value.item() == pytest.approx(value)
+    row = summary.query("dataset == 'two' and model == 'abmil' and metric == 'auroc'").iloc[0]
+    values = [truth["two", "abmil", k] for k in range(3)]
+    assert row["mean"] == pytest.approx(np.mean(values))
+    assert row["std"] == pytest.approx(np.std(values, ddof=1))
+    assert row.ci_low <= row["mean"] <= row.ci_high
+
+
+def test_the_papers_table_says_what_is_missing_and_what_is_random(results):
+    folder, paths, truth = results
+    evaluate(paths, [folder / "one/slides.csv", folder / "two/slides.csv"], folder)
+    text = (folder / "summary.md").read_text()
+    assert "| | one (resnet50-random) | two (net) |" in text
+    mean, std = (f([truth["one", "ro-abmil", k] for k in range(3)]) for f in (np.mean, lambda v: np.std(v, ddof=1)))
+    assert f"| ro-abmil | {mean:.2f} ± {std:.2f} / " in text
+    assert "- one: 3 folds; 1 of 2 slides, 1 missing (1 unreadable)" in text
+    assert "- two: 3 folds; 2 of 2 slides\n" in text
+    assert "resnet50-random: random encoder weights" in text

@@ -1,0 +1,110 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from roformermil.config import Encoder
+from roformermil.errors import WeightsError
+from roformermil.features.encoders import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Bottleneck,
+    ResNet50Trunk,
+    TileEncoder,
+    build_encoder,
+    load_trunk,
+    weights_id,
+)
+
+TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def plain(trunk: nn.Module, tiles: torch.Tensor) -> torch.Tensor:
+    """Normalise as torchvision's transforms do and run the trunk as it is, batch norms and all."""
+    x = tiles.permute(0, 3, 1, 2).contiguous() / 255
+    x = (x - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    with torch.no_grad():
+        return trunk.eval()(x)
+
+
+def test_the_trunk_is_resnet50_through_layer3():
+    """Counted from He et al. 2016, table 1: 1 + 3 * (3 + 4 + 6) convolutions and 3 shortcuts, 8,543,296 parameters."""
+    trunk = ResNet50Trunk()
+    assert sum(isinstance(m, nn.Conv2d) for m in trunk.modules()) == 1 + 3 * 13 + 3
+    assert sum(isinstance(m, Bottleneck) for m in trunk.modules()) == 13
+    assert sum(p.numel() for p in trunk.parameters()) == 8_543_296
+    assert trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 1024)
+    assert "layer2.0.downsample.1.running_mean" in trunk.state_dict()
+
+
+def test_folding_and_channels_last_change_nothing():
+    settings = Encoder(weights="random", seed=3)
+    fast, slow = build_encoder(settings)(TILES), plain(load_trunk(settings), TILES)
+    assert torch.allclose(fast, slow, atol=2e-4, rtol=1e-4)
+
+
+def test_random_weights_follow_their_seed_and_tell_tiles_apart():
+    one, same, other = (build_encoder(Encoder(weights="random", seed=s))(TILES) for s in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other, atol=0.1)
+    black_and_white = torch.stack([torch.zeros(64, 64, 3), torch.full((64, 64, 3), 255)]).to(torch.uint8)
+    black, white = build_encoder(Encoder(weights="random"))(black_and_white)
+    assert (black - white).norm() > 0.1 * black.norm()
+
+
+def test_a_weights_file_with_a_classifier_on_top_loads(tmp_path):
+    trunk = load_trunk(Encoder(weights="random"))
+    state = trunk.state_dict() | {"fc.weight": torch.zeros(10, 2048), "layer4.0.conv1.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "net.pth")
+    loaded = Encoder(weights=str(tmp_path / "net.pth"))
+    assert torch.equal(plain(load_trunk(loaded), TILES), plain(trunk, TILES))
+    assert len(weights_id(loaded)) == 64
+
+
+@pytest.mark.parametrize("content", [b"", b"not torch", None])
+def test_bad_weights_are_named(tmp_path, content):
+    path = tmp_path / "net.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"net\.pth"):
+        load_trunk(Encoder(weights=str(path)))
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match="torchvision's names"):
+        load_trunk(Encoder(weights=str(tmp_path / "net.pth")))
+
+
+def test_weights_that_run_code_are_refused(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harmed"), "w"))
+
+    torch.save({"conv1.weight": Harm()}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError):
+        load_trunk(Encoder(weights=str(tmp_path / "net.pth")))
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_half_precision_stays_close():
+    trunk = load_trunk(Encoder(weights="random"))
+    exact = plain(trunk, TILES)
+    half = TileEncoder(trunk, torch.device("cpu"), "bf16")(TILES)
+    assert (half - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.shared
+def test_real_weights_see_what_is_in_a_tile(shared):
+    """Features of real lung patches equal those that came with them, computed elsewhere with another implementation."""
+    folder = shared / "patches/lc25000_lung_224"
+    stored = np.load(folder / "resnet50_layer3_features.npz")
+    weights = shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"
+    encoder = build_encoder(Encoder(weights=str(weights)))
+    chosen = range(0, len(stored["path"]), 60)
+    images = np.stack([cv2.imread(str(folder / str(stored["path"][k])))[..., ::-1] for k in chosen])
+    found = encoder(torch.from_numpy(images.copy())).numpy()
+    expected = stored["features"][list(chosen)].astype(np.float32)
+    similarity = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert similarity.min() > 0.8

@@ -1,0 +1,92 @@
+import cv2
+import numpy as np
+import openslide
+import pytest
+import torch
+
+from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.errors import SlideError
+from roformermil.features.encoders import load_trunk
+from roformermil.features.extract import Embedder, stream_tiles
+from roformermil.features.store import read_store
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.slides.tiles import TileSpec, tile_spec
+from roformermil.status import Status
+from tests.features.test_encoders import plain
+
+RANDOM = Encoder(weights="random", batch_size=8)
+
+
+def run(slide, folder, encoder=RANDOM, tiles=None, tissue=None):
+    """All three stages on one slide; returns its store."""
+    tiles, tissue = tiles or Tiles(), tissue or Tissue()
+    row = Status("one", str(slide))
+    facts = segment_slide(row, folder, tissue)
+    tile_slide(row, folder, folder, tiles)
+    row = Status("one", str(slide), mpp=facts["mpp"])
+    Embedder(encoder, tiles, progress=False).embed_slide(row, folder, folder)
+    return read_store(folder / "one.zarr")
+
+
+def assert_equals_plain_loop(slide, stored, encoder, level, side):
+    """OpenSlide, resize, the trunk as torchvision has it: one tile at a time."""
+    trunk = load_trunk(encoder)
+    with openslide.OpenSlide(slide) as plain_slide:
+        for (x, y), features in zip(stored.coords.tolist(), stored.features, strict=True):
+            pixels = np.asarray(plain_slide.read_region((x, y), level, (side, side)).convert("RGB"))
+            tile = cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA)
+            expected = plain(trunk, torch.from_numpy(tile[None])).numpy()[0]
+            assert np.allclose(features.astype(np.float32), expected, rtol=2e-3, atol=1e-3)
+
+
+def test_features_are_the_plain_loops(slide, tmp_path):
+    stored = run(slide, tmp_path, tiles=Tiles(mpp=0.6))
+    assert stored.attributes["step"] == 307
+    assert (stored.coords == stored.grid * 307).all()
+    assert {"slide_id", "mpp", "tile_px", "target_mpp", "encoder", "weights", "version", "fingerprint"} <= set(
+        stored.attributes
+    )
+    assert_equals_plain_loop(slide, stored, RANDOM, 0, 307)
+
+
+def test_a_current_store_stays_and_a_stale_one_goes(slide, tmp_path):
+    run(slide, tmp_path)
+    stamp = (tmp_path / "one.zarr").stat().st_mtime_ns
+    run(slide, tmp_path)
+    assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp
+    run(slide, tmp_path, tissue=Tissue(min_hole=16385))
+    assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp, "other settings, the same tiles: nothing to encode"
+    stored = run(slide, tmp_path, encoder=Encoder(weights="random", seed=1))
+    assert (tmp_path / "one.zarr").stat().st_mtime_ns > stamp
+    assert stored.attributes["weights"] == "random:1"
+
+
+def test_tiles_stream_in_order(slide):
+    coords = np.array([(x, y) for y in range(0, 1100, 100) for x in range(0, 1400, 100)], np.int32)
+    spec = TileSpec(step=64, level=0, read=64, size=64)
+    batches = list(stream_tiles(Status("one", str(slide)), coords, spec, 9))
+    assert [len(b) for b in batches] == [9] * (len(coords) // 9) + [len(coords) % 9] * (len(coords) % 9 > 0)
+    with SlideReader(slide) as reader:
+        expected = np.stack([reader.read(x, y, 64, 64) for x, y in coords.tolist()])
+    assert np.array_equal(np.concatenate(batches), expected)
+
+
+def test_a_read_that_fails_names_the_slide(broken, slide):
+    with SlideReader(slide) as reader:
+        spec = tile_spec(reader, Tiles())
+    with pytest.raises(SlideError, match=r"cut\.svs"):
+        list(stream_tiles(Status("cut", str(broken / "cut.svs")), np.zeros((3, 2), np.int32), spec, 2))
+
+
+@pytest.mark.shared
+def test_cmu_1_small_region(shared, tmp_path):
+    """All of it taken for tissue: 8 x 11 tiles of 257 px (see test_tiles), features as the plain loop's."""
+    slide = shared / "slides/CMU-1-Small-Region.svs"
+    encoder = Encoder(weights=str(shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"))
+    stored = run(slide, tmp_path, encoder, Tiles(min_tissue=0), Tissue(threshold=0, close=64))
+    assert stored.grid.tolist() == [[x, y] for y in range(11) for x in range(8)]
+    assert (stored.coords == stored.grid * 257).all()
+    assert_equals_plain_loop(slide, stored, encoder, 0, 257)
+    table = read_tiles(tmp_path / "one.npz")
+    assert table.tissue.min() > 0.9

@@ -1,0 +1,51 @@
+import math
+
+import pytest
+import torch
+
+from roformermil.models.rope import RotaryEncoding, sine_encoding
+
+GRID = torch.tensor([[0, 0], [3, -7], [119, 45], [-20, 400]])
+
+
+@pytest.mark.parametrize("frequencies", ["pixel", "lang"])
+def test_rotation_by_hand(frequencies):
+    """head_dim 8: two pairs for x, then two for y."""
+    rope = RotaryEncoding(8, frequencies, scale=0.5)
+    by_hand = [math.pi / 400, 200 * math.pi / 400] if frequencies == "pixel" else [1.0, 10000 ** (-1 / 2)]
+    x = torch.arange(1.0, 9.0).view(1, 1, 8)
+    turned = RotaryEncoding.rotate(x, rope.angles(torch.tensor([[3, -7]]))).flatten().tolist()
+    for pair, (position, frequency) in enumerate([(3, 0), (3, 1), (-7, 0), (-7, 1)]):
+        angle = 0.5 * position * by_hand[frequency]
+        a, b = 2 * pair + 1, 2 * pair + 2
+        assert turned[2 * pair] == pytest.approx(a * math.cos(angle) - b * math.sin(angle), abs=1e-5)
+        assert turned[2 * pair + 1] == pytest.approx(a * math.sin(angle) + b * math.cos(angle), abs=1e-5)
+
+
+@pytest.mark.parametrize("frequencies", ["pixel", "lang"])
+def test_products_depend_on_the_difference_alone(frequencies):
+    rope = RotaryEncoding(64, frequencies)
+    q, k = torch.randn(2, 4, 8, 64, generator=torch.Generator().manual_seed(0))
+
+    def products(grid):
+        angles = rope.angles(grid)
+        return torch.einsum("ahd,bhd->hab", rope.rotate(q, angles), rope.rotate(k, angles))
+
+    assert torch.allclose(products(GRID), products(GRID + torch.tensor([40, -13])), atol=2e-3)
+
+
+def test_angles_stay_float32_under_autocast():
+    rope = RotaryEncoding(64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cos, _ = rope.angles(GRID)
+        turned = rope.rotate(torch.ones(4, 2, 64, dtype=torch.bfloat16), rope.angles(GRID))
+    assert cos.dtype == torch.float32
+    assert turned.dtype == torch.bfloat16
+
+
+def test_sine_by_hand():
+    x = sine_encoding(GRID, 8)
+    assert x.shape == (4, 8)
+    angle = 3 * 10000 ** (-1 / 2)
+    assert x[1, :4].tolist() == pytest.approx([math.sin(3), math.cos(3), math.sin(angle), math.cos(angle)], abs=1e-6)
+    assert x[1, 4].item() == pytest.approx(math.sin(-7), abs=1e-6)

@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roformermil.config import Tiles, Tissue
+from roformermil.errors import SlideError
+from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.status import Status
+
+
+@pytest.fixture
+def segmented(slide, tmp_path):
+    row = Status("one", str(slide))
+    facts = segment_slide(row, tmp_path, Tissue())
+    return row, tmp_path, facts
+
+
+def test_segment_leaves_mask_outline_and_polygons(segmented):
+    _, folder, facts = segmented
+    assert (facts["width"], facts["height"]) == (1500, 1200)
+    with Image.open(folder / "one.png") as mask, Image.open(folder / "one.jpg") as overlay:
+        assert mask.size == overlay.size == (94, 75)
+        area = np.asarray(mask).mean() * 1500 * 1200 * 0.25 / 1e6
+    assert facts["tissue_mm2"] == pytest.approx(area, abs=1e-3)
+    assert json.loads((folder / "one.geojson").read_text())["features"]
+
+
+def test_tile_keeps_what_the_mask_covers(segmented):
+    row, folder, _ = segmented
+    facts = tile_slide(row, folder, folder / "tiles", Tiles(size=128))
+    table = read_tiles(folder / "tiles/one.npz")
+    assert facts == {"tiles": len(table.grid)}
+    assert 20 < len(table.grid) < 11 * 9
+    assert (table.coords == table.grid * table.facts["step"]).all()
+    assert table.tissue.min() >= 0.25
+
+
+def test_current_results_are_skipped_and_stale_ones_are_not(segmented):
+    row, folder, facts = segmented
+    stamp = (folder / "one.png").stat().st_mtime_ns
+    assert segment_slide(row, folder, Tissue()) == facts
+    assert (folder / "one.png").stat().st_mtime_ns == stamp
+    segment_slide(row, folder, Tissue(close=9))
+    assert (folder / "one.png").stat().st_mtime_ns > stamp
+
+    tile_slide(row, folder, folder, Tiles(size=128))
+    before = len(read_tiles(folder / "one.npz").grid)
+    tile_slide(row, folder, folder, Tiles(size=128, min_tissue=0.99))
+    assert len(read_tiles(folder / "one.npz").grid) < before
+
+
+def test_a_blank_slide_is_empty(broken, tmp_path):
+    for _ in range(2):  # found anew, and remembered
+        with pytest.raises(SlideError, match="no tissue found") as error:
+            segment_slide(Status("blank", str(broken / "blank.tif")), tmp_path, Tissue())
+        assert error.value.reason == "empty"

@@ -1,0 +1,81 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from roformermil.config import Tissue
+from roformermil.errors import SlideError
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.tissue import outline, segment, to_geojson
+
+PINK, WHITE = (220, 150, 190), (244, 244, 244)
+
+
+@pytest.fixture
+def image():
+    """200 x 300: a pink 100 x 120 square with a 30 px hole, a 5 px hole and a 6 px speck elsewhere."""
+    image = np.full((200, 300, 3), WHITE, np.uint8)
+    image[50:150, 40:160] = PINK
+    image[80:110, 80:110] = WHITE
+    image[130:135, 130:135] = WHITE
+    image[20:26, 250:256] = PINK
+    return image
+
+
+def test_regions_and_holes_by_area(image):
+    mask = segment(image, Tissue(median=1, close=1, mpp=8))
+    assert mask[60, 50]
+    assert not mask[95, 95], "a hole of 900 px (57600 um^2) stays"
+    assert mask[132, 132], "a hole of 25 px (1600 um^2) is filled"
+    assert not mask[23, 253], "a speck of 36 px (2304 um^2) is dropped"
+    assert mask.sum() == 100 * 120 - 30 * 30
+
+
+def test_areas_are_physical(image):
+    kept = segment(image, Tissue(median=1, close=1, mpp=8, min_area=36 * 64, min_hole=0))
+    assert kept[23, 253]
+    assert not kept[132, 132]
+    assert not segment(image, Tissue(median=1, close=1, mpp=4, min_area=36 * 64, min_hole=0))[23, 253]
+
+
+def test_otsu_finds_its_own_threshold(image):
+    pale = (image.astype(int) * 0.1 + 225).clip(0, 255).astype(np.uint8)
+    assert segment(pale, Tissue(threshold="otsu"))[60, 50]
+
+
+def test_fluorescence_is_refused_by_name():
+    with pytest.raises(SlideError) as error:
+        segment(np.full((50, 50, 3), 10, np.uint8), Tissue())
+    assert error.value.reason == "not_brightfield"
+
+
+@pytest.mark.shared
+def test_the_real_fluorescence_slide_is_refused(shared):
+    with SlideReader(shared / "slides/test3-DAPI-2-387.ndpi") as reader, pytest.raises(SlideError) as error:
+        segment(reader.overview(8.0), Tissue())
+    assert error.value.reason == "not_brightfield"
+
+
+def test_white_glass_has_no_tissue():
+    assert not segment(np.full((50, 50, 3), WHITE, np.uint8), Tissue()).any()
+
+
+def test_geojson_draws_the_same_mask(image):
+    mask = segment(image, Tissue(median=1, close=1))
+    collection = json.loads(to_geojson(mask, (3000, 2000)))
+    (feature,) = collection["features"]
+    rings = feature["geometry"]["coordinates"]
+    assert len(rings) == 2
+    assert all(ring[0] == ring[-1] for ring in rings)
+    drawn = np.zeros((2000, 3000), np.uint8)
+    for ring, value in zip(rings, (1, 0), strict=True):
+        cv2.fillPoly(drawn, [np.array(ring).round().astype(np.int32)], value)
+    assert abs(drawn.mean() - mask.mean()) < 0.01 * mask.mean()
+
+
+def test_outline_keeps_the_picture(image):
+    mask = segment(image, Tissue())
+    drawn = outline(image, mask)
+    assert drawn.shape == image.shape
+    assert 0 < (drawn != image).any(axis=2).mean() < 0.05

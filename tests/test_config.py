@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from roformermil.config import Config, Encoder, Model, Tissue, Training, load_config, read_settings, schema, to_text
+from roformermil.errors import ConfigError
+from tests.conftest import ROOT
+
+DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}
+
+
+def test_paper_values_are_the_defaults():
+    config = read_settings(Config, {"datasets": DATASETS})
+    assert [m.name for m in config.models] == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+    assert (config.training.learning_rate, config.training.batch_size, config.training.epochs) == (1e-4, 4, 50)
+    assert (config.tiles.size, config.tiles.mpp, config.folds.count) == (256, 0.5, 10)
+    assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
+    assert [m.position for m in config.models] == ["none", "rope", "none", "rope"]
+
+
+@pytest.mark.parametrize("name", ["config", "atlas"])
+def test_bundled_configs_are_valid(name):
+    load_config(ROOT / f"config/{name}.yaml")
+
+
+def test_schema_file_is_in_step():
+    stored = (ROOT / "workflow/schemas/config.schema.json").read_text()
+    assert stored == schema(), "run: roformermil schema > workflow/schemas/config.schema.json"
+
+
+def test_every_setting_is_documented_in_the_schema():
+    for name, section in json.loads(schema())["$defs"].items():
+        undocumented = [key for key, value in section["properties"].items() if "description" not in value]
+        assert not undocumented, f"{name}: {undocumented}"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"training": {"epoch": 3}}, r"training.epoch: unknown key; did you mean `epochs`\?"),
+        ({"training": {"epochs": 0}}, r"training.epochs: .*greater than or equal to 1 \(got 0\)"),
+        ({"training": {"learning_rate": "fast"}}, r"training.learning_rate: .*number.*'fast'"),
+        ({"models": ["abmil", "abmil"]}, r"models: \['abmil'\] stand twice.*label"),
+        ({"models": ["vit"]}, r"models.0.name: .*'ro-abmil'.*got 'vit'"),
+        (
+            {"models": [{"name": "abmil", "hiden_dim": 3}]},
+            r"models.0.hiden_dim: unknown key; did you mean `hidden_dim`",
+        ),
+        ({"datasets": {"d": {**DATASETS["d"], "class": 1}}}, r"datasets.d.class: unknown key; did you mean `classes`"),
+        ({"datasets": {"d": {"root": "."}}}, r"datasets.d.slides: is missing"),
+        ({"tissue": {"median": 4}}, r"tissue.median: .*odd"),
+        ({"datasets": {}}, r"datasets: .*at least 1"),
+    ],
+)
+def test_errors_name_the_key_and_what_was_expected(change, expected):
+    with pytest.raises(ConfigError, match=expected):
+        read_settings(Config, {"datasets": DATASETS} | change)
+
+
+def test_settings_survive_the_command_line():
+    settings = Training(learning_rate=3e-5, monitor="auroc")
+    assert read_settings(Training, to_text(settings)) == settings
+    assert read_settings(Tissue, "{threshold: otsu}").threshold == "otsu"
+
+
+def test_random_weights_are_always_named_as_such():
+    assert Encoder(weights="random").id == "resnet50-random"
+    assert Encoder(weights="random", label="mine").id == "mine-random"
+    assert Encoder(weights="a/b/my_net.pth").id == "resnet50-my_net"
+    assert Encoder().id == "resnet50-imagenet"
+
+
+def test_plain_models_refuse_a_position():
+    with pytest.raises(ConfigError, match="use ro-abmil"):
+        read_settings(Model, {"name": "abmil", "position": "rope"})

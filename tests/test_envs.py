@@ -1,0 +1,35 @@
+"""The pinned environments: constraints.txt is what is installed, and the rules' environments follow from it."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "envs"))
+from pin import ENVIRONMENTS, closure, environment
+
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environments_are_in_step_with_the_constraints(name):
+    pins = {key.lower().replace("_", "-"): value for key, value in PINS.items()}
+    for pin in closure(ENVIRONMENTS[name]):
+        package, wanted = pin.split("==")
+        assert pins[package] == wanted
+    if sys.version_info[:2] == (3, 11):  # the version that the environments name
+        assert (ROOT / f"envs/{name}.yaml").read_text() == environment(name), "run: python envs/pin.py"
+
+
+def test_what_is_installed_is_what_is_pinned():
+    assert {name: version(name).split("+")[0] for name in ("torch", "zarr", "snakemake", "numpy")} == {
+        name: PINS[name] for name in ("torch", "zarr", "snakemake", "numpy")
+    }
+
+
+def test_nothing_installed_is_broken():
+    result = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout

@@ -1,0 +1,57 @@
+import pytest
+
+from roformermil.errors import SheetError
+from roformermil.sheet import read_sheet
+
+HEADER = "slide_id,patient_id,label,path,mpp\n"
+
+
+@pytest.fixture
+def sheet(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/a.svs").touch()
+
+    def write(text):
+        (tmp_path / "slides.csv").write_text(text)
+        return read_sheet(tmp_path / "slides.csv", tmp_path / "root", ["x", "y"])
+
+    return write
+
+
+def test_rows_are_read(sheet):
+    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,a.svs,\n")
+    assert (one.slide_id, one.patient_id, one.label, one.mpp) == ("s1", "p1", "x", 0.25)
+    assert one.path.endswith("root/a.svs")
+    assert two.mpp is None
+
+
+def test_the_mpp_column_may_be_left_out(sheet):
+    assert sheet("slide_id,patient_id,label,path\ns1,p1,x,a.svs\n")[0].mpp is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slide_id,patient_id,label\n", "column 'path' is missing"),
+        ("slide_id,patient_id,label,path,mppp\n", "unknown column 'mppp'"),
+        (HEADER, "no rows"),
+        (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", "row 3: slide_id 's1' stands twice"),
+        (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
+        (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
+        (HEADER + "s1,p1,x,b.svs,\n", "row 2: slide 's1': no file at .*b.svs"),
+        (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
+        (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
+        (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' must be"),
+        (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
+        (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
+        (HEADER + "s1,p1,x\n", "row 2"),
+    ],
+)
+def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
+    with pytest.raises(SheetError, match=expected):
+        sheet(text)
+
+
+def test_a_missing_sheet_is_named(tmp_path):
+    with pytest.raises(SheetError, match="none.csv: the slide sheet cannot be read"):
+        read_sheet(tmp_path / "none.csv", tmp_path)

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from roformermil.errors import Reason, SlideError, TooManyFailedError
+from roformermil.status import Status, attrition, check_attrition, read_status, run_stage, write_status
+
+ROWS = [Status("a", "a.svs"), Status("b", "b.svs", sheet_mpp=0.25), Status("c", "c.svs", status="unreadable")]
+
+
+def work(row):
+    if row.slide_id == "b":
+        raise SlideError(Reason.NO_MPP, "b.svs: does not say, although asked")
+    return {"tiles": 12, "mpp": 0.5}
+
+
+def test_a_bad_slide_is_a_row_and_the_others_go_on():
+    a, b, c = run_stage("tile", ROWS, work, progress=False)
+    assert (a.status, a.tiles, a.mpp) == ("ok", 12, 0.5)
+    assert (b.status, b.stage, b.tiles) == ("no_mpp", "tile", None)
+    assert c == ROWS[2], "what failed before is passed on untouched"
+
+
+def test_an_error_that_is_not_the_slides_fault_passes():
+    with pytest.raises(OSError, match="disk full"):
+        run_stage("tile", ROWS, lambda row: (_ for _ in ()).throw(OSError("disk full")), progress=False)
+
+
+def test_tables_survive_the_disk(tmp_path):
+    rows = run_stage("tile", ROWS, work, progress=False)
+    write_status(tmp_path / "t.csv", rows)
+    assert read_status(tmp_path / "t.csv") == rows
+
+
+def test_attrition_counts_and_stops():
+    rows = run_stage("tile", ROWS, work, progress=False)
+    assert attrition(rows) == "1 of 3 slides, 2 missing (1 no_mpp, 1 unreadable)"
+    check_attrition(rows, 0.7, Path("results/d/slides.csv"))
+    with pytest.raises(
+        TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: does not say.*c: unread"
+    ) as e:
+        check_attrition(rows, 0.5, Path("results/d/slides.csv"))
+    assert e.value.reason == "too_many_failed"

@@ -1,0 +1,104 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from roformermil.bags.dataset import BagDataset, pack
+from roformermil.bags.folds import make_folds
+from roformermil.config import Folds, Model, Training, read_settings
+from roformermil.models import build_model
+from roformermil.sheet import Slide
+from roformermil.training import Job, train_fold
+
+SLIDES = [Slide(f"s{k:02d}", f"p{k:02d}", "ab"[k % 2], "x.svs", None) for k in range(24)]
+MODEL = {"hidden_dim": 32, "attention_dim": 16, "heads": 4, "dropout": 0.1}
+
+
+@pytest.fixture
+def job(make_stores):
+    """Bags of class b are shifted by one standard deviation: easy."""
+    tiles = {slide.slide_id: 3 + k % 9 for k, slide in enumerate(SLIDES)}
+    stores = make_stores(tiles, shift={slide.slide_id: float(slide.label == "b") for slide in SLIDES})
+    rows = [row for row in make_folds(SLIDES, Folds(count=4)) if row.fold == 1]
+
+    def make(name="ro-abmil", **training):
+        settings = Training(**{"learning_rate": 3e-3, "epochs": 12, "patience": 12} | training)
+        return Job("d", 1, rows, stores, ["a", "b"], Model(name=name, **MODEL), settings)
+
+    return make
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["abmil", "ro-abmil", "dsmil", "ro-dsmil"])
+def test_a_fold_learns_and_leaves_its_files(job, tmp_path, name):
+    train_fold(job(name), tmp_path / "out", progress=False)
+    predictions, history = read(tmp_path / "out/predictions.csv"), read(tmp_path / "out/history.csv")
+    assert [list(predictions[0])] == [["slide_id", "patient_id", "label", "part", "probability_a", "probability_b"]]
+    assert sorted(row["slide_id"] for row in predictions) == [slide.slide_id for slide in SLIDES]
+    assert all(abs(float(row["probability_a"]) + float(row["probability_b"]) - 1) < 1e-12 for row in predictions)
+    right = [
+        (row["label"] == "b") == (float(row["probability_b"]) > 0.5) for row in predictions if row["part"] == "test"
+    ]
+    assert np.mean(right) >= 0.8
+    assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
+
+
+def test_the_checkpoint_alone_gives_the_predictions(job, tmp_path):
+    asked = job()
+    train_fold(asked, tmp_path / "out", progress=False)
+    with safe_open(tmp_path / "out/model.safetensors", "pt") as file:
+        metadata = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    settings = read_settings(Model, metadata["model"])
+    model = build_model(settings, int(metadata["in_dim"]), len(json.loads(metadata["classes"]))).eval()
+    model.load_state_dict(state)
+    for row in read(tmp_path / "out/predictions.csv"):
+        bag = next(r for r in asked.rows if r.slide_id == row["slide_id"])
+        batch = pack([BagDataset([bag], asked.stores, asked.classes)[0]])
+        with torch.no_grad():
+            probability = model(batch.features, batch.grid, batch.lengths).logits.softmax(-1)[0, 1].item()
+        assert probability == pytest.approx(float(row["probability_b"]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ro-abmil", "ro-dsmil"])
+def test_a_fold_trained_twice_gives_the_same_numbers(job, tmp_path, name):
+    for k in range(2):
+        torch.rand(k + 3)  # whatever ran before
+        train_fold(job(name, epochs=3), tmp_path / str(k), progress=False)
+    first, second = (tmp_path / str(k) for k in range(2))
+    assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
+    one, two = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_seed_matters(job, tmp_path):
+    for seed in (1, 2):
+        train_fold(job(epochs=2, seed=seed), tmp_path / str(seed), progress=False)
+    assert read(tmp_path / "1/predictions.csv") != read(tmp_path / "2/predictions.csv")
+
+
+@pytest.mark.parametrize("monitor", ["loss", "auroc"])
+def test_the_best_epoch_is_kept_and_training_stops(job, tmp_path, monitor):
+    train_fold(job(epochs=40, patience=3, learning_rate=0.02, monitor=monitor), tmp_path, progress=False)
+    history = read(tmp_path / "history.csv")
+    column = "validation_loss" if monitor == "loss" else "validation_auroc"
+    figures = [float(row[column]) * (-1 if monitor == "loss" else 1) for row in history]
+    best = int(np.argmax(figures))
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata()["best_epoch"] == str(best)
+    assert len(history) == min(40, best + 4)
+
+
+def test_the_learning_rate_falls_on_a_plateau(job, tmp_path):
+    train_fold(job(epochs=12, learning_rate=0.1, scheduler_patience=1, scheduler_factor=0.5), tmp_path, progress=False)
+    rates = [float(row["learning_rate"]) for row in read(tmp_path / "history.csv")]
+    assert rates[0] == 0.1
+    assert rates[-1] < 0.1

@@ -1,0 +1,150 @@
+"""The whole path, run by the real Snakemake: slides in, the table out, with four files among them that are no slides."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from roformermil.bags.folds import make_folds
+from roformermil.config import Folds, Model, Training, load_config
+from roformermil.demo import CLASSES, write_demo
+from roformermil.metrics import auroc
+from roformermil.sheet import read_sheet
+from roformermil.status import read_status
+from roformermil.training import Job, train_fold
+from tests.conftest import ROOT
+
+BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty"}
+
+
+def snakemake(folder: Path, config: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the workflow in a working directory of its own."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command += ["--cores", "2", "--configfile", config, *arguments]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, broken) -> Path:
+    """A folder with the demo's 24 slides, four broken files, and config.yaml: the demo's own, with coarser tiles and fewer folds."""
+    folder = tmp_path_factory.mktemp("demo")
+    sheet = write_demo(folder / "slides")
+    with sheet.open("a") as file:
+        for k, path in enumerate(sorted(broken.glob("*.*"))):
+            if path.stem in BROKEN:
+                shutil.copy(path, folder / "slides" / path.name)
+                file.write(f"{path.stem},other_{k},{CLASSES[k % 2]},{path.name}\n")
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
+    config |= {"tiles": {"size": 128, "mpp": 1.0}, "slides_per_batch": 10, "max_failed_fraction": 0.2}
+    config["folds"] = {"count": 3}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(demo) -> Path:
+    """The same folder after a run."""
+    result = snakemake(demo, demo / "config.yaml")
+    assert result.returncode == 0, result.stderr[-5000:]
+    return demo
+
+
+def test_every_bad_slide_is_a_row_and_the_others_finish(done):
+    rows = {row.slide_id: row for row in read_status(done / "results/demo/slides.csv")}
+    assert len(rows) == 28
+    assert {name: rows[name].status for name in BROKEN} == BROKEN
+    assert all(rows[name].reason for name in BROKEN)
+    good = [row for row in rows.values() if row.slide_id not in BROKEN]
+    assert all(row.status == "ok" and row.tiles > 20 and row.mpp == 0.5 for row in good)
+    assert len(list((done / "results/demo/features/resnet50-random").glob("demo_*.zarr"))) == 24
+
+
+def test_the_table_has_the_four_models_and_says_what_is_missing(done):
+    text = (done / "results/summary.md").read_text()
+    assert "- demo: 3 folds; 24 of 28 slides, 4 missing (1 empty, 1 empty_file, 2 unreadable)" in text
+    assert "random encoder weights" in text
+    summary = pd.read_csv(done / "results/summary.csv")
+    assert list(summary.model.unique()) == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+    assert (summary.folds == 3).all()
+
+
+def test_ro_abmil_tells_the_demos_classes_apart(done):
+    summary = pd.read_csv(done / "results/summary.csv").set_index(["model", "metric"])
+    assert summary.loc[("ro-abmil", "auroc"), "mean"] >= 0.9
+
+
+def test_what_should_be_there_is_there(done):
+    for name in ("log", "benchmark"):
+        assert any((done / "results" / f"{name}s/demo").rglob("segment_0.*")), name
+    assert (done / "results/demo/tissue/demo_00.jpg").exists()
+    assert (done / "results/demo/tissue/demo_00.geojson").exists()
+    fold = done / "results/demo/resnet50-random/ro-abmil/fold_0"
+    assert {p.name for p in fold.iterdir()} == {"model.safetensors", "history.csv", "predictions.csv"}
+
+
+def test_a_second_run_does_nothing(done):
+    result = snakemake(done, done / "config.yaml")
+    assert "Nothing to be done" in result.stderr + result.stdout
+
+
+def test_shuffled_labels_teach_nothing(done, tmp_path):
+    """Leaks anywhere on the path from folds to predictions would lift this above chance; real labels give 0.9 and more."""
+    config = load_config(done / "config.yaml")
+    slides = read_sheet(done / "slides/slides.csv", done / "slides")[:24]
+    areas = []
+    for seed in range(4):
+        patients = sorted({slide.patient_id for slide in slides})
+        order = np.random.default_rng(seed).permutation(len(patients))
+        label = {patient: CLASSES[k % 2] for patient, k in zip(patients, order, strict=True)}
+        shuffled = [replace(slide, label=label[slide.patient_id]) for slide in slides]
+        rows = make_folds(shuffled, Folds(count=3))
+        for fold in range(3):
+            here = [row for row in rows if row.fold == fold]
+            settings = Training(**{**config.training.model_dump(), "epochs": 10, "seed": seed})
+            job = Job("demo", fold, here, done / "results/demo/features/resnet50-random", list(CLASSES),
+                      Model(name="ro-dsmil", hidden_dim=64), settings)  # fmt: skip
+            train_fold(job, tmp_path / f"{seed}_{fold}", progress=False)
+            with (tmp_path / f"{seed}_{fold}/predictions.csv").open() as file:
+                test = [row for row in csv.DictReader(file) if row["part"] == "test"]
+            p = np.array([float(row["probability_mixed"]) for row in test])
+            areas.append(
+                auroc(np.array([row["label"] == "mixed" for row in test]).astype(int), np.stack([1 - p, p], 1))
+            )
+    assert 0.25 < np.mean(areas) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"tils": {"size": 128}}, "tils: unknown key; did you mean `tiles`?"),
+        ({"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}}, "no.csv: the slide sheet"),
+    ],
+)
+def test_mistakes_are_named_before_the_first_job(demo, tmp_path, change, expected):
+    config = yaml.safe_load((demo / "config.yaml").read_text()) | change
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "-n")
+    assert result.returncode != 0
+    assert expected in result.stderr + result.stdout
+
+
+def test_too_many_bad_slides_stop_the_data_set(done, tmp_path):
+    config = yaml.safe_load((done / "config.yaml").read_text()) | {"max_failed_fraction": 0.05}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(done / "results", tmp_path / "results")
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
+    assert result.returncode != 0
+    text = result.stderr + result.stdout
+    assert "24 of 28 slides, 4 missing" in text
+    assert "cut: unreadable in segment" in text
+    assert "raise max_failed_fraction" in text
