@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-shared test-slow lint bench clean
+.PHONY: help setup demo atlas test test-shared lint bench schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -19,8 +19,8 @@ setup: .venv/ready ## create .venv with the pinned packages
 	touch $@
 
 data/demo/slides.csv: roformermil/demo.py | .venv/ready
+	rm -rf data/demo
 	roformermil demo-slides data/demo
-	touch $@
 
 demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and print the table
 	snakemake --cores all
@@ -36,9 +36,6 @@ test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m shared
 
-test-slow: .venv/ready ## run the tests that take minutes
-	pytest -m slow
-
 lint: .venv/ready ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .
 	ruff format --check .
@@ -48,6 +45,10 @@ lint: .venv/ready ## ruff, snakefmt, snakemake --lint, mypy
 
 bench: .venv/ready ## measure the encoder against its limit
 	python benchmarks/embed.py
+
+schema: .venv/ready ## write the config's schema and reference from roformermil/config.py
+	roformermil schema > workflow/schemas/config.schema.json
+	roformermil schema --markdown > config/REFERENCE.md
 
 clean: ## remove results and demo slides, keep .venv
 	rm -rf results data/demo .snakemake

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training, load_config, read_settings, schema
+from roformermil.config import (
+    Encoder,
+    Folds,
+    Model,
+    Tiles,
+    Tissue,
+    Training,
+    load_config,
+    read_settings,
+    reference,
+    schema,
+)
 from roformermil.errors import RoFormerMILError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -186,9 +197,11 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="tables for people instead")] = False,
+) -> None:
     """Print the JSON schema of the configuration."""
-    typer.echo(schema(), nl=False)
+    typer.echo(reference() if markdown else schema(), nl=False)
 
 
 @app.command()

@@ -210,12 +210,17 @@ class Config(Settings):
     results: Path = Path("results")
     """Folder of all output."""
     tissue: Tissue = Tissue()
+    """Where tissue is sought: section Tissue."""
     tiles: Tiles = Tiles()
+    """Which tiles are cut: section Tiles."""
     encoder: Encoder = Encoder()
+    """What turns tiles into vectors: section Encoder."""
     folds: Folds = Folds()
+    """How slides are divided: section Folds."""
     models: list[Model] = Field(default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1)
-    """Models to train: a name, or a mapping with `name` and any of a model's settings."""
+    """Models to train, all four by default: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
+    """How models are trained: section Training."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
     """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
     slides_per_batch: int = Field(25, ge=1)
@@ -274,6 +279,34 @@ def to_text(settings: Settings) -> str:
 def schema() -> str:
     """JSON schema of the configuration, for editors and for readers of other languages."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+def reference() -> str:
+    """Every key, its default and its meaning as Markdown tables, from the schema."""
+    tree = Config.model_json_schema()
+    lines = [
+        "# Configuration reference",
+        "",
+        "Written by `roformermil schema --markdown` from `roformermil/config.py`.",
+        "",
+    ]
+    for title, section in {"(top level)": tree, **tree["$defs"]}.items():
+        lines += [
+            f"## {title}",
+            "",
+            section["description"].replace("\n", " "),
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+        ]
+        for key, value in section["properties"].items():
+            default = "required" if key in section.get("required", ()) else f"`{json.dumps(value.get('default'))}`"
+            if "$ref" in value or isinstance(value.get("default"), dict):
+                default = "see below"
+            meaning = value.get("description", "").replace("\n", " ").replace("|", "\\|")
+            lines.append(f"| `{key}` | {default} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _problem(section: type[Settings], error: Any) -> str:

@@ -37,6 +37,8 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> lis
             rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
                     for row in reader]  # fmt: skip
             columns = [c.strip() for c in reader.fieldnames or ()]
+    except FileNotFoundError as error:
+        raise SheetError(f"{sheet}: there is no such slide sheet; the demo's is written by `make demo`") from error
     except OSError as error:
         raise SheetError(f"{sheet}: the slide sheet cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

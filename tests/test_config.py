@@ -2,7 +2,18 @@ import json
 
 import pytest
 
-from roformermil.config import Config, Encoder, Model, Tissue, Training, load_config, read_settings, schema, to_text
+from roformermil.config import (
+    Config,
+    Encoder,
+    Model,
+    Tissue,
+    Training,
+    load_config,
+    read_settings,
+    reference,
+    schema,
+    to_text,
+)
 from roformermil.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -26,6 +37,11 @@ def test_bundled_configs_are_valid(name):
 def test_schema_file_is_in_step():
     stored = (ROOT / "workflow/schemas/config.schema.json").read_text()
     assert stored == schema(), "run: roformermil schema > workflow/schemas/config.schema.json"
+
+
+def test_reference_is_in_step():
+    stored = (ROOT / "config/REFERENCE.md").read_text()
+    assert stored == reference(), "run: roformermil schema --markdown > config/REFERENCE.md"
 
 
 def test_every_setting_is_documented_in_the_schema():

@@ -53,5 +53,5 @@ def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
 
 
 def test_a_missing_sheet_is_named(tmp_path):
-    with pytest.raises(SheetError, match="none.csv: the slide sheet cannot be read"):
+    with pytest.raises(SheetError, match="none.csv: there is no such slide sheet"):
         read_sheet(tmp_path / "none.csv", tmp_path)

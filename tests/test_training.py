@@ -68,6 +68,20 @@ def test_the_checkpoint_alone_gives_the_predictions(job, tmp_path):
         assert probability == pytest.approx(float(row["probability_b"]), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ro-abmil", "dsmil"])
+def test_three_classes_are_no_special_case(make_stores, tmp_path, name):
+    slides = [Slide(f"t{k:02d}", f"p{k:02d}", "abc"[k % 3], "x.svs", None) for k in range(18)]
+    stores = make_stores(
+        {s.slide_id: 6 for s in slides}, shift={s.slide_id: 2.0 * "abc".index(s.label) for s in slides}
+    )
+    rows = [row for row in make_folds(slides, Folds(count=3)) if row.fold == 0]
+    settings = Training(learning_rate=3e-3, epochs=15, patience=15)
+    train_fold(Job("d", 0, rows, stores, ["a", "b", "c"], Model(name=name, **MODEL), settings), tmp_path / "out", False)
+    test = [row for row in read(tmp_path / "out/predictions.csv") if row["part"] == "test"]
+    right = [max("abc", key=lambda c: float(row[f"probability_{c}"])) == row["label"] for row in test]
+    assert np.mean(right) >= 0.8
+
+
 @pytest.mark.parametrize("name", ["ro-abmil", "ro-dsmil"])
 def test_a_fold_trained_twice_gives_the_same_numbers(job, tmp_path, name):
     for k in range(2):

@@ -1,3 +1,7 @@
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import cv2
 import numpy as np
 import pytest
@@ -6,6 +10,7 @@ from torch import nn
 
 from roformermil.config import Encoder
 from roformermil.errors import WeightsError
+from roformermil.features import encoders
 from roformermil.features.encoders import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -16,6 +21,7 @@ from roformermil.features.encoders import (
     load_trunk,
     weights_id,
 )
+from roformermil.files import file_sha256
 
 TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -60,6 +66,35 @@ def test_a_weights_file_with_a_classifier_on_top_loads(tmp_path):
     loaded = Encoder(weights=str(tmp_path / "net.pth"))
     assert torch.equal(plain(load_trunk(loaded), TILES), plain(trunk, TILES))
     assert len(weights_id(loaded)) == 64
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A real HTTP server over a folder; returns the folder and its address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        Thread(target=http.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+def test_imagenet_weights_are_fetched_once_and_verified(server, tmp_path, monkeypatch):
+    folder, address = server
+    trunk = load_trunk(Encoder(weights="random"))
+    torch.save(trunk.state_dict(), tmp_path / "net.pth")
+    name = f"resnet50-{file_sha256(tmp_path / 'net.pth')[:8]}.pth"
+    served = (tmp_path / "net.pth").rename(folder / name)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    monkeypatch.setattr(encoders, "IMAGENET_URL", f"{address}/{name}")
+    assert torch.equal(plain(load_trunk(Encoder()), TILES), plain(trunk, TILES))
+    served.write_bytes(b"damaged")
+    assert torch.equal(plain(load_trunk(Encoder()), TILES), plain(trunk, TILES)), "fetched once"
+    (tmp_path / "hub/checkpoints" / name).unlink()
+    with pytest.raises(WeightsError, match=r"(?s)could not be fetched.*put it at.*" + name):
+        load_trunk(Encoder())
+    assert not (tmp_path / "hub/checkpoints" / name).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not torch", None])

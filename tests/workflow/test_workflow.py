@@ -127,7 +127,10 @@ def test_shuffled_labels_teach_nothing(done, tmp_path):
     ("change", "expected"),
     [
         ({"tils": {"size": 128}}, "tils: unknown key; did you mean `tiles`?"),
-        ({"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}}, "no.csv: the slide sheet"),
+        (
+            {"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}},
+            "no.csv: there is no such slide sheet",
+        ),
     ],
 )
 def test_mistakes_are_named_before_the_first_job(demo, tmp_path, change, expected):

@@ -1,0 +1,38 @@
+"""The path to features on two real slides with real weights: one that states its mpp, one that takes it from the sheet."""
+
+import pytest
+import yaml
+
+from roformermil.features.store import read_store
+from roformermil.status import read_status
+from tests.conftest import ROOT
+from tests.workflow.test_workflow import snakemake
+
+# tiles that CLAM (biopsy preset) and TRIDENT (Otsu) keep on the same slide
+OTHERS = {"congestion-spleen": (140, 151)}
+
+
+@pytest.mark.shared
+def test_two_real_slides(shared, tmp_path):
+    lines = (ROOT / "config/datasets/atlas.csv").read_text().splitlines()
+    chosen = [line for line in lines if line.startswith(("slide_id", "congestion-spleen", "cholesterolpolyp"))]
+    (tmp_path / "slides.csv").write_text("\n".join(chosen) + "\n")
+    config = yaml.safe_load((ROOT / "config/atlas.yaml").read_text())
+    config["datasets"]["atlas"] |= {"slides": "slides.csv", "root": str(shared / "slides/pathology_atlas")}
+    config["encoder"]["weights"] = str((ROOT / config["encoder"]["weights"]).resolve())
+    config["results"] = "results"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
+    assert result.returncode == 0, result.stderr[-5000:]
+    rows = {row.slide_id: row for row in read_status(tmp_path / "results/atlas/slides.csv")}
+    assert {name: (row.status, row.mpp_source) for name, row in rows.items()} == {
+        "congestion-spleen": ("ok", "vendor"),
+        "cholesterolpolyp": ("ok", "sheet"),
+    }
+    for name, counts in OTHERS.items():
+        assert 0.9 * min(counts) <= rows[name].tiles <= 1.1 * max(counts)
+    for name, row in rows.items():
+        stored = read_store(tmp_path / f"results/atlas/features/resnet50-msra/{name}.zarr")
+        assert stored.features.shape == (row.tiles, 1024)
+        assert stored.features.std(axis=0).mean() > 0.05
+        assert (stored.coords == stored.grid * round(128 / row.mpp)).all()
