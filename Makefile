@@ -36,7 +36,7 @@ test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m shared
 
-lint: .venv/ready ## ruff, snakefmt, snakemake --lint, mypy
+lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow

@@ -50,7 +50,7 @@ def measure(slide: Path, folder: Path, tiles: int, rounds: int) -> None:
     np.savez(table, **cut)
     coords = read_tiles(table).coords
     settings = Encoder(weights="random")
-    embedder = Embedder(settings, Tiles(), progress=False)
+    embedder = Embedder(settings, progress=False)
     noise = torch.randint(0, 256, (settings.batch_size, 256, 256, 3), dtype=torch.uint8)
     batches = max(1, len(coords) // settings.batch_size)
     plain = plain_loop(settings)

@@ -33,6 +33,7 @@ Text = Annotated[str, typer.Option(help="settings as in the config, YAML or JSON
 StatusIn = Annotated[Path, typer.Argument(help="status table of the stage before", exists=True, dir_okay=False)]
 StatusOut = Annotated[Path, typer.Option(help="status table to write, a row a slide")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
+Classes = Annotated[str, typer.Option(help="class names in the order of their index, comma between")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 
 
@@ -64,6 +65,8 @@ def segment(
 
     settings = read_settings(Tissue, tissue, "--tissue")
     rows = from_sheet(read_sheet(sheet, root or sheet.parent)[batch * batch_size : (batch + 1) * batch_size])
+    if not rows:
+        raise typer.BadParameter(f"{sheet} has no batch {batch} of {batch_size} rows")
     write_status(status, run_stage("segment", rows, lambda row: segment_slide(row, out, settings)))
 
 
@@ -89,7 +92,6 @@ def embed(
     tables: Annotated[Path, typer.Option(help="folder that `tile` wrote")],
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
     status: StatusOut,
-    tiles: Text = "{}",
     encoder: Text = "{}",
     threads: Threads = 0,
 ) -> None:
@@ -98,7 +100,7 @@ def embed(
     from roformermil.status import read_status, run_stage, write_status
 
     _use_threads(threads)
-    embedder = Embedder(read_settings(Encoder, encoder, "--encoder"), read_settings(Tiles, tiles, "--tiles"))
+    embedder = Embedder(read_settings(Encoder, encoder, "--encoder"))
     rows = run_stage("embed", read_status(slides), lambda row: embedder.embed_slide(row, tables, out))
     write_status(status, rows)
 
@@ -110,12 +112,12 @@ def collect(
     max_failed_fraction: Annotated[float, typer.Option(min=0, max=1)] = 0.05,
 ) -> None:
     """Join a data set's status tables; stop when too many slides are missing."""
-    from roformermil.status import attrition, check_attrition, read_status, write_status
+    from roformermil.status import attrition, check_attrition, read_status, write_slides
 
     rows = [row for batch in batches for row in read_status(batch)]
     log.info("%s: %s", out.parent.name, attrition(rows))
     check_attrition(rows, max_failed_fraction, out)
-    write_status(out, rows)
+    write_slides(out, rows)
 
 
 @app.command()
@@ -123,6 +125,7 @@ def split(
     sheet: Sheet,
     slides: Annotated[Path, typer.Option(help="the data set's slides.csv")],
     out: Annotated[Path, typer.Option(help="folds.csv to write")],
+    classes: Classes,
     root: Annotated[Path | None, typer.Option(help="folder of the sheet's paths; the sheet's own by default")] = None,
     folds: Text = "{}",
 ) -> None:
@@ -133,9 +136,10 @@ def split(
 
     settings = read_settings(Folds, folds, "--folds")
     usable = {row.slide_id for row in read_status(slides) if row.status == OK}
-    rows = [slide for slide in read_sheet(sheet, root or sheet.parent) if slide.slide_id in usable]
+    names = classes.split(",")
+    rows = [slide for slide in read_sheet(sheet, root or sheet.parent, names) if slide.slide_id in usable]
     given = settings.path and Path(settings.path.format(dataset=out.parent.name))
-    write_folds(out, given_folds(given, rows, settings) if given else make_folds(rows, settings))
+    write_folds(out, given_folds(given, rows, settings, names) if given else make_folds(rows, settings, names))
 
 
 @app.command()
@@ -143,7 +147,7 @@ def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     fold: Annotated[int, typer.Option(min=0)],
     features: Annotated[Path, typer.Option(help="folder of feature stores", exists=True)],
-    classes: Annotated[str, typer.Option(help="class names in the order of their index, comma between")],
+    classes: Classes,
     model: Annotated[str, typer.Option(help="a model's settings as in the config, at least {name: ...}")],
     out: Annotated[Path, typer.Option(help="folder for the model, its history and its predictions")],
     dataset: Annotated[str, typer.Option(help="the data set's name; seeds derive from it")] = "dataset",
@@ -224,3 +228,6 @@ def main() -> None:
     except RoFormerMILError as error:
         log.error("%s", error)
         sys.exit(1)
+    except Exception:
+        log.exception("unexpected error")  # with its traceback, in the log file too
+        sys.exit(2)

@@ -6,11 +6,21 @@ The defaults are the paper's values where the paper gives one.
 
 import difflib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from roformermil.errors import ConfigError
 
@@ -112,8 +122,10 @@ class Encoder(Settings):
 
     @model_validator(mode="after")
     def _usable_id(self) -> "Encoder":
-        if not Path(self.id).name == self.id or self.id.startswith("."):
-            raise ValueError("give this encoder a `label` that can name a folder")
+        if Path(self.id).name != self.id or self.id.startswith(".") or self.id in ("features", "tissue", "tiles"):
+            raise ValueError("give this encoder a `label` that can name a folder beside features, tissue and tiles")
+        if self.seed and self.weights != "random":
+            raise ValueError("seed is for weights: random")
         return self
 
 
@@ -123,7 +135,7 @@ class Folds(Settings):
     count: int = Field(10, ge=3)
     """Number of folds. Fold k tests on part k, validates on the next part and trains on the rest."""
     seed: int = 1
-    """Seed of the split."""
+    """Seed of the split; given folds need none."""
     group_by_patient: bool = True
     """Keep a patient's slides in one part. False splits by slide, as the paper's release does: results then flatter."""
     path: str | None = None
@@ -140,7 +152,7 @@ class Model(Settings):
     hidden_dim: int = Field(512, ge=8)
     """Width of a tile's vector after the input projection."""
     attention_dim: int = Field(256, ge=8)
-    """Width of the ABMIL head's attention."""
+    """Width of the ABMIL head's attention (the DSMIL head has none to set)."""
     heads: int = Field(8, ge=1)
     """Attention heads, in RoFormer blocks and in the ABMIL head."""
     layers: int = Field(1, ge=0)
@@ -172,6 +184,8 @@ class Model(Settings):
             raise ValueError("hidden_dim and attention_dim must be multiples of heads")
         if self.position == "rope" and self.hidden_dim // self.heads % 4:
             raise ValueError("rope needs hidden_dim / heads to be a multiple of 4: two axes of rotated pairs")
+        if self.position != "rope" and (self.rope_frequencies, self.rope_scale) != ("pixel", 1.0):
+            raise ValueError("rope_frequencies and rope_scale say nothing without position: rope")
         if self.position == "sine" and self.hidden_dim % 4:
             raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
         return self
@@ -199,7 +213,12 @@ class Training(Settings):
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
     cache_gb: float = Field(4.0, ge=0)
-    """Features are kept in memory between epochs when a fold's fit in this many GB, else read from disk each time."""
+    """This many GB of features are kept in memory between epochs; what does not fit is read from disk each time."""
+
+
+def _model(given: Any) -> Any:
+    """A model's name alone stands for its settings."""
+    return {"name": given} if isinstance(given, str) else given
 
 
 class Config(Settings):
@@ -217,7 +236,9 @@ class Config(Settings):
     """What turns tiles into vectors: section Encoder."""
     folds: Folds = Folds()
     """How slides are divided: section Folds."""
-    models: list[Model] = Field(default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1)
+    models: list[Annotated[Model, BeforeValidator(_model, json_schema_input_type=ModelName | Model)]] = Field(
+        default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1
+    )
     """Models to train, all four by default: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
@@ -226,12 +247,12 @@ class Config(Settings):
     slides_per_batch: int = Field(25, ge=1)
     """Slides that one job segments, tiles or embeds."""
 
-    @field_validator("models", mode="before")
+    @field_validator("datasets")
     @classmethod
-    def _names(cls, models: Any) -> Any:
-        if isinstance(models, list):
-            return [{"name": m} if isinstance(m, str) else m for m in models]
-        return models
+    def _folders(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+        if taken := {"logs", "benchmarks"} & set(datasets):
+            raise ValueError(f"{taken.pop()} is a folder of the results already: choose another name")
+        return datasets
 
     @field_validator("models")
     @classmethod
@@ -328,6 +349,13 @@ def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> li
     for part in location[:-1]:
         if (field := current.model_fields.get(str(part))) is None:
             continue  # a list's index or a data set's name: `current` is already the element's type
-        inside = (field.annotation, *get_args(field.annotation))
-        current = next((a for a in inside if isinstance(a, type) and issubclass(a, Settings)), current)
+        current = next(_sections(field.annotation), current)
     return list(current.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[Settings]]:
+    """The sections that a type speaks of: itself, or inside `list[...]`, `dict[...]`, `Annotated[...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)

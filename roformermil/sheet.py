@@ -33,10 +33,9 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> lis
     sheet, root = Path(sheet), Path(root)
     try:
         with open(sheet, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
-                    for row in reader]  # fmt: skip
-            columns = [c.strip() for c in reader.fieldnames or ()]
+            lines = csv.reader(file, skipinitialspace=True)
+            columns = [cell.strip() for cell in next(lines, [])]
+            rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines if any(cells)]
     except FileNotFoundError as error:
         raise SheetError(f"{sheet}: there is no such slide sheet; the demo's is written by `make demo`") from error
     except OSError as error:
@@ -47,15 +46,23 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> lis
         raise SheetError(f"{sheet}: column {missing[0]!r} is missing; expected {', '.join(REQUIRED + OPTIONAL)}")
     if unknown := [c for c in columns if c not in REQUIRED + OPTIONAL]:
         raise SheetError(f"{sheet}: unknown column {unknown[0]!r}; expected {', '.join(REQUIRED + OPTIONAL)}")
+    if twice := {c for c in columns if columns.count(c) > 1}:
+        raise SheetError(f"{sheet}: column {twice.pop()!r} stands twice")
     if not rows:
         raise SheetError(f"{sheet}: the slide sheet has no rows")
 
     slides: dict[str, Slide] = {}
-    for number, row in enumerate(rows, start=2):
-        slide = _slide(row, f"{sheet}, row {number}", root, classes)
+    owners: dict[str, str] = {}
+    for number, cells in rows:
+        where = f"{sheet}, row {number}"
+        if len(cells) != len(columns):
+            raise SheetError(f"{where}: {len(cells)} cells where the header has {len(columns)} (a decimal comma?)")
+        slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes)
         if slide.slide_id in slides:
-            raise SheetError(f"{sheet}, row {number}: slide_id {slide.slide_id!r} stands twice")
-        slides[slide.slide_id] = slide
+            raise SheetError(f"{where}: slide_id {slide.slide_id!r} stands twice")
+        if owner := owners.get(slide.path):
+            raise SheetError(f"{where}: slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
+        slides[slide.slide_id], owners[slide.path] = slide, slide.slide_id
     return list(slides.values())
 
 

@@ -36,6 +36,7 @@ class Status:
     mpp_source: str = ""
     tissue_mm2: float | None = None
     tiles: int | None = None
+    fingerprint: str = ""  # of the slide's features: what decided them
     seconds: float = 0.0  # over all stages; a result that was there already takes none
 
 
@@ -72,10 +73,16 @@ def write_status(path: Path, rows: list[Status]) -> None:
     write_rows(path, [asdict(row) for row in rows])
 
 
+def write_slides(path: Path, rows: list[Status]) -> None:
+    """Write a data set's slides.csv: a status table without `seconds`, so that it changes only when a slide does."""
+    write_rows(path, [{name: value for name, value in asdict(row).items() if name != "seconds"} for row in rows])
+
+
 def read_status(path: Path) -> list[Status]:
-    """Read a status table that `write_status` wrote."""
+    """Read a status table that `write_status` or `write_slides` wrote."""
+    types = {f.name: f.type for f in fields(Status)}
     with open(path, newline="", encoding="utf-8") as file:
-        return [Status(**{f.name: _typed(row[f.name], f.type) for f in fields(Status)}) for row in csv.DictReader(file)]
+        return [Status(**{k: _typed(v, types[k]) for k, v in row.items()}) for row in csv.DictReader(file)]
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -111,9 +118,11 @@ def check_attrition(rows: list[Status], max_failed_fraction: float, table: Path)
     lost = [row for row in rows if row.status != OK]
     if len(lost) <= max_failed_fraction * len(rows):
         return
+    complete = table.with_name(f"{table.stem}_failed.csv")
+    write_slides(complete, rows)
     shown = "\n".join(f"  {row.slide_id}: {row.status} in {row.stage}: {row.reason}" for row in lost[:20])
     more = f"\n  and {len(lost) - 20} more" if len(lost) > 20 else ""
     raise TooManyFailedError(
         f"{table.parent.name}: {attrition(rows)}, more than max_failed_fraction {max_failed_fraction:.0%} allows:\n"
-        f"{shown}{more}\nMend these slides, take them off the sheet, or raise max_failed_fraction"
+        f"{shown}{more}\nAll rows are in {complete}. Mend these slides, take them off the sheet, or raise max_failed_fraction"
     )

@@ -71,7 +71,8 @@ class Fit:
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.data = BagDataset(job.rows, job.stores, job.classes, job.training.cache_gb * 1e9)
-        in_dim = self.data[0].features.shape[1]
+        first = next(k for k, row in enumerate(job.rows) if row.part == "train")
+        in_dim = self.data[first].features.shape[1]
         self.model: MILModel = build_model(job.model, in_dim, len(job.classes)).to(self.device)
         settings = job.training
         self.optimizer = torch.optim.Adam(
@@ -98,6 +99,8 @@ class Fit:
         area = auroc(labels, probabilities)
         self.scheduler.step(loss)
         figure = area if self.job.training.monitor == "auroc" else -loss
+        if not np.isfinite(figure):
+            raise BagError(f"{self.job.model.id}: the validation {self.job.training.monitor} is not a number")
         if figure > self.best_figure:
             self.best_epoch, self.best_figure = number, figure
             self.best_state = deepcopy(self.model.state_dict())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from roformermil.demo import draw_slide, write_pyramid
 from roformermil.features.store import write_store
@@ -30,13 +31,23 @@ def slide(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory, slide) -> Path:
-    """A folder of files that are no usable slides: cut.svs, empty.svs, text.svs, blank.tif."""
+    """A folder of files that are no usable slides: cut.svs, empty.svs, text.svs, blank.tif, damaged.tif.
+
+    damaged.tif opens and its tissue is found on its coarsest level; half the pixels of the finer two are gone.
+    """
     folder = tmp_path_factory.mktemp("broken")
     whole = slide.read_bytes()
     (folder / "cut.svs").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.svs").touch()
     (folder / "text.svs").write_text("not a slide\n")
     write_pyramid(folder / "blank.tif", np.full((1024, 1024, 3), 245, np.uint8))
+    with tifffile.TiffFile(slide) as tiff:
+        levels = [list(zip(page.dataoffsets, page.databytecounts, strict=True)) for page in tiff.pages[:2]]
+    damaged = bytearray(whole)
+    for tiles in levels:
+        for start, count in tiles[len(tiles) // 2 :]:
+            damaged[start : start + count] = bytes(count)
+    (folder / "damaged.tif").write_bytes(damaged)
     return folder
 
 

@@ -79,6 +79,33 @@ def test_settings_survive_the_command_line():
     assert read_settings(Tissue, "{threshold: otsu}").threshold == "otsu"
 
 
+def test_settings_that_would_be_ignored_are_refused():
+    for settings in ({"name": "abmil", "rope_scale": 2}, {"name": "ro-abmil", "position": "none", "rope_scale": 2}):
+        with pytest.raises(ConfigError, match="say nothing without"):
+            read_settings(Model, settings)
+    with pytest.raises(ConfigError, match="seed is for weights: random"):
+        read_settings(Encoder, {"seed": 1})
+
+
+@pytest.mark.parametrize(
+    "names", [{"datasets": {"logs": DATASETS["d"]}}, {"datasets": DATASETS, "encoder": {"label": "tiles"}}]
+)
+def test_names_that_are_folders_already_are_refused(names):
+    with pytest.raises(ConfigError, match="folder"):
+        read_settings(Config, names)
+
+
+def test_the_schema_takes_what_the_documentation_shows():
+    from jsonschema import validate
+
+    config = {
+        "datasets": DATASETS,
+        "models": ["abmil", {"name": "ro-abmil", "heads": 4}],
+        "tissue": {"threshold": "otsu"},
+    }
+    validate(config, json.loads(schema()))
+
+
 def test_random_weights_are_always_named_as_such():
     assert Encoder(weights="random").id == "resnet50-random"
     assert Encoder(weights="random", label="mine").id == "mine-random"

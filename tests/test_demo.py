@@ -30,7 +30,7 @@ def test_slides_are_real_pyramids_with_their_own_scale(tmp_path):
 
 
 def test_classes_do_not_differ_in_colour():
-    """Mean colour of a class's tissue: the classes' difference is small against that between two of one class."""
+    """The tissue's mean colour differs between the classes by less than 4 of 255: too little to tell them by."""
     colours = {
         label: np.array(
             [_tissue_colour(draw_slide(np.random.default_rng((9, k)), 2000, 2000, label)) for k in range(4)]
@@ -38,7 +38,7 @@ def test_classes_do_not_differ_in_colour():
         for label in CLASSES
     }
     between = np.abs(colours["mixed"].mean(axis=0) - colours["separate"].mean(axis=0)).max()
-    assert between < 4, "of 255"
+    assert between < 4
 
 
 def _tissue_colour(image):

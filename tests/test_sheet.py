@@ -10,6 +10,7 @@ HEADER = "slide_id,patient_id,label,path,mpp\n"
 def sheet(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/a.svs").touch()
+    (tmp_path / "root/b.svs").touch()
 
     def write(text):
         (tmp_path / "slides.csv").write_text(text)
@@ -19,10 +20,14 @@ def sheet(tmp_path):
 
 
 def test_rows_are_read(sheet):
-    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,a.svs,\n")
+    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,b.svs,\n")
     assert (one.slide_id, one.patient_id, one.label, one.mpp) == ("s1", "p1", "x", 0.25)
     assert one.path.endswith("root/a.svs")
     assert two.mpp is None
+
+
+def test_spaces_around_cells_do_no_harm(sheet):
+    assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n")[0].slide_id == "s1"
 
 
 def test_the_mpp_column_may_be_left_out(sheet):
@@ -38,13 +43,16 @@ def test_the_mpp_column_may_be_left_out(sheet):
         (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", "row 3: slide_id 's1' stands twice"),
         (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
         (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
-        (HEADER + "s1,p1,x,b.svs,\n", "row 2: slide 's1': no file at .*b.svs"),
+        (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
         (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
         (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
         (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' must be"),
         (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
         (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
-        (HEADER + "s1,p1,x\n", "row 2"),
+        (HEADER + "s1,p1,x\n", "row 2: 3 cells where the header has 5"),
+        (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells .*decimal comma"),
+        (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
+        ("slide_id,patient_id,label,path,path\n", "column 'path' stands twice"),
     ],
 )
 def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):

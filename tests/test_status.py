@@ -1,9 +1,9 @@
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from roformermil.errors import Reason, SlideError, TooManyFailedError
-from roformermil.status import Status, attrition, check_attrition, read_status, run_stage, write_status
+from roformermil.status import Status, attrition, check_attrition, read_status, run_stage, write_slides, write_status
 
 ROWS = [Status("a", "a.svs"), Status("b", "b.svs", sheet_mpp=0.25), Status("c", "c.svs", status="unreadable")]
 
@@ -32,12 +32,20 @@ def test_tables_survive_the_disk(tmp_path):
     assert read_status(tmp_path / "t.csv") == rows
 
 
-def test_attrition_counts_and_stops():
+def test_slides_csv_does_not_change_with_the_clock(tmp_path):
+    for k in range(2):
+        write_slides(tmp_path / f"{k}.csv", [replace(row, seconds=float(k)) for row in ROWS])
+    assert (tmp_path / "0.csv").read_text() == (tmp_path / "1.csv").read_text()
+    assert read_status(tmp_path / "1.csv") == ROWS
+
+
+def test_attrition_counts_and_stops(tmp_path):
     rows = run_stage("tile", ROWS, work, progress=False)
     assert attrition(rows) == "1 of 3 slides, 2 missing (1 no_mpp, 1 unreadable)"
-    check_attrition(rows, 0.7, Path("results/d/slides.csv"))
+    check_attrition(rows, 0.7, tmp_path / "d/slides.csv")
     with pytest.raises(
         TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: does not say.*c: unread"
     ) as e:
-        check_attrition(rows, 0.5, Path("results/d/slides.csv"))
+        check_attrition(rows, 0.5, tmp_path / "d/slides.csv")
     assert e.value.reason == "too_many_failed"
+    assert len(read_status(tmp_path / "d/slides_failed.csv")) == 3

@@ -23,7 +23,7 @@ def job(make_stores):
     """Bags of class b are shifted by one standard deviation: easy."""
     tiles = {slide.slide_id: 3 + k % 9 for k, slide in enumerate(SLIDES)}
     stores = make_stores(tiles, shift={slide.slide_id: float(slide.label == "b") for slide in SLIDES})
-    rows = [row for row in make_folds(SLIDES, Folds(count=4)) if row.fold == 1]
+    rows = [row for row in make_folds(SLIDES, Folds(count=4), "ab") if row.fold == 1]
 
     def make(name="ro-abmil", **training):
         settings = Training(**{"learning_rate": 3e-3, "epochs": 12, "patience": 12} | training)
@@ -74,7 +74,7 @@ def test_three_classes_are_no_special_case(make_stores, tmp_path, name):
     stores = make_stores(
         {s.slide_id: 6 for s in slides}, shift={s.slide_id: 2.0 * "abc".index(s.label) for s in slides}
     )
-    rows = [row for row in make_folds(slides, Folds(count=3)) if row.fold == 0]
+    rows = [row for row in make_folds(slides, Folds(count=3), "abc") if row.fold == 0]
     settings = Training(learning_rate=3e-3, epochs=15, patience=15)
     train_fold(Job("d", 0, rows, stores, ["a", "b", "c"], Model(name=name, **MODEL), settings), tmp_path / "out", False)
     test = [row for row in read(tmp_path / "out/predictions.csv") if row["part"] == "test"]

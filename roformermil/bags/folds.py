@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,14 +29,14 @@ class FoldRow:
     part: str
 
 
-def make_folds(slides: list[Slide], settings: Folds) -> list[FoldRow]:
+def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Fold k tests on part k, validates on part k + 1 and trains on the rest, so every slide is tested once.
 
     Raises FoldsError when a class has too few patients (slides, without grouping) to be in every part.
     """
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
     labels, patients = [s.label for s in slides], [s.patient_id for s in slides]
-    _check_enough(slides, settings)
+    _check_enough(slides, settings, classes)
     if settings.group_by_patient:
         splitter = StratifiedGroupKFold(settings.count, shuffle=True, random_state=settings.seed)
         splits = splitter.split(labels, labels, patients)
@@ -49,11 +50,11 @@ def make_folds(slides: list[Slide], settings: Folds) -> list[FoldRow]:
         for slide, part in zip(slides, part_of.tolist(), strict=True):
             name = {fold: "test", (fold + 1) % settings.count: "validation"}.get(part, "train")
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, name))
-    check_folds(rows, grouped=settings.group_by_patient)
+    check_folds(rows, classes, grouped=settings.group_by_patient)
     return rows
 
 
-def given_folds(path: Path, slides: list[Slide], settings: Folds) -> list[FoldRow]:
+def given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name take no part.
 
     Raises FoldsError for an unknown part, slides none of which are in the sheet, or a leak.
@@ -71,13 +72,12 @@ def given_folds(path: Path, slides: list[Slide], settings: Folds) -> list[FoldRo
         raise FoldsError(f"{path}: none of its slides is in the slide sheet")
     if sorted({row.fold for row in rows}) != list(range(settings.count)):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
-    check_folds(rows, grouped=settings.group_by_patient)
+    check_folds(rows, classes, grouped=settings.group_by_patient)
     return rows
 
 
-def check_folds(rows: list[FoldRow], grouped: bool = True) -> None:
+def check_folds(rows: list[FoldRow], classes: Sequence[str], grouped: bool = True) -> None:
     """Raises FoldsError where a slide (with `grouped`: a patient) is in two parts of a fold, or a part lacks a class."""
-    classes = {row.label for row in rows}
     parts: dict[tuple[int, str], set[str]] = defaultdict(set)
     seen: dict[tuple[int, str, str], set[str]] = defaultdict(set)
     for row in rows:
@@ -90,27 +90,23 @@ def check_folds(rows: list[FoldRow], grouped: bool = True) -> None:
             raise FoldsError(f"fold {fold} leaks: {kind} {name} is in {' and '.join(sorted(where))}")
     for fold in {row.fold for row in rows}:
         for part in PARTS:
-            if missing := classes - parts[fold, part]:
+            if missing := set(classes) - parts[fold, part]:
                 raise FoldsError(
                     f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(missing))}; "
                     "use fewer folds (folds.count) or another folds.seed"
                 )
 
 
-def _check_enough(slides: list[Slide], settings: Folds) -> None:
+def _check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
     units = defaultdict(set)
     for slide in slides:
         units[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
     what = "patients" if settings.group_by_patient else "slides"
-    if len(units) < 2:
-        raise FoldsError(
-            f"only class {', '.join(units) or 'none'} is left among the usable slides; nothing to tell apart"
-        )
-    for label, members in sorted(units.items()):
-        if len(members) < settings.count:
+    for label in classes:
+        if (found := len(units[label])) < settings.count:
             raise FoldsError(
-                f"class {label} has {len(members)} {what} with usable slides, too few for {settings.count} folds; "
-                f"set folds.count to {len(members)} or less, or add slides"
+                f"class {label} has {found} {what} with usable slides, too few for {settings.count} folds; "
+                + (f"set folds.count to {found} or less, or add slides" if found >= 3 else "add slides")
             )
 
 

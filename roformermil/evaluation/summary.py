@@ -1,5 +1,6 @@
 """From predictions to `metrics.csv`, `summary.csv` and `summary.md`."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,29 +45,30 @@ def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
     write_text(out / "summary.md", paper_table(summary, lost))
 
 
-def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, float]:
-    """Each fold's test metrics, long form, and the folds' mean ratio of test to training slides."""
-    rows, ratios = [], []
+def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Each fold's test metrics, long form, and each data set's mean ratio of test to training slides."""
+    rows: list[tuple] = []
+    ratios: dict[str, list[float]] = defaultdict(list)
     for result in results:
         table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
         columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
         classes = [c.removeprefix("probability_") for c in columns]
         test = table[table.part == "test"]
         key = (result.dataset, result.encoder, result.model)
-        ratios.append(len(test) / max(1, (table.part == "train").sum()))
+        ratios[result.dataset].append(len(test) / max(1, (table.part == "train").sum()))
         values = score(test.label.map(classes.index).to_numpy(), test[columns].to_numpy(float))
         rows += [(*key, result.fold, name, values[name]) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
-    return metrics, float(np.mean(ratios))
+    return metrics, {dataset: float(np.mean(values)) for dataset, values in ratios.items()}
 
 
-def summarise(metrics: pd.DataFrame, test_to_train: float) -> pd.DataFrame:
+def summarise(metrics: pd.DataFrame, test_to_train: dict[str, float]) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC."""
     rows = []
     for (dataset, encoder, model, metric), group in metrics.groupby([*KEYS, "metric"], sort=False):
         values = group.value.to_numpy(float)
         values = values[np.isfinite(values)]
-        low, high = corrected_interval(values, test_to_train)
+        low, high = corrected_interval(values, test_to_train[str(dataset)])
         mean = values.mean() if len(values) else np.nan
         std = values.std(ddof=1) if len(values) > 1 else np.nan
         rows.append((dataset, encoder, model, metric, mean, std, low, high, len(values)))

@@ -52,8 +52,6 @@ class Bottleneck(nn.Module):
 class ResNet50Trunk(nn.Sequential):
     """ResNet-50 through layer3 and global average pooling: (B, 3, H, W) normalised -> (B, 1024)."""
 
-    dim = 1024
-
     def __init__(self) -> None:
         parts: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
@@ -76,12 +74,11 @@ class ResNet50Trunk(nn.Sequential):
 class TileEncoder:
     """A trunk ready for inference: batch norm folded into the convolutions, channels-last, no gradients.
 
-    Call with (B, size, size, 3) uint8 RGB; returns (B, dim) float32 on the CPU.
+    Call with (B, size, size, 3) uint8 RGB; returns (B, 1024) float32 on the CPU.
     """
 
     def __init__(self, trunk: nn.Module, device: torch.device, precision: str):
         self.device, self.precision = device, precision
-        self.dim: int = trunk.dim  # type: ignore[assignment]
         self._dtype = PRECISIONS[precision]
         trunk = fold_batch_norm(trunk.eval()).to(device, self._dtype)
         self._trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,7 +123,7 @@ def weights_file(settings: Encoder) -> Path:
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=target.stem.split("-")[1])
+            torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=_prefix(target))
         except (OSError, RuntimeError) as error:
             raise WeightsError(
                 f"ImageNet weights could not be fetched from {IMAGENET_URL}: {error}. "
@@ -135,14 +132,23 @@ def weights_file(settings: Encoder) -> Path:
     return target
 
 
+def _prefix(published: Path) -> str:
+    """Start of the sha256 that torchvision's published files carry in their names."""
+    return published.stem.split("-")[1]
+
+
 def weights_id(settings: Encoder) -> str:
     """What identifies the weights: their file's sha256, or `random:` and the seed."""
     if settings.weights == "random":
         return f"random:{settings.seed}"
+    file = weights_file(settings)
     try:
-        return file_sha256(weights_file(settings))
+        digest = file_sha256(file)
     except OSError as error:
         raise WeightsError(f"encoder.weights: {settings.weights} cannot be read: {error.strerror}") from error
+    if settings.weights == "imagenet" and not digest.startswith(_prefix(file)):
+        raise WeightsError(f"{file} is not torchvision's published file (its sha256 is {digest}): remove it")
+    return digest
 
 
 def _load(trunk: nn.Module, path: Path) -> None:
@@ -150,10 +156,11 @@ def _load(trunk: nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for files that are not its own
         raise WeightsError(f"encoder.weights: {path} is not a torch state dict: {error}") from error
-    state = {k: v for k, v in state.items() if not k.startswith(("layer4.", "fc."))}  # the part that is cut off
     try:
-        trunk.load_state_dict(state)
-    except RuntimeError as error:
+        trunk.load_state_dict(
+            {k: v for k, v in state.items() if not k.startswith(("layer4.", "fc."))}
+        )  # what is cut off
+    except (AttributeError, RuntimeError, TypeError) as error:
         raise WeightsError(f"encoder.weights: {path} is not a ResNet-50 with torchvision's names: {error}") from error
 
 

@@ -11,25 +11,24 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from roformermil import __version__
-from roformermil.config import Encoder, Tiles
+from roformermil import __version__, revisions
+from roformermil.config import Encoder
 from roformermil.features.encoders import TileEncoder, build_encoder, weights_id
 from roformermil.features.store import read_attributes, write_store
-from roformermil.files import content_id, fingerprint
+from roformermil.files import fingerprint
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import read_tiles
+from roformermil.slides.stages import read_tiles, slide_content
 from roformermil.slides.tiles import TileSpec, read_tile, tile_spec
 from roformermil.status import Status
 
-REVISION = 1  # raised when a store's content changes for equal settings
 READERS = 2  # threads, each with a slide handle of its own
 
 
 class Embedder:
     """One encoder for a batch of slides: weights, their checksum and the device are set up once."""
 
-    def __init__(self, settings: Encoder, tiles: Tiles, progress: bool = True):
-        self.settings, self.tiles, self.progress = settings, tiles, progress
+    def __init__(self, settings: Encoder, progress: bool = True):
+        self.settings, self.progress = settings, progress
         self.weights = weights_id(settings)
         self.encoder: TileEncoder = build_encoder(settings)
 
@@ -41,18 +40,18 @@ class Embedder:
             "encoder": self.settings.name,
             "weights": self.weights,
             "precision": self.encoder.precision,
-            "tile_px": self.tiles.size,
-            "target_mpp": self.tiles.mpp,
-            "step": table.facts["step"],
+            "tile_px": table.settings.size,
+            "target_mpp": table.settings.mpp,
+            "step": table.step,
             "mpp": row.mpp,
         }
         mark = fingerprint(
-            stage="embed", revision=REVISION, slide=content_id(Path(row.path)), coords=table.coords.tolist(), **decided
+            stage="embed", revision=revisions.EMBED, slide=slide_content(row), coords=table.coords.tolist(), **decided
         )
         if read_attributes(target).get("fingerprint") == mark:
-            return {"tiles": len(table.coords)}
+            return {"tiles": len(table.coords), "fingerprint": mark}
         with SlideReader(row.path, row.sheet_mpp) as slide:
-            spec = tile_spec(slide, self.tiles)
+            spec = tile_spec(slide, table.settings)
         tiles = stream_tiles(row, table.coords, spec, self.settings.batch_size)
         with tqdm(
             total=len(table.coords), desc=row.slide_id, unit="tile", leave=False, disable=not self.progress
@@ -60,7 +59,7 @@ class Embedder:
             features = np.concatenate([self._encode(batch, bar) for batch in tiles])
         attributes = {"slide_id": row.slide_id, **decided, "version": __version__, "fingerprint": mark}
         write_store(target, features, table.coords, table.grid, attributes)
-        return {"tiles": len(table.coords)}
+        return {"tiles": len(table.coords), "fingerprint": mark}
 
     def _encode(self, batch: np.ndarray, bar: Any) -> np.ndarray:
         vectors = self.encoder(torch.from_numpy(batch)).numpy()

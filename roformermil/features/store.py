@@ -12,6 +12,7 @@ from zarr.codecs import ZstdCodec
 from roformermil.errors import StoreError
 from roformermil.files import atomic_path
 
+ARRAYS = ("features", "coords", "grid")
 CHUNK = 1024  # tiles a chunk; all chunks of an array lie in one shard, so a store is a handful of files
 
 
@@ -42,7 +43,8 @@ def write_store(
             shard = -(-len(data) // CHUNK) * CHUNK
             array = group.create_array(
                 name, shape=data.shape, dtype=data.dtype, chunks=(CHUNK, data.shape[1]),
-                shards=(shard, data.shape[1]), compressors=ZstdCodec(level=3),
+                shards=(shard, data.shape[1]), compressors=ZstdCodec(level=3, checksum=True),
+                config={"write_empty_chunks": True},  # so that a chunk that is not there is a chunk that was lost
             )  # fmt: skip
             array[:] = data
 
@@ -51,15 +53,26 @@ def read_store(path: Path) -> Features:
     """Read a slide's store. Raises StoreError when there is none or it is damaged."""
     try:
         group = zarr.open_group(path, mode="r")
-        features, coords, grid = (np.asarray(group[name]) for name in ("features", "coords", "grid"))
+        _check_whole(group)
+        features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path}: no whole feature store here ({error}); run `embed` again") from error
     return Features(features, coords, grid, dict(group.attrs))
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """The store's attributes, empty when there is no store."""
+    """The store's attributes, empty when there is no whole store."""
     try:
-        return dict(zarr.open_group(path, mode="r").attrs)
+        group = zarr.open_group(path, mode="r")
+        _check_whole(group)
+        return dict(group.attrs)
     except (OSError, KeyError, ValueError):
         return {}
+
+
+def _check_whole(group: zarr.Group) -> None:
+    """Raises ValueError where an array's file is gone: Zarr would read zeros in its place."""
+    for name in ARRAYS:
+        array = group[name]
+        if not isinstance(array, zarr.Array) or array.nchunks_initialized < array.nchunks:
+            raise ValueError(f"{name} is not whole")

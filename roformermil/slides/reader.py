@@ -50,7 +50,6 @@ class SlideReader:
             raise SlideError(Reason.UNREADABLE, f"{path}: {error}; the file may be cut short") from error
         self.size: tuple[int, int] = self._slide.dimensions
         self.downsamples: tuple[float, ...] = self._slide.level_downsamples
-        self.vendor: str = self._slide.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         try:
             self.scale = find_scale(self._slide.properties, mpp)
         except SlideError as error:

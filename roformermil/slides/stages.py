@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from roformermil.config import Tiles, Tissue, to_text
+from roformermil import revisions
+from roformermil.config import Tiles, Tissue, read_settings, to_text
 from roformermil.errors import Reason, SlideError
 from roformermil.files import atomic_path, content_id, fingerprint, write_text
 from roformermil.slides.reader import SlideReader
@@ -16,7 +17,6 @@ from roformermil.slides.tiles import tile_spec, tissue_grid
 from roformermil.slides.tissue import outline, segment, to_geojson
 from roformermil.status import Status
 
-SEGMENT_REVISION = TILE_REVISION = 1  # raised when a stage's result changes for equal settings
 Image.MAX_IMAGE_PIXELS = None  # masks are our own files
 
 
@@ -27,7 +27,8 @@ class TileTable:
     grid: np.ndarray  # (n, 2) int32
     coords: np.ndarray  # (n, 2) int32, level-0 pixels
     tissue: np.ndarray  # (n,) float32, fraction of the tile that is tissue
-    facts: dict[str, Any]  # step and the fields of Status that this stage knows
+    step: int  # level-0 pixels
+    settings: Tiles  # what the grid was laid with
     fingerprint: str
 
 
@@ -38,8 +39,8 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     """
     mark = fingerprint(
         stage="segment",
-        revision=SEGMENT_REVISION,
-        slide=_content(row.path),
+        revision=revisions.SEGMENT,
+        slide=slide_content(row),
         mpp=row.sheet_mpp,
         tissue=to_text(settings),
     )
@@ -73,7 +74,7 @@ def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str
     """
     source = masks / f"{row.slide_id}.png"
     mark = fingerprint(
-        stage="tile", revision=TILE_REVISION, mask=_mask_info(source)["fingerprint"], tiles=to_text(settings)
+        stage="tile", revision=revisions.TILE, mask=_mask_info(source)["fingerprint"], tiles=to_text(settings)
     )
     target = out / f"{row.slide_id}.npz"
     if target.exists() and (found := read_tiles(target)).fingerprint == mark:
@@ -83,7 +84,7 @@ def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str
         with Image.open(source) as image:
             mask = np.asarray(image.convert("1"))
         grid, tissue = tissue_grid(mask, slide.size, spec.step, settings.min_tissue)
-    info = json.dumps({"fingerprint": mark, "facts": {"step": spec.step}})
+    info = json.dumps({"fingerprint": mark, "step": spec.step, "tiles": to_text(settings)})
     with atomic_path(target) as scratch:
         np.savez_compressed(
             scratch, grid=grid, coords=grid * np.int32(spec.step), tissue=tissue.astype(np.float32), info=np.array(info)
@@ -95,7 +96,8 @@ def read_tiles(path: Path) -> TileTable:
     """A slide's tiles as `tile_slide` wrote them."""
     with np.load(path) as file:
         info = json.loads(str(file["info"]))
-        return TileTable(file["grid"], file["coords"], file["tissue"], info["facts"], info["fingerprint"])
+        settings = read_settings(Tiles, info["tiles"], str(path))
+        return TileTable(file["grid"], file["coords"], file["tissue"], info["step"], settings, info["fingerprint"])
 
 
 def _enough(tiles: int, settings: Tiles) -> dict[str, Any]:
@@ -115,7 +117,9 @@ def _mask_info(path: Path) -> dict[str, Any]:
         return json.loads(image.info.get("roformermil", "{}"))
 
 
-def _content(path: str) -> str:
+def slide_content(row: Status) -> str:
+    """Identity of the slide file's content. Raises SlideError when the file is gone or cannot be read."""
+    path = row.path
     try:
         return content_id(Path(path))
     except FileNotFoundError as error:

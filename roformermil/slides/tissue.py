@@ -31,9 +31,16 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
         _, mask = cv2.threshold(saturation, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     else:
         _, mask = cv2.threshold(saturation, settings.threshold, 1, cv2.THRESH_BINARY)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((settings.close, settings.close), np.uint8))
+    mask = _close(mask, settings.close)
     mask = _drop_small(mask, settings.min_area / settings.mpp**2)
     return _drop_small(1 - mask, settings.min_hole / settings.mpp**2) == 0
+
+
+def _close(mask: np.ndarray, width: int) -> np.ndarray:
+    """Morphological closing. An even kernel has no middle: the erosion mirrors the dilation's, or the mask would shift."""
+    kernel, anchor = np.ones((width, width), np.uint8), width // 2
+    grown = cv2.dilate(mask, kernel, anchor=(anchor, anchor))
+    return cv2.erode(grown, kernel, anchor=(width - 1 - anchor, width - 1 - anchor))
 
 
 def _drop_small(mask: np.ndarray, min_pixels: float) -> np.ndarray:

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import batch_norm, conv2d, max_pool2d
 
 from roformermil.config import Encoder
 from roformermil.errors import WeightsError
 from roformermil.features import encoders
 from roformermil.features.encoders import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Bottleneck,
     ResNet50Trunk,
     TileEncoder,
@@ -27,11 +26,27 @@ TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch
 
 
 def plain(trunk: nn.Module, tiles: torch.Tensor) -> torch.Tensor:
-    """Normalise as torchvision's transforms do and run the trunk as it is, batch norms and all."""
+    """ResNet-50 to layer3 written out from torchvision's names and strides, sharing nothing but the state dict."""
+    state = trunk.state_dict()
+
+    def conv_norm(x, conv, norm, stride=1, padding=0):
+        x = conv2d(x, state[f"{conv}.weight"], stride=stride, padding=padding)
+        moments = (state[f"{norm}.running_mean"], state[f"{norm}.running_var"])
+        return batch_norm(x, *moments, state[f"{norm}.weight"], state[f"{norm}.bias"])
+
     x = tiles.permute(0, 3, 1, 2).contiguous() / 255
-    x = (x - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
-    with torch.no_grad():
-        return trunk.eval()(x)
+    x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    x = max_pool2d(conv_norm(x, "conv1", "bn1", stride=2, padding=3).relu(), 3, stride=2, padding=1)
+    for layer, blocks in ((1, 3), (2, 4), (3, 6)):
+        for block in range(blocks):
+            name, stride = f"layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
+            y = conv_norm(x, f"{name}.conv1", f"{name}.bn1").relu()
+            y = conv_norm(y, f"{name}.conv2", f"{name}.bn2", stride=stride, padding=1).relu()
+            y = conv_norm(y, f"{name}.conv3", f"{name}.bn3")
+            if block == 0:
+                x = conv_norm(x, f"{name}.downsample.0", f"{name}.downsample.1", stride=stride)
+            x = (x + y).relu()
+    return x.mean(dim=(2, 3))
 
 
 def test_the_trunk_is_resnet50_through_layer3():

@@ -11,7 +11,7 @@ from roformermil.features.extract import Embedder, stream_tiles
 from roformermil.features.store import read_store
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
-from roformermil.slides.tiles import TileSpec, tile_spec
+from roformermil.slides.tiles import TileSpec
 from roformermil.status import Status
 from tests.features.test_encoders import plain
 
@@ -25,7 +25,7 @@ def run(slide, folder, encoder=RANDOM, tiles=None, tissue=None):
     facts = segment_slide(row, folder, tissue)
     tile_slide(row, folder, folder, tiles)
     row = Status("one", str(slide), mpp=facts["mpp"])
-    Embedder(encoder, tiles, progress=False).embed_slide(row, folder, folder)
+    Embedder(encoder, progress=False).embed_slide(row, folder, folder)
     return read_store(folder / "one.zarr")
 
 
@@ -72,11 +72,24 @@ def test_tiles_stream_in_order(slide):
     assert np.array_equal(np.concatenate(batches), expected)
 
 
-def test_a_read_that_fails_names_the_slide(broken, slide):
-    with SlideReader(slide) as reader:
-        spec = tile_spec(reader, Tiles())
-    with pytest.raises(SlideError, match=r"cut\.svs"):
-        list(stream_tiles(Status("cut", str(broken / "cut.svs")), np.zeros((3, 2), np.int32), spec, 2))
+def test_pixels_that_are_gone_are_found_when_they_are_read(broken, tmp_path):
+    """The directory and the coarse levels are whole: only `embed` can tell."""
+    with pytest.raises(SlideError, match=r"damaged\.tif: reading at") as error:
+        run(broken / "damaged.tif", tmp_path)
+    assert error.value.reason == "read_failed"
+    assert not (tmp_path / "one.zarr").exists()
+
+
+def test_a_slide_gone_since_it_was_tiled_is_named(slide, tmp_path):
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(slide.read_bytes())
+    row = Status("one", str(copy))
+    segment_slide(row, tmp_path, Tissue())
+    tile_slide(row, tmp_path, tmp_path, Tiles())
+    copy.unlink()
+    with pytest.raises(SlideError, match=r"copy\.tif") as error:
+        Embedder(RANDOM, progress=False).embed_slide(row, tmp_path, tmp_path)
+    assert error.value.reason == "missing"
 
 
 @pytest.mark.shared

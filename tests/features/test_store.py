@@ -25,6 +25,12 @@ def test_what_is_written_is_read(tmp_path):
     assert stored.attributes["step"] == 257
 
 
+def test_a_tile_at_the_origin_is_whole(tmp_path):
+    write_store(tmp_path / "s.zarr", np.zeros((1, 4)), np.zeros((1, 2)), np.zeros((1, 2)), {"fingerprint": "f"})
+    assert len(read_store(tmp_path / "s.zarr").grid) == 1
+    assert read_attributes(tmp_path / "s.zarr")["fingerprint"] == "f"
+
+
 def test_a_store_is_few_files_and_the_same_bytes_every_time(tmp_path):
     for name in ("one", "two"):
         write(tmp_path / f"{name}.zarr")
@@ -38,6 +44,11 @@ def test_a_missing_or_damaged_store_is_named(tmp_path):
     assert read_attributes(tmp_path / "none.zarr") == {}
     with pytest.raises(StoreError, match=r"none\.zarr.*run `embed` again"):
         read_store(tmp_path / "none.zarr")
+    write(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr/features/c/0/0").unlink()
+    assert read_attributes(tmp_path / "s.zarr") == {}, "not taken for whole: `embed` makes it anew"
+    with pytest.raises(StoreError, match="features is not whole"):
+        read_store(tmp_path / "s.zarr")
     write(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/grid/zarr.json").unlink()
     with pytest.raises(StoreError, match=r"s\.zarr"):

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roformermil.models.rope import RotaryEncoding, sine_encoding
 
@@ -32,6 +34,22 @@ def test_products_depend_on_the_difference_alone(frequencies):
         return torch.einsum("ahd,bhd->hab", rope.rotate(q, angles), rope.rotate(k, angles))
 
     assert torch.allclose(products(GRID), products(GRID + torch.tensor([40, -13])), atol=2e-3)
+
+
+coordinates = st.tuples(st.integers(-500, 500), st.integers(-500, 500))
+
+
+@given(a=coordinates, b=coordinates, shift=coordinates, scale=st.sampled_from([0.1, 1.0, 3.0]))
+def test_any_two_tiles_see_only_their_distance(a, b, shift, scale):
+    rope = RotaryEncoding(16, "pixel", scale)
+    q, k = torch.linspace(-1, 1, 16).view(1, 1, 16), torch.linspace(2, -1, 16).view(1, 1, 16)
+
+    def product(at, other):
+        turned = (RotaryEncoding.rotate(x, rope.angles(torch.tensor([g]))) for x, g in ((q, at), (k, other)))
+        return torch.mul(*turned).sum().item()
+
+    moved = (tuple(p + s for p, s in zip(point, shift, strict=True)) for point in (a, b))
+    assert product(a, b) == pytest.approx(product(*moved), abs=0.02)
 
 
 def test_angles_stay_float32_under_autocast():

@@ -70,11 +70,9 @@ def test_files_that_are_no_slides_have_named_reasons(broken, name, reason):
     assert error.value.reason == reason
 
 
-def test_damaged_pixels_are_read_failed(slide, tmp_path):
-    data = bytearray(slide.read_bytes())
-    start = len(data) // 10  # inside level 0's tiles; the directories stand at the end
-    data[start : start + len(data) // 3] = bytes(len(data) // 3)
-    (tmp_path / "damaged.tif").write_bytes(data)
-    with pytest.raises(SlideError) as error, SlideReader(tmp_path / "damaged.tif") as reader:
-        reader.read(0, 0, *reader.size)
-    assert error.value.reason in ("read_failed", "unreadable")
+def test_damaged_pixels_are_read_failed(broken):
+    with SlideReader(broken / "damaged.tif") as reader:
+        reader.overview(8.0)
+        with pytest.raises(SlideError, match="reading at") as error:
+            reader.read(0, 0, *reader.size)
+    assert error.value.reason == "read_failed"

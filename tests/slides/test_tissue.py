@@ -32,6 +32,17 @@ def test_regions_and_holes_by_area(image):
     assert mask.sum() == 100 * 120 - 30 * 30
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 9])
+def test_closing_closes_gaps_and_moves_nothing(width):
+    image = np.full((120, 120, 3), WHITE, np.uint8)
+    image[20:60, 30:90] = PINK
+    settings = Tissue(median=1, close=width, min_hole=0)
+    ys, xs = np.nonzero(segment(image, settings))
+    assert (ys.min(), ys.max(), xs.min(), xs.max()) == (20, 59, 30, 89)
+    image[20:60, 50:53] = WHITE  # a gap of three pixels
+    assert segment(image, settings)[40, 51] == (width > 3)
+
+
 def test_areas_are_physical(image):
     kept = segment(image, Tissue(median=1, close=1, mpp=8, min_area=36 * 64, min_hole=0))
     assert kept[23, 253]

@@ -1,6 +1,5 @@
-"""The whole path, run by the real Snakemake: slides in, the table out, with four files among them that are no slides."""
+"""The whole path, run by the real Snakemake: slides in, the table out, with five files among them that are no slides."""
 
-import csv
 import os
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from roformermil.status import read_status
 from roformermil.training import Job, train_fold
 from tests.conftest import ROOT
 
-BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty"}
+BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
 
 
 def snakemake(folder: Path, config: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -35,7 +34,7 @@ def snakemake(folder: Path, config: Path, *arguments: str) -> subprocess.Complet
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, broken) -> Path:
-    """A folder with the demo's 24 slides, four broken files, and config.yaml: the demo's own, with coarser tiles and fewer folds."""
+    """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
     folder = tmp_path_factory.mktemp("demo")
     sheet = write_demo(folder / "slides")
     with sheet.open("a") as file:
@@ -46,7 +45,6 @@ def demo(tmp_path_factory, broken) -> Path:
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
     config |= {"tiles": {"size": 128, "mpp": 1.0}, "slides_per_batch": 10, "max_failed_fraction": 0.2}
-    config["folds"] = {"count": 3}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -61,7 +59,7 @@ def done(demo) -> Path:
 
 def test_every_bad_slide_is_a_row_and_the_others_finish(done):
     rows = {row.slide_id: row for row in read_status(done / "results/demo/slides.csv")}
-    assert len(rows) == 28
+    assert len(rows) == 29
     assert {name: rows[name].status for name in BROKEN} == BROKEN
     assert all(rows[name].reason for name in BROKEN)
     good = [row for row in rows.values() if row.slide_id not in BROKEN]
@@ -71,11 +69,11 @@ def test_every_bad_slide_is_a_row_and_the_others_finish(done):
 
 def test_the_table_has_the_four_models_and_says_what_is_missing(done):
     text = (done / "results/summary.md").read_text()
-    assert "- demo: 3 folds; 24 of 28 slides, 4 missing (1 empty, 1 empty_file, 2 unreadable)" in text
+    assert "- demo: 5 folds; 24 of 29 slides, 5 missing (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
     assert "random encoder weights" in text
     summary = pd.read_csv(done / "results/summary.csv")
     assert list(summary.model.unique()) == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
-    assert (summary.folds == 3).all()
+    assert (summary.folds == 5).all()
 
 
 def test_ro_abmil_tells_the_demos_classes_apart(done):
@@ -97,30 +95,49 @@ def test_a_second_run_does_nothing(done):
     assert "Nothing to be done" in result.stderr + result.stdout
 
 
-def test_shuffled_labels_teach_nothing(done, tmp_path):
-    """Leaks anywhere on the path from folds to predictions would lift this above chance; real labels give 0.9 and more."""
+@pytest.fixture(scope="module")
+def learn(done, tmp_path_factory):
+    """learn(labels, leak) trains three folds of the demo under other labels; returns the mean AUROC on test slides."""
     config = load_config(done / "config.yaml")
     slides = read_sheet(done / "slides/slides.csv", done / "slides")[:24]
-    areas = []
-    for seed in range(4):
-        patients = sorted({slide.patient_id for slide in slides})
-        order = np.random.default_rng(seed).permutation(len(patients))
-        label = {patient: CLASSES[k % 2] for patient, k in zip(patients, order, strict=True)}
-        shuffled = [replace(slide, label=label[slide.patient_id]) for slide in slides]
-        rows = make_folds(shuffled, Folds(count=3))
+    training = Training(**{**config.training.model_dump(), "epochs": 60, "patience": 60, "scheduler_patience": 60})
+
+    def train(labels: dict[str, str], leak: bool = False) -> float:
+        relabelled = [replace(slide, label=labels[slide.patient_id]) for slide in slides]
+        rows, areas = make_folds(relabelled, Folds(count=3), CLASSES), []
         for fold in range(3):
             here = [row for row in rows if row.fold == fold]
-            settings = Training(**{**config.training.model_dump(), "epochs": 10, "seed": seed})
+            if leak:
+                here += [replace(row, part="train") for row in here if row.part != "train"]
+            out = tmp_path_factory.mktemp("fold")
             job = Job("demo", fold, here, done / "results/demo/features/resnet50-random", list(CLASSES),
-                      Model(name="ro-dsmil", hidden_dim=64), settings)  # fmt: skip
-            train_fold(job, tmp_path / f"{seed}_{fold}", progress=False)
-            with (tmp_path / f"{seed}_{fold}/predictions.csv").open() as file:
-                test = [row for row in csv.DictReader(file) if row["part"] == "test"]
-            p = np.array([float(row["probability_mixed"]) for row in test])
-            areas.append(
-                auroc(np.array([row["label"] == "mixed" for row in test]).astype(int), np.stack([1 - p, p], 1))
-            )
-    assert 0.25 < np.mean(areas) < 0.7
+                      Model(name="ro-dsmil", hidden_dim=64), training)  # fmt: skip
+            train_fold(job, out, progress=False)
+            table = pd.read_csv(out / "predictions.csv")
+            test = table[table.part == "test"]
+            p = test[[f"probability_{name}" for name in CLASSES]].to_numpy()
+            areas.append(auroc(test.label.map(CLASSES.index).to_numpy(), p))
+        return float(np.mean(areas))
+
+    return train
+
+
+PATIENTS = [f"patient_{k:02d}" for k in range(12)]
+
+
+def shuffled(seed: int) -> dict[str, str]:
+    order = np.random.default_rng(seed).permutation(12)
+    return {patient: CLASSES[k % 2] for patient, k in zip(PATIENTS, order, strict=True)}
+
+
+def test_shuffled_labels_teach_nothing(learn):
+    assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(3)]) < 0.7
+
+
+def test_the_same_training_would_show_a_leak(learn):
+    """With real labels it learns; with shuffled ones too, as soon as test slides are among the training slides."""
+    assert learn({patient: CLASSES[k % 2] for k, patient in enumerate(PATIENTS)}) >= 0.9
+    assert learn(shuffled(0), leak=True) >= 0.85
 
 
 @pytest.mark.parametrize(
@@ -147,7 +164,7 @@ def test_too_many_bad_slides_stop_the_data_set(done, tmp_path):
     command = [sys.executable, "-m", "roformermil", "collect", *tables, "--out", tmp_path / "demo/slides.csv"]
     result = subprocess.run([*command, "--max-failed-fraction", "0.05"], capture_output=True, text=True)
     assert result.returncode == 1
-    assert "demo: 24 of 28 slides, 4 missing" in result.stderr
+    assert "demo: 24 of 29 slides, 5 missing" in result.stderr
     assert "cut: unreadable in segment" in result.stderr
     assert "raise max_failed_fraction" in result.stderr
     assert not (tmp_path / "demo/slides.csv").exists()

@@ -3,6 +3,7 @@ import shutil
 
 from snakemake.exceptions import WorkflowError
 
+from roformermil import revisions
 from roformermil.config import Config, read_settings, to_text
 from roformermil.errors import RoFormerMILError
 from roformermil.sheet import read_sheet

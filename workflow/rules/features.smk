@@ -24,14 +24,14 @@ rule embed:
         runtime=720,
         gpu=GPUS,
     params:
+        revision=revisions.EMBED,
         tables=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
-        tiles=to_text(CONFIG.tiles),
         encoder=to_text(CONFIG.encoder),
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log} embed {input.status:q} --tables {params.tables:q} --tiles {params.tiles:q}"
+        "roformermil --log {log:q} embed {input.status:q} --tables {params.tables:q}"
         " --encoder {params.encoder:q} --threads {threads} --out {params.out:q} --status {output.status:q}"
 
 
@@ -54,4 +54,4 @@ rule collect:
     message:
         "Counting slides: {wildcards.dataset}"
     shell:
-        "roformermil --log {log} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"
+        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"

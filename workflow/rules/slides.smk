@@ -16,6 +16,7 @@ rule segment:
         mem_mb=4000,
         runtime=120,
     params:
+        revision=revisions.SEGMENT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
         rows=lambda wildcards: [(slide.slide_id, slide.mpp) for slide in batch_slides(wildcards)],
@@ -25,7 +26,7 @@ rule segment:
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log} segment --sheet {params.sheet:q} --root {params.root:q}"
+        "roformermil --log {log:q} segment --sheet {params.sheet:q} --root {params.root:q}"
         " --batch {wildcards.batch} --batch-size {params.size}"
         " --tissue {params.tissue:q} --out {params.out:q} --status {output.status:q}"
 
@@ -45,11 +46,12 @@ rule tile:
         mem_mb=4000,
         runtime=60,
     params:
+        revision=revisions.TILE,
         masks=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         tiles=to_text(CONFIG.tiles),
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log} tile {input.status:q} --masks {params.masks:q} --tiles {params.tiles:q}"
+        "roformermil --log {log:q} tile {input.status:q} --masks {params.masks:q} --tiles {params.tiles:q}"
         " --out {params.out:q} --status {output.status:q}"

@@ -26,9 +26,10 @@ rule evaluate:
         mem_mb=2000,
         runtime=30,
     params:
+        revision=revisions.EVALUATE,
         slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
         out=subpath(output.table, parent=True),
     message:
         "Computing the tables"
     shell:
-        "roformermil --log {log} evaluate {input.predictions:q} {params.slides:q} --out {params.out:q}"
+        "roformermil --log {log:q} evaluate {input.predictions:q} {params.slides:q} --out {params.out:q}"

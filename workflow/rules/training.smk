@@ -4,6 +4,7 @@
 rule split:
     input:
         slides=f"{DATASET}/slides.csv",
+        given=CONFIG.folds.path or [],
     output:
         folds=f"{DATASET}/folds.csv",
     log:
@@ -16,15 +17,17 @@ rule split:
         mem_mb=1000,
         runtime=10,
     params:
+        revision=revisions.SPLIT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
         rows=lambda wildcards: [(s.slide_id, s.patient_id, s.label) for s in SHEETS[wildcards.dataset]],
+        classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         folds=to_text(CONFIG.folds),
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
-        "roformermil --log {log} split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
-        " --folds {params.folds:q} --out {output.folds:q}"
+        "roformermil --log {log:q} split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
+        " --classes {params.classes:q} --folds {params.folds:q} --out {output.folds:q}"
 
 
 rule train:
@@ -47,6 +50,7 @@ rule train:
         runtime=720,
         gpu=GPUS,
     params:
+        revision=revisions.TRAIN,
         features=FEATURES,
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         model=lambda wildcards: to_text(MODELS[wildcards.model]),
@@ -55,6 +59,6 @@ rule train:
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
-        "roformermil --log {log} train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
+        "roformermil --log {log:q} train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
         " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
         " --training {params.training:q} --threads {threads} --out {params.out:q}"

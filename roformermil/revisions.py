@@ -1,0 +1,11 @@
+"""Revisions of what each stage computes: raised when a stage's result changes for equal settings.
+
+They are part of the results' fingerprints and of the rules' params, so raising one recomputes what depends on it.
+"""
+
+SEGMENT = 1
+TILE = 1
+EMBED = 1
+SPLIT = 1
+TRAIN = 1
+EVALUATE = 1
