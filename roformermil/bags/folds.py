@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
@@ -34,6 +33,11 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
 
     Raises FoldsError when a class has too few patients (slides, without grouping) to be in every part.
     """
+    from sklearn.model_selection import (  # slow to import, and read_folds needs none
+        StratifiedGroupKFold,
+        StratifiedKFold,
+    )
+
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
     labels, patients = [s.label for s in slides], [s.patient_id for s in slides]
     _check_enough(slides, settings, classes)
