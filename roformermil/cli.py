@@ -12,19 +12,9 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.config import (
-    Encoder,
-    Folds,
-    Model,
-    Tiles,
-    Tissue,
-    Training,
-    load_config,
-    read_settings,
-    reference,
-    schema,
-)
-from roformermil.errors import RoFormerMILError
+from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training, load_config, reference, schema
+from roformermil.errors import ConfigError, RoFormerMILError
+from roformermil.settings import read_settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger("roformermil")
@@ -192,12 +182,18 @@ def demo_slides(
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
-    """Check a configuration and its slide sheets."""
+    """Check a configuration, its slide sheets and weights, and that each slide opens and has a scale."""
     from roformermil.sheet import read_sheet
+    from roformermil.slides.stages import open_slide
+    from roformermil.status import attrition, from_sheet, run_stage
 
-    for name, dataset in load_config(config).datasets.items():
+    settings = load_config(config)
+    if (weights := settings.encoder.weights_path) and not Path(weights).is_file():
+        raise ConfigError(f"{config}: encoder.weights: no file at {weights}")
+    for name, dataset in settings.datasets.items():
         slides = read_sheet(dataset.slides, dataset.root, dataset.classes)
-        log.info("%s: %d slides of %d patients", name, len(slides), len({s.patient_id for s in slides}))
+        rows = run_stage("check", from_sheet(slides), open_slide)
+        log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
 
 
 @app.command("schema")

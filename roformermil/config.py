@@ -4,34 +4,17 @@
 The defaults are the paper's values where the paper gives one.
 """
 
-import difflib
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from roformermil.errors import ConfigError
+from roformermil.settings import Settings, read_settings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # becomes a folder's name
 ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
-
-
-class Settings(BaseModel):
-    """Base of all sections: unknown keys are refused, values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Dataset(Settings):
@@ -263,26 +246,6 @@ class Config(Settings):
         return models
 
 
-S = TypeVar("S", bound=Settings)
-
-
-def read_settings(section: type[S], values: Any, where: str = "config") -> S:
-    """Validate `values` (a mapping, or its YAML or JSON text) as `section`.
-
-    Raises ConfigError that names each bad key, what was expected and what was found.
-    """
-    if isinstance(values, str):
-        try:
-            values = yaml.safe_load(values)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}: not YAML: {error}") from error
-    try:
-        return section.model_validate({} if values is None else values)
-    except ValidationError as error:
-        problems = [_problem(section, e) for e in error.errors()]
-        raise ConfigError("\n".join(f"{where}: {p}" for p in problems)) from error
-
-
 def load_config(path: Path) -> Config:
     """Read and validate a configuration file."""
     try:
@@ -290,11 +253,6 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     return read_settings(Config, text, where=str(path))
-
-
-def to_text(settings: Settings) -> str:
-    """The settings as one line of JSON, which `read_settings` reads back: how rules hand them to the command line."""
-    return json.dumps(settings.model_dump(mode="json"), separators=(",", ":"))
 
 
 def schema() -> str:
@@ -328,34 +286,3 @@ def reference() -> str:
             lines.append(f"| `{key}` | {default} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _problem(section: type[Settings], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in ("int", "literal['otsu']")) or "(top level)"
-    if error["type"] == "extra_forbidden":
-        known = _keys_beside(section, error["loc"])
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
-        return f"{key}: unknown key; {hint}"
-    if error["type"] == "missing":
-        return f"{key}: is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
-
-
-def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:
-    """Keys that could stand where the last part of `location` stands."""
-    current = section
-    for part in location[:-1]:
-        if (field := current.model_fields.get(str(part))) is None:
-            continue  # a list's index or a data set's name: `current` is already the element's type
-        current = next(_sections(field.annotation), current)
-    return list(current.model_fields)
-
-
-def _sections(annotation: Any) -> Iterator[type[Settings]]:
-    """The sections that a type speaks of: itself, or inside `list[...]`, `dict[...]`, `Annotated[...]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _sections(inner)

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from roformermil import __version__
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
-from roformermil.config import Model, Training, to_text
+from roformermil.config import Model, Training
 from roformermil.errors import BagError
 from roformermil.files import atomic_path
 from roformermil.metrics import auroc
 from roformermil.models.build import MILModel, build_model, mil_loss, parameter_count
+from roformermil.settings import to_text
 from roformermil.status import write_rows
 
 log = logging.getLogger(__name__)

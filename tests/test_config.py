@@ -2,19 +2,9 @@ import json
 
 import pytest
 
-from roformermil.config import (
-    Config,
-    Encoder,
-    Model,
-    Tissue,
-    Training,
-    load_config,
-    read_settings,
-    reference,
-    schema,
-    to_text,
-)
+from roformermil.config import Config, Encoder, Model, Tissue, Training, load_config, reference, schema
 from roformermil.errors import ConfigError
+from roformermil.settings import read_settings, to_text
 from tests.conftest import ROOT
 
 DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import make_folds
-from roformermil.config import Folds, Model, Training, read_settings
+from roformermil.config import Folds, Model, Training
 from roformermil.models import build_model
+from roformermil.settings import read_settings
 from roformermil.sheet import Slide
 from roformermil.training import Job, train_fold
 

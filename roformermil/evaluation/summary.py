@@ -1,6 +1,6 @@
 """From predictions to `metrics.csv`, `summary.csv` and `summary.md`."""
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from roformermil.files import write_text
 from roformermil.metrics import METRICS, score
 from roformermil.status import attrition, read_status
 
+FEW = 20  # test slides a fold below which the table warns
 KEYS = ["dataset", "encoder", "model"]
 TEXT = {"slide_id": str, "patient_id": str, "label": str, "part": str}
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
@@ -37,32 +38,32 @@ class FoldResult:
 def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
     """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`)."""
     results = [FoldResult.at(path) for path in predictions]
-    metrics, test_to_train = fold_metrics(results)
-    summary = summarise(metrics, test_to_train)
+    metrics, sizes = fold_metrics(results)
+    summary = summarise(metrics, (sizes.test / sizes.train).to_dict())
     write_text(out / "metrics.csv", metrics.to_csv(index=False, lineterminator="\n"))
     write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     lost = {path.parent.name: attrition(read_status(path)) for path in slides}
-    write_text(out / "summary.md", paper_table(summary, lost))
+    write_text(out / "summary.md", paper_table(summary, lost, sizes.test.to_dict()))
 
 
-def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Each fold's test metrics, long form, and each data set's mean ratio of test to training slides."""
+def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Each fold's test metrics, long form, and each data set's mean number of `test` and `train` slides a fold."""
     rows: list[tuple] = []
-    ratios: dict[str, list[float]] = defaultdict(list)
+    sizes: list[tuple] = []
     for result in results:
         table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
         columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
         classes = [c.removeprefix("probability_") for c in columns]
         test = table[table.part == "test"]
         key = (result.dataset, result.encoder, result.model)
-        ratios[result.dataset].append(len(test) / max(1, (table.part == "train").sum()))
+        sizes.append((result.dataset, len(test), (table.part == "train").sum()))
         values = score(test.label.map(classes.index).to_numpy(), test[columns].to_numpy(float))
         rows += [(*key, result.fold, name, values[name]) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
-    return metrics, {dataset: float(np.mean(values)) for dataset, values in ratios.items()}
+    return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
-def summarise(metrics: pd.DataFrame, test_to_train: dict[str, float]) -> pd.DataFrame:
+def summarise(metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC."""
     rows = []
     for (dataset, encoder, model, metric), group in metrics.groupby([*KEYS, "metric"], sort=False):
@@ -75,7 +76,7 @@ def summarise(metrics: pd.DataFrame, test_to_train: dict[str, float]) -> pd.Data
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
 
 
-def paper_table(summary: pd.DataFrame, lost: dict[str, str]) -> str:
+def paper_table(summary: pd.DataFrame, lost: dict[str, str], tested: Mapping) -> str:
     """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then what went missing."""
     groups = list(summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None))
     cells = summary.set_index([*KEYS, "metric"])
@@ -96,6 +97,10 @@ def paper_table(summary: pd.DataFrame, lost: dict[str, str]) -> str:
     for dataset, encoder in groups:
         folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
         lines.append(f"- {dataset}: {folds} folds; {lost.get(dataset, 'attrition unknown')}")
+        if tested[dataset] < FEW:
+            lines.append(
+                f"- {dataset}: {tested[dataset]:.0f} test slides a fold are few: read the intervals in summary.csv"
+            )
         if encoder.endswith("-random"):
             lines.append(f"- {encoder}: random encoder weights. These numbers say that the path works, no more.")
     return "\n".join(lines) + "\n"

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from roformermil.config import Model, read_settings
+from roformermil.config import Model
 from roformermil.errors import BagError
 from roformermil.models.heads.abmil import ABMILHead
 from roformermil.models.heads.dsmil import DSMILHead
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import RotaryEncoding, sine_encoding
+from roformermil.settings import read_settings
 
 
 class ModelOutput(NamedTuple):

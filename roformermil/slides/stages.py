@@ -9,14 +9,16 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from roformermil import revisions
-from roformermil.config import Tiles, Tissue, read_settings, to_text
+from roformermil.config import Tiles, Tissue
 from roformermil.errors import Reason, SlideError
 from roformermil.files import atomic_path, content_id, fingerprint, write_text
+from roformermil.settings import read_settings, to_text
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tiles import tile_spec, tissue_grid
 from roformermil.slides.tissue import outline, segment, to_geojson
 from roformermil.status import Status
 
+VIEW = 1000  # pixels, at least, of the outline's longer side
 Image.MAX_IMAGE_PIXELS = None  # masks are our own files
 
 
@@ -30,6 +32,13 @@ class TileTable:
     step: int  # level-0 pixels
     settings: Tiles  # what the grid was laid with
     fingerprint: str
+
+
+def open_slide(row: Status) -> dict[str, Any]:
+    """What a slide says of itself. Raises SlideError when it does not open or states no scale."""
+    with SlideReader(row.path, row.sheet_mpp) as slide:
+        scale = slide.scale
+        return {"width": slide.size[0], "height": slide.size[1], "mpp": scale.mpp, "mpp_source": scale.source}
 
 
 def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
@@ -50,6 +59,7 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     with SlideReader(row.path, row.sheet_mpp) as slide:
         image = slide.overview(settings.mpp)
         mask = segment(image, settings)
+        view = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / VIEW))
         facts = {
             "width": slide.size[0],
             "height": slide.size[1],
@@ -58,7 +68,7 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
             "tissue_mm2": round(float(mask.mean()) * slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6, 4),
         }
     with atomic_path(target.with_suffix(".jpg")) as scratch:
-        Image.fromarray(outline(image, mask)).save(scratch, quality=85)
+        Image.fromarray(outline(view, mask)).save(scratch, quality=85)
     write_text(target.with_suffix(".geojson"), to_geojson(mask, slide.size))
     info = PngImagePlugin.PngInfo()
     info.add_text("roformermil", json.dumps({"fingerprint": mark, "facts": facts}))

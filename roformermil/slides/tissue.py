@@ -52,8 +52,9 @@ def _drop_small(mask: np.ndarray, min_pixels: float) -> np.ndarray:
 
 
 def outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The overview with the mask's outline drawn on it: (h, w, 3) uint8 RGB."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    """A view (h, w, 3) uint8 RGB of the slide with the mask's outline drawn on it. The mask may be of another size."""
+    large = cv2.resize(mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     thickness = max(1, round(max(image.shape) / 500))
     return cv2.drawContours(image.copy(), contours, -1, OUTLINE, thickness)
 

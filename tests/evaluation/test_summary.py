@@ -58,3 +58,4 @@ def test_the_papers_table_says_what_is_missing_and_what_is_random(results):
     assert "- one: 3 folds; 1 of 2 slides, 1 missing (1 unreadable)" in text
     assert "- two: 3 folds; 2 of 2 slides\n" in text
     assert "resnet50-random: random encoder weights" in text
+    assert "- one: 10 test slides a fold are few" in text

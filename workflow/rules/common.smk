@@ -4,7 +4,8 @@ import shutil
 from snakemake.exceptions import WorkflowError
 
 from roformermil import revisions
-from roformermil.config import Config, read_settings, to_text
+from roformermil.config import Config
+from roformermil.settings import read_settings, to_text
 from roformermil.errors import RoFormerMILError
 from roformermil.sheet import read_sheet
 
