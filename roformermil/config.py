@@ -6,7 +6,7 @@ The defaults are the paper's values where the paper gives one.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -14,7 +14,8 @@ from roformermil.errors import ConfigError
 from roformermil.settings import Settings, read_settings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # becomes a folder's name
-ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max"]
+PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
 
 
 class Dataset(Settings):
@@ -129,19 +130,21 @@ class Model(Settings):
     """A model and its settings."""
 
     name: ModelName
-    """`abmil`, `dsmil`: plain heads over feed-forward blocks; `ro-abmil`, `ro-dsmil`: over RoFormer blocks."""
+    """`ro-abmil`, `ro-dsmil`: heads over RoFormer blocks; `abmil`, `dsmil`, `gated-abmil`, `mean`, `max`: heads over
+    feed-forward blocks of equal capacity; `transmil`: Nystroem attention and PPEG."""
     label: Name | None = None
     """Name in result folders and tables, to tell variants apart. By default the model's name."""
     hidden_dim: int = Field(512, ge=8)
     """Width of a tile's vector after the input projection."""
     attention_dim: int = Field(256, ge=8)
-    """Width of the ABMIL head's attention (the DSMIL head has none to set)."""
+    """Width of the attention in the (gated) ABMIL head; the others have none to set."""
     heads: int = Field(8, ge=1)
-    """Attention heads, in RoFormer blocks and in the ABMIL head."""
+    """Attention heads, in RoFormer blocks, TransMIL and the ABMIL head."""
     layers: int = Field(1, ge=0)
-    """Blocks between the input projection and the head."""
-    position: Literal["rope", "sine", "none"] | None = None
-    """Position encoding of RoFormer blocks: `rope` (the default of ro- models), `sine` (absolute) or `none`."""
+    """Blocks between the input projection and the head. TransMIL's block is its TPT module, of two attention layers."""
+    position: Literal["rope", "sine", "alibi", "none"] | None = None
+    """Position encoding of RoFormer blocks: `rope` (the default of ro- models), `alibi` (relative too: scores fall
+    with distance), `sine` (absolute) or `none`."""
     rope_frequencies: Literal["pixel", "lang"] = "pixel"
     """Frequencies of the rotary encoding."""
     rope_scale: float = Field(1.0, gt=0)
@@ -160,7 +163,7 @@ class Model(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
         if not self.is_roformer and self.position not in (None, "none"):
-            raise ValueError(f"{self.name} has no position encoding: use ro-{self.name}")
+            raise ValueError(f"{self.name} has no position encoding to set: ro-abmil and ro-dsmil have")
         if self.position is None:
             object.__setattr__(self, "position", "rope" if self.is_roformer else "none")
         if self.hidden_dim % self.heads or self.attention_dim % self.heads:
@@ -169,6 +172,8 @@ class Model(Settings):
             raise ValueError("rope needs hidden_dim / heads to be a multiple of 4: two axes of rotated pairs")
         if self.position != "rope" and (self.rope_frequencies, self.rope_scale) != ("pixel", 1.0):
             raise ValueError("rope_frequencies and rope_scale say nothing without position: rope")
+        if self.name == "transmil" and not self.layers:
+            raise ValueError("transmil needs layers: 1 or more; without one its class token never meets the tiles")
         if self.position == "sine" and self.hidden_dim % 4:
             raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
         return self
@@ -220,9 +225,9 @@ class Config(Settings):
     folds: Folds = Folds()
     """How slides are divided: section Folds."""
     models: list[Annotated[Model, BeforeValidator(_model, json_schema_input_type=ModelName | Model)]] = Field(
-        default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1
+        default_factory=lambda: [Model(name=name) for name in PAPER_MODELS], min_length=1
     )
-    """Models to train, all four by default: a name, or a mapping with `name` and any key of section Model."""
+    """Models to train, by default the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)

@@ -5,13 +5,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from roformermil.config import Model
 from roformermil.errors import BagError
 from roformermil.models.heads.abmil import ABMILHead
 from roformermil.models.heads.dsmil import DSMILHead
+from roformermil.models.heads.gated_abmil import GatedABMILHead
+from roformermil.models.heads.max import MaxHead
+from roformermil.models.heads.mean import MeanHead
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import RotaryEncoding, sine_encoding
+from roformermil.models.transmil import TransMILHead
 from roformermil.settings import read_settings
 
 
@@ -24,18 +29,19 @@ class ModelOutput(NamedTuple):
 
 
 class MILModel(nn.Module):
-    """A multiple-instance classifier over packed bags (paper, figure 1)."""
+    """A multiple-instance classifier over packed bags (paper, figure 1).
+
+    With `checkpointing` set, training keeps no activations of blocks and head and computes them again in the backward
+    pass: less memory, about a third more time, the same numbers.
+    """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):
         super().__init__()
-        dim, dropout = settings.hidden_dim, settings.dropout
-        self.settings, self.in_dim = settings, in_dim
-        self.project = nn.Linear(in_dim, dim)
-        self.blocks = nn.ModuleList(_block(settings) for _ in range(settings.layers))
-        if settings.name.endswith("dsmil"):
-            self.head: nn.Module = DSMILHead(dim, n_classes, dropout)
-        else:
-            self.head = ABMILHead(dim, n_classes, settings.attention_dim, settings.heads, dropout)
+        self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
+        self.project = nn.Linear(in_dim, settings.hidden_dim)
+        blocks = 0 if settings.name == "transmil" else settings.layers  # TransMIL's are inside its head
+        self.blocks = nn.ModuleList(_block(settings) for _ in range(blocks))
+        self.head = _head(settings, n_classes)
 
     def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
         """features: (T, F) float; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
@@ -51,18 +57,41 @@ class MILModel(nn.Module):
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
         for block in self.blocks:
-            x = block(x, grid, lengths)  # (T, D)
-        return ModelOutput(*self.head(x, lengths))
+            x = self._run(block, x, grid, lengths)  # (T, D)
+        places = (grid,) if isinstance(self.head, TransMILHead) else ()
+        return ModelOutput(*self._run(self.head, x, *places, lengths))
+
+    def _run(self, part: nn.Module, *inputs: Any) -> Any:
+        if self.checkpointing and self.training:
+            return checkpoint(part, *inputs, use_reentrant=False)
+        return part(*inputs)
 
 
 def _block(settings: Model) -> nn.Module:
+    dim, heads, dropout = settings.hidden_dim, settings.heads, settings.dropout
     if not settings.is_roformer:
-        return FeedForwardBlock(settings.hidden_dim, settings.dropout)
+        return FeedForwardBlock(dim, dropout)
     rope = None
     if settings.position == "rope":
-        head_dim = settings.hidden_dim // settings.heads
-        rope = RotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
-    return RoFormerBlock(settings.hidden_dim, settings.heads, rope, settings.dropout)
+        rope = RotaryEncoding(dim // heads, settings.rope_frequencies, settings.rope_scale)
+    return RoFormerBlock(dim, heads, dropout, rope, alibi=settings.position == "alibi")
+
+
+def _head(settings: Model, classes: int) -> nn.Module:
+    dim, heads, dropout = settings.hidden_dim, settings.heads, settings.dropout
+    match settings.name:
+        case "abmil" | "ro-abmil":
+            return ABMILHead(dim, classes, settings.attention_dim, heads, dropout)
+        case "dsmil" | "ro-dsmil":
+            return DSMILHead(dim, classes, dropout)
+        case "gated-abmil":
+            return GatedABMILHead(dim, classes, settings.attention_dim, dropout)
+        case "mean":
+            return MeanHead(dim, classes, dropout)
+        case "max":
+            return MaxHead(dim, classes, dropout)
+        case "transmil":
+            return TransMILHead(dim, classes, heads, settings.layers, dropout)
 
 
 def build_model(settings: Model | Mapping[str, Any], in_dim: int, n_classes: int) -> MILModel:

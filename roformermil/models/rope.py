@@ -1,4 +1,4 @@
-"""Position encodings of the 2-D grid: rotary (relative) and sine (absolute)."""
+"""Position encodings of the 2-D grid: rotary and ALiBi (relative), sine (absolute)."""
 
 import math
 
@@ -51,3 +51,12 @@ def sine_encoding(grid: Tensor, dim: int) -> Tensor:
     frequencies = 10000.0 ** (-torch.arange(pairs, device=grid.device) / pairs)
     angle = grid.float()[:, :, None] * frequencies  # (T, 2, pairs)
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)  # (T, dim)
+
+
+def alibi_slopes(heads: int) -> Tensor:
+    """How steeply each head's scores fall with distance: 2^(-8 h / heads), h = 1 ... heads; (heads,) float32.
+
+    ALiBi (Press et al. 2022, arXiv 2108.12409, section 3); on the 2-D grid with the Euclidean distance, as in Long-MIL
+    (Li et al. 2023, arXiv 2311.12885).
+    """
+    return 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)

@@ -1,16 +1,104 @@
+import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from roformermil.models.attention import attend
+from roformermil.models import attention
+from roformermil.models.attention import attend, attend_near
+from roformermil.models.rope import alibi_slopes
+
+LENGTHS = [5, 1, 9]
+GRID = torch.randint(-5, 30, (15, 2), generator=torch.Generator().manual_seed(1))
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def test_attention_is_exact_and_bags_never_see_each_other():
-    lengths = [5, 1, 9]
-    q, k, v = torch.randn(3, 15, 2, 4, generator=torch.Generator().manual_seed(0))
-    out = attend(q, k, v, lengths)
-    start = 0
+def inputs(tiles=15, heads=2, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(tiles, heads, 8, dtype=dtype, generator=generator, requires_grad=True) for _ in range(3)]
+
+
+def by_hand(q, k, v, lengths, slopes=None, grid=None):
+    """The formula, N x N and all."""
+    outs, start = [], 0
     for n in lengths:
         bag = slice(start, start + n)
-        for head in range(2):
-            weights = (q[bag, head] @ k[bag, head].T / 2).softmax(dim=1)
-            assert torch.allclose(out[bag, head], weights @ v[bag, head], atol=1e-5)
+        scores = torch.einsum("nhd,mhd->hnm", q[bag], k[bag]) / q.shape[-1] ** 0.5
+        if slopes is not None:
+            distance = (grid[bag, None] - grid[None, bag]).double().norm(dim=-1)
+            scores = scores - slopes[:, None, None].double() * distance
+        outs.append(torch.einsum("hnm,mhd->nhd", scores.softmax(-1), v[bag]))
         start += n
+    return torch.cat(outs)
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, [5, 5, 5], [15]])
+def test_attention_is_exact_and_bags_never_see_each_other(lengths):
+    q, k, v = inputs()
+    out, expected = attend(q, k, v, lengths), by_hand(q, k, v, lengths)
+    assert torch.allclose(out, expected, atol=1e-12)
+    gradients, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(gradients, wanted, strict=True))
+
+
+@pytest.mark.parametrize("budget", [1, 4 * 2 * 9 * 4, 2**20])  # one query at a time, four, all
+def test_alibi_is_exact_whatever_the_stretches(monkeypatch, budget):
+    monkeypatch.setattr(attention, "BIAS_BYTES", budget)
+    q, k, v = inputs()
+    slopes = alibi_slopes(2)
+    assert slopes.tolist() == [2**-4, 2**-8]
+    out, expected = attend_near(q, k, v, GRID, slopes, LENGTHS), by_hand(q, k, v, LENGTHS, slopes, GRID)
+    assert torch.allclose(out, expected, atol=1e-6)  # the distances are float32
+    gradients, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, wanted, strict=True))
+
+
+def test_the_fused_kernel_is_used(monkeypatch):
+    """The plain one holds N x N; PyTorch takes it silently when a shape or an option does not suit."""
+    monkeypatch.setattr(attention, "BIAS_BYTES", 4 * 2 * 15 * 6)
+    q, k, v = inputs(dtype=torch.float32)
+    for run in (
+        lambda: attend(q, k, v, LENGTHS),
+        lambda: attend(q, k, v, [15]),
+        lambda: attend_near(q, k, v, GRID, alibi_slopes(2), [15]),
+    ):
+        with torch.profiler.profile() as profile:
+            run().sum().backward()
+        names = {event.key for event in profile.key_averages()}
+        assert {n for n in names if "dot_product" in n and "flash" in n}
+        assert not {n for n in names if "attention_math" in n}
+
+
+@pytest.mark.parametrize("near", [False, True])
+def test_what_is_kept_for_the_backward_pass_grows_with_the_tiles_not_their_square(near):
+    def kept(tiles):
+        q, k, v = inputs(tiles, dtype=torch.float32)
+        grid = torch.arange(2 * tiles).view(tiles, 2)
+        sizes = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: sizes.update({x.data_ptr(): x.nbytes}) or x, lambda x: x
+        ):
+            attend_near(q, k, v, grid, alibi_slopes(2), [tiles]) if near else attend(q, k, v, [tiles])
+        return sum(sizes.values())
+
+    assert kept(2000) <= 2.1 * kept(1000)
+
+
+def test_the_packed_kernel_takes_what_it_is_given():
+    """Shapes and types through the real operator, on a device that need not be there; numbers: the next test."""
+    with torch.no_grad(), FakeTensorMode():
+        q, k, v = (torch.empty(15, 2, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+        out = attention._attend_packed(q, k, v, LENGTHS)
+    assert (out.shape, out.dtype) == (q.shape, q.dtype)
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_on_a_gpu_packed_and_bag_by_bag_agree_with_the_formula(dtype):
+    lengths = [300, 1, 77]
+    q, k, v = (torch.randn(378, 8, 64, device="cuda", dtype=dtype, requires_grad=True) for _ in range(3))
+    assert attention._has_packed_kernel(q) == (dtype != torch.float32 and torch.cuda.get_device_capability() >= (8, 0))
+    out = attend(q, k, v, lengths)
+    expected = by_hand(*(x.double() for x in (q, k, v)), lengths)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    assert torch.allclose(out.double(), expected, atol=tolerance)
+    gradients, wanted = (torch.autograd.grad(x.double().square().sum(), (q, k, v)) for x in (out, expected))
+    assert all(torch.allclose(a, b, atol=10 * tolerance) for a, b in zip(gradients, wanted, strict=True))

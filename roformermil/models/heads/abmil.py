@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from roformermil.models.dropout import Dropout
+
 
 class ABMILHead(nn.Module):
     """One learned query a class attends over the bag; what it gathers is scored by that class's own linear layer."""
@@ -10,7 +12,7 @@ class ABMILHead(nn.Module):
     def __init__(self, dim: int, classes: int, attention_dim: int, heads: int, dropout: float):
         super().__init__()
         self.heads, self.scale = heads, (attention_dim // heads) ** -0.5
-        self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout))
+        self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout))
         self.queries = nn.Parameter(torch.randn(classes, attention_dim) * 0.02)
         self.keys = nn.Linear(dim, attention_dim)
         self.values = nn.Linear(dim, attention_dim)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from roformermil.models.dropout import Dropout
+
 QUERY_DIM = 128
 
 
@@ -13,7 +15,7 @@ class DSMILHead(nn.Module):
         super().__init__()
         self.instances = nn.Linear(dim, classes)
         self.query = nn.Sequential(nn.Linear(dim, QUERY_DIM), nn.ReLU(), nn.Linear(QUERY_DIM, QUERY_DIM), nn.Tanh())
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = nn.Conv1d(classes, classes, kernel_size=dim)
 
     def forward(self, x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:

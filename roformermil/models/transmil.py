@@ -1,0 +1,129 @@
+"""TransMIL (Shao et al. 2021, arXiv 2106.00908): Nystroem attention around a convolution over the tiles' square.
+
+Shapes here are of one bag: n tokens (the class token, then an s x s square of tiles), D, H, m landmarks.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool1d
+
+from roformermil.models.dropout import Dropout
+
+PINV_STEPS = 6
+SKIP_WIDTH = 33  # tokens that the convolution beside the attention spans
+
+
+class TransMILHead(nn.Module):
+    """`modules` TPT modules (section 3.3; the paper has one), then the class token is classified: bag -> logits.
+
+    The paper lays the tiles into the square in the order of their list. Here they are first sorted by row and column,
+    so the order of storage is immaterial; bags go through one by one, so none sees another.
+    """
+
+    def __init__(self, dim: int, classes: int, heads: int, modules: int, dropout: float):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, dim))
+        self.modules_ = nn.ModuleList(TPT(dim, heads, dropout) for _ in range(modules))
+        self.norm, self.classifier = nn.LayerNorm(dim), nn.Linear(dim, classes)
+
+    def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
+        bags = zip(x.relu().split(lengths), grid.split(lengths), strict=True)  # the input projection has a ReLU here
+        tokens, weights = zip(*(self._bag(bag, places) for bag, places in bags), strict=True)
+        logits = self.classifier(self.norm(torch.stack(tokens)))  # (B, C)
+        return logits, torch.cat(weights).unsqueeze(1).expand(-1, logits.shape[1]), None
+
+    def _bag(self, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (N, D); returns the class token (D,) and its attention to the tiles (N,)."""
+        order = raster_order(grid)
+        side = math.ceil(math.sqrt(len(x)))
+        extra = side * side - len(x)
+        x = torch.cat((self.token, x[order], x[order[:extra]]))  # the first tiles again fill the square: (n, D)
+        for module in self.modules_:
+            x, weights = module(x, side)  # (n, D), (n,)
+        tiles = weights[1:].clamp(min=0)  # the pseudo-inverse lets small negative weights through
+        tiles = torch.cat((tiles[:extra] + tiles[len(order) :], tiles[extra : len(order)]))
+        tiles = (tiles + torch.finfo(tiles.dtype).tiny) / (tiles.sum() + torch.finfo(tiles.dtype).tiny * len(tiles))
+        return x[0], torch.empty_like(tiles).scatter(0, order, tiles)
+
+
+def raster_order(grid: Tensor) -> Tensor:
+    """The order of grid positions (N, 2) row by row: (N,) indices."""
+    by_x = grid[:, 0].argsort(stable=True)
+    return by_x[grid[by_x, 1].argsort(stable=True)]
+
+
+class TPT(nn.Module):
+    """Transformer layer, pyramid position encoding, transformer layer (section 3.3, figure 3)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm1, self.attention1 = nn.LayerNorm(dim), NystromAttention(dim, heads)
+        self.position = PPEG(dim)
+        self.norm2, self.attention2 = nn.LayerNorm(dim), NystromAttention(dim, heads)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, side: int) -> tuple[Tensor, Tensor]:
+        x = x + self.dropout(self.attention1(self.norm1(x))[0])
+        x = self.position(x, side)
+        out, weights = self.attention2(self.norm2(x))
+        return x + self.dropout(out), weights
+
+
+class PPEG(nn.Module):
+    """Pyramid position encoding generator: depthwise 7 x 7, 5 x 5 and 3 x 3 convolutions over the square, added."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(dim, dim, width, padding=width // 2, groups=dim) for width in (7, 5, 3)
+        )
+
+    def forward(self, x: Tensor, side: int) -> Tensor:
+        square = x[1:].T.unflatten(1, (side, side)).unsqueeze(0)  # (1, D, s, s)
+        square = square + sum(conv(square) for conv in self.convolutions)
+        return torch.cat((x[:1], square.flatten(2).squeeze(0).T))
+
+
+class NystromAttention(nn.Module):
+    """Attention through D / 2 landmarks, linear in the tokens (Nystroemformer, Xiong et al. 2021, arXiv 2102.03902).
+
+    Landmarks are means of stretches of the sequence, equal to within one token (the published code pads with zeros,
+    which then take part in the softmax). With no more tokens than landmarks it is the exact attention, as far as the inverse has converged.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads, self.landmarks = heads, dim // 2
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim)
+        self.skip = nn.Conv2d(heads, heads, (SKIP_WIDTH, 1), padding=(SKIP_WIDTH // 2, 0), groups=heads, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (n, D); returns (n, D) and the first token's weights over all, mean over heads: (n,)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)  # (H, n, D / H) each
+        q = q * q.shape[-1] ** -0.5
+        q_marks, k_marks = (stretch_means(t, min(self.landmarks, len(x))) for t in (q, k))  # (H, m, D / H)
+        to_marks = (q @ k_marks.mT).softmax(dim=-1)  # (H, n, m)
+        between = pseudo_inverse((q_marks @ k_marks.mT).softmax(dim=-1))  # (H, m, m)
+        from_marks = (q_marks @ k.mT).softmax(dim=-1)  # (H, m, n)
+        out = to_marks @ (between @ (from_marks @ v)) + self.skip(v.unsqueeze(0)).squeeze(0)  # (H, n, D / H)
+        first = to_marks[:, :1] @ between @ from_marks  # (H, 1, n)
+        return self.out(out.transpose(0, 1).flatten(1)), first.mean(dim=(0, 1))
+
+
+def stretch_means(x: Tensor, count: int) -> Tensor:
+    """Means of `count` stretches of x (H, n, d) along n: (H, count, d)."""
+    return adaptive_avg_pool1d(x.mT, count).mT
+
+
+def pseudo_inverse(a: Tensor) -> Tensor:
+    """Moore-Penrose inverse of a (H, m, m) by iteration (arXiv 2102.03902, equations 11 and 12)."""
+    eye = torch.eye(a.shape[-1], device=a.device, dtype=a.dtype)
+    columns, rows = (a.sum(dim).amax(-1)[:, None, None] for dim in (-2, -1))  # entries are not negative
+    z = a.mT / (columns * rows)
+    for _ in range(PINV_STEPS):
+        az = a @ z
+        z = z @ (13 * eye - az @ (15 * eye - az @ (7 * eye - az))) / 4
+    return z

@@ -1,0 +1,67 @@
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from roformermil.models import build_model, transmil
+from roformermil.models.build import parameter_count
+from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order, stretch_means
+
+
+def test_the_paper_size_has_the_published_number_of_parameters():
+    """2.67 M: TransMIL's paper, table of model sizes, for 1024 values a tile and two classes."""
+    assert parameter_count(build_model({"name": "transmil"}, 1024, 2)) == 2_672_146
+
+
+def test_with_a_landmark_a_token_it_is_the_exact_attention(monkeypatch):
+    monkeypatch.setattr(transmil, "PINV_STEPS", 60)  # until the inverse is one
+    torch.manual_seed(0)
+    layer = NystromAttention(64, heads=4).double()
+    x = torch.randn(20, 64, dtype=torch.float64)
+    out, first = layer(x)
+    q, k, v = layer.qkv(x).unflatten(-1, (3, 4, 16)).permute(1, 2, 0, 3)
+    exact = scaled_dot_product_attention(q, k, v) + layer.skip(v.unsqueeze(0)).squeeze(0)
+    assert torch.allclose(out, layer.out(exact.transpose(0, 1).flatten(1)), atol=1e-6)
+    weights = (q[:, :1] @ k.mT / 4).softmax(-1).mean(dim=(0, 1))
+    assert torch.allclose(first, weights, atol=1e-6)
+
+
+def test_landmarks_approximate_attention_where_tokens_are_alike():
+    torch.manual_seed(0)
+    layer = NystromAttention(32, heads=2)
+    kinds = torch.randn(4, 32)
+    x = kinds.repeat_interleave(64, dim=0) + 0.01 * torch.randn(256, 32)  # 16 landmarks for 4 kinds
+    out = layer(x)[0]
+    q, k, v = layer.qkv(x).unflatten(-1, (3, 2, 16)).permute(1, 2, 0, 3)
+    exact = scaled_dot_product_attention(q, k, v) + layer.skip(v.unsqueeze(0)).squeeze(0)
+    assert torch.allclose(out, layer.out(exact.transpose(0, 1).flatten(1)), atol=0.02)
+
+
+def test_pseudo_inverse_against_linear_algebra():
+    a = (3 * torch.eye(8) + torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))).softmax(dim=-1)
+    assert torch.allclose(pseudo_inverse(a), torch.linalg.pinv(a), atol=1e-3)
+
+
+def test_stretches_cover_the_sequence():
+    x = torch.arange(12.0).view(1, 12, 1)
+    assert stretch_means(x, 4).flatten().tolist() == [1, 4, 7, 10]
+
+
+def test_raster_order_is_row_by_row():
+    grid = torch.tensor([[5, -2], [1, 3], [0, 3], [-1, -2]])
+    assert raster_order(grid).tolist() == [3, 0, 2, 1]
+
+
+def test_ppeg_adds_three_convolutions_and_spares_the_class_token():
+    torch.manual_seed(0)
+    layer, x = PPEG(3), torch.randn(1 + 16, 3)
+    out = layer(x, 4)
+    assert torch.equal(out[0], x[0])
+    square = x[1:].view(4, 4, 3)
+    spot = square[1, 2].clone()
+    for conv in layer.convolutions:  # by hand at row 1, column 2
+        half = conv.kernel_size[0] // 2
+        spot += conv.bias
+        for dy in range(-half, half + 1):
+            for dx in range(-half, half + 1):
+                if 0 <= 1 + dy < 4 and 0 <= 2 + dx < 4:
+                    spot += conv.weight[:, 0, dy + half, dx + half] * square[1 + dy, 2 + dx]
+    assert torch.allclose(out[1 + 4 + 2], spot, atol=1e-5)
