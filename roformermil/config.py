@@ -200,8 +200,16 @@ class Training(Settings):
     """Validation figure that chooses the best epoch. AUROC of a few slides takes few values; the loss does not."""
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
+    max_tiles: int | None = Field(None, ge=1)
+    """At most this many tiles of a slide in a training step, drawn afresh each epoch; evaluation sees whole slides."""
+    checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: for slides that do not fit otherwise."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the model; `auto` is bf16 on a GPU that has it and fp32 elsewhere."""
     cache_gb: float = Field(4.0, ge=0)
     """This many GB of features are kept in memory between epochs; what does not fit is read from disk each time."""
+    readers: int = Field(4, ge=1)
+    """Threads that read features ahead of the step."""
 
 
 def _model(given: Any) -> Any:

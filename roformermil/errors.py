@@ -26,6 +26,7 @@ class Reason(StrEnum):
     WEIGHTS = "weights"
     STORE = "store"
     BAG = "bag"
+    OUT_OF_MEMORY = "out_of_memory"
     TOO_MANY_FAILED = "too_many_failed"
 
 
@@ -81,6 +82,13 @@ class BagError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.BAG, message)
+
+
+class OutOfMemoryError(RoFormerMILError):
+    """Slides do not fit into memory as they are trained or evaluated."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.OUT_OF_MEMORY, message)
 
 
 class TooManyFailedError(RoFormerMILError):

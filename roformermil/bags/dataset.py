@@ -1,7 +1,9 @@
 """Bags for training: a torch Dataset of slides, and batches of them packed without padding."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -20,55 +22,82 @@ class Bag(NamedTuple):
     features: Tensor  # (n, d) float16
     grid: Tensor  # (n, 2) int32
     label: int
+    slide_id: str
 
 
 class Batch(NamedTuple):
     """B bags, their tiles one after another."""
 
-    features: Tensor  # (T, d) float32
+    features: Tensor  # (T, d) float16
     grid: Tensor  # (T, 2) int32
     lengths: list[int]  # tiles of each bag, sum T
     labels: Tensor  # (B,) int64
+    slide_ids: list[str]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on `device`; the host does not wait for the copy."""
+        moved = (x.pin_memory() if device.type == "cuda" else x for x in (self.features, self.grid, self.labels))
+        features, grid, labels = (x.to(device, non_blocking=True) for x in moved)
+        return self._replace(features=features, grid=grid, labels=labels)
 
 
 class BagDataset(Dataset[Bag]):
     """The slides of a fold's part, from their feature stores. Plugs into a torch DataLoader with `collate_fn=pack`."""
 
     def __init__(self, rows: Sequence[FoldRow], stores: Path, classes: Sequence[str], cache_bytes: float = 0):
+        """Raises BagError for a label that is not among `classes`."""
         self.rows, self.stores = list(rows), Path(stores)
+        for row in self.rows:
+            if row.label not in classes:
+                raise BagError(f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}")
         self.labels = [list(classes).index(row.label) for row in self.rows]
         self._cache: dict[int, Bag] = {}
-        self._room = cache_bytes
+        self._room, self._lock = cache_bytes, Lock()
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def width(self) -> int:
+        """Values a tile, as the first slide has them; every other must have as many."""
+        return read_store(self._path(0)).features.shape[1]
+
     def __getitem__(self, index: int) -> Bag:
-        """Raises BagError naming the slide when its store holds no tiles or numbers that are not finite."""
-        if index not in self._cache:
-            slide_id = self.rows[index].slide_id
-            stored = read_store(self.stores / f"{slide_id}.zarr")
-            _check(slide_id, stored)
-            bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index])
-            if stored.features.nbytes > self._room:
-                return bag
-            self._room -= stored.features.nbytes
-            self._cache[index] = bag
-        return self._cache[index]
+        """Threads may read at once. Raises StoreError or BagError naming the slide that cannot be used."""
+        if index in self._cache:
+            return self._cache[index]
+        stored = read_store(self._path(index))
+        self._check(index, stored)
+        slide_id = self.rows[index].slide_id
+        bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
+        with self._lock:
+            if index not in self._cache and stored.features.nbytes <= self._room:
+                self._room -= stored.features.nbytes
+                self._cache[index] = bag
+        return bag
+
+    def _path(self, index: int) -> Path:
+        return self.stores / f"{self.rows[index].slide_id}.zarr"
+
+    def _check(self, index: int, stored: Features) -> None:
+        slide_id = self.rows[index].slide_id
+        if len(stored.features) == 0:
+            raise BagError(f"slide {slide_id} has no tiles in its feature store; run `embed` again")
+        if not np.isfinite(stored.features).all():
+            raise BagError(f"slide {slide_id}: its features hold NaN or infinity; run `embed` again")
+        if stored.features.shape[1] != self.width:
+            raise BagError(
+                f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
+                f"{self.width}: features of two encoders; run `embed` again"
+            )
 
 
 def pack(bags: Sequence[Bag]) -> Batch:
     """Bags, whatever their sizes, as one batch without padding."""
     return Batch(
-        features=torch.cat([bag.features for bag in bags]).float(),
+        features=torch.cat([bag.features for bag in bags]),
         grid=torch.cat([bag.grid for bag in bags]),
         lengths=[len(bag.grid) for bag in bags],
         labels=torch.tensor([bag.label for bag in bags]),
+        slide_ids=[bag.slide_id for bag in bags],
     )
-
-
-def _check(slide_id: str, stored: Features) -> None:
-    if len(stored.features) == 0:
-        raise BagError(f"slide {slide_id} has no tiles in its feature store; run `embed` again")
-    if not np.isfinite(stored.features).all():
-        raise BagError(f"slide {slide_id}: its features hold NaN or infinity; run `embed` again")

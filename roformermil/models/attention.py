@@ -53,7 +53,7 @@ class _NearAttention(torch.autograd.Function):
         for rows in _stretches(places, slopes):
             inputs = [x.detach().requires_grad_() for x in (q[rows], k, v)]
             with torch.enable_grad():
-                out = _attend_rows(*inputs, places[rows], places, slopes)
+                out = _attend_rows(inputs[0], inputs[1], inputs[2], places[rows], places, slopes)
             for sums, part in zip(total, torch.autograd.grad(out, inputs, grad[rows]), strict=True):
                 sums[rows if sums is total[0] else slice(None)] += part
         return *total, None, None

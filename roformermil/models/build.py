@@ -44,7 +44,7 @@ class MILModel(nn.Module):
         self.head = _head(settings, n_classes)
 
     def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
-        """features: (T, F) float; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
+        """features: (T, F) of any float type; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
 
         Raises BagError when the shapes do not fit together.
         """
@@ -53,7 +53,7 @@ class MILModel(nn.Module):
                 f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit "
                 f"(T, {self.in_dim}), (T, 2) and tiles a bag, each at least 1, of sum T"
             )
-        x = self.project(features)  # (T, D)
+        x = self.project(features.to(self.project.weight.dtype))  # (T, D)
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
         for block in self.blocks:

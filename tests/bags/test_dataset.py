@@ -21,9 +21,10 @@ def test_bags_are_packed_without_padding(make_stores, cache):
         assert batch.lengths == [5, 1, 9]
         assert batch.labels.tolist() == [0, 1, 0]
         assert batch.features.shape == (15, 16)
-        assert batch.features.dtype == torch.float32
+        assert batch.features.dtype == torch.float16
+        assert batch.slide_ids == ["a", "b", "c"]
         second = read_store(folder / "b.zarr")
-        assert np.array_equal(batch.features[5:6].numpy(), second.features.astype(np.float32))
+        assert np.array_equal(batch.features[5:6].numpy(), second.features)
         assert np.array_equal(batch.grid[6:].numpy(), read_store(folder / "c.zarr").grid)
 
 
@@ -45,3 +46,17 @@ def test_bad_bags_name_their_slide(make_stores):
         BagDataset(ROWS, folder, ["x", "y"])[0]
     with pytest.raises(StoreError, match=r"d\.zarr"):
         BagDataset([FoldRow(0, "d", "d", "x", "train")], folder, ["x", "y"])[0]
+
+
+def test_another_encoders_width_and_an_unknown_label_name_their_slide(make_stores):
+    folder = make_stores({"a": 5, "c": 9})
+    make_stores({"b": 4}, dim=24)
+    with pytest.raises(BagError, match="slide b has 24 values a tile, slide a has 16"):
+        BagDataset(ROWS, folder, ["x", "y"])[1]
+    with pytest.raises(BagError, match="slide b: label 'y' is not one of x, z"):
+        BagDataset(ROWS, folder, ["x", "z"])
+
+
+def test_a_bag_without_tiles_names_its_slide(make_stores):
+    with pytest.raises(BagError, match="slide a has no tiles"):
+        BagDataset(ROWS, make_stores({"a": 0}), ["x", "y"])[0]

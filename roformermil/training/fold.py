@@ -1,0 +1,63 @@
+"""A fold from start to end: its epochs, its files, and going on after an interruption."""
+
+import json
+import logging
+from pathlib import Path
+
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from roformermil import __version__
+from roformermil.bags.folds import PARTS
+from roformermil.files import atomic_path
+from roformermil.models.build import parameter_count
+from roformermil.settings import to_text
+from roformermil.status import write_rows
+from roformermil.training.fit import Fit, Job
+from roformermil.training.resume import forget, resume, save
+
+log = logging.getLogger(__name__)
+
+
+def train_fold(job: Job, out: Path, progress: bool = True) -> None:
+    """Train and write `model.safetensors`, `history.csv` and `predictions.csv` into `out`.
+
+    The same job gives the same numbers on the same machine with the same number of threads, interrupted or not: after
+    each epoch the state is kept in `out`, and the same job goes on from there. Test slides are read only for the final
+    predictions. Raises BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
+    """
+    fit = Fit(job)
+    name = f"{job.model.id} fold {job.fold}"
+    if resume(fit, out):
+        log.info("%s: going on after epoch %d", name, fit.history[-1]["epoch"])
+    epochs = range(len(fit.history), job.training.epochs)
+    for epoch in tqdm(epochs, desc=name, unit="epoch", disable=not progress):
+        if epoch - fit.best_epoch > job.training.patience:
+            break
+        fit.epoch(epoch)
+        save(fit, out)
+    log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
+    fit.model.load_state_dict(fit.best_state)
+    save_model(out / "model.safetensors", fit)
+    write_rows(out / "history.csv", fit.history)
+    write_rows(out / "predictions.csv", [row for part in PARTS for row in fit.predictions(part)])
+    forget(out)
+
+
+def save_model(path: Path, fit: Fit) -> None:
+    """Write the model's parameters as safetensors, with all it takes to build and feed it as metadata."""
+    job = fit.job
+    metadata = {
+        "model": to_text(job.model),
+        "training": to_text(job.training),
+        "in_dim": str(fit.model.in_dim),
+        "classes": json.dumps(job.classes),
+        "dataset": job.dataset,
+        "fold": str(job.fold),
+        "best_epoch": str(fit.best_epoch),
+        "parameters": str(parameter_count(fit.model)),
+        "version": __version__,
+    }
+    state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
+    with atomic_path(path) as scratch:
+        save_file(state, scratch, metadata)

@@ -1,0 +1,60 @@
+"""The state of a fold in training, kept after each epoch so that an interruption costs one epoch at most."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from roformermil import revisions
+from roformermil.features.store import read_attributes
+from roformermil.files import atomic_path, fingerprint
+from roformermil.training.fit import Fit
+
+NAME = "unfinished.pt"
+WITHOUT_EFFECT = {"cache_gb", "readers"}  # settings that change no number
+
+log = logging.getLogger(__name__)
+
+
+def save(fit: Fit, out: Path) -> None:
+    """Keep the state in `out`, whole or not at all."""
+    with atomic_path(out / NAME) as scratch:
+        torch.save({"job": identity(fit), "fit": fit.state()}, scratch)
+
+
+def resume(fit: Fit, out: Path) -> bool:
+    """Put `fit` where an interrupted run of the same job stopped; False where there is none."""
+    if not (out / NAME).exists():
+        return False
+    try:  # weights_only: a file in a results folder must not run code
+        kept = torch.load(out / NAME, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file raises, the fold can start again
+        log.warning("%s cannot be read (%s): starting from epoch 0", out / NAME, error)
+        return False
+    if kept["job"] != identity(fit):
+        log.info("%s is of another job (settings, slides or features changed): starting from epoch 0", out / NAME)
+        return False
+    fit.load_state(kept["fit"])
+    return True
+
+
+def forget(out: Path) -> None:
+    """Remove the state of a fold that is finished."""
+    (out / NAME).unlink(missing_ok=True)
+
+
+def identity(fit: Fit) -> str:
+    """Hash of all that decides the fold's numbers: settings, rows, and the features of every slide."""
+    job = fit.job
+    return fingerprint(
+        revision=revisions.TRAIN,
+        torch=torch.__version__,
+        device=fit.device.type,
+        threads=torch.get_num_threads(),
+        dataset=job.dataset,
+        classes=job.classes,
+        model=job.model.model_dump(mode="json"),
+        training=job.training.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        rows=[[row.fold, row.slide_id, row.label, row.part] for row in job.rows],
+        features=[read_attributes(job.stores / f"{row.slide_id}.zarr").get("fingerprint") for row in job.rows],
+    )

@@ -1,0 +1,67 @@
+"""Memory that really runs out: the process is given too little of it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from roformermil.bags.dataset import pack
+from roformermil.bags.folds import write_folds
+from roformermil.errors import OutOfMemoryError
+from roformermil.settings import to_text
+from roformermil.training.memory import memory_errors_named
+
+LIMITED = """
+import resource, sys
+import torch
+from roformermil.bags.folds import read_folds
+from roformermil.config import Model, Training
+from roformermil.errors import OutOfMemoryError
+from roformermil.settings import read_settings
+from roformermil.training import Job, train_fold
+from pathlib import Path
+
+folds, stores, training, out, extra = sys.argv[1:]
+torch.set_num_threads(1)
+torch.randn(2000, 2000) @ torch.randn(2000, 2000)  # what is loaded on first use
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(extra) * 2**20, resource.RLIM_INFINITY))
+model = Model(name="ro-abmil", hidden_dim=256, attention_dim=64, heads=4)
+job = Job("d", 1, read_folds(Path(folds), 1), Path(stores), ["a", "b"], model, read_settings(Training, training))
+try:
+    train_fold(job, Path(out), progress=False)
+except OutOfMemoryError as error:
+    print(error.reason, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+@pytest.mark.parametrize(("remedy", "fits"), [({}, False), ({"max_tiles": 500}, True)])
+def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_stores, job, tmp_path, remedy, fits):
+    asked = job(epochs=1, patience=1, readers=1, **remedy)
+    large = next(row.slide_id for row in asked.rows if row.part == "train")
+    make_stores({large: 30_000})
+    write_folds(tmp_path / "folds.csv", [row for row in asked.rows if row.part == "train" or row.slide_id != large])
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_text(asked.training), tmp_path / "out", "700"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    if not fits:
+        assert re.match(rf"out_of_memory out of memory with slides {large} \(30000 tiles\), ", done.stdout)
+        for setting in ("training.checkpointing", "training.max_tiles", "training.batch_size"):
+            assert setting in done.stdout
+    else:
+        assert "out of memory" not in done.stdout or "evaluated whole" in done.stdout
+
+
+def test_other_errors_pass(job):
+    asked = job()
+    from roformermil.bags.dataset import BagDataset
+
+    batch = pack([BagDataset(asked.rows, asked.stores, asked.classes)[0]])
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch, training=True):
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(OutOfMemoryError, match="evaluated whole"), memory_errors_named(batch, training=False):
+        raise MemoryError
