@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-shared lint bench schema clean
+.PHONY: help setup demo atlas test test-shared lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -45,6 +45,9 @@ lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
 
 bench: .venv/ready ## measure the encoder against its limit
 	python benchmarks/embed.py
+
+arrangement: .venv/ready ## train on bags that differ only in arrangement (5 minutes)
+	python benchmarks/arrangement.py
 
 schema: .venv/ready ## write the config's schema and reference from roformermil/config.py
 	roformermil schema > workflow/schemas/config.schema.json
