@@ -13,6 +13,7 @@ include: "workflow/rules/slides.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/studies.smk"
 
 
 rule all:

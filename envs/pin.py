@@ -20,6 +20,7 @@ ENVIRONMENTS = {
     "features": (*COMMAND_LINE, *SLIDES, "torch", "zarr"),
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
     "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
+    "studies": (*COMMAND_LINE, "matplotlib", "numpy", "pandas", "safetensors", "scikit-learn", "scipy"),
 }
 
 

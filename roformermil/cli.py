@@ -4,6 +4,7 @@ Settings are handed over in the config's own words, as YAML or JSON: `--tissue '
 has the config's default. Heavy imports happen inside the verb that needs them.
 """
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training, load_config, reference, schema
+from roformermil.config import Encoder, Folds, Model, Overhead, Tiles, Tissue, Training, load_config
 from roformermil.errors import ConfigError, RoFormerMILError
 from roformermil.settings import read_settings
 
@@ -169,6 +170,48 @@ def evaluate(
 
 
 @app.command()
+def ablation(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold of every arm")],
+    arms: Annotated[str, typer.Option(help="JSON list of [axis, name, model's id]")],
+    base: Annotated[str, typer.Option(help="id of the model that was varied")],
+    tiles: Annotated[list[Path], typer.Option(help="results/{dataset}/tiles of every data set")],
+    out: Annotated[Path, typer.Option(help="folder for ablation.csv, ablation.md and ablation.png")],
+) -> None:
+    """Compare the arms of an ablation on their shared folds."""
+    from roformermil.studies.ablation import ArmName, ablate
+
+    ablate(predictions, [ArmName(*arm) for arm in json.loads(arms)], base, {f.parent.name: f for f in tiles}, out)
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Option(help="a model's settings as in the config, at least {name: ...}")],
+    tiles: Annotated[int, typer.Option(min=1, help="tiles of the slide")],
+    out: Annotated[Path, typer.Option(help="table to write, a row a timed run")],
+    overhead: Text = "{}",
+    in_dim: Annotated[int, typer.Option(min=1, help="values a tile")] = 1024,
+    threads: Threads = 0,
+) -> None:
+    """Time one model on a slide of so many tiles, and its memory."""
+    from roformermil.studies.measure import measure as measure_model
+
+    _use_threads(threads)
+    settings = read_settings(Overhead, overhead, "--overhead")
+    measure_model(read_settings(Model, model, "--model"), tiles, in_dim, settings, out)
+
+
+@app.command()
+def overhead(
+    cells: Annotated[list[Path], typer.Argument(help="tables that `measure` wrote")],
+    out: Annotated[Path, typer.Option(help="folder for overhead.csv, overhead.md and overhead.png")],
+) -> None:
+    """Join measurements into a table and a figure."""
+    from roformermil.studies.overhead import summarise
+
+    summarise(cells, out)
+
+
+@app.command()
 def demo_slides(
     folder: Annotated[Path, typer.Argument(help="where the slides and their sheet go")],
     slides: Annotated[int, typer.Option(min=2, help="number of slides, two a patient")] = 24,
@@ -201,6 +244,8 @@ def print_schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="tables for people instead")] = False,
 ) -> None:
     """Print the JSON schema of the configuration."""
+    from roformermil.schema import reference, schema
+
     typer.echo(reference() if markdown else schema(), nl=False)
 
 

@@ -1,12 +1,11 @@
 """What can be asked for: the one typed source of every setting, its default and its meaning.
 
-`workflow/schemas/config.schema.json` is generated from here (`roformermil schema`); a test holds the two in step.
+`workflow/schemas/config.schema.json` is generated from here (`roformermil.schema`); a test holds the two in step.
 The defaults are the paper's values where the paper gives one.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
@@ -120,10 +119,23 @@ class Folds(Settings):
     """Number of folds. Fold k tests on part k, validates on the next part and trains on the rest."""
     seed: int = 1
     """Seed of the split; given folds need none."""
+    mode: Literal["rotation", "paper"] = "rotation"
+    """`rotation`: as said at `count`. `paper`: as the paper's release splits, by slide whoever the patient is, and a
+    tenth of what is not tested validates. Results of `paper` flatter where patients have several slides."""
     group_by_patient: bool = True
-    """Keep a patient's slides in one part. False splits by slide, as the paper's release does: results then flatter."""
+    """Keep a patient's slides in one part. False splits by slide, and so does `mode: paper`."""
     path: str | None = None
     """Given folds instead, a CSV `fold, slide_id, part`; `{dataset}` in it stands for the data set's name."""
+
+    @model_validator(mode="after")
+    def _paper(self) -> "Folds":
+        if self.mode == "paper":
+            if "group_by_patient" in self.model_fields_set and self.group_by_patient:
+                raise ValueError("mode: paper splits by slide; leave out group_by_patient: true")
+            if self.path:
+                raise ValueError("folds are either given by path or made by mode: paper")
+            object.__setattr__(self, "group_by_patient", False)
+        return self
 
 
 class Model(Settings):
@@ -196,16 +208,17 @@ class Training(Settings):
     """The learning rate is multiplied by this when the validation loss stands still ..."""
     scheduler_patience: int = Field(5, ge=0)
     """... for more than this many epochs."""
-    monitor: Literal["loss", "auroc"] = "loss"
-    """Validation figure that chooses the best epoch. AUROC of a few slides takes few values; the loss does not."""
+    monitor: Literal["loss", "auroc", "accuracy"] = "loss"
+    """Validation figure that chooses the best epoch. AUROC and accuracy of a few slides take few values; the loss does
+    not."""
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
     max_tiles: int | None = Field(None, ge=1)
     """At most this many tiles of a slide in a training step, drawn afresh each epoch; evaluation sees whole slides."""
     checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: for slides that do not fit otherwise."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the model; `auto` is bf16 on a GPU that has it and fp32 elsewhere."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the model; `auto` is bf16 on a GPU that has it and fp32 elsewhere. fp16 comes with a scaled loss."""
     cache_gb: float = Field(4.0, ge=0)
     """This many GB of features are kept in memory between epochs; what does not fit is read from disk each time."""
     readers: int = Field(4, ge=1)
@@ -215,6 +228,46 @@ class Training(Settings):
 def _model(given: Any) -> Any:
     """A model's name alone stands for its settings."""
     return {"name": given} if isinstance(given, str) else given
+
+
+ModelEntry = Annotated[Model, BeforeValidator(_model, json_schema_input_type=ModelName | Model)]
+
+
+class Ablation(Settings):
+    """What `snakemake ablation` compares: each arm differs from one RoFormer model in one thing."""
+
+    model: ModelEntry | None = None
+    """The model to vary, `ro-abmil` or `ro-dsmil` with `rope`; by default the first such of `models`."""
+    positions: list[Literal["pixel", "lang", "alibi", "sine", "none"]] = Field(
+        ["pixel", "lang", "alibi", "sine", "none"]
+    )
+    """Position encodings; `pixel` and `lang` are rotary."""
+    scales: list[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1.0, 3.0, 10.0])
+    """Factors on grid positions (`rope_scale`)."""
+    layers: list[Annotated[int, Field(ge=0)]] = Field([0, 1, 2, 3, 4])
+    """Numbers of RoFormer layers."""
+    capacity: bool = True
+    """Whether to train the plain head of equal parameters, and the head alone."""
+
+    @field_validator("model")
+    @classmethod
+    def _roformer(cls, model: Model | None) -> Model | None:
+        if model and model.position != "rope":
+            raise ValueError("the model to vary must be ro-abmil or ro-dsmil with position: rope")
+        return model
+
+
+class Overhead(Settings):
+    """What `snakemake overhead` measures: time and memory of every kind of model against tiles a slide."""
+
+    models: list[ModelEntry] = Field(default_factory=lambda: [Model(name=n) for n in get_args(ModelName)], min_length=1)
+    """Models to measure, by default one of each kind, of the paper's size."""
+    tiles: list[Annotated[int, Field(ge=1)]] = Field([1000, 4000, 16000, 64000], min_length=1)
+    """Tiles of the slide in a step."""
+    repeats: int = Field(5, ge=2)
+    """Steps, and inferences, that are timed after one that is not ..."""
+    seconds: float = Field(60.0, gt=0)
+    """... or as many as fit into this time, at least two."""
 
 
 class Config(Settings):
@@ -232,12 +285,14 @@ class Config(Settings):
     """What turns tiles into vectors: section Encoder."""
     folds: Folds = Folds()
     """How slides are divided: section Folds."""
-    models: list[Annotated[Model, BeforeValidator(_model, json_schema_input_type=ModelName | Model)]] = Field(
-        default_factory=lambda: [Model(name=name) for name in PAPER_MODELS], min_length=1
-    )
+    models: list[ModelEntry] = Field(default_factory=lambda: [Model(name=name) for name in PAPER_MODELS], min_length=1)
     """Models to train, by default the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
+    ablation: Ablation = Ablation()
+    """What is compared by `snakemake ablation`: section Ablation."""
+    overhead: Overhead = Overhead()
+    """What is measured by `snakemake overhead`: section Overhead."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
     """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
     slides_per_batch: int = Field(25, ge=1)
@@ -246,7 +301,7 @@ class Config(Settings):
     @field_validator("datasets")
     @classmethod
     def _folders(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        if taken := {"logs", "benchmarks"} & set(datasets):
+        if taken := {"logs", "benchmarks", "overhead"} & set(datasets):
             raise ValueError(f"{taken.pop()} is a folder of the results already: choose another name")
         return datasets
 
@@ -266,36 +321,3 @@ def load_config(path: Path) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     return read_settings(Config, text, where=str(path))
-
-
-def schema() -> str:
-    """JSON schema of the configuration, for editors and for readers of other languages."""
-    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
-
-
-def reference() -> str:
-    """Every key, its default and its meaning as Markdown tables, from the schema."""
-    tree = Config.model_json_schema()
-    lines = [
-        "# Configuration reference",
-        "",
-        "Written by `roformermil schema --markdown` from `roformermil/config.py`.",
-        "",
-    ]
-    for title, section in {"(top level)": tree, **tree["$defs"]}.items():
-        lines += [
-            f"## {title}",
-            "",
-            section["description"].replace("\n", " "),
-            "",
-            "| key | default | meaning |",
-            "|---|---|---|",
-        ]
-        for key, value in section["properties"].items():
-            default = "required" if key in section.get("required", ()) else f"`{json.dumps(value.get('default'))}`"
-            if "$ref" in value or isinstance(value.get("default"), dict):
-                default = "see below"
-            meaning = value.get("description", "").replace("\n", " ").replace("|", "\\|")
-            lines.append(f"| `{key}` | {default} | {meaning} |")
-        lines.append("")
-    return "\n".join(lines)

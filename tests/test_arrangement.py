@@ -22,7 +22,7 @@ def test_classes_differ_in_arrangement_and_in_nothing_else():
     assert [(kinds[0] == k).sum().item() for k in range(3)] == [bench.MARKED, bench.MARKED, 80]
     for bag, place, label in zip(kinds, places, labels, strict=True):
         assert len(place.unique(dim=0)) == bench.TILES
-        assert 0 <= place.min() and place.max() < bench.GRID
+        assert place.min() >= 0 and place.max() < bench.GRID
         a, b = place[bag == 0], place[bag == 1]
         nearest = (a[:, None] - b).abs().amax(-1).amin(1)  # Chebyshev
         assert (nearest == 1).all() if label else (nearest > bench.APART).all()

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from roformermil.config import Config, Encoder, Model, Tissue, Training, load_config, reference, schema
+from roformermil.config import Ablation, Config, Encoder, Folds, Model, Tissue, Training, load_config
 from roformermil.errors import ConfigError
+from roformermil.schema import reference, schema
 from roformermil.settings import read_settings, to_text
 from tests.conftest import ROOT
 
@@ -104,5 +105,39 @@ def test_random_weights_are_always_named_as_such():
 
 
 def test_plain_models_refuse_a_position():
-    with pytest.raises(ConfigError, match="use ro-abmil"):
+    with pytest.raises(ConfigError, match="ro-abmil and ro-dsmil have"):
         read_settings(Model, {"name": "abmil", "position": "rope"})
+
+
+def test_the_papers_configuration_is_the_release_s():
+    """Values as read in the release's conf/training.yaml, conf/model_dict.yaml, conf/create_splits.yaml."""
+    config = load_config(ROOT / "config/paper.yaml")
+    released = {
+        "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 4, "patience": 10, "monitor": "accuracy",
+        "scheduler_factor": 0.1, "scheduler_patience": 5, "precision": "fp16", "epochs": 50, "max_tiles": None,
+    }  # fmt: skip
+    assert {key: getattr(config.training, key) for key in released} == released
+    assert (config.folds.mode, config.folds.count, config.folds.group_by_patient) == ("paper", 10, False)
+    models = {model.id: model for model in config.models}
+    assert list(models) == ["ro-abmil", "abmil", "ro-dsmil", "dsmil", "transmil"]
+    for name in ("ro-abmil", "ro-dsmil"):
+        model = models[name]
+        assert (model.hidden_dim, model.heads, model.layers, model.dropout) == (512, 8, 1, 0.25)
+        assert (model.position, model.rope_frequencies, model.rope_scale) == ("rope", "pixel", 1.0)
+    assert (config.tiles.size, config.tiles.mpp) == (256, 0.5)
+    assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "message"),
+    [
+        (Folds, {"mode": "paper", "group_by_patient": True}, "splits by slide"),
+        (Folds, {"mode": "paper", "path": "x.csv"}, "either given by path or made"),
+        (Ablation, {"model": "abmil"}, "must be ro-abmil or ro-dsmil"),
+        (Model, {"name": "transmil", "layers": 0}, "never meets the tiles"),
+        (Model, {"name": "mean", "position": "sine"}, "ro-abmil and ro-dsmil have"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(section, given, message):
+    with pytest.raises(ConfigError, match=message):
+        read_settings(section, given)

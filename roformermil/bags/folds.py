@@ -15,6 +15,7 @@ from roformermil.sheet import Slide
 from roformermil.status import write_rows
 
 PARTS = ("train", "validation", "test")
+PAPER_VALIDATION = 0.1  # of what is not tested, in the paper's release
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ class FoldRow:
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Fold k tests on part k, validates on part k + 1 and trains on the rest, so every slide is tested once.
 
+    With `mode: paper` a tenth of the slides outside part k, drawn by label, validates instead.
+
     Raises FoldsError when a class has too few patients (slides, without grouping) to be in every part.
     """
     from sklearn.model_selection import (  # slow to import, and read_folds needs none
         StratifiedGroupKFold,
         StratifiedKFold,
+        train_test_split,
     )
 
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
@@ -51,8 +55,16 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
         part_of[test] = part
     rows = []
     for fold in range(settings.count):
-        for slide, part in zip(slides, part_of.tolist(), strict=True):
-            name = {fold: "test", (fold + 1) % settings.count: "validation"}.get(part, "train")
+        if settings.mode == "paper":
+            others = np.flatnonzero(part_of != fold)
+            _, drawn = train_test_split(
+                others, test_size=PAPER_VALIDATION, stratify=np.array(labels)[others], random_state=settings.seed + fold
+            )
+            validates = np.isin(np.arange(len(slides)), drawn)
+        else:
+            validates = part_of == (fold + 1) % settings.count
+        for slide, part, validating in zip(slides, part_of, validates, strict=True):
+            name = "test" if part == fold else "validation" if validating else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, name))
     check_folds(rows, classes, grouped=settings.group_by_patient)
     return rows

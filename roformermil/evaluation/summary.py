@@ -46,19 +46,28 @@ def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
     write_text(out / "summary.md", paper_table(summary, lost, sizes.test.to_dict()))
 
 
-def fold_metrics(results: list[FoldResult]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each fold's test metrics, long form, and each data set's mean number of `test` and `train` slides a fold."""
+def fold_metrics(
+    results: list[FoldResult], part: str = "test", slides: Mapping[str, set[str]] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Each fold's metrics on a part, long form, and each data set's mean number of `test` and `train` slides a fold.
+
+    slides: if given, only these slide ids of each data set count; a metric that they do not allow is NaN.
+    """
     rows: list[tuple] = []
     sizes: list[tuple] = []
     for result in results:
         table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
         columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
         classes = [c.removeprefix("probability_") for c in columns]
-        test = table[table.part == "test"]
-        key = (result.dataset, result.encoder, result.model)
-        sizes.append((result.dataset, len(test), (table.part == "train").sum()))
-        values = score(test.label.map(classes.index).to_numpy(), test[columns].to_numpy(float))
-        rows += [(*key, result.fold, name, values[name]) for name in METRICS]
+        sizes.append((result.dataset, (table.part == "test").sum(), (table.part == "train").sum()))
+        chosen = table[table.part == part]
+        if slides is not None:
+            chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
+        key = (result.dataset, result.encoder, result.model, result.fold)
+        values = (
+            score(chosen.label.map(classes.index).to_numpy(), chosen[columns].to_numpy(float)) if len(chosen) else {}
+        )
+        rows += [(*key, name, values.get(name, np.nan)) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 

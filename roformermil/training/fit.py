@@ -45,10 +45,8 @@ class Fit:
         self.data = BagDataset(job.rows, job.stores, job.classes, job.training.cache_gb * 1e9)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
         self.model.checkpointing = job.training.checkpointing
-        half = job.training.precision == "bf16" or (
-            job.training.precision == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        self.precision = torch.bfloat16 if half else torch.float32
+        self.precision = precision_of(job.training.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         settings = job.training
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -67,9 +65,9 @@ class Fit:
         rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._train()
         loss, probabilities, labels = self._evaluate("validation")
-        area = auroc(labels, probabilities)
+        area, accuracy = auroc(labels, probabilities), float((probabilities.argmax(axis=1) == labels).mean())
         self.scheduler.step(loss)
-        figure = area if self.job.training.monitor == "auroc" else -loss
+        figure = {"loss": -loss, "auroc": area, "accuracy": accuracy}[self.job.training.monitor]
         if not np.isfinite(figure):
             raise BagError(f"{self.job.model.id}: the validation {self.job.training.monitor} is not a number")
         if figure > self.best_figure:
@@ -81,6 +79,7 @@ class Fit:
                 "train_loss": train_loss,
                 "validation_loss": loss,
                 "validation_auroc": area,
+                "validation_accuracy": accuracy,
                 "learning_rate": rate,
                 "seconds": round(time.perf_counter() - start, 3),
             }
@@ -99,8 +98,9 @@ class Fit:
             with memory_errors_named(batch, training=True):
                 _, loss = self._run(batch)
                 self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
+                self.scaler.scale(loss).backward()
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
             total += loss.detach() * len(batch.lengths)
         mean = total.item() / len(chosen)
         if not np.isfinite(mean):
@@ -124,7 +124,7 @@ class Fit:
     def _run(self, batch: Batch) -> tuple[ModelOutput, Tensor]:
         """The model's output for a batch, and its loss."""
         batch = batch.to(self.device)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        with autocast(self.device, self.precision):
             out = self.model(batch.features, batch.grid, batch.lengths)
             return out, mil_loss(out, batch.labels, batch.lengths)
 
@@ -148,6 +148,7 @@ class Fit:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "draws": self.draws.get_state(),
             "random": torch.get_rng_state(),
             "random_gpu": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -160,9 +161,22 @@ class Fit:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
         self.draws.set_state(state["draws"])
         torch.set_rng_state(state["random"])
         if state["random_gpu"]:
             torch.cuda.set_rng_state_all(state["random_gpu"])
         self.history = state["history"]
         self.best_epoch, self.best_figure, self.best_state = state["best"]
+
+
+def precision_of(wanted: str, device: torch.device) -> torch.dtype:
+    """The arithmetic that `training.precision` asks for on a device."""
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Mixed precision, or none for float32."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)

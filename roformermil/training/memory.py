@@ -21,7 +21,7 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
         largest = sorted(zip(batch.lengths, batch.slide_ids, strict=True), reverse=True)
         slides = ", ".join(f"{slide_id} ({tiles} tiles)" for tiles, slide_id in largest)
@@ -29,6 +29,6 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
         raise OutOfMemoryError(f"out of memory with slides {slides}: {remedy}") from error
 
 
-def _is_memory(error: BaseException) -> bool:
-    """A GPU's error has a class of its own; a CPU's is a RuntimeError known by its text."""
+def is_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: a GPU's error has a class of its own, a CPU's is a RuntimeError known by its text."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

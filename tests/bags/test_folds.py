@@ -34,6 +34,23 @@ def test_folds_are_stratified_grouped_and_test_every_slide_once(patients, each, 
         assert abs(labels["a"] - labels["b"]) <= each
 
 
+def test_paper_folds_are_by_slide_and_a_tenth_of_the_rest_validates():
+    """The release's settings: 10 folds, stratified, val_frac 0.1 of what is not tested, no patient stratification."""
+    rows = make_folds(slides(100, 2), Folds(mode="paper"), AB)
+    assert set(Counter(row.slide_id for row in rows if row.part == "test").values()) == {1}
+    split_patients = 0
+    for fold in range(10):
+        here = [row for row in rows if row.fold == fold]
+        assert Counter(row.part for row in here) == {"test": 20, "validation": 18, "train": 162}
+        for part, each in (("test", 10), ("validation", 9)):
+            assert Counter(row.label for row in here if row.part == part) == {"a": each, "b": each}
+        parts = {}
+        for row in here:
+            parts.setdefault(row.patient_id, set()).add(row.part)
+        split_patients += sum(len(where) > 1 for where in parts.values())
+    assert split_patients > 0  # what makes its results flatter
+
+
 def test_folds_depend_on_the_seed_and_on_nothing_else():
     here = slides(20)
     assert make_folds(here, Folds(seed=3), AB) == make_folds(here[::-1], Folds(seed=3), AB)

@@ -12,7 +12,7 @@ from roformermil.config import Folds, Model, Training
 from roformermil.models import build_model
 from roformermil.settings import read_settings
 from roformermil.sheet import Slide
-from roformermil.training import Job, train_fold
+from roformermil.training import Fit, Job, train_fold
 from tests.training.conftest import MODEL, SLIDES, read
 
 
@@ -78,11 +78,21 @@ def test_the_seed_matters(job, tmp_path):
     assert read(tmp_path / "1/predictions.csv") != read(tmp_path / "2/predictions.csv")
 
 
-@pytest.mark.parametrize("monitor", ["loss", "auroc"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns_and_can_be_resumed(job, tmp_path, precision):
+    train_fold(job(precision=precision), tmp_path, progress=False)
+    history = read(tmp_path / "history.csv")
+    assert float(history[-1]["train_loss"]) < 0.8 * float(history[0]["train_loss"])
+    other = Fit(job(precision=precision))
+    other.load_state(Fit(job(precision=precision)).state())
+    assert other.scaler.is_enabled() == (precision == "fp16")
+
+
+@pytest.mark.parametrize("monitor", ["loss", "auroc", "accuracy"])
 def test_the_best_epoch_is_kept_and_training_stops(job, tmp_path, monitor):
     train_fold(job(epochs=40, patience=3, learning_rate=0.02, monitor=monitor), tmp_path, progress=False)
     history = read(tmp_path / "history.csv")
-    column = "validation_loss" if monitor == "loss" else "validation_auroc"
+    column = f"validation_{monitor}"
     figures = [float(row[column]) * (-1 if monitor == "loss" else 1) for row in history]
     best = int(np.argmax(figures))
     with safe_open(tmp_path / "model.safetensors", "pt") as file:

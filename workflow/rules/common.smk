@@ -1,4 +1,5 @@
 # What the rules share: the validated configuration, the slide sheets, and where things stand.
+import json
 import shutil
 
 from snakemake.exceptions import WorkflowError
@@ -8,16 +9,21 @@ from roformermil.config import Config
 from roformermil.settings import read_settings, to_text
 from roformermil.errors import RoFormerMILError
 from roformermil.sheet import read_sheet
+from roformermil.studies.arms import arms, base_model
 
 try:
     CONFIG = read_settings(Config, config)
+    ARMS = arms(CONFIG)
     SHEETS = {name: read_sheet(d.slides, d.root, d.classes) for name, d in CONFIG.datasets.items()}
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = CONFIG.results.as_posix()
 ENCODER = CONFIG.encoder.id
-MODELS = {model.id: model for model in CONFIG.models}
+MODELS = [model.id for model in CONFIG.models]
+TRAINABLE = {model.id: model for model in [*CONFIG.models, *(arm.model for arm in ARMS)]}
+MEASURED = {model.id: model for model in CONFIG.overhead.models}
+FOLDS = range(CONFIG.folds.count)
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
@@ -26,7 +32,9 @@ FOLD = f"{DATASET}/{ENCODER}/{{model}}/fold_{{fold}}"
 
 wildcard_constraints:
     dataset="|".join(map(re.escape, CONFIG.datasets)),
-    model="|".join(map(re.escape, MODELS)),
+    model="|".join(map(re.escape, TRAINABLE)),
+    measured="|".join(map(re.escape, MEASURED)),
+    tiles=r"\d+",
     batch=r"\d+",
     fold=r"\d+",
 

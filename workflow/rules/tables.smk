@@ -8,9 +8,7 @@ rule tables:
 
 rule evaluate:
     input:
-        predictions=expand(
-            f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODELS, fold=range(CONFIG.folds.count)
-        ),
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODELS, fold=FOLDS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
     output:
         metrics=f"{RESULTS}/metrics.csv",

@@ -53,7 +53,7 @@ rule train:
         revision=revisions.TRAIN,
         features=FEATURES,
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
-        model=lambda wildcards: to_text(MODELS[wildcards.model]),
+        model=lambda wildcards: to_text(TRAINABLE[wildcards.model]),
         training=to_text(CONFIG.training),
         out=subpath(output.model, parent=True),
     message:

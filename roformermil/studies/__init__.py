@@ -1,0 +1,1 @@
+"""The paper's open questions: what of the model matters (ablation), and what it costs (overhead)."""

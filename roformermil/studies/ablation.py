@@ -1,0 +1,132 @@
+"""The ablation's table: every arm's figures by part, tissue density and slide size, and its difference from the varied
+model on the same folds. Computed from the folds' predictions alone."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from roformermil.bags.folds import PARTS
+from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.summary import KEYS, TEXT, FoldResult, fold_metrics, summarise
+from roformermil.files import write_text
+from roformermil.studies.figures import ablation_figure
+from roformermil.studies.strata import SIDES, halves
+
+METRICS = ("auroc", "average_precision")
+
+
+class ArmName(NamedTuple):
+    """An arm without its settings: where it stands in the table, and the id of its model in the results."""
+
+    axis: str
+    name: str
+    model: str
+
+
+def ablate(predictions: list[Path], arms: list[ArmName], base: str, tiles: Mapping[str, Path], out: Path) -> None:
+    """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`.
+
+    predictions: predictions.csv of every fold of every arm, each beside its model.safetensors. base: id of the varied
+    model. tiles: each data set's folder of tile tables, from which size and density of its slides are taken.
+    """
+    results = [FoldResult.at(path) for path in predictions]
+    table = pd.concat(
+        [
+            compare(results, base, part, slides).assign(part=part, slides=name)
+            for part, name, slides in selections(results, tiles)
+        ]
+    )
+    table = pd.DataFrame(arms).merge(table, on="model")
+    table.insert(3, "parameters", table.model.map(parameters(results)))
+    table = table[table.metric.isin(METRICS)]
+    write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "ablation.md", markdown(table, base))
+    ablation_figure(table, base, out / "ablation.png")
+
+
+def selections(
+    results: list[FoldResult], tiles: Mapping[str, Path]
+) -> Iterator[tuple[str, str, Mapping[str, set[str]] | None]]:
+    """What is looked at: part, a name, and each data set's slides (None: all). Parts whole, then the test part's halves."""
+    for part in PARTS:
+        yield part, "all", None
+    paths = {result.dataset: result.path for result in results}  # every fold has every slide
+    slides = {dataset: pd.read_csv(path, dtype=TEXT).slide_id for dataset, path in paths.items()}
+    sides = {dataset: halves({s: read_grid(tiles[dataset], s) for s in slides[dataset]}) for dataset in slides}
+    for side in SIDES:
+        yield "test", side, {dataset: sides[dataset][side] for dataset in sides}
+
+
+def read_grid(folder: Path, slide_id: str) -> np.ndarray:
+    """Tile positions (n, 2) of a slide, from its tile table."""
+    with np.load(folder / f"{slide_id}.npz") as table:
+        return table["grid"]
+
+
+def compare(results: list[FoldResult], base: str, part: str, slides: Mapping[str, set[str]] | None) -> pd.DataFrame:
+    """Mean, interval, and paired difference from `base`, of each arm. A fold without both classes does not count."""
+    metrics, sizes = fold_metrics(results, part, slides)
+    ratio = (sizes.test / sizes.train).to_dict()
+    summary = summarise(metrics, ratio)
+    values = metrics.pivot_table(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
+    rows = []
+    for (dataset, encoder, metric), group in values.groupby(level=[0, 1, 2]):
+        differences = group.sub(group[base], axis=0)
+        for model, column in differences.items():
+            known = column.dropna().to_numpy()
+            mean = known.mean() if len(known) else np.nan
+            low, high = corrected_interval(known, ratio[str(dataset)], bounds=(-1, 1))
+            rows.append((dataset, encoder, model, metric, mean, low, high))
+    columns = [*KEYS, "metric", "difference", "difference_low", "difference_high"]
+    return summary.merge(pd.DataFrame(rows, columns=columns), on=[*KEYS, "metric"], how="left")
+
+
+def parameters(results: list[FoldResult]) -> dict[str, int]:
+    """Each model's number of parameters, as its files say."""
+    counts = {}
+    for result in results:
+        if result.model not in counts:
+            with safe_open(result.path.with_name("model.safetensors"), "np") as file:
+                counts[result.model] = int(file.metadata()["parameters"])
+    return counts
+
+
+def _interval(row: Mapping, middle: str, low: str, high: str, form: str) -> str:
+    return f"{row[middle]:{form}} [{row[low]:{form}}, {row[high]:{form}}]"
+
+
+def markdown(table: pd.DataFrame, base: str) -> str:
+    """A table a data set, its arms down: AUROC by part and by half, and the difference from `base` with its interval."""
+    lines = ["AUROC, mean over folds [95% interval]; difference on the same folds", ""]
+    auroc = table[table.metric == "auroc"]
+    for (dataset, encoder), group in auroc.groupby(["dataset", "encoder"]):
+        folds = group.folds.max()
+        lines += [
+            f"## {dataset} ({encoder}), {folds} folds, against {base}",
+            "",
+            "| axis | arm | parameters | train | validation | test | test − base | " + " | ".join(SIDES) + " |",
+            "|---" * (7 + len(SIDES)) + "|",
+        ]
+        for (axis, name), arm in group.groupby(["axis", "name"], sort=False):
+            cells = {(row["part"], row["slides"]): row for row in arm.to_dict("records")}
+            test = cells["test", "all"]
+            texts = [f"{cells[part, 'all']['mean']:.2f}" for part in PARTS[:2]]
+            texts += [_interval(test, "mean", "ci_low", "ci_high", ".2f")]
+            texts += [
+                ""
+                if test["model"] == base
+                else _interval(test, "difference", "difference_low", "difference_high", "+.2f")
+            ]
+            texts += [f"{cells['test', side]['mean']:.2f}" for side in SIDES]
+            lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
+        lines.append("")
+    lines += [
+        "Train against validation and test shows overfitting. sparse, dense: test slides whose tiles have fewer or more",
+        "neighbours than the data set's median slide; small, large: fewer or more tiles. A fold counts where it has every",
+        "class; nan: none has.",
+    ]
+    return "\n".join(lines) + "\n"

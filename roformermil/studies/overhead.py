@@ -1,0 +1,73 @@
+"""The overhead's table and figure, from single measurements."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from roformermil.files import write_text
+from roformermil.studies.figures import overhead_figure
+
+SAME = ("parameters", "device", "threads", "status")  # in all rows of a measurement
+
+
+def summarise(cells: list[Path], out: Path) -> None:
+    """Write `overhead.csv`, `overhead.md` and `overhead.png` into `out` from the tables that `measure` wrote."""
+    runs = pd.concat([pd.read_csv(cell) for cell in cells])
+    rows = []
+    for (model, tiles, what), group in runs.groupby(["model", "tiles", "what"], sort=False):
+        first = group.to_dict("records")[0]
+        common = (model, tiles, *(first[name] for name in SAME))
+        seconds = group.seconds.to_numpy(float)
+        mean, half = seconds.mean(), _half_width(seconds)
+        rows.append((*common, f"{what}_seconds", mean, mean - half, mean + half, len(group)))
+        once = ("memory_gb", "gpu_utilisation")  # one figure for all runs
+        rows += [(*common, f"{what}_{name}", first[name], first[name], first[name], 1) for name in once]
+    columns = [
+        "model",
+        "tiles",
+        "parameters",
+        "device",
+        "threads",
+        "status",
+        "measure",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "runs",
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    write_text(out / "overhead.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "overhead.md", _markdown(table))
+    overhead_figure(table, out / "overhead.png")
+
+
+def _half_width(seconds: np.ndarray) -> float:
+    """Half the width of Student's 95% interval of a mean; NaN for one run."""
+    count = len(seconds)
+    return float(t.ppf(0.975, count - 1) * seconds.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    first = table.to_dict("records")[0]
+    lines = [
+        f"One slide a step, 95% intervals; {first['device']}, {first['threads']} threads",
+        "",
+        "| model | parameters | tiles | s/step | s/slide, inference | peak memory of a step, GB | GPU utilisation |",
+        "|---" * 7 + "|",
+    ]
+    for (model, tiles), group in table.groupby(["model", "tiles"], sort=False):
+        cells = {row["measure"]: row for row in group.to_dict("records")}
+        texts = []
+        for what in ("step", "inference"):
+            row = cells[f"{what}_seconds"]
+            spread = row["ci_high"] - row["mean"]
+            texts.append(f"{row['mean']:.3g} ± {spread:.1g}" if row["status"] == "ok" else "out of memory")
+        for name, unit in (("step_memory_gb", ""), ("step_gpu_utilisation", "%")):
+            value = cells[name]["mean"]
+            texts.append("–" if math.isnan(value) else f"{value:.3g}{unit}")
+        parameters = cells["step_seconds"]["parameters"]
+        lines.append(f"| {model} | {parameters:,} | {tiles:,} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"

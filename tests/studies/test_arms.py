@@ -1,0 +1,47 @@
+import pytest
+
+from roformermil.config import Config
+from roformermil.errors import ConfigError
+from roformermil.settings import read_settings
+from roformermil.studies.arms import arms, base_model
+
+DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}
+
+
+def config(**values):
+    return read_settings(Config, {"datasets": DATASETS, **values})
+
+
+def test_each_arm_differs_from_the_varied_model_in_its_axis_alone():
+    made = arms(config())
+    base = base_model(config())
+    assert base.id == "ro-abmil"
+    assert {axis: sum(arm.axis == axis for arm in made) for axis in ("position", "scale", "layers", "capacity")} == {
+        "position": 5, "scale": 5, "layers": 5, "capacity": 3
+    }  # fmt: skip
+    allowed = {
+        "position": {"position", "rope_frequencies"}, "scale": {"rope_scale"}, "layers": {"layers"},
+        "capacity": {"name", "position", "layers"},
+    }  # fmt: skip
+    for arm in made:
+        values, reference = (m.model_dump(exclude={"label"}) for m in (arm.model, base))
+        assert {key for key in values if values[key] != reference[key]} <= allowed[arm.axis]
+
+
+def test_the_varied_model_and_configured_ones_are_not_trained_twice():
+    made = arms(config(models=["abmil", "ro-abmil"]))
+    ids = {(arm.axis, arm.name): arm.model.id for arm in made}
+    shared = [("position", "rope pixel"), ("scale", "1"), ("layers", "1"), ("capacity", "with RoFormer")]
+    assert {ids[key] for key in shared} == {"ro-abmil"}
+    assert ids["capacity", "plain, as large"] == "abmil"
+    assert ids["scale", "0.1"] == "ro-abmil.scale-0.1"
+    assert len({arm.model.id for arm in made}) == len({arm.model.model_copy(update={"label": None}) for arm in made})
+
+
+def test_without_a_rotary_model_there_is_nothing_to_vary():
+    assert arms(config(models=["abmil", {"name": "ro-abmil", "position": "sine"}])) == []
+
+
+def test_a_base_that_another_model_is_named_like_is_refused():
+    with pytest.raises(ConfigError, match="has another ro-abmil; give this one a label"):
+        arms(config(models=[{"name": "ro-abmil", "hidden_dim": 128}], ablation={"model": "ro-abmil"}))

@@ -1,0 +1,89 @@
+# The paper's open questions: `snakemake ablation` and `snakemake overhead`. Neither is part of `all`.
+
+
+rule ablation:
+    input:
+        predictions=branch(
+            ARMS,
+            then=expand(
+                f"{FOLD}/predictions.csv",
+                dataset=CONFIG.datasets,
+                model=dict.fromkeys(arm.model.id for arm in ARMS),
+                fold=FOLDS,
+            ),
+            otherwise="ablation-needs-a-ro-model-with-rope",
+        ),
+        tiles=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+    output:
+        table=f"{RESULTS}/ablation.csv",
+        markdown=f"{RESULTS}/ablation.md",
+        figure=f"{RESULTS}/ablation.png",
+    log:
+        f"{RESULTS}/logs/ablation.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ablation.tsv"
+    conda:
+        "../../envs/studies.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        revision=revisions.ABLATION,
+        arms=json.dumps([(arm.axis, arm.name, arm.model.id) for arm in ARMS]),
+        base=ARMS and base_model(CONFIG).id,
+        tiles=[part for path in expand(f"{DATASET}/tiles", dataset=CONFIG.datasets) for part in ("--tiles", path)],
+        out=subpath(output.table, parent=True),
+    message:
+        "Comparing the arms of the ablation"
+    shell:
+        "roformermil --log {log:q} ablation {input.predictions:q} --arms {params.arms:q} --base {params.base:q}"
+        " {params.tiles:q} --out {params.out:q}"
+
+
+rule measure:
+    output:
+        cell=f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv",
+    log:
+        f"{RESULTS}/logs/overhead/{{measured}}_{{tiles}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/overhead/{{measured}}_{{tiles}}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: workflow.cores  # nothing else runs while it measures
+    resources:
+        mem_mb=32000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        revision=revisions.MEASURE,
+        model=lambda wildcards: to_text(MEASURED[wildcards.measured]),
+        overhead=to_text(CONFIG.overhead),
+    message:
+        "Measuring {wildcards.measured} on {wildcards.tiles} tiles"
+    shell:
+        "roformermil --log {log:q} measure --model {params.model:q} --tiles {wildcards.tiles}"
+        " --overhead {params.overhead:q} --threads {threads} --out {output.cell:q}"
+
+
+rule overhead:
+    input:
+        cells=expand(f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv", measured=MEASURED, tiles=CONFIG.overhead.tiles),
+    output:
+        table=f"{RESULTS}/overhead.csv",
+        markdown=f"{RESULTS}/overhead.md",
+        figure=f"{RESULTS}/overhead.png",
+    log:
+        f"{RESULTS}/logs/overhead.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/overhead.tsv"
+    conda:
+        "../../envs/studies.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        out=subpath(output.table, parent=True),
+    message:
+        "Joining the measurements"
+    shell:
+        "roformermil --log {log:q} overhead {input.cells:q} --out {params.out:q}"
