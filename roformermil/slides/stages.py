@@ -4,13 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from roformermil import revisions
 from roformermil.config import Tiles, Tissue
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import ConfigError, Reason, SlideError
 from roformermil.files import atomic_path, content_id, fingerprint, write_text
 from roformermil.settings import read_settings, to_text
 from roformermil.slides.reader import SlideReader
@@ -87,7 +88,7 @@ def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str
         stage="tile", revision=revisions.TILE, mask=_mask_info(source)["fingerprint"], tiles=to_text(settings)
     )
     target = out / f"{row.slide_id}.npz"
-    if target.exists() and (found := read_tiles(target)).fingerprint == mark:
+    if (found := _current(target)) and found.fingerprint == mark:
         return _enough(len(found.grid), settings)
     with SlideReader(row.path, row.sheet_mpp) as slide:
         spec = tile_spec(slide, settings)
@@ -108,6 +109,14 @@ def read_tiles(path: Path) -> TileTable:
         info = json.loads(str(file["info"]))
         settings = read_settings(Tiles, info["tiles"], str(path))
         return TileTable(file["grid"], file["coords"], file["tissue"], info["step"], settings, info["fingerprint"])
+
+
+def _current(path: Path) -> TileTable | None:
+    """The tile table, None where there is none, or one that is damaged or of an earlier version: made anew."""
+    try:
+        return read_tiles(path)
+    except (OSError, KeyError, ValueError, BadZipFile, ConfigError):
+        return None
 
 
 def _enough(tiles: int, settings: Tiles) -> dict[str, Any]:

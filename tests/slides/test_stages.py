@@ -52,6 +52,17 @@ def test_current_results_are_skipped_and_stale_ones_are_not(segmented):
     assert len(read_tiles(folder / "one.npz").grid) < before
 
 
+@pytest.mark.parametrize("content", [b"", b"PK no archive", None])
+def test_a_damaged_or_earlier_tile_table_is_made_anew(segmented, content):
+    row, folder, _ = segmented
+    whole = tile_slide(row, folder, folder, Tiles(size=128))
+    if content is None:  # as a version without `tiles` among its information wrote it
+        np.savez(folder / "one.npz", grid=np.zeros((3, 2)), info=np.array(json.dumps({"fingerprint": "x"})))
+    else:
+        (folder / "one.npz").write_bytes(content)
+    assert tile_slide(row, folder, folder, Tiles(size=128)) == whole
+
+
 def test_a_blank_slide_is_empty(broken, tmp_path):
     for _ in range(2):  # found anew, and remembered
         with pytest.raises(SlideError, match="no tissue found") as error:
