@@ -115,7 +115,7 @@ def _current(path: Path) -> TileTable | None:
     """The tile table, None where there is none, or one that is damaged or of an earlier version: made anew."""
     try:
         return read_tiles(path)
-    except (OSError, KeyError, ValueError, BadZipFile, ConfigError):
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, ConfigError):
         return None
 
 
