@@ -43,8 +43,10 @@ lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
 	snakemake --lint
 	mypy
 
-bench: .venv/ready ## measure the encoder against its limit
+bench: .venv/ready ## measure embedding, a training step and reading against their limits
 	python benchmarks/embed.py
+	python benchmarks/step.py
+	python benchmarks/epoch.py
 
 arrangement: .venv/ready ## train on bags that differ only in arrangement (5 minutes)
 	python benchmarks/arrangement.py

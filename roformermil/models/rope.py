@@ -1,6 +1,7 @@
 """Position encodings of the 2-D grid: rotary and ALiBi (relative), sine (absolute)."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +23,20 @@ class RotaryEncoding(nn.Module):
             values = torch.linspace(1, 200, pairs) * (math.pi / 400)
         else:
             values = 10000.0 ** (-torch.arange(pairs) / pairs)
-        self.scale = scale
-        self.register_buffer("frequencies", values, persistent=False)
+        self.scale, self.exact = scale, values
+        self.register_buffer("frequencies", values.clone(), persistent=False)
         self.frequencies: Tensor
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "RotaryEncoding":
+        """Follows the model to its device, but not into half precision, which would distort far positions."""
+        super()._apply(fn, recurse)
+        self.frequencies = self.exact.to(self.frequencies.device)
+        return self
 
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for `grid` (T, 2): each (T, 1, head_dim / 2), float32 whatever the model's precision."""
         position = grid.float() * self.scale
-        angle = position[:, :, None] * self.frequencies.float()  # (T, 2, pairs): all of x, then all of y
+        angle = position[:, :, None] * self.frequencies  # (T, 2, pairs): all of x, then all of y
         angle = angle.flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2)
         return angle.cos(), angle.sin()
 

@@ -71,7 +71,7 @@ def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[d
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     try:
-        with _utilisation() as busy:
+        with gpu_utilisation() as busy:
             while len(rows) < settings.repeats + 1:
                 began = time.perf_counter()
                 run()
@@ -99,7 +99,7 @@ def _memory() -> float:
 
 
 @contextmanager
-def _utilisation() -> Iterator[Callable[[], float]]:
+def gpu_utilisation() -> Iterator[Callable[[], float]]:
     """Yields a function that gives the mean GPU utilisation inside, as the driver reports it; NaN without a GPU."""
     if not (torch.cuda.is_available() and shutil.which("nvidia-smi")):
         yield lambda: math.nan

@@ -4,6 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from roformermil.config import ModelName
 from roformermil.errors import BagError, ConfigError, WeightsError
@@ -75,6 +76,20 @@ def test_recomputed_activations_give_the_same_gradients(name, batch):
         loss = mil_loss(out, torch.tensor([0, 2, 1]), LENGTHS)
         results.append((loss, *torch.autograd.grad(loss, list(model.parameters()))))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [(name, None) for name in MODELS] + [("ro-abmil", "alibi"), ("ro-abmil", "sine"), ("ro-dsmil", "none")],
+)
+def test_the_host_never_reads_what_a_model_computes(name, position):
+    """Such a read would make a GPU wait. On tensors that have shapes but no values it is an error."""
+    with torch.no_grad(), FakeTensorMode():
+        model = small(name, position=position)
+        out = model(torch.empty(20, 10, dtype=torch.float16), torch.empty(20, 2, dtype=torch.int32), LENGTHS)
+        assert out.logits.shape == (3, 3)
+        with pytest.raises(DataDependentOutputException):
+            out.logits[0, 0].item()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -61,6 +61,13 @@ def test_angles_stay_float32_under_autocast():
     assert turned.dtype == torch.bfloat16
 
 
+def test_frequencies_stay_float32_in_a_half_precision_model():
+    rope = RotaryEncoding(64)
+    before = rope.angles(GRID)
+    rope.bfloat16()
+    assert all(torch.equal(a, b) for a, b in zip(before, rope.angles(GRID), strict=True))
+
+
 def test_sine_by_hand():
     x = sine_encoding(GRID, 8)
     assert x.shape == (4, 8)

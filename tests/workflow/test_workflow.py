@@ -45,6 +45,9 @@ def demo(tmp_path_factory, broken) -> Path:
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
     config |= {"tiles": {"size": 128, "mpp": 1.0}, "slides_per_batch": 10, "max_failed_fraction": 0.2}
+    config["folds"]["count"] = 4
+    config["ablation"] = {"positions": ["pixel", "none"], "scales": [1], "layers": [1], "capacity": False}
+    config["overhead"] = {"models": ["mean", {"name": "ro-abmil", "hidden_dim": 64}], "tiles": [50], "repeats": 2}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -52,7 +55,7 @@ def demo(tmp_path_factory, broken) -> Path:
 @pytest.fixture(scope="module")
 def done(demo) -> Path:
     """The same folder after a run."""
-    result = snakemake(demo, demo / "config.yaml")
+    result = snakemake(demo, demo / "config.yaml", "all", "ablation", "overhead")
     assert result.returncode == 0, result.stderr[-5000:]
     return demo
 
@@ -69,11 +72,11 @@ def test_every_bad_slide_is_a_row_and_the_others_finish(done):
 
 def test_the_table_has_the_four_models_and_says_what_is_missing(done):
     text = (done / "results/summary.md").read_text()
-    assert "- demo: 5 folds; 24 of 29 slides, 5 missing (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
+    assert "- demo: 4 folds; 24 of 29 slides, 5 missing (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
     assert "random encoder weights" in text
     summary = pd.read_csv(done / "results/summary.csv")
     assert list(summary.model.unique()) == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
-    assert (summary.folds == 5).all()
+    assert (summary.folds == 4).all()
 
 
 def test_ro_abmil_tells_the_demos_classes_apart(done):
@@ -90,8 +93,28 @@ def test_what_should_be_there_is_there(done):
     assert {p.name for p in fold.iterdir()} == {"model.safetensors", "history.csv", "predictions.csv"}
 
 
+def test_the_ablation_shares_the_folds_and_the_model_it_varies(done):
+    table = pd.read_csv(done / "results/ablation.csv")
+    assert set(table.model) == {"ro-abmil", "ro-abmil.position-none"}
+    assert set(table[table.name == "none"].part) == {"train", "validation", "test"}
+    assert set(table[(table.slides == "all")].folds) == {4}
+    both = table[(table.part == "test") & (table.slides == "all") & (table.metric == "auroc")].set_index("model")
+    summary = pd.read_csv(done / "results/summary.csv").set_index(["model", "metric"])
+    assert both.loc["ro-abmil", "mean"].iloc[0] == summary.loc[("ro-abmil", "auroc"), "mean"]
+    assert both.loc["ro-abmil.position-none", "parameters"] == both.loc["ro-abmil", "parameters"].iloc[0]
+    assert (done / "results/ablation.png").stat().st_size > 10_000
+
+
+def test_the_overhead_has_every_model_at_every_size(done):
+    table = pd.read_csv(done / "results/overhead.csv")
+    steps = table[table.measure == "step_seconds"].set_index(["model", "tiles"])
+    assert list(steps.index) == [("mean", 50), ("ro-abmil", 50)]
+    assert (steps["mean"] > 0).all()
+    assert (done / "results/overhead.png").exists()
+
+
 def test_a_second_run_does_nothing(done):
-    result = snakemake(done, done / "config.yaml")
+    result = snakemake(done, done / "config.yaml", "all", "ablation", "overhead")
     assert "Nothing to be done" in result.stderr + result.stdout
 
 
@@ -148,12 +171,13 @@ def test_the_same_training_would_show_a_leak(learn):
             {"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}},
             "no.csv: there is no such slide sheet",
         ),
+        ({"models": ["abmil"], "ablation": {}}, "ablation-needs-a-ro-model-with-rope"),
     ],
 )
 def test_mistakes_are_named_before_the_first_job(demo, tmp_path, change, expected):
     config = yaml.safe_load((demo / "config.yaml").read_text()) | change
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(tmp_path, tmp_path / "config.yaml", "-n")
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "all", "ablation", "-n")
     assert result.returncode != 0
     assert expected in result.stderr + result.stdout
 
