@@ -60,34 +60,31 @@ def _points(panel: Any, arms: pd.DataFrame, series: tuple[tuple[str, str, str, s
 
 
 def overhead_figure(table: pd.DataFrame, path: Path) -> None:
-    """Seconds a training step, seconds a slide in inference and peak memory against tiles a slide, a line a model."""
-    measures = (
+    """Seconds a training step, seconds a slide in inference, peak memory and GPU utilisation against tiles a slide."""
+    measures = [
         ("step_seconds", "seconds a training step"),
         ("inference_seconds", "seconds a slide, inference"),
         ("step_memory_gb", "peak memory of a step, GB"),
-    )
-    figure, panels = plt.subplots(1, len(measures), figsize=(13, 4), layout="constrained")
-    for panel, (measure, title) in zip(panels, measures, strict=True):
-        known = table[(table.measure == measure) & (table["mean"] > 0)]  # not what ran out of memory
-        for number, (model, lines) in enumerate(known.groupby("model", sort=False)):
+        ("step_gpu_utilisation", "GPU utilisation in training, %"),
+    ]
+    known = table[table["mean"] > 0]  # not what ran out of memory
+    measures = [m for m in measures if (known.measure == m[0]).any()]  # no GPU, no utilisation
+    figure, panels = plt.subplots(1, max(1, len(measures)), figsize=(13, 4), layout="constrained", squeeze=False)
+    for panel, (measure, title) in zip(panels[0], measures, strict=False):
+        for number, (model, lines) in enumerate(known[known.measure == measure].groupby("model", sort=False)):
             error = [lines["mean"] - lines.ci_low.clip(lower=0), lines.ci_high - lines["mean"]]
             style = "-" if str(model).startswith(("ro-", "transmil")) else "--"  # tiles see each other, or do not
             panel.errorbar(
-                lines.tiles,
-                lines["mean"],
-                error,
-                label=model,
-                color=f"C{number}",
-                ls=style,
-                marker="o",
-                markersize=3,
-                capsize=2,
-            )
-        panel.set(xlabel="tiles a slide", title=title)
-        if len(known):
-            panel.set(xscale="log", yscale="log")
-            panel.legend(fontsize=7)
+                lines.tiles, lines["mean"], error,
+                label=model, color=f"C{number}", ls=style, marker="o", markersize=3, capsize=2,
+            )  # fmt: skip
+        panel.set(title=title, xlabel="tiles a slide", xscale="log", yscale="linear" if "%" in title else "log")
+        sizes = sorted(known.tiles.unique())
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
+    if measures:
+        panels[0][0].legend(fontsize=7)
     _save(figure, path)
 
 

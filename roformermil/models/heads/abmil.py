@@ -13,7 +13,7 @@ class ABMILHead(nn.Module):
         super().__init__()
         self.heads, self.scale = heads, (attention_dim // heads) ** -0.5
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout))
-        self.queries = nn.Parameter(torch.randn(classes, attention_dim) * 0.02)
+        self.queries = nn.Parameter(torch.randn(classes, attention_dim))  # smaller, and training starts on a plateau
         self.keys = nn.Linear(dim, attention_dim)
         self.values = nn.Linear(dim, attention_dim)
         self.out = nn.Linear(attention_dim, dim)
