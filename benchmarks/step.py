@@ -9,7 +9,6 @@ All ways are measured in turn, round by round: quote the ratios, machines are no
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from roformermil.models import attention, build_model
 from roformermil.models.build import mil_loss
+from roformermil.studies.measure import peak_memory
 
 F, D, A, HEADS = 1024, 512, 256, 8
 # (inputs, outputs, whether the gradient of the input is needed) of the linear layers that every tile passes
@@ -77,9 +77,9 @@ def memory(tiles: int) -> float:
     """Peak GB of a step's forward and backward above what stood before: libraries, model, features."""
     training_step(torch.device("cpu"), [64])()  # loads what is loaded on first use
     step = training_step(torch.device("cpu"), [tiles])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e9
+    return peak_memory() - before
 
 
 def gpu(rounds: int) -> None:

@@ -4,7 +4,6 @@ import math
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +66,7 @@ def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[d
     """A row a timed run; the first run, which loads and allocates, is timed only where it alone takes the time allowed."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    before = _memory()
+    before = peak_memory()
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     try:
@@ -86,16 +85,18 @@ def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[d
         yield {"what": what, "repeat": 0, "seconds": math.nan, "memory_gb": math.nan, "gpu_utilisation": math.nan,
                "status": "out_of_memory"}  # fmt: skip
         return
-    figures = {"memory_gb": _memory() - before, "gpu_utilisation": busy(), "status": "ok"}
+    figures = {"memory_gb": peak_memory() - before, "gpu_utilisation": busy(), "status": "ok"}
     yield from (row | figures for row in (rows[1:] if len(rows) > 2 else rows))
 
 
-def _memory() -> float:
-    """Peak memory in GB so far: allocated on the GPU since the last reset, or the process's."""
+def peak_memory() -> float:
+    """Peak memory in GB so far: allocated on the GPU since the last reset, or resident in this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage would count what the parent had when this process began
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
 
 
 @contextmanager
