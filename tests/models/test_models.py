@@ -44,28 +44,6 @@ def test_packed_bags_give_what_single_bags_give(name, layers, batch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_order_of_tiles_is_immaterial(name, batch):
-    model = small(name)
-    features, grid = batch[0], torch.stack((torch.arange(20) % 5 - 2, torch.arange(20) // 5), dim=1)
-    order = torch.randperm(20, generator=torch.Generator().manual_seed(2))
-    one, other = model(features, grid, [20]), model(features[order], grid[order], [20])
-    assert torch.allclose(one.logits, other.logits, atol=1e-5)
-    assert torch.allclose(one.attention[order], other.attention, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_bags_never_see_each_other_and_their_order_is_immaterial(name, batch):
-    model = small(name)
-    features, grid = batch
-    alone = model(features.requires_grad_(), grid, LENGTHS)
-    (gradient,) = torch.autograd.grad(alone.logits[0].sum(), features)
-    assert gradient[:7].abs().sum() > 0
-    assert gradient[7:].abs().sum() == 0
-    turned = model(features.flip(0), grid.flip(0), LENGTHS[::-1])
-    assert torch.allclose(alone.logits.flip(0), turned.logits, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
 def test_recomputed_activations_give_the_same_gradients(name, batch):
     features, grid = batch
     model = small(name, dropout=0.5).train()
