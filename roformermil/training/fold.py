@@ -14,7 +14,7 @@ from roformermil.models.build import parameter_count
 from roformermil.settings import to_text
 from roformermil.status import write_rows
 from roformermil.training.fit import Fit, Job
-from roformermil.training.resume import forget, resume, save
+from roformermil.training.resume import Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +28,21 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     """
     fit = Fit(job)
     name = f"{job.model.id} fold {job.fold}"
-    if resume(fit, out):
+    unfinished = Unfinished(fit, out)
+    if unfinished.resume():
         log.info("%s: going on after epoch %d", name, fit.history[-1]["epoch"])
     epochs = range(len(fit.history), job.training.epochs)
     for epoch in tqdm(epochs, desc=name, unit="epoch", disable=not progress):
         if epoch - fit.best_epoch > job.training.patience:
             break
         fit.epoch(epoch)
-        save(fit, out)
+        unfinished.save()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     save_model(out / "model.safetensors", fit)
     write_rows(out / "history.csv", fit.history)
     write_rows(out / "predictions.csv", [row for part in PARTS for row in fit.predictions(part)])
-    forget(out)
+    unfinished.forget()
 
 
 def save_model(path: Path, fit: Fit) -> None:

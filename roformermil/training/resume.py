@@ -16,31 +16,35 @@ WITHOUT_EFFECT = {"cache_gb", "readers"}  # settings that change no number
 log = logging.getLogger(__name__)
 
 
-def save(fit: Fit, out: Path) -> None:
-    """Keep the state in `out`, whole or not at all."""
-    with atomic_path(out / NAME) as scratch:
-        torch.save({"job": identity(fit), "fit": fit.state()}, scratch)
+class Unfinished:
+    """The kept state of a fold in its folder."""
 
+    def __init__(self, fit: Fit, out: Path):
+        self.fit, self.path, self.job = fit, out / NAME, identity(fit)
 
-def resume(fit: Fit, out: Path) -> bool:
-    """Put `fit` where an interrupted run of the same job stopped; False where there is none."""
-    if not (out / NAME).exists():
-        return False
-    try:  # weights_only: a file in a results folder must not run code
-        kept = torch.load(out / NAME, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file raises, the fold can start again
-        log.warning("%s cannot be read (%s): starting from epoch 0", out / NAME, error)
-        return False
-    if kept["job"] != identity(fit):
-        log.info("%s is of another job (settings, slides or features changed): starting from epoch 0", out / NAME)
-        return False
-    fit.load_state(kept["fit"])
-    return True
+    def save(self) -> None:
+        """Keep the state, whole or not at all."""
+        with atomic_path(self.path) as scratch:
+            torch.save({"job": self.job, "fit": self.fit.state()}, scratch)
 
+    def resume(self) -> bool:
+        """Put the fit where an interrupted run of the same job stopped; False where there is none."""
+        if not self.path.exists():
+            return False
+        try:  # weights_only: a file in a results folder must not run code
+            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file raises, the fold can start again
+            log.warning("%s cannot be read (%s): starting from epoch 0", self.path, error)
+            return False
+        if kept["job"] != self.job:
+            log.info("%s is of another job (settings, slides or features changed): starting from epoch 0", self.path)
+            return False
+        self.fit.load_state(kept["fit"])
+        return True
 
-def forget(out: Path) -> None:
-    """Remove the state of a fold that is finished."""
-    (out / NAME).unlink(missing_ok=True)
+    def forget(self) -> None:
+        """Remove the state of a fold that is finished."""
+        self.path.unlink(missing_ok=True)
 
 
 def identity(fit: Fit) -> str:

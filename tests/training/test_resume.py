@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from roformermil.bags.folds import write_folds
 from roformermil.features.store import read_store, write_store
 from roformermil.settings import to_text
-from roformermil.training import Fit, resume, train_fold
+from roformermil.training import Fit, train_fold
+from roformermil.training.resume import NAME, Unfinished
 from tests.training.conftest import read
 
 
@@ -38,7 +39,7 @@ def test_a_fold_killed_in_epoch_3_ends_with_the_same_numbers(job, tmp_path):
     asked = job(epochs=12, patience=12, max_tiles=4, learning_rate=1e-3, scheduler_patience=1)
     write_folds(tmp_path / "folds.csv", asked.rows)
     process = subprocess.Popen(command(asked, tmp_path / "folds.csv", tmp_path / "killed"), stderr=subprocess.PIPE)
-    kept = tmp_path / "killed" / resume.NAME
+    kept = tmp_path / "killed" / NAME
     while process.poll() is None:
         if kept.exists() and len(torch.load(kept, weights_only=True)["fit"]["history"]) >= 3:
             os.kill(process.pid, signal.SIGKILL)
@@ -63,30 +64,30 @@ def interrupted(job, tmp_path):
     fit = Fit(asked)
     for epoch in range(2):
         fit.epoch(epoch)
-    resume.save(fit, tmp_path / "out")
+    Unfinished(fit, tmp_path / "out").save()
     return asked, tmp_path / "out"
 
 
 def test_only_the_same_job_goes_on(interrupted):
     asked, out = interrupted
-    assert resume.resume(Fit(asked), out)
-    assert resume.resume(Fit(replace(asked, training=asked.training.model_copy(update={"cache_gb": 0.0}))), out)
+    assert Unfinished(Fit(asked), out).resume()
+    assert Unfinished(Fit(replace(asked, training=asked.training.model_copy(update={"cache_gb": 0.0}))), out).resume()
     for other in (
         replace(asked, training=asked.training.model_copy(update={"learning_rate": 1e-5})),
         replace(asked, model=asked.model.model_copy(update={"dropout": 0.3})),
         replace(asked, rows=asked.rows[1:]),
     ):
-        assert not resume.resume(Fit(other), out)
+        assert not Unfinished(Fit(other), out).resume()
     path = asked.stores / "s00.zarr"
     store = read_store(path)
     write_store(path, store.features, store.coords, store.grid, {"fingerprint": "another encoder's"})
-    assert not resume.resume(Fit(asked), out)
+    assert not Unfinished(Fit(asked), out).resume()
 
 
 def test_a_damaged_state_costs_the_epochs_not_the_fold(interrupted, tmp_path):
     asked, out = interrupted
-    whole = (out / resume.NAME).read_bytes()
-    (out / resume.NAME).write_bytes(whole[: len(whole) // 2])
+    whole = (out / NAME).read_bytes()
+    (out / NAME).write_bytes(whole[: len(whole) // 2])
     train_fold(asked, out, progress=False)
     train_fold(asked, tmp_path / "alone", progress=False)
     same_numbers(out, tmp_path / "alone")
