@@ -47,7 +47,9 @@ def demo(tmp_path_factory, broken) -> Path:
     config |= {"tiles": {"size": 128, "mpp": 1.0}, "slides_per_batch": 10, "max_failed_fraction": 0.2}
     config["folds"]["count"] = 4
     config["ablation"] = {"positions": ["pixel", "none"], "scales": [1], "layers": [1], "capacity": False}
-    config["overhead"] = {"models": ["mean", {"name": "ro-abmil", "hidden_dim": 64}], "tiles": [50], "repeats": 2}
+    config["models"] = [model for model in config["models"] if model["name"] != "dsmil"]  # to save time
+    config["training"] |= {"epochs": 60, "patience": 60}
+    config["overhead"] = {"models": [{"name": "ro-abmil", "hidden_dim": 64}], "tiles": [50], "repeats": 2}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -70,12 +72,12 @@ def test_every_bad_slide_is_a_row_and_the_others_finish(done):
     assert len(list((done / "results/demo/features/resnet50-random").glob("demo_*.zarr"))) == 24
 
 
-def test_the_table_has_the_four_models_and_says_what_is_missing(done):
+def test_the_table_has_every_model_and_says_what_is_missing(done):
     text = (done / "results/summary.md").read_text()
     assert "- demo: 4 folds; 24 of 29 slides, 5 missing (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
     assert "random encoder weights" in text
     summary = pd.read_csv(done / "results/summary.csv")
-    assert list(summary.model.unique()) == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+    assert list(summary.model.unique()) == ["abmil", "ro-abmil", "ro-dsmil"]
     assert (summary.folds == 4).all()
 
 
@@ -108,7 +110,7 @@ def test_the_ablation_shares_the_folds_and_the_model_it_varies(done):
 def test_the_overhead_has_every_model_at_every_size(done):
     table = pd.read_csv(done / "results/overhead.csv")
     steps = table[table.measure == "step_seconds"].set_index(["model", "tiles"])
-    assert list(steps.index) == [("mean", 50), ("ro-abmil", 50)]
+    assert list(steps.index) == [("ro-abmil", 50)]
     assert (steps["mean"] > 0).all()
     assert (done / "results/overhead.png").exists()
 
@@ -154,7 +156,7 @@ def shuffled(seed: int) -> dict[str, str]:
 
 
 def test_shuffled_labels_teach_nothing(learn):
-    assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(3)]) < 0.7
+    assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(2)]) < 0.7
 
 
 def test_the_same_training_would_show_a_leak(learn):
