@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def write_stores(folder: Path, slides: int, tiles: int) -> list[FoldRow]:
-    """Stores of noise (which does not compress: the worst case); a tenth of the slides validates."""
+    """Stores of noise (which does not compress: the worst case); a fifth of the slides validates."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.divmod(np.arange(tiles), 100), axis=1)
     rows = []

@@ -230,6 +230,19 @@ def _model(given: Any) -> Any:
     return {"name": given} if isinstance(given, str) else given
 
 
+def _named_once(models: list[Model]) -> list[Model]:
+    names = [m.id for m in models]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{sorted(twice)} stand twice: give each variant a `label` of its own")
+    return models
+
+
+def _once(values: list) -> list:
+    if len({f"{value:g}" if isinstance(value, float) else value for value in values}) < len(values):
+        raise ValueError("each value once")
+    return values
+
+
 ModelEntry = Annotated[Model, BeforeValidator(_model, json_schema_input_type=ModelName | Model)]
 
 
@@ -248,6 +261,11 @@ class Ablation(Settings):
     """Numbers of RoFormer layers."""
     capacity: bool = True
     """Whether to train the plain head of equal parameters, and the head alone."""
+
+    @field_validator("positions", "scales", "layers")
+    @classmethod
+    def _each_once(cls, values: list) -> list:
+        return _once(values)
 
     @field_validator("model")
     @classmethod
@@ -268,6 +286,16 @@ class Overhead(Settings):
     """Steps, and inferences, that are timed after one that is not ..."""
     seconds: float = Field(60.0, gt=0)
     """... or as many as fit into this time, at least two."""
+
+    @field_validator("models")
+    @classmethod
+    def _labels(cls, models: list[Model]) -> list[Model]:
+        return _named_once(models)
+
+    @field_validator("tiles")
+    @classmethod
+    def _each_once(cls, tiles: list[int]) -> list[int]:
+        return _once(tiles)
 
 
 class Config(Settings):
@@ -308,10 +336,7 @@ class Config(Settings):
     @field_validator("models")
     @classmethod
     def _labels(cls, models: list[Model]) -> list[Model]:
-        ids = [m.id for m in models]
-        if twice := {i for i in ids if ids.count(i) > 1}:
-            raise ValueError(f"{sorted(twice)} stand twice: give each variant a `label` of its own")
-        return models
+        return _named_once(models)
 
 
 def load_config(path: Path) -> Config:

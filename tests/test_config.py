@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from roformermil.config import Ablation, Config, Encoder, Folds, Model, Tissue, Training, load_config
+from roformermil.config import Ablation, Config, Encoder, Folds, Model, Overhead, Tissue, Training, load_config
 from roformermil.errors import ConfigError
 from roformermil.schema import reference, schema
 from roformermil.settings import read_settings, to_text
@@ -133,6 +133,8 @@ def test_the_papers_configuration_is_the_release_s():
     [
         (Folds, {"mode": "paper", "group_by_patient": True}, "splits by slide"),
         (Folds, {"mode": "paper", "path": "x.csv"}, "either given by path or made"),
+        (Ablation, {"scales": [1, 1.0000001]}, "each value once"),
+        (Overhead, {"models": ["mean", {"name": "mean", "layers": 2}]}, "stand twice"),
         (Ablation, {"model": "abmil"}, "must be ro-abmil or ro-dsmil"),
         (Model, {"name": "transmil", "layers": 0}, "never meets the tiles"),
         (Model, {"name": "mean", "position": "sine"}, "ro-abmil and ro-dsmil have"),

@@ -48,7 +48,9 @@ class BagDataset(Dataset[Bag]):
         self.rows, self.stores = list(rows), Path(stores)
         for row in self.rows:
             if row.label not in classes:
-                raise BagError(f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}")
+                raise BagError(
+                    f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}; mend the slide sheet"
+                )
         self.labels = [list(classes).index(row.label) for row in self.rows]
         self._cache: dict[int, Bag] = {}
         self._room, self._lock = cache_bytes, Lock()
@@ -81,16 +83,19 @@ class BagDataset(Dataset[Bag]):
     def _check(self, index: int, stored: Features) -> None:
         slide_id = self.rows[index].slide_id
         if len(stored.features) == 0:
-            raise BagError(f"slide {slide_id} has no tiles in its feature store; run `embed` again")
+            raise BagError(f"slide {slide_id} has no tiles in its feature store; {self._remedy(index)}")
         if not all(
             map(torch.isfinite, torch.aminmax(torch.from_numpy(stored.features)))
         ):  # 25 times np.isfinite's speed
-            raise BagError(f"slide {slide_id}: its features hold NaN or infinity; run `embed` again")
+            raise BagError(f"slide {slide_id}: its features hold NaN or infinity; {self._remedy(index)}")
         if stored.features.shape[1] != self.width:
             raise BagError(
                 f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
-                f"{self.width}: features of two encoders; run `embed` again"
+                f"{self.width}: features of two encoders; {self._remedy(index)}"
             )
+
+    def _remedy(self, index: int) -> str:
+        return f"delete {self._path(index)} and make it anew: snakemake --forcerun embed"
 
 
 def pack(bags: Sequence[Bag]) -> Batch:

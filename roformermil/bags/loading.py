@@ -12,7 +12,7 @@ import torch
 
 from roformermil.bags.dataset import Bag, BagDataset, Batch, pack
 
-AHEAD = 4  # batches in flight
+AHEAD = 4  # batches in flight, at least
 
 
 def batches(
@@ -27,14 +27,17 @@ def batches(
     A bag of more than `max_tiles` gives as many of its tiles, drawn by `generator`: afresh at every call.
     Raises what reading a bag raises.
     """
-    with ThreadPoolExecutor(readers) as pool:
+    pool = ThreadPoolExecutor(readers)
+    try:
         waiting: deque = deque()
         for group in groups:
             waiting.append([pool.submit(data.__getitem__, k) for k in group])
-            if len(waiting) > AHEAD:
+            if len(waiting) > max(AHEAD, readers):
                 yield _packed(waiting.popleft(), max_tiles, generator)
         while waiting:
             yield _packed(waiting.popleft(), max_tiles, generator)
+    finally:  # also where the consumer stops early: what is not begun is not read
+        pool.shutdown(cancel_futures=True)
 
 
 def _packed(reading: list, max_tiles: int | None, generator: torch.Generator | None) -> Batch:

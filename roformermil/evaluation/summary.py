@@ -49,7 +49,8 @@ def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
 def fold_metrics(
     results: list[FoldResult], part: str = "test", slides: Mapping[str, set[str]] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each fold's metrics on a part, long form, and each data set's mean number of `test` and `train` slides a fold.
+    """Each fold's metrics on a part, long form, and each data set's mean number of slides a fold: evaluated (`test`)
+    and `train`.
 
     slides: if given, only these slide ids of each data set count; a metric that they do not allow is NaN.
     """
@@ -59,10 +60,10 @@ def fold_metrics(
         table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
         columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
         classes = [c.removeprefix("probability_") for c in columns]
-        sizes.append((result.dataset, (table.part == "test").sum(), (table.part == "train").sum()))
         chosen = table[table.part == part]
         if slides is not None:
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
+        sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         key = (result.dataset, result.encoder, result.model, result.fold)
         values = (
             score(chosen.label.map(classes.index).to_numpy(), chosen[columns].to_numpy(float)) if len(chosen) else {}

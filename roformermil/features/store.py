@@ -56,7 +56,9 @@ def read_store(path: Path) -> Features:
         _check_whole(group)
         features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path}: no whole feature store here ({error}); run `embed` again") from error
+        raise StoreError(
+            f"{path}: no whole feature store here ({error}); delete what is there, then: snakemake --forcerun embed"
+        ) from error
     return Features(features, coords, grid, dict(group.attrs))
 
 

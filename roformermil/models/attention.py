@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 BIAS_BYTES = 64 * 2**20  # of the distance bias, held at a time
@@ -25,17 +26,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
     return torch.cat([_attend(*(x.unsqueeze(0) for x in bag)).squeeze(0) for bag in bags])
 
 
-def attend_near(q: Tensor, k: Tensor, v: Tensor, grid: Tensor, slopes: Tensor, lengths: list[int]) -> Tensor:
+def attend_alibi(q: Tensor, k: Tensor, v: Tensor, grid: Tensor, slopes: Tensor, lengths: list[int]) -> Tensor:
     """As `attend`, head h's scores lowered by slopes[h] times the distance of the two tiles on the grid (ALiBi).
 
     q, k, v: (T, H, d); grid: (T, 2); slopes: (H,) float32. No fused kernel computes such a bias, so it is made for some
     queries at a time, and again in the backward pass instead of being kept.
     """
     bags = zip(*(x.split(lengths) for x in (q, k, v, grid.float())), strict=True)
-    return torch.cat([_NearAttention.apply(*bag, slopes) for bag in bags])
+    return torch.cat([_AlibiAttention.apply(*bag, slopes) for bag in bags])
 
 
-class _NearAttention(torch.autograd.Function):
+class _AlibiAttention(torch.autograd.Function):
     """One bag's attention with a distance bias, some queries at a time; q, k, v: (N, H, d), places: (N, 2)."""
 
     @staticmethod
@@ -47,16 +48,20 @@ class _NearAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, places, slopes = ctx.saved_tensors
-        total = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
+        dq = torch.empty_like(q, memory_format=torch.contiguous_format)
+        exact = torch.promote_types(q.dtype, torch.float32)  # hundreds of stretches are summed
+        dk, dv = (torch.zeros_like(x, dtype=exact, memory_format=torch.contiguous_format) for x in (k, v))
         for rows in _stretches(places, slopes):
             inputs = [x.detach().requires_grad_() for x in (q[rows], k, v)]
             with torch.enable_grad():
                 out = _attend_rows(inputs[0], inputs[1], inputs[2], places[rows], places, slopes)
-            for sums, part in zip(total, torch.autograd.grad(out, inputs, grad[rows]), strict=True):
-                sums[rows if sums is total[0] else slice(None)] += part
-        return *total, None, None
+            dq[rows], dk_part, dv_part = torch.autograd.grad(out, inputs, grad[rows])
+            dk += dk_part
+            dv += dv_part
+        return dq, dk.to(k.dtype), dv.to(v.dtype), None, None
 
 
 def _stretches(places: Tensor, slopes: Tensor) -> list[slice]:

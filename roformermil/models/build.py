@@ -32,7 +32,7 @@ class MILModel(nn.Module):
     """A multiple-instance classifier over packed bags (paper, figure 1).
 
     With `checkpointing` set, training keeps no activations of blocks and head and computes them again in the backward
-    pass: less memory, about a third more time, the same numbers.
+    pass: less memory, more time, the same numbers.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):

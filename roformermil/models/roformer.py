@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
-from roformermil.models.attention import attend, attend_near
+from roformermil.models.attention import attend, attend_alibi
 from roformermil.models.dropout import Dropout
 from roformermil.models.rope import RotaryEncoding, alibi_slopes
 
@@ -33,7 +33,7 @@ class SelfAttention(nn.Module):
             q, k = self.rope.rotate(q, angles), self.rope.rotate(k, angles)
             v = v.contiguous()  # lets go of the memory of q and k before their rotation
         if self.slopes is not None:
-            return self.out(attend_near(q, k, v, grid, self.slopes, lengths).flatten(1))  # (T, D)
+            return self.out(attend_alibi(q, k, v, grid, self.slopes, lengths).flatten(1))  # (T, D)
         return self.out(attend(q, k, v, lengths).flatten(1))  # (T, D)
 
 

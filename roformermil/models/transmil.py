@@ -42,7 +42,7 @@ class TransMILHead(nn.Module):
         x = torch.cat((self.token, x[order], x[order[:extra]]))  # the first tiles again fill the square: (n, D)
         for module in self.modules_:
             x, weights = module(x, side)  # (n, D), (n,)
-        tiles = weights[1:].clamp(min=0)  # the pseudo-inverse lets small negative weights through
+        tiles = weights[1:].float().clamp(min=0)  # the pseudo-inverse lets small negative weights through
         tiles = torch.cat((tiles[:extra] + tiles[len(order) :], tiles[extra : len(order)]))
         tiles = (tiles + torch.finfo(tiles.dtype).tiny) / (tiles.sum() + torch.finfo(tiles.dtype).tiny * len(tiles))
         return x[0], torch.empty_like(tiles).scatter(0, order, tiles)
@@ -89,8 +89,8 @@ class PPEG(nn.Module):
 class NystromAttention(nn.Module):
     """Attention through D / 2 landmarks, linear in the tokens (Nystroemformer, Xiong et al. 2021, arXiv 2102.03902).
 
-    Landmarks are means of stretches of the sequence, equal to within one token (the published code pads with zeros,
-    which then take part in the softmax). With no more tokens than landmarks it is the exact attention, as far as the inverse has converged.
+    Landmarks are means of stretches of the sequence, which share tokens where they do not divide it (the published code
+    pads with zeros, which then take part in the softmax). With no more tokens than landmarks it is the exact attention, as far as the inverse has converged.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -119,7 +119,7 @@ def stretch_means(x: Tensor, count: int) -> Tensor:
 
 
 def pseudo_inverse(a: Tensor) -> Tensor:
-    """Moore-Penrose inverse of a (H, m, m) by iteration (arXiv 2102.03902, equations 11 and 12)."""
+    """Moore-Penrose inverse of a (H, m, m) by iteration (arXiv 2102.03902, its iterative approximation)."""
     eye = torch.eye(a.shape[-1], device=a.device, dtype=a.dtype)
     columns, rows = (a.sum(dim).amax(-1)[:, None, None] for dim in (-2, -1))  # entries are not negative
     z = a.mT / (columns * rows)

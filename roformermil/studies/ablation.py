@@ -54,8 +54,9 @@ def selections(
     """What is looked at: part, a name, and each data set's slides (None: all). Parts whole, then the test part's halves."""
     for part in PARTS:
         yield part, "all", None
-    paths = {result.dataset: result.path for result in results}  # every fold has every slide
-    slides = {dataset: pd.read_csv(path, dtype=TEXT).slide_id for dataset, path in paths.items()}
+    slides: dict[str, set[str]] = {dataset: set() for dataset in tiles}
+    for result in results:  # given folds need not have every slide in every fold
+        slides[result.dataset] |= set(pd.read_csv(result.path, dtype=TEXT).slide_id)
     sides = {dataset: halves({s: read_grid(tiles[dataset], s) for s in slides[dataset]}) for dataset in slides}
     for side in SIDES:
         yield "test", side, {dataset: sides[dataset][side] for dataset in sides}
@@ -72,6 +73,8 @@ def compare(results: list[FoldResult], base: str, part: str, slides: Mapping[str
     metrics, sizes = fold_metrics(results, part, slides)
     ratio = (sizes.test / sizes.train).to_dict()
     summary = summarise(metrics, ratio)
+    if part == "train":  # the interval is that of a mean over slides that were not trained on
+        summary[["ci_low", "ci_high"]] = np.nan
     values = metrics.pivot_table(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
     rows = []
     for (dataset, encoder, metric), group in values.groupby(level=[0, 1, 2]):

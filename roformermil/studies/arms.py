@@ -19,24 +19,31 @@ class Arm:
 
 
 def arms(config: Config) -> list[Arm]:
-    """All arms, none where there is no model to vary. An arm that `models` has already is that model.
+    """The varied model itself, under no axis, then all arms; none where there is no model to vary.
 
-    Raises ConfigError when the model to vary has the name of another.
+    Arms of equal settings, among them those that `models` has already, are one model. Raises ConfigError when different
+    models would have one name.
     """
     base = base_model(config)
     if base is None:
         return []
-    if any(model.id == base.id and model != base for model in config.models):
-        raise ConfigError(f"ablation.model: `models` has another {base.id}; give this one a label of its own")
-    known = {_unlabelled(model): model for model in config.models}
-    made = []
+    known = {_unlabelled(model): model for model in config.models} | {_unlabelled(base): base}
+    made = [Arm("", "", base)]  # trained whatever the axes are: the others are compared with it
     for axis, name, changes in _variants(config, base):
         values = base.model_dump(exclude={"label"}) | changes
         bare = Model(**values)
         label = f"{base.id}.{axis}-{re.sub('[^A-Za-z0-9.]+', '-', name)}"
-        model = base if bare == _unlabelled(base) else known.get(bare, Model(**values, label=label))
-        made.append(Arm(axis, name, model))
+        made.append(Arm(axis, name, known.setdefault(bare, Model(**values, label=label))))
+    _check_names([*config.models, *(arm.model for arm in made)])
     return made
+
+
+def _check_names(models: list[Model]) -> None:
+    """Raises ConfigError where two models would share a folder of results."""
+    named: dict[str, Model] = {}
+    for model in models:
+        if named.setdefault(model.id, model) != model:
+            raise ConfigError(f"ablation: two models are named {model.id}; give one of them a `label` of its own")
 
 
 def base_model(config: Config) -> Model | None:

@@ -64,9 +64,7 @@ def measure(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path
 
 def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[dict[str, Any]]:
     """A row a timed run; the first run, which loads and allocates, is timed only where it alone takes the time allowed."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    before = peak_memory()
+    before = reset_peak_memory()
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     try:
@@ -89,13 +87,27 @@ def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[d
     yield from (row | figures for row in (rows[1:] if len(rows) > 2 else rows))
 
 
+def reset_peak_memory() -> float:
+    """Start a new peak; returns the memory in use now, in GB. (On macOS a process's peak cannot be started anew.)"""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 1e9
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM becomes VmRSS
+    return peak_memory()
+
+
 def peak_memory() -> float:
     """Peak memory in GB so far: allocated on the GPU since the last reset, or resident in this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage would count what the parent had when this process began
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1e6
+        return (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+            * 1024
+            / 1e9
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
 
 
@@ -110,7 +122,7 @@ def gpu_utilisation() -> Iterator[Callable[[], float]]:
         "--query-gpu=utilization.gpu",
         "--format=csv,noheader,nounits",
         f"-lms={SAMPLE_MS}",
-        "-i=0",
+        f"-i=GPU-{torch.cuda.get_device_properties(0).uuid}",  # whatever CUDA_VISIBLE_DEVICES made of the numbers
     ]
     sampler = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     samples: list[float] = []
@@ -118,7 +130,8 @@ def gpu_utilisation() -> Iterator[Callable[[], float]]:
     def finish() -> float:
         if sampler.poll() is None:
             sampler.terminate()
-            samples.extend(float(line) for line in sampler.communicate()[0].split())
+            lines = sampler.communicate()[0].split()
+            samples.extend(float(line) for line in lines if line.isdigit())  # "[N/A]" where the driver does not say
         return float(np.mean(samples)) if samples else math.nan
 
     try:

@@ -93,7 +93,7 @@ class Fit:
         groups = [
             [chosen[k] for k in order[i : i + settings.batch_size]] for i in range(0, len(order), settings.batch_size)
         ]
-        total = torch.zeros((), device=self.device)  # read once, at the end: the GPU never waits for the host
+        total = torch.zeros((), device=self.device)  # read once, at the end: no step waits for it
         for batch in batches(self.data, groups, settings.readers, settings.max_tiles, self.draws):
             with memory_errors_named(batch, training=True):
                 _, loss = self._run(batch)

@@ -9,8 +9,8 @@ from roformermil.bags.dataset import Batch
 from roformermil.errors import OutOfMemoryError
 
 TRAINING = (
-    "set training.checkpointing: true (less memory, about a third more time), limit the tiles a slide gives to a step "
-    "with training.max_tiles, or lower training.batch_size (now {size})"
+    "set training.checkpointing: true (less memory, more time), limit the tiles a slide gives to a step with "
+    "training.max_tiles, or lower training.batch_size"
 )
 EVALUATION = "slides are evaluated whole: it needs a machine with more memory, or coarser tiles (tiles.mpp)"
 
@@ -25,7 +25,7 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
             raise
         largest = sorted(zip(batch.lengths, batch.slide_ids, strict=True), reverse=True)
         slides = ", ".join(f"{slide_id} ({tiles} tiles)" for tiles, slide_id in largest)
-        remedy = TRAINING.format(size=len(batch.lengths)) if training else EVALUATION
+        remedy = TRAINING if training else EVALUATION
         raise OutOfMemoryError(f"out of memory with slides {slides}: {remedy}") from error
 
 

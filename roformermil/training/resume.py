@@ -45,6 +45,10 @@ class Unfinished:
     def forget(self) -> None:
         """Remove the state of a fold that is finished."""
         self.path.unlink(missing_ok=True)
+        for scratch in self.path.parent.glob(
+            f".{self.path.stem}.*{self.path.suffix}"
+        ):  # of a kill while it was written
+            scratch.unlink()
 
 
 def identity(fit: Fit) -> str:

@@ -3,7 +3,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from roformermil.models import attention
-from roformermil.models.attention import attend, attend_near
+from roformermil.models.attention import attend, attend_alibi
 from roformermil.models.rope import alibi_slopes
 
 LENGTHS = [5, 1, 9]
@@ -45,10 +45,24 @@ def test_alibi_is_exact_whatever_the_stretches(monkeypatch, budget):
     q, k, v = inputs()
     slopes = alibi_slopes(2)
     assert slopes.tolist() == [2**-4, 2**-8]
-    out, expected = attend_near(q, k, v, GRID, slopes, LENGTHS), by_hand(q, k, v, LENGTHS, slopes, GRID)
+    out, expected = attend_alibi(q, k, v, GRID, slopes, LENGTHS), by_hand(q, k, v, LENGTHS, slopes, GRID)
     assert torch.allclose(out, expected, atol=1e-6)  # the distances are float32
     gradients, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, wanted, strict=True))
+
+
+def test_alibi_in_half_precision_loses_nothing_to_stretches(monkeypatch):
+    """Gradients of keys and values are sums over all stretches: in half precision their error would grow with these."""
+    q, k, v = (x.detach().bfloat16().requires_grad_() for x in inputs(600, dtype=torch.float32))
+    grid = torch.arange(1200).view(600, 2) % 29
+
+    def gradients(budget):
+        monkeypatch.setattr(attention, "BIAS_BYTES", budget)
+        out = attend_alibi(q, k, v, grid, alibi_slopes(2), [600])
+        return torch.autograd.grad(out.float().sum(), (q, k, v))
+
+    for one, many in zip(gradients(2**30), gradients(4 * 2 * 600 * 3), strict=True):
+        assert (one.float() - many.float()).norm() < 0.006 * one.float().norm()
 
 
 def test_the_fused_kernel_is_used(monkeypatch):
@@ -58,7 +72,7 @@ def test_the_fused_kernel_is_used(monkeypatch):
     for run in (
         lambda: attend(q, k, v, LENGTHS),
         lambda: attend(q, k, v, [15]),
-        lambda: attend_near(q, k, v, GRID, alibi_slopes(2), [15]),
+        lambda: attend_alibi(q, k, v, GRID, alibi_slopes(2), [15]),
     ):
         with torch.profiler.profile() as profile:
             run().sum().backward()
@@ -76,7 +90,7 @@ def test_what_is_kept_for_the_backward_pass_grows_with_the_tiles_not_their_squar
         with torch.autograd.graph.saved_tensors_hooks(
             lambda x: sizes.update({x.data_ptr(): x.nbytes}) or x, lambda x: x
         ):
-            attend_near(q, k, v, grid, alibi_slopes(2), [tiles]) if near else attend(q, k, v, [tiles])
+            attend_alibi(q, k, v, grid, alibi_slopes(2), [tiles]) if near else attend(q, k, v, [tiles])
         return sum(sizes.values())
 
     assert kept(2000) <= 2.1 * kept(1000)

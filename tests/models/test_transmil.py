@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -38,6 +39,24 @@ def test_landmarks_approximate_attention_where_tokens_are_alike():
 def test_pseudo_inverse_against_linear_algebra():
     a = (3 * torch.eye(8) + torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))).softmax(dim=-1)
     assert torch.allclose(pseudo_inverse(a), torch.linalg.pinv(a), atol=1e-3)
+
+
+def test_attention_of_a_large_slide_survives_fp16():
+    """A tile's share of 20,000 is below the smallest normal number of half precision."""
+
+    class Known(torch.nn.Module):
+        def forward(self, x, side):
+            return x, weights.half()
+
+    head = build_model({"name": "transmil", "hidden_dim": 8, "heads": 2}, 8, 2).head
+    head.modules_ = torch.nn.ModuleList([Known()])
+    weights = torch.rand(1 + 142 * 142, generator=torch.Generator().manual_seed(0)) / 10_000
+    weights[1 + 20_000 :] = 0  # the tiles that fill the square again
+    grid = torch.stack((torch.arange(20_000) % 142, torch.arange(20_000) // 142), dim=1)
+    _, attention = head._bag(torch.zeros(20_000, 8), grid)
+    expected = weights[1:20_001] / weights[1:20_001].sum()
+    assert attention.sum().item() == pytest.approx(1, abs=1e-4)
+    assert (attention - expected).abs().max() < 0.02 * expected.max()
 
 
 def test_stretches_cover_the_sequence():

@@ -13,8 +13,9 @@ def config(**values):
 
 
 def test_each_arm_differs_from_the_varied_model_in_its_axis_alone():
-    made = arms(config())
+    first, *made = arms(config())
     base = base_model(config())
+    assert (first.axis, first.model) == ("", base)
     assert base.id == "ro-abmil"
     assert {axis: sum(arm.axis == axis for arm in made) for axis in ("position", "scale", "layers", "capacity")} == {
         "position": 5, "scale": 5, "layers": 5, "capacity": 3
@@ -42,6 +43,24 @@ def test_without_a_rotary_model_there_is_nothing_to_vary():
     assert arms(config(models=["abmil", {"name": "ro-abmil", "position": "sine"}])) == []
 
 
-def test_a_base_that_another_model_is_named_like_is_refused():
-    with pytest.raises(ConfigError, match="has another ro-abmil; give this one a label"):
-        arms(config(models=[{"name": "ro-abmil", "hidden_dim": 128}], ablation={"model": "ro-abmil"}))
+def test_the_varied_model_is_trained_whatever_the_axes_are():
+    made = arms(config(ablation={"positions": ["sine"], "scales": [3], "layers": [], "capacity": False}))
+    assert [arm.model.id for arm in made] == ["ro-abmil", "ro-abmil.position-sine", "ro-abmil.scale-3"]
+
+
+def test_equal_arms_are_trained_once():
+    made = {(arm.axis, arm.name): arm.model for arm in arms(config(models=["ro-abmil"]))}
+    assert made["position", "rope pixel"] is made["scale", "1"]
+    assert len({model.id for model in made.values()}) == len(set(made.values()))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"models": [{"name": "ro-abmil", "hidden_dim": 128}], "ablation": {"model": "ro-abmil"}},
+        {"models": ["ro-abmil", {"name": "ro-abmil", "label": "ro-abmil.scale-3", "layers": 4}]},
+    ],
+)
+def test_two_models_of_one_name_are_refused(given):
+    with pytest.raises(ConfigError, match="two models are named ro-abmil"):
+        arms(config(**given))

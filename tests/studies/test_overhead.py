@@ -29,6 +29,20 @@ def test_measurements_become_a_table_and_a_figure(tmp_path):
     assert (tmp_path / "overhead.png").stat().st_size > 10_000
 
 
+def test_memory_is_that_of_the_step_alone(tmp_path):
+    """The step comes after inference, which must not hide what it needs: at least the hidden layer, kept for it."""
+    measure(
+        Model(name="mean", hidden_dim=128, attention_dim=16, heads=4),
+        60_000,
+        8,
+        Overhead(repeats=2),
+        tmp_path / "cell.csv",
+    )
+    runs = pd.read_csv(tmp_path / "cell.csv").set_index("what")
+    hidden = 60_000 * 6 * 128 * 4 / 1e9
+    assert hidden < runs.loc["step", "memory_gb"].iloc[0] < 6 * hidden
+
+
 def test_what_does_not_fit_is_a_row(tmp_path, monkeypatch):
     import torch
 

@@ -19,10 +19,10 @@ from roformermil.bags.folds import read_folds
 from roformermil.config import Model, Training
 from roformermil.errors import OutOfMemoryError
 from roformermil.settings import read_settings
-from roformermil.training import Job, train_fold
+from roformermil.training import Fit, Job
 from pathlib import Path
 
-folds, stores, training, out, extra = sys.argv[1:]
+folds, stores, training, extra = sys.argv[1:]
 torch.set_num_threads(1)
 torch.randn(2000, 2000) @ torch.randn(2000, 2000)  # what is loaded on first use
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -30,7 +30,8 @@ resource.setrlimit(resource.RLIMIT_AS, (used + int(extra) * 2**20, resource.RLIM
 model = Model(name="ro-abmil", hidden_dim=256, attention_dim=64, heads=4)
 job = Job("d", 1, read_folds(Path(folds), 1), Path(stores), ["a", "b"], model, read_settings(Training, training))
 try:
-    train_fold(job, Path(out), progress=False)
+    Fit(job).epoch(0)  # trains on the large slide; evaluates others
+    print("trained")
 except OutOfMemoryError as error:
     print(error.reason, error)
 """
@@ -41,19 +42,19 @@ except OutOfMemoryError as error:
 def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_stores, job, tmp_path, remedy, fits):
     asked = job(epochs=1, patience=1, readers=1, **remedy)
     large = next(row.slide_id for row in asked.rows if row.part == "train")
-    make_stores({large: 30_000})
+    make_stores({large: 20_000})
     write_folds(tmp_path / "folds.csv", [row for row in asked.rows if row.part == "train" or row.slide_id != large])
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_text(asked.training), tmp_path / "out", "700"],
+        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_text(asked.training), "850"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     if not fits:
-        assert re.match(rf"out_of_memory out of memory with slides {large} \(30000 tiles\), ", done.stdout)
+        assert re.match(rf"out_of_memory out of memory with slides {large} \(20000 tiles\), ", done.stdout)
         for setting in ("training.checkpointing", "training.max_tiles", "training.batch_size"):
             assert setting in done.stdout
     else:
-        assert "out of memory" not in done.stdout or "evaluated whole" in done.stdout
+        assert done.stdout == "trained\n"
 
 
 def test_other_errors_pass(job):

@@ -84,6 +84,22 @@ def test_only_the_same_job_goes_on(interrupted):
     assert not Unfinished(Fit(asked), out).resume()
 
 
+@pytest.mark.parametrize("patience", [1, 9])
+def test_a_fold_killed_after_its_last_epoch_only_predicts(job, tmp_path, patience):
+    asked = job(epochs=9, patience=patience, learning_rate=0.05, precision="fp16")
+    fit = Fit(asked)
+    for epoch in range(9):
+        if epoch - fit.best_epoch > patience:
+            break
+        fit.epoch(epoch)
+    Unfinished(fit, tmp_path / "killed").save()
+    (tmp_path / "killed" / f".{NAME.removesuffix('.pt')}.123.pt").write_bytes(b"half")  # killed while it was written
+    for name in ("killed", "alone"):
+        train_fold(asked, tmp_path / name, progress=False)
+    same_numbers(tmp_path / "killed", tmp_path / "alone")
+    assert len(list((tmp_path / "killed").iterdir())) == 3
+
+
 def test_a_damaged_state_costs_the_epochs_not_the_fold(interrupted, tmp_path):
     asked, out = interrupted
     whole = (out / NAME).read_bytes()

@@ -29,7 +29,7 @@ rule ablation:
         runtime=60,
     params:
         revision=revisions.ABLATION,
-        arms=json.dumps([(arm.axis, arm.name, arm.model.id) for arm in ARMS]),
+        arms=json.dumps([(arm.axis, arm.name, arm.model.id) for arm in ARMS if arm.axis]),
         base=ARMS and base_model(CONFIG).id,
         tiles=[part for path in expand(f"{DATASET}/tiles", dataset=CONFIG.datasets) for part in ("--tiles", path)],
         out=subpath(output.table, parent=True),
@@ -57,7 +57,7 @@ rule measure:
     params:
         revision=revisions.MEASURE,
         model=lambda wildcards: to_text(MEASURED[wildcards.measured]),
-        overhead=to_text(CONFIG.overhead),
+        overhead=CONFIG.overhead.model_dump_json(include={"repeats", "seconds"}),
     message:
         "Measuring {wildcards.measured} on {wildcards.tiles} tiles"
     shell:
