@@ -37,7 +37,10 @@ class Unfinished:
             log.warning("%s cannot be read (%s): starting from epoch 0", self.path, error)
             return False
         if kept["job"] != self.job:
-            log.info("%s is of another job (settings, slides or features changed): starting from epoch 0", self.path)
+            log.info(
+                "%s is of another job (settings, slides, features, threads or device changed): starting from epoch 0",
+                self.path,
+            )
             return False
         self.fit.load_state(kept["fit"])
         return True

@@ -42,7 +42,7 @@ def test_a_store_is_few_files_and_the_same_bytes_every_time(tmp_path):
 
 def test_a_missing_or_damaged_store_is_named(tmp_path):
     assert read_attributes(tmp_path / "none.zarr") == {}
-    with pytest.raises(StoreError, match=r"none\.zarr.*run `embed` again"):
+    with pytest.raises(StoreError, match=r"none\.zarr.*snakemake --forcerun embed"):
         read_store(tmp_path / "none.zarr")
     write(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/features/c/0/0").unlink()
