@@ -84,9 +84,8 @@ class BagDataset(Dataset[Bag]):
         slide_id = self.rows[index].slide_id
         if len(stored.features) == 0:
             raise BagError(f"slide {slide_id} has no tiles in its feature store; {self._remedy(index)}")
-        if not all(
-            map(torch.isfinite, torch.aminmax(torch.from_numpy(stored.features)))
-        ):  # 25 times np.isfinite's speed
+        extremes = torch.aminmax(torch.from_numpy(stored.features))  # NaN spreads into both; far faster than isfinite
+        if not all(map(torch.isfinite, extremes)):
             raise BagError(f"slide {slide_id}: its features hold NaN or infinity; {self._remedy(index)}")
         if stored.features.shape[1] != self.width:
             raise BagError(

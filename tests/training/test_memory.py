@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from roformermil.bags.dataset import pack
+from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import write_folds
 from roformermil.errors import OutOfMemoryError
 from roformermil.settings import to_text
@@ -59,8 +59,6 @@ def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_sto
 
 def test_other_errors_pass(job):
     asked = job()
-    from roformermil.bags.dataset import BagDataset
-
     batch = pack([BagDataset(asked.rows, asked.stores, asked.classes)[0]])
     with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch, training=True):
         raise RuntimeError("shapes do not fit")
