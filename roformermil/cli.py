@@ -121,7 +121,7 @@ def split(
     folds: Text = "{}",
 ) -> None:
     """Divide the usable slides into folds."""
-    from roformermil.bags.folds import given_folds, make_folds, write_folds
+    from roformermil.bags.folds import divide, write_folds
     from roformermil.sheet import read_sheet
     from roformermil.status import OK, read_status
 
@@ -129,8 +129,7 @@ def split(
     usable = {row.slide_id for row in read_status(slides) if row.status == OK}
     names = classes.split(",")
     rows = [slide for slide in read_sheet(sheet, root or sheet.parent, names) if slide.slide_id in usable]
-    given = settings.path and Path(settings.path.format(dataset=out.parent.name))
-    write_folds(out, given_folds(given, rows, settings, names) if given else make_folds(rows, settings, names))
+    write_folds(out, divide(out.parent.name, rows, settings, names))
 
 
 @app.command()
@@ -225,18 +224,29 @@ def demo_slides(
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
-    """Check a configuration, its slide sheets and weights, and that each slide opens and has a scale."""
+    """Check a configuration, its slide sheets, folds and weights, and that each slide opens and has a scale."""
+    from roformermil.bags.folds import divide
     from roformermil.sheet import read_sheet
     from roformermil.slides.stages import open_slide
     from roformermil.status import attrition, from_sheet, run_stage
+    from roformermil.studies.arms import arms
 
     settings = load_config(config)
+    arms(settings)
     if (weights := settings.encoder.weights_path) and not Path(weights).is_file():
         raise ConfigError(f"{config}: encoder.weights: no file at {weights}")
+    wrong = []
     for name, dataset in settings.datasets.items():
-        slides = read_sheet(dataset.slides, dataset.root, dataset.classes)
-        rows = run_stage("check", from_sheet(slides), open_slide)
-        log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
+        try:
+            slides = read_sheet(dataset.slides, dataset.root, dataset.classes)
+            rows = run_stage("check", from_sheet(slides), open_slide)
+            log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
+            divide(name, slides, settings.folds, dataset.classes)
+        except RoFormerMILError as error:  # the next data set may have a fault of its own to show
+            log.error("%s: %s", name, error)
+            wrong.append(name)
+    if wrong:
+        raise ConfigError(f"{config}: {', '.join(wrong)} cannot be run as it is")
 
 
 @app.command("schema")

@@ -285,7 +285,7 @@ class Overhead(Settings):
     repeats: int = Field(5, ge=2)
     """Steps, and inferences, that are timed after one that is not ..."""
     seconds: float = Field(60.0, gt=0)
-    """... or as many as fit into this time, at least two."""
+    """... or as many as fit into this time, at least two (then the first, which loads and allocates, is one of them)."""
 
     @field_validator("models")
     @classmethod

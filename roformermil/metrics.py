@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    balanced_accuracy_score,
     f1_score,
+    recall_score,
     roc_auc_score,
 )
 
@@ -37,7 +37,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         "auroc": auroc(labels, probabilities),
         "average_precision": average_precision(labels, probabilities),
         "accuracy": float(accuracy_score(labels, decided)),
-        "balanced_accuracy": float(balanced_accuracy_score(labels, decided)),
+        "balanced_accuracy": float(recall_score(labels, decided, labels=np.unique(labels), average="macro")),
         "f1": float(f1_score(labels, decided, zero_division=0, **f1_of)),
     }
 

@@ -30,6 +30,8 @@ def read_settings(section: type[S], values: Any, where: str = "config") -> S:
             values = yaml.safe_load(values)
         except yaml.YAMLError as error:
             raise ConfigError(f"{where}: not YAML: {error}") from error
+        if isinstance(values, str):
+            raise ConfigError(f"{where}: {values!r} has no keys; write it as '{{key: value}}', a space after the colon")
     try:
         return section.model_validate({} if values is None else values)
     except ValidationError as error:

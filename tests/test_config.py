@@ -68,6 +68,8 @@ def test_settings_survive_the_command_line():
     settings = Training(learning_rate=3e-5, monitor="auroc")
     assert read_settings(Training, to_text(settings)) == settings
     assert read_settings(Tissue, "{threshold: otsu}").threshold == "otsu"
+    with pytest.raises(ConfigError, match="has no keys; write it as"):
+        read_settings(Training, "epochs=3", "--training")
 
 
 def test_settings_that_would_be_ignored_are_refused():

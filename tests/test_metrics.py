@@ -30,4 +30,10 @@ def test_a_class_without_slides_has_no_ranking():
     values = score(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert math.isnan(values["auroc"])
     assert math.isnan(values["average_precision"])
-    assert values["accuracy"] == 0.5
+    assert values["accuracy"] == values["balanced_accuracy"] == 0.5
+
+
+@pytest.mark.filterwarnings("error")
+def test_classes_that_are_only_guessed_warn_of_nothing():
+    score(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
+    score(np.array([1, 1, 0]), np.array([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2], [0.6, 0.2, 0.2]]))

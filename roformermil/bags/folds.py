@@ -29,6 +29,13 @@ class FoldRow:
     part: str
 
 
+def divide(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
+    """A data set's folds: given ones where `folds.path` says so, else made. Raises FoldsError where there can be none."""
+    if settings.path:
+        return given_folds(Path(settings.path.format(dataset=dataset)), slides, settings, classes)
+    return make_folds(slides, settings, classes)
+
+
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Fold k tests on part k, validates on part k + 1 and trains on the rest, so every slide is tested once.
 

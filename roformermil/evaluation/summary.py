@@ -86,6 +86,16 @@ def summarise(metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
 
 
+def cautions(dataset: str, encoder: str, tested: float) -> list[str]:
+    """Why a data set's numbers cannot be trusted, a line each. tested: slides a fold."""
+    lines = []
+    if tested < FEW:
+        lines.append(f"- {dataset}: {tested:.0f} test slides a fold are few: read the intervals")
+    if encoder.endswith("-random"):
+        lines.append(f"- {encoder}: random encoder weights. These numbers say that the path works, no more.")
+    return lines
+
+
 def paper_table(summary: pd.DataFrame, lost: dict[str, str], tested: Mapping) -> str:
     """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then what went missing."""
     groups = list(summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None))
@@ -107,10 +117,5 @@ def paper_table(summary: pd.DataFrame, lost: dict[str, str], tested: Mapping) ->
     for dataset, encoder in groups:
         folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
         lines.append(f"- {dataset}: {folds} folds; {lost.get(dataset, 'attrition unknown')}")
-        if tested[dataset] < FEW:
-            lines.append(
-                f"- {dataset}: {tested[dataset]:.0f} test slides a fold are few: read the intervals in summary.csv"
-            )
-        if encoder.endswith("-random"):
-            lines.append(f"- {encoder}: random encoder weights. These numbers say that the path works, no more.")
+        lines += cautions(dataset, encoder, tested[dataset])
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from roformermil.config import Model
-from roformermil.errors import BagError
+from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads.abmil import ABMILHead
 from roformermil.models.heads.dsmil import DSMILHead
 from roformermil.models.heads.gated_abmil import GatedABMILHead
@@ -48,7 +48,12 @@ class MILModel(nn.Module):
 
         Raises BagError when the shapes do not fit together.
         """
-        if features.shape != (len(grid), self.in_dim) or sum(lengths) != len(grid) or min(lengths, default=0) < 1:
+        if (
+            features.shape != (len(grid), self.in_dim)
+            or grid.shape != (len(grid), 2)
+            or sum(lengths) != len(grid)
+            or min(lengths, default=0) < 1
+        ):
             raise BagError(
                 f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit "
                 f"(T, {self.in_dim}), (T, 2) and tiles a bag, each at least 1, of sum T"
@@ -94,11 +99,16 @@ def _head(settings: Model, classes: int) -> nn.Module:
             return TransMILHead(dim, classes, heads, settings.layers, dropout)
 
 
-def build_model(settings: Model | Mapping[str, Any], in_dim: int, n_classes: int) -> MILModel:
-    """A model with fresh weights from torch's current seed. `settings` as in the config, the paper's values by default.
+def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:
+    """A model with fresh weights from torch's current seed. `settings` as in the config (a mapping, or a name alone), the paper's
+    values by default.
 
     Raises ConfigError for settings that do not exist or do not go together.
     """
+    if n_classes < 2:
+        raise ConfigError(f"n_classes: {n_classes}; a classifier needs 2 or more")
+    if isinstance(settings, str):
+        settings = {"name": settings}
     if not isinstance(settings, Model):
         settings = read_settings(Model, dict(settings), "model")
     return MILModel(settings, in_dim, n_classes)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.summary import KEYS, TEXT, FoldResult, fold_metrics, summarise
+from roformermil.evaluation.summary import KEYS, TEXT, FoldResult, cautions, fold_metrics, summarise
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
 from roformermil.studies.strata import SIDES, halves
@@ -44,7 +44,7 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, tiles: Mappi
     table.insert(3, "parameters", table.model.map(parameters(results)))
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "ablation.md", markdown(table, base))
+    write_text(out / "ablation.md", markdown(table, base, fold_metrics(results)[1].test.to_dict()))
     ablation_figure(table, base, out / "ablation.png")
 
 
@@ -102,8 +102,18 @@ def _interval(row: Mapping, middle: str, low: str, high: str, form: str) -> str:
     return f"{row[middle]:{form}} [{row[low]:{form}}, {row[high]:{form}}]"
 
 
-def markdown(table: pd.DataFrame, base: str) -> str:
-    """A table a data set, its arms down: AUROC by part and by half, and the difference from `base` with its interval."""
+def _half(row: Mapping, folds: int) -> str:
+    """A mean, and over how many folds where that is not all."""
+    if not row["folds"]:
+        return "–"
+    return f"{row['mean']:.2f}" + (f" ({row['folds']})" if row["folds"] < folds else "")
+
+
+def markdown(table: pd.DataFrame, base: str, tested: Mapping) -> str:
+    """A table a data set, its arms down: AUROC by part and by half, and the difference from `base` with its interval.
+
+    tested: test slides a fold of each data set.
+    """
     lines = ["AUROC, mean over folds [95% interval]; difference on the same folds", ""]
     auroc = table[table.metric == "auroc"]
     for (dataset, encoder), group in auroc.groupby(["dataset", "encoder"]):
@@ -124,12 +134,12 @@ def markdown(table: pd.DataFrame, base: str) -> str:
                 if test["model"] == base
                 else _interval(test, "difference", "difference_low", "difference_high", "+.2f")
             ]
-            texts += [f"{cells['test', side]['mean']:.2f}" for side in SIDES]
+            texts += [_half(cells["test", side], folds) for side in SIDES]
             lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
-        lines.append("")
+        lines += ["", *cautions(str(dataset), str(encoder), tested[dataset]), ""]
     lines += [
         "Train against validation and test shows overfitting. sparse, dense: test slides whose tiles have fewer or more",
         "neighbours than the data set's median slide; small, large: fewer or more tiles. A fold counts where it has every",
-        "class; nan: none has.",
+        "class: (k) says that k folds did where not all do. Average precision, and the halves' intervals: ablation.csv.",
     ]
     return "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """The arms of an ablation: models that differ from one RoFormer model in one thing each."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +45,20 @@ def _check_names(models: list[Model]) -> None:
     for model in models:
         if named.setdefault(model.id, model) != model:
             raise ConfigError(f"ablation: two models are named {model.id}; give one of them a `label` of its own")
+
+
+def arm_rows(made: list[Arm]) -> str:
+    """The arms of a table, as the command line takes them: a JSON list of [axis, name, model's id].
+
+    Raises ConfigError where there is nothing to compare.
+    """
+    named = [(arm.axis, arm.name, arm.model.id) for arm in made if arm.axis]
+    if not named:
+        raise ConfigError(
+            "nothing to compare: `models` needs a ro-abmil or ro-dsmil with position: rope (or name one as "
+            "`ablation: {model: ro-abmil}`), and one of ablation.positions, scales, layers and capacity a value"
+        )
+    return json.dumps(named)
 
 
 def base_model(config: Config) -> Model | None:

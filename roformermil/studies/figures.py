@@ -10,6 +10,7 @@ from roformermil.files import atomic_path
 
 matplotlib.use("Agg")  # no display on a cluster's nodes
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FormatStrFormatter, LogLocator
 
 ROWS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     # title, then (part, slides, colour, marker) of each series
@@ -55,6 +56,7 @@ def _points(panel: Any, arms: pd.DataFrame, series: tuple[tuple[str, str, str, s
             panel.axvspan(k - 0.4, k + 0.4, color="0.93", zorder=0)
     panel.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     panel.set_xticks(range(len(names)), names, fontsize=7, rotation=20, ha="right")
+    panel.set_xlim(-0.5, len(names) - 0.5)
     panel.set_ylim(-0.03, 1.05)
     panel.tick_params(axis="y", labelsize=7)
 
@@ -81,7 +83,11 @@ def overhead_figure(table: pd.DataFrame, path: Path) -> None:
         panel.set(title=title, xlabel="tiles a slide", xscale="log", yscale="linear" if "%" in title else "log")
         sizes = sorted(known.tiles.unique())
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        panel.minorticks_off()
+        panel.xaxis.minorticks_off()
+        if panel.get_yscale() == "log":  # a decade alone would label one tick or none
+            for part, subs in (("major", (1.0,)), ("minor", (2.0, 5.0))):
+                getattr(panel.yaxis, f"set_{part}_locator")(LogLocator(subs=subs))
+                getattr(panel.yaxis, f"set_{part}_formatter")(FormatStrFormatter("%g"))
         panel.grid(alpha=0.3)
     if measures:
         panels[0][0].legend(fontsize=7)

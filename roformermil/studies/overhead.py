@@ -50,10 +50,15 @@ def _half_width(seconds: np.ndarray) -> float:
     return float(t.ppf(0.975, count - 1) * seconds.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
 
 
+def _range(values: pd.Series) -> str:
+    return f"{values.min()}" if values.nunique() == 1 else f"{values.min()} to {values.max()}"
+
+
 def _markdown(table: pd.DataFrame) -> str:
     first = table.to_dict("records")[0]
     lines = [
-        f"One slide a step, 95% intervals; {first['device']}, {first['threads']} threads",
+        f"One slide a step; mean of {_range(table.runs[table.runs > 1])} runs with its 95% interval; {first['device']}, "
+        f"{first['threads']} threads",
         "",
         "| model | parameters | tiles | s/step | s/slide, inference | peak memory of a step, GB | GPU utilisation |",
         "|---" * 7 + "|",
@@ -64,7 +69,10 @@ def _markdown(table: pd.DataFrame) -> str:
         for what in ("step", "inference"):
             row = cells[f"{what}_seconds"]
             spread = row["ci_high"] - row["mean"]
-            texts.append(f"{row['mean']:.3g} ± {spread:.1g}" if row["status"] == "ok" else "out of memory")
+            digits = max(0, 2 - math.floor(math.log10(row["mean"]))) if row["status"] == "ok" else 0
+            texts.append(
+                f"{row['mean']:.{digits}f} ± {spread:.{digits}f}" if row["status"] == "ok" else "out of memory"
+            )
         for name, unit in (("step_memory_gb", ""), ("step_gpu_utilisation", "%")):
             value = cells[name]["mean"]
             texts.append("–" if math.isnan(value) else f"{value:.3g}{unit}")

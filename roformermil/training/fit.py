@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from roformermil.bags.dataset import BagDataset, Batch
-from roformermil.bags.folds import FoldRow, derive_seed
+from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.loading import batches
 from roformermil.config import Model, Training
 from roformermil.errors import BagError
 from roformermil.metrics import auroc
-from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss
+from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.training.memory import memory_errors_named
 
 
@@ -58,6 +58,16 @@ class Fit:
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_figure = -1, -float("inf")
         self.best_state: dict[str, Any] = {}
+
+    def summary(self) -> str:
+        """What is trained on what, in a line."""
+        sizes = ", ".join(f"{len(self._slides(part))} {part}" for part in PARTS)
+        limit = self.job.training.max_tiles
+        return (
+            f"{parameter_count(self.model):,} parameters; {sizes} slides; {self.device}, "
+            f"{str(self.precision).removeprefix('torch.')}, {torch.get_num_threads()} threads; "
+            + (f"at most {limit:,} tiles a slide in training" if limit else "all tiles")
+        )
 
     def epoch(self, number: int) -> None:
         """One pass over the training slides, then the validation slides; adds a row to the history."""

@@ -4,7 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tqdm import tqdm
 
 from roformermil import __version__
@@ -15,6 +15,8 @@ from roformermil.settings import to_text
 from roformermil.status import write_rows
 from roformermil.training.fit import Fit, Job
 from roformermil.training.resume import Unfinished
+
+PREDICTIONS = "predictions.csv"
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     """
     fit = Fit(job)
     name = f"{job.model.id} fold {job.fold}"
+    log.info("%s: %s", name, fit.summary())
+    if (out / PREDICTIONS).exists():
+        log.info("%s: %s has a finished fold, which is replaced when this one ends", name, out)
     unfinished = Unfinished(fit, out)
     if unfinished.resume():
         log.info("%s: going on after epoch %d", name, fit.history[-1]["epoch"])
@@ -41,7 +46,7 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     fit.model.load_state_dict(fit.best_state)
     save_model(out / "model.safetensors", fit)
     write_rows(out / "history.csv", fit.history)
-    write_rows(out / "predictions.csv", [row for part in PARTS for row in fit.predictions(part)])
+    write_rows(out / PREDICTIONS, [row for part in PARTS for row in fit.predictions(part)])
     unfinished.forget()
 
 
@@ -61,4 +66,4 @@ def save_model(path: Path, fit: Fit) -> None:
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
     with atomic_path(path) as scratch:
-        save_file(state, scratch, metadata)
+        scratch.write_bytes(save(state, metadata))  # `save_file` would make it readable to its owner alone

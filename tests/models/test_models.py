@@ -143,6 +143,10 @@ def test_wrong_shapes_are_named(batch):
     for arguments in ((features[:, :9], grid, LENGTHS), (features, grid, [7, 13, 1]), (features, grid, [20, 0])):
         with pytest.raises(BagError, match="do not fit"):
             model(*arguments)
+    with pytest.raises(BagError, match="do not fit"):
+        model(features, torch.cat((grid, grid[:, :1]), dim=1), LENGTHS)
+    with pytest.raises(ConfigError, match="n_classes"):
+        build_model("abmil", 10, 1)
     with pytest.raises(ConfigError, match="multiples of heads"):
         build_model({"name": "abmil", "hidden_dim": 30}, 10, 2)
 

@@ -61,6 +61,7 @@ def test_the_table_has_each_arm_by_part_and_half_with_its_difference_on_the_same
     assert np.isnan(table.loc["position", "none", "train", "all", "auroc"].ci_low)
     text = (results / "ablation.md").read_text()
     assert "| position | rope | 1,234 |" in text
+    assert "10 test slides a fold are few" in text
     assert (results / "ablation.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -3,7 +3,7 @@ import pytest
 from roformermil.config import Config
 from roformermil.errors import ConfigError
 from roformermil.settings import read_settings
-from roformermil.studies.arms import arms, base_model
+from roformermil.studies.arms import arm_rows, arms, base_model
 
 DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}
 
@@ -64,3 +64,15 @@ def test_equal_arms_are_trained_once():
 def test_two_models_of_one_name_are_refused(given):
     with pytest.raises(ConfigError, match="two models are named ro-abmil"):
         arms(config(**given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"models": ["abmil"]},
+        {"ablation": {"positions": [], "scales": [], "layers": [], "capacity": False}},
+    ],
+)
+def test_nothing_to_compare_is_said(given):
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        arm_rows(arms(config(**given)))

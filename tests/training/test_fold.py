@@ -28,6 +28,8 @@ def test_a_fold_learns_and_leaves_its_files(job, tmp_path, name):
     ]
     assert np.mean(right) >= 0.8
     assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
+    modes = {(tmp_path / "out" / f).stat().st_mode for f in ("model.safetensors", "predictions.csv")}
+    assert len(modes) == 1  # all files as the user's umask has them
 
 
 def test_the_checkpoint_alone_gives_the_predictions(job, tmp_path):

@@ -173,7 +173,7 @@ def test_the_same_training_would_show_a_leak(learn):
             {"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}},
             "no.csv: there is no such slide sheet",
         ),
-        ({"models": ["abmil"], "ablation": {}}, "ablation-needs-a-ro-model-with-rope"),
+        ({"models": ["abmil"], "ablation": {}}, "nothing to compare: `models` needs a ro-abmil or ro-dsmil"),
     ],
 )
 def test_mistakes_are_named_before_the_first_job(demo, tmp_path, change, expected):

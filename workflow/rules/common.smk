@@ -1,5 +1,4 @@
 # What the rules share: the validated configuration, the slide sheets, and where things stand.
-import json
 import shutil
 
 from snakemake.exceptions import WorkflowError
@@ -9,7 +8,7 @@ from roformermil.config import Config
 from roformermil.settings import read_settings, to_text
 from roformermil.errors import RoFormerMILError
 from roformermil.sheet import read_sheet
-from roformermil.studies.arms import arms, base_model
+from roformermil.studies.arms import arm_rows, arms
 
 try:
     CONFIG = read_settings(Config, config)
@@ -23,6 +22,7 @@ ENCODER = CONFIG.encoder.id
 MODELS = [model.id for model in CONFIG.models]
 TRAINABLE = {model.id: model for model in [*CONFIG.models, *(arm.model for arm in ARMS)]}
 MEASURED = {model.id: model for model in CONFIG.overhead.models}
+ARM_MODELS = list(dict.fromkeys(arm.model.id for arm in ARMS))  # the varied model first
 FOLDS = range(CONFIG.folds.count)
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
@@ -46,6 +46,15 @@ def dataset(wildcards):
 def batch_slides(wildcards):
     start = int(wildcards.batch) * CONFIG.slides_per_batch
     return SHEETS[wildcards.dataset][start : start + CONFIG.slides_per_batch]
+
+
+def ablation_is_possible(wildcards):
+    """No file; an error that says what the configuration lacks."""
+    try:
+        arm_rows(ARMS)
+    except RoFormerMILError as error:
+        raise WorkflowError(f"ablation: {error}") from None
+    return []
 
 
 def status_tables(wildcards):

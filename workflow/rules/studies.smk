@@ -3,16 +3,8 @@
 
 rule ablation:
     input:
-        predictions=branch(
-            ARMS,
-            then=expand(
-                f"{FOLD}/predictions.csv",
-                dataset=CONFIG.datasets,
-                model=dict.fromkeys(arm.model.id for arm in ARMS),
-                fold=FOLDS,
-            ),
-            otherwise="ablation-needs-a-ro-model-with-rope",
-        ),
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=ARM_MODELS, fold=FOLDS),
+        asked=ablation_is_possible,
         tiles=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
     output:
         table=f"{RESULTS}/ablation.csv",
@@ -29,8 +21,8 @@ rule ablation:
         runtime=60,
     params:
         revision=revisions.ABLATION,
-        arms=json.dumps([(arm.axis, arm.name, arm.model.id) for arm in ARMS if arm.axis]),
-        base=ARMS and base_model(CONFIG).id,
+        arms=lambda wildcards: arm_rows(ARMS),
+        base=ARM_MODELS[:1],
         tiles=[part for path in expand(f"{DATASET}/tiles", dataset=CONFIG.datasets) for part in ("--tiles", path)],
         out=subpath(output.table, parent=True),
     message:
