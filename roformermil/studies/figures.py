@@ -69,7 +69,7 @@ def overhead_figure(table: pd.DataFrame, path: Path) -> None:
         ("step_memory_gb", "peak memory of a step, GB"),
         ("step_gpu_utilisation", "GPU utilisation in training, %"),
     ]
-    known = table[table["mean"] > 0]  # not what ran out of memory
+    known = table[table["mean"] > 0].sort_values("tiles")  # not what ran out of memory
     measures = [m for m in measures if (known.measure == m[0]).any()]  # no GPU, no utilisation
     figure, panels = plt.subplots(1, max(1, len(measures)), figsize=(13, 4), layout="constrained", squeeze=False)
     for panel, (measure, title) in zip(panels[0], measures, strict=False):
