@@ -1,14 +1,15 @@
 """The command line: one verb a rule of the workflow, nothing but argument passing.
 
-Settings are handed over in the config's own words, as YAML or JSON: `--tissue '{threshold: otsu}'`; what is left out
+Settings are handed over in the config's own words, as YAML or JSON: `--tissue '{method: otsu}'`; what is left out
 has the config's default. Heavy imports happen inside the verb that needs them.
 """
 
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from roformermil import __version__
 from roformermil.config import Encoder, Folds, Model, Overhead, Tiles, Tissue, Training, load_config
 from roformermil.errors import ConfigError, RoFormerMILError
 from roformermil.settings import read_settings
+
+if TYPE_CHECKING:
+    from roformermil.status import Status
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger("roformermil")
@@ -25,6 +29,8 @@ StatusIn = Annotated[Path, typer.Argument(help="status table of the stage before
 StatusOut = Annotated[Path, typer.Option(help="status table to write, a row a slide")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
 Classes = Annotated[str, typer.Option(help="class names in the order of their index, comma between")]
+Absolute = Annotated[bool, typer.Option("--allow-absolute", help="take absolute paths in the sheet")]
+Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slide may stand still")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 
 
@@ -48,17 +54,28 @@ def segment(
     batch: Annotated[int, typer.Option(min=0, help="which batch of the sheet's rows")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="rows a batch; all by default")] = sys.maxsize,
     tissue: Text = "{}",
+    allow_absolute: Absolute = False,
+    timeout: Timeout = 600,
+    threads: Annotated[int, typer.Option(min=1, help="slides in hand at once")] = 1,
 ) -> None:
     """Find the tissue of each slide of a batch."""
+    from roformermil.isolation import isolated
     from roformermil.sheet import read_sheet
-    from roformermil.slides.stages import segment_slide
+    from roformermil.slides.stages import segment_slide, settings_of
     from roformermil.status import from_sheet, run_stage, write_status
 
     settings = read_settings(Tissue, tissue, "--tissue")
-    rows = from_sheet(read_sheet(sheet, root or sheet.parent)[batch * batch_size : (batch + 1) * batch_size])
+    slides = read_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute)
+    rows = from_sheet(slides[batch * batch_size : (batch + 1) * batch_size])
     if not rows:
         raise typer.BadParameter(f"{sheet} has no batch {batch} of {batch_size} rows")
-    write_status(status, run_stage("segment", rows, lambda row: segment_slide(row, out, settings)))
+    for row in rows:
+        settings_of(row, settings)  # a slide's own settings that do not go together end this before it begins
+
+    def work(row: "Status") -> dict[str, Any]:
+        return isolated(segment_slide, row, out, settings, timeout=timeout)
+
+    write_status(status, run_stage("segment", rows, work, threads))
 
 
 @app.command()
@@ -68,13 +85,19 @@ def tile(
     out: Annotated[Path, typer.Option(help="folder for tile tables")],
     status: StatusOut,
     tiles: Text = "{}",
+    timeout: Timeout = 600,
 ) -> None:
     """Lay the grid of tiles over each segmented slide of a batch."""
+    from roformermil.isolation import isolated
     from roformermil.slides.stages import tile_slide
     from roformermil.status import read_status, run_stage, write_status
 
     settings = read_settings(Tiles, tiles, "--tiles")
-    write_status(status, run_stage("tile", read_status(slides), lambda row: tile_slide(row, masks, out, settings)))
+
+    def work(row: "Status") -> dict[str, Any]:
+        return isolated(tile_slide, row, masks, out, settings, timeout=timeout)
+
+    write_status(status, run_stage("tile", read_status(slides), work))
 
 
 @app.command()
@@ -84,16 +107,19 @@ def embed(
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
     status: StatusOut,
     encoder: Text = "{}",
+    timeout: Timeout = 600,
     threads: Threads = 0,
+    profile: Annotated[bool, typer.Option("--profile", help="say at the end what bounds the run")] = False,
 ) -> None:
     """Encode the tiles of each slide of a batch into a feature store."""
     from roformermil.features.extract import Embedder
-    from roformermil.status import read_status, run_stage, write_status
+    from roformermil.status import read_status, write_status
 
     _use_threads(threads)
-    embedder = Embedder(read_settings(Encoder, encoder, "--encoder"))
-    rows = run_stage("embed", read_status(slides), lambda row: embedder.embed_slide(row, tables, out))
-    write_status(status, rows)
+    embedder = Embedder(read_settings(Encoder, encoder, "--encoder"), timeout)
+    write_status(status, embedder.embed(read_status(slides), tables, out))
+    if profile:
+        typer.echo(embedder.profile.table())
 
 
 @app.command()
@@ -118,6 +144,7 @@ def split(
     out: Annotated[Path, typer.Option(help="folds.csv to write")],
     classes: Classes,
     root: Annotated[Path | None, typer.Option(help="folder of the sheet's paths; the sheet's own by default")] = None,
+    allow_absolute: Absolute = False,
     folds: Text = "{}",
 ) -> None:
     """Divide the usable slides into folds."""
@@ -128,7 +155,8 @@ def split(
     settings = read_settings(Folds, folds, "--folds")
     usable = {row.slide_id for row in read_status(slides) if row.status == OK}
     names = classes.split(",")
-    rows = [slide for slide in read_sheet(sheet, root or sheet.parent, names) if slide.slide_id in usable]
+    slides_of_sheet = read_sheet(sheet, root or sheet.parent, names, allow_absolute)
+    rows = [slide for slide in slides_of_sheet if slide.slide_id in usable]
     write_folds(out, divide(out.parent.name, rows, settings, names))
 
 
@@ -226,6 +254,7 @@ def demo_slides(
 def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
     """Check a configuration, its slide sheets, folds and weights, and that each slide opens and has a scale."""
     from roformermil.bags.folds import divide
+    from roformermil.isolation import isolated
     from roformermil.sheet import read_sheet
     from roformermil.slides.stages import open_slide
     from roformermil.status import attrition, from_sheet, run_stage
@@ -238,8 +267,8 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     wrong = []
     for name, dataset in settings.datasets.items():
         try:
-            slides = read_sheet(dataset.slides, dataset.root, dataset.classes)
-            rows = run_stage("check", from_sheet(slides), open_slide)
+            slides = read_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
+            rows = run_stage("check", from_sheet(slides), partial(isolated, open_slide, timeout=settings.slide_timeout))
             log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
             divide(name, slides, settings.folds, dataset.classes)
         except RoFormerMILError as error:  # the next data set may have a fault of its own to show

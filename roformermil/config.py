@@ -4,11 +4,13 @@
 The defaults are the paper's values where the paper gives one.
 """
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
+from roformermil.encoder_specs import IMPORTED, SPECS, TIMM, encoder_spec
 from roformermil.errors import ConfigError
 from roformermil.settings import Settings, read_settings
 
@@ -17,13 +19,18 @@ ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "tr
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
 
 
+METHOD_KEYS = {"threshold": ("hsv",), "median": ("hsv", "otsu"), "close": ("hsv", "otsu"), "weights": ("grandqc",)}
+
+
 class Dataset(Settings):
     """A data set: a slide sheet, the folder of its slides and its classes."""
 
     slides: Path
-    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`."""
+    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp` and `tissue` (settings of this slide)."""
     root: Path
     """Folder that the sheet's paths are relative to."""
+    allow_absolute: bool = False
+    """Whether paths in the sheet may be absolute, and so lie outside `root`."""
     classes: list[Name] = Field(min_length=2)
     """Labels in the order of their class index. With two, the second is the positive one."""
 
@@ -36,18 +43,26 @@ class Dataset(Settings):
 
 
 class Tissue(Settings):
-    """Tissue segmentation at low resolution, as in CLAM (Lu et al. 2021), its areas in um^2 instead of pixels."""
+    """Tissue segmentation at low resolution, its areas in um^2 instead of pixels. A slide's row of the sheet may override
+    any key in the column `tissue`."""
 
-    method: Literal["hsv"] = "hsv"
-    """`hsv`: saturation, median filter, threshold, closing."""
+    method: Literal["hsv", "otsu", "morphological", "grandqc"] = "hsv"
+    """`hsv`: saturation, median filter, threshold, closing, as in CLAM (Lu et al. 2021); `otsu`: the same, the threshold
+    chosen slide by slide; `morphological` and `grandqc` (a network): tiatoolbox's, in its own environment."""
     mpp: float = Field(8.0, gt=0)
     """Resolution of the mask in um/px."""
-    threshold: Annotated[int, Field(ge=0, le=255)] | Literal["otsu"] = 8
-    """Pixels of a saturation (0 to 255) above this are tissue; `otsu` chooses the value slide by slide."""
+    threshold: int = Field(8, ge=0, le=255)
+    """`hsv`: pixels of a saturation (0 to 255) above this are tissue."""
     median: int = Field(7, ge=1)
-    """Width of the median filter in mask pixels, odd; 1 leaves it out."""
+    """`hsv`, `otsu`: width of the median filter in mask pixels, odd; 1 leaves it out."""
     close: int = Field(4, ge=1)
-    """Width of the morphological closing in mask pixels; 1 leaves it out."""
+    """`hsv`, `otsu`: width of the morphological closing in mask pixels; 1 leaves it out."""
+    weights: Path | None = None
+    """`grandqc`: the network's state dict; by default tiatoolbox fetches it from its hub."""
+    drop_pen: bool = False
+    """Leave out green, blue, red and black pen marks."""
+    drop_folds: bool = False
+    """Leave out folds: tissue that is darker and more saturated than the slide's, as two layers are."""
     min_area: float = Field(16384.0, ge=0)
     """Regions below this many um^2 are dropped. The default is one tile of the default size."""
     min_hole: float = Field(16384.0, ge=0)
@@ -60,12 +75,23 @@ class Tissue(Settings):
             raise ValueError("the median filter's width must be odd")
         return median
 
+    @property
+    def needs_tiatoolbox(self) -> bool:
+        return self.method in ("morphological", "grandqc")
+
+    @model_validator(mode="after")
+    def _said_to_the_right_method(self) -> "Tissue":
+        for key, methods in METHOD_KEYS.items():
+            if getattr(self, key) != type(self).model_fields[key].default and self.method not in methods:
+                raise ValueError(f"{key} says nothing with method: {self.method}")
+        return self
+
 
 class Tiles(Settings):
     """The grid of tiles (paper, section 3.2: 256 px at 20x)."""
 
     size: int = Field(256, ge=32)
-    """Side of a tile in pixels, as the encoder sees it."""
+    """Side of a tile in pixels, as the encoder sees it; in a configuration, the encoder's own (224 of a foundation model)."""
     mpp: float = Field(0.5, gt=0)
     """Resolution of a tile in um/px. 0.5 is 20x."""
     min_tissue: float = Field(0.25, ge=0, le=1)
@@ -78,10 +104,13 @@ class Tiles(Settings):
 class Encoder(Settings):
     """The frozen network that turns a tile into a vector."""
 
-    name: Literal["resnet50"] = "resnet50"
-    """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile."""
-    weights: str = "imagenet"
-    """`imagenet` (torchvision's published file, fetched once), `random`, or the path of a state dict with its names."""
+    name: str = "resnet50"
+    """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile; `resnet50-full`: after
+    layer4, 2048; `uni`, `uni2-h`, `virchow`, `virchow2`, `h-optimus-0`, `h-optimus-1`, or `timm:NAME` for any model of
+    timm (the extra `[timm]`); `imported`: the sheet's paths are .h5 files with features of CLAM, TRIDENT or alike."""
+    weights: str | None = None
+    """`imagenet` (torchvision's published file, fetched once), `hub` (timm's), `random`, or the path of a state dict. By
+    default what was published."""
     label: Name | None = None
     """Name in result folders and tables. By default `name-weights`."""
     seed: int = Field(0, ge=0)
@@ -90,18 +119,48 @@ class Encoder(Settings):
     """Tiles encoded at a time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Whether torch compiles the encoder: a third faster on a CPU, after half a minute. `auto`: on a CPU that has a C++
+    compiler."""
+    readers: int | None = Field(None, ge=1)
+    """Processes that read tiles, each with the slide open; by default 2, with a GPU as many as CPU cores."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in (*SPECS, IMPORTED) and not name.startswith(TIMM):
+            close = difflib.get_close_matches(name, SPECS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(SPECS)}, {TIMM}NAME, {IMPORTED}"
+            raise ValueError(f"no encoder is named {name!r}; {hint}")
+        return name
+
+    @property
+    def is_imported(self) -> bool:
+        return self.name == IMPORTED
 
     @property
     def id(self) -> str:
         """Name in result folders and tables. Random weights are always named as such."""
+        name = self.label or self.name.removeprefix(TIMM)
         if self.weights == "random":
-            return f"{self.label or self.name}-random"
-        return self.label or f"{self.name}-{Path(self.weights).stem}"
+            return f"{name}-random"
+        return name if self.label or self.is_imported else f"{name}-{Path(str(self.weights)).stem}"
 
     @property
-    def weights_path(self) -> str | None:
+    def weights_path(self) -> Path | None:
         """The weights' file where one was given."""
-        return None if self.weights in ("imagenet", "random") else self.weights
+        return None if self.weights in (None, "imagenet", "hub", "random") else Path(str(self.weights))
+
+    @model_validator(mode="after")
+    def _published_weights(self) -> "Encoder":
+        published = None if self.is_imported else "imagenet" if not encoder_spec(self.name).architecture else "hub"
+        if self.weights is None:
+            object.__setattr__(self, "weights", published)
+        if self.weights in ("imagenet", "hub") and self.weights != published:
+            raise ValueError(f"{self.name} has no weights: {self.weights}; leave them out for its published ones")
+        if self.is_imported and self.weights:
+            raise ValueError("imported features have no weights to load")
+        return self
 
     @model_validator(mode="after")
     def _usable_id(self) -> "Encoder":
@@ -305,6 +364,9 @@ class Config(Settings):
     """Data sets by name."""
     results: Path = Path("results")
     """Folder of all output."""
+    tiatoolbox: bool = False
+    """With `--use-conda`: read slides in the environment that has tiatoolbox and timm (`envs/tissue.yaml`). Tissue methods
+    and encoders that need it choose it themselves; formats that need it do not."""
     tissue: Tissue = Tissue()
     """Where tissue is sought: section Tissue."""
     tiles: Tiles = Tiles()
@@ -323,8 +385,22 @@ class Config(Settings):
     """What is measured by `snakemake overhead`: section Overhead."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
     """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
+    slide_timeout: float = Field(600.0, gt=0)
+    """Seconds that reading a slide may stand still: without its tissue found, or without more tiles, it is `timed_out`."""
     slides_per_batch: int = Field(25, ge=1)
     """Slides that one job segments, tiles or embeds."""
+
+    @property
+    def needs_tiatoolbox(self) -> bool:
+        return self.tiatoolbox or self.tissue.needs_tiatoolbox or bool(encoder_spec(self.encoder.name).architecture)
+
+    @model_validator(mode="after")
+    def _tiles_of_the_encoder(self) -> "Config":
+        spec = encoder_spec(self.encoder.name)
+        usual = {"size": spec.tile_px, "mpp": spec.mpp}
+        given = {key: getattr(self.tiles, key) for key in self.tiles.model_fields_set}
+        object.__setattr__(self, "tiles", Tiles(**{**usual, **given}))
+        return self
 
     @field_validator("datasets")
     @classmethod

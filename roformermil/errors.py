@@ -16,7 +16,14 @@ class Reason(StrEnum):
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
     READ_FAILED = "read_failed"
+    TIMED_OUT = "timed_out"  # its file stood still for longer than `slide_timeout`
+    CRASHED = "crashed"  # the library that read it died
+    CHANGED = "changed"  # its file became another while the slide was worked on
+    NEEDS_TIATOOLBOX = "needs_tiatoolbox"
     NO_MPP = "no_mpp"
+    ABSURD_MPP = "absurd_mpp"
+    ANISOTROPIC = "anisotropic"
+    ABSURD_SIZE = "absurd_size"
     TOO_COARSE = "too_coarse"
     NOT_BRIGHTFIELD = "not_brightfield"
     # a request
@@ -26,7 +33,8 @@ class Reason(StrEnum):
     WEIGHTS = "weights"
     STORE = "store"
     BAG = "bag"
-    OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_MEMORY = "out_of_memory"  # also a slide's, when reading it takes more than a slide may
+    OUTPUT = "output"
     TOO_MANY_FAILED = "too_many_failed"
 
 
@@ -36,6 +44,15 @@ class RoFormerMILError(Exception):
     def __init__(self, reason: Reason, message: str):
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple:  # errors travel between processes; subclasses take other arguments
+        return _restore, (type(self), self.reason, str(self))
+
+
+def _restore(cls: type[RoFormerMILError], reason: Reason, message: str) -> RoFormerMILError:
+    error = cls.__new__(cls)
+    RoFormerMILError.__init__(error, reason, message)
+    return error
 
 
 class SlideError(RoFormerMILError):
@@ -89,6 +106,13 @@ class OutOfMemoryError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.OUT_OF_MEMORY, message)
+
+
+class OutputError(RoFormerMILError):
+    """A result cannot be written: the disk is full, or the folder is not ours to write to."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.OUTPUT, message)
 
 
 class TooManyFailedError(RoFormerMILError):

@@ -1,15 +1,22 @@
 """Files written whole or not at all, and fingerprints of what decided a result."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from roformermil.errors import OutputError
+
 SAMPLES, SAMPLE_BYTES = 16, 65536
+HOST = socket.gethostname().replace(".", "_")
+NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 @contextmanager
@@ -17,22 +24,47 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` on success, remove it on failure.
 
     Works for files and for folders (Zarr stores). The scratch name keeps the suffix: writers choose formats by it.
+    Scratch that a killed process left for the same path is removed. Raises OutputError for a full disk, or a folder that
+    cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    old = path.with_name(f".{path.stem}.{os.getpid()}.old")
+    scratch = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}{path.suffix}")
+    old = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.old")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_scratch_of_the_dead(path)
         yield scratch
         if path.is_dir():  # a folder cannot be replaced in one step; aside, it is never seen half removed
             os.replace(path, old)
         os.replace(scratch, path)
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror}. What was finished before is kept: mend this and run again"
+        ) from error
     finally:
-        for leftover in (scratch, old):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+        _remove(scratch)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif path.parent.is_dir():
+        path.unlink(missing_ok=True)
+
+
+def _remove_scratch_of_the_dead(path: Path) -> None:
+    """Scratch files carry host and process: what belongs to a process of this host that is gone will never be renamed."""
+    for leftover in glob.glob(f".{glob.escape(path.stem)}.{glob.escape(HOST)}-*", root_dir=path.parent):
+        number = leftover.removeprefix(f".{path.stem}.{HOST}-").split(".")[0]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            _remove(path.with_name(leftover))
+        except (PermissionError, ValueError):
+            pass  # of another user's process, alive; or no scratch of ours
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,8 +89,19 @@ def content_id(path: Path) -> str:
     """Identity of a slide's content: its size and 16 samples of 64 KiB spread evenly over it.
 
     Slides are gigabytes: hashing all of one would cost as much as reading its tiles. The result does not depend on
-    the file's place or time stamps, so copying a data set recomputes nothing.
+    the file's place or time stamps, so copying a data set recomputes nothing. A folder (OME-Zarr, or the one beside a
+    .mrxs) counts with the names and sizes of all its files and samples of up to 16 of them.
     """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        names = [(file.relative_to(path).as_posix(), file.stat().st_size) for file in files]
+        return fingerprint(files=names, samples=[content_id(file) for file in files[:: len(files) // SAMPLES + 1]])
+    if (companion := path.with_suffix("")).is_dir() and path.suffix == ".mrxs":
+        return fingerprint(index=_sampled(path), data=content_id(companion))
+    return _sampled(path)
+
+
+def _sampled(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:

@@ -45,7 +45,7 @@ def to_text(settings: Settings) -> str:
 
 
 def _problem(section: type[Settings], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part not in ("int", "literal['otsu']")) or "(top level)"
+    key = ".".join(str(part) for part in error["loc"]) or "(top level)"
     if error["type"] == "extra_forbidden":
         known = _keys_beside(section, error["loc"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)

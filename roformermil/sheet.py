@@ -7,9 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from roformermil.errors import SheetError
+from roformermil.config import Tissue
+from roformermil.errors import ConfigError, SheetError
+from roformermil.settings import read_settings
 
-REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp",)
+REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue")
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -22,13 +24,15 @@ class Slide:
     label: str
     path: str  # as opened: the data set's root joined with the sheet's path
     mpp: float | None  # um/px, overrides the file's own
+    tissue: str = ""  # settings of config section Tissue that hold for this slide alone, YAML
 
 
-def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> list[Slide]:
+def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False) -> list[Slide]:
     """Read and check a slide sheet; labels only where `classes` are given.
 
     Raises SheetError naming the file, the row (1 is the header) and what was expected, at the first row that has a
-    duplicate or unusable id, no patient, an unknown class, a path outside `root` or to no file, or an unusable mpp.
+    duplicate or unusable id, no patient, an unknown class, a path to no file, or outside `root` (unless it is absolute and
+    that is allowed), an unusable mpp, or unusable tissue settings.
     """
     sheet, root = Path(sheet), Path(root)
     try:
@@ -57,7 +61,7 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> lis
         where = f"{sheet}, row {number}"
         if len(cells) != len(columns):
             raise SheetError(f"{where}: {len(cells)} cells where the header has {len(columns)} (a decimal comma?)")
-        slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes)
+        slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes, allow_absolute)
         if slide.slide_id in slides:
             raise SheetError(f"{where}: slide_id {slide.slide_id!r} stands twice")
         if owner := owners.get(slide.path):
@@ -66,7 +70,7 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None) -> lis
     return list(slides.values())
 
 
-def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | None) -> Slide:
+def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | None, absolute: bool) -> Slide:
     slide_id, label = row["slide_id"], row["label"]
     if not SLIDE_ID.fullmatch(slide_id):
         raise SheetError(f"{where}: slide_id {slide_id!r} must be letters, digits, '.', '_' and '-': it names files")
@@ -75,11 +79,21 @@ def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | Non
     if classes is not None and label not in classes:
         raise SheetError(f"{where}: slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}")
     path = os.path.normpath(root / row["path"])
-    if not row["path"] or os.path.relpath(path, root).split(os.sep)[0] == os.pardir:
-        raise SheetError(f"{where}: path {row['path']!r} of slide {slide_id!r} is not inside the root {str(root)!r}")
-    if not os.path.isfile(path):
+    inside = os.path.relpath(path, root).split(os.sep)[0] != os.pardir
+    if not row["path"] or not (inside or (absolute and os.path.isabs(row["path"]))):
+        hint = "; see the data set's allow_absolute" if os.path.isabs(row["path"]) else ""
+        raise SheetError(
+            f"{where}: path {row['path']!r} of slide {slide_id!r} is not inside the root {str(root)!r}{hint}"
+        )
+    if not (os.path.isfile(path) or (path.endswith(".zarr") and os.path.isdir(path))):
         raise SheetError(f"{where}: slide {slide_id!r}: no file at {path}; check the path and the data set's root")
-    return Slide(slide_id, row["patient_id"], label, path, _mpp(row.get("mpp", ""), where, slide_id))
+    tissue = row.get("tissue", "")
+    if tissue:
+        try:
+            read_settings(Tissue, tissue, f"{where}: tissue of slide {slide_id!r}")
+        except ConfigError as error:
+            raise SheetError(str(error)) from error
+    return Slide(slide_id, row["patient_id"], label, path, _mpp(row.get("mpp", ""), where, slide_id), tissue)
 
 
 def _mpp(text: str, where: str, slide_id: str) -> float | None:

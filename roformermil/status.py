@@ -5,6 +5,7 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ class Status:
     slide_id: str
     path: str
     sheet_mpp: float | None = None  # um/px from the slide sheet
+    sheet_tissue: str = ""  # settings of this slide from the slide sheet
     status: str = OK  # ok, or the name of what went wrong (errors.Reason)
     reason: str = ""  # the same for a person
     stage: str = ""  # where it went wrong
     width: int | None = None  # level-0 pixels
     height: int | None = None
+    reader: str = ""  # what opened it: openslide or tiatoolbox
     mpp: float | None = None  # um/px in use
     mpp_source: str = ""
     tissue_mm2: float | None = None
@@ -41,31 +44,47 @@ class Status:
 
 
 def from_sheet(slides: Iterable[Slide]) -> list[Status]:
-    return [Status(slide.slide_id, slide.path, slide.mpp) for slide in slides]
+    return [Status(slide.slide_id, slide.path, slide.mpp, slide.tissue) for slide in slides]
 
 
 def run_stage(
-    stage: str, rows: list[Status], work: Callable[[Status], dict[str, Any]], progress: bool = True
+    stage: str,
+    rows: list[Status],
+    work: Callable[[Status], dict[str, Any]],
+    workers: int = 1,
+    progress: bool = True,
 ) -> list[Status]:
     """Call `work` for each slide that is well so far; it returns what it found out, as fields of Status.
 
-    A SlideError becomes the slide's row. Other errors are not the slide's fault (a full disk, a bug): they pass.
+    `workers` slides are in hand at once. A SlideError becomes the slide's row. Other errors are not the slide's fault
+    (a full disk, a bug): they pass, when the slides in hand are finished.
     """
-    done = []
-    for row in tqdm(rows, desc=stage, unit="slide", disable=not progress):
-        if row.status == OK:
-            start = time.perf_counter()
-            try:
-                row = replace(row, **work(row))
-            except SlideError as error:
-                log.warning("%s: %s: %s", row.slide_id, error.reason, error)
-                row = replace(row, status=str(error.reason), reason=str(error), stage=stage)
-            except Exception:
-                log.error("%s failed at slide %s (%s)", stage, row.slide_id, row.path)
-                raise
-            row = replace(row, seconds=round(row.seconds + time.perf_counter() - start, 3))
-        done.append(row)
-    return done
+
+    def one(row: Status) -> Status:
+        if row.status != OK:
+            return row
+        start = time.perf_counter()
+        try:
+            row = replace(row, **work(row))
+        except SlideError as error:
+            row = failed(row, stage, error)
+        except Exception:
+            log.error("%s failed at slide %s (%s)", stage, row.slide_id, row.path)
+            raise
+        return replace(row, seconds=round(row.seconds + time.perf_counter() - start, 3))
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(one, row) for row in rows]
+        try:
+            return [w.result() for w in tqdm(waiting, desc=stage, unit="slide", disable=not progress)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def failed(row: Status, stage: str, error: SlideError) -> Status:
+    """The row of a slide that cannot be used."""
+    log.warning("%s: %s: %s", row.slide_id, error.reason, error)
+    return replace(row, status=str(error.reason), reason=str(error), stage=stage)
 
 
 def write_status(path: Path, rows: list[Status]) -> None:

@@ -67,7 +67,7 @@ def test_errors_name_the_key_and_what_was_expected(change, expected):
 def test_settings_survive_the_command_line():
     settings = Training(learning_rate=3e-5, monitor="auroc")
     assert read_settings(Training, to_text(settings)) == settings
-    assert read_settings(Tissue, "{threshold: otsu}").threshold == "otsu"
+    assert read_settings(Tissue, "{method: otsu}").method == "otsu"
     with pytest.raises(ConfigError, match="has no keys; write it as"):
         read_settings(Training, "epochs=3", "--training")
 
@@ -94,7 +94,7 @@ def test_the_schema_takes_what_the_documentation_shows():
     config = {
         "datasets": DATASETS,
         "models": ["abmil", {"name": "ro-abmil", "heads": 4}],
-        "tissue": {"threshold": "otsu"},
+        "tissue": {"method": "otsu"},
     }
     validate(config, json.loads(schema()))
 

@@ -1,102 +1,95 @@
-"""The frozen network that turns a tile into a vector, made ready to run fast.
+"""The frozen network that turns a tile into a vector, made ready to run fast."""
 
-ResNet-50 follows He et al. 2016 (arXiv 1512.03385) with torchvision's names and strides; the paper takes it after its
-third stage, 1024 values a tile (section 3.2, as in CLAM).
-"""
-
-import math
-from collections import OrderedDict
+import logging
+import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roformermil.config import Encoder
+from roformermil.encoder_specs import IMAGENET, EncoderSpec, encoder_spec
 from roformermil.errors import WeightsError
-from roformermil.files import file_sha256
+from roformermil.features.resnet import PAPER, STAGES, ResNet50Trunk, initialise
+from roformermil.features.weights import read_state, weights_file
 
-# torchvision's ResNet50_Weights.IMAGENET1K_V1; the file's name carries the start of its sha256
-IMAGENET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2))  # blocks, width, stride of layer1 to layer3
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut; torchvision's version, with the stride in the middle."""
-
-    def __init__(self, channels: int, width: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or channels != 4 * width:
-            shortcut = nn.Conv2d(channels, 4 * width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(4 * width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + self.downsample(x))
-
-
-class ResNet50Trunk(nn.Sequential):
-    """ResNet-50 through layer3 and global average pooling: (B, 3, H, W) normalised -> (B, 1024)."""
-
-    def __init__(self) -> None:
-        parts: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
-            bn1=nn.BatchNorm2d(64),
-            relu=nn.ReLU(inplace=True),
-            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
-        )
-        channels = 64
-        for number, (blocks, width, stride) in enumerate(STAGES, start=1):
-            stage = [Bottleneck(channels, width, stride)]
-            channels = 4 * width
-            stage += [Bottleneck(channels, width, 1) for _ in range(blocks - 1)]
-            parts[f"layer{number}"] = nn.Sequential(*stage)
-        super().__init__(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).mean(dim=(2, 3))
+log = logging.getLogger(__name__)
 
 
 class TileEncoder:
     """A trunk ready for inference: batch norm folded into the convolutions, channels-last, no gradients.
 
-    Call with (B, size, size, 3) uint8 RGB; returns (B, 1024) float32 on the CPU.
+    Call with (B, size, size, 3) uint8 RGB; returns (B, d) float32 on the device, which may still be at work.
     """
 
-    def __init__(self, trunk: nn.Module, device: torch.device, precision: str):
-        self.device, self.precision = device, precision
+    def __init__(self, trunk: nn.Module, device: torch.device, precision: str, normalisation=IMAGENET, side: int = 0):
+        """side: pixels that the trunk must be given, 0 where any number will do."""
+        self.device, self.precision, self.side = device, precision, side
         self._dtype = PRECISIONS[precision]
         trunk = fold_batch_norm(trunk.eval()).to(device, self._dtype)
         self._trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        self._mean = (255 * mean).view(3, 1, 1).to(device)
-        self._std = (255 * std).view(3, 1, 1).to(device)
+        mean, std = (255 * torch.tensor(values).view(3, 1, 1).to(device) for values in normalisation)
+        self._mean, self._std = mean, std
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, tiles: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            tiles = tiles.pin_memory()
         x = tiles.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # (B, 3, H, W), channels-last in memory
-        x = x.float().sub_(self._mean).div_(self._std).to(self._dtype)
-        return self._trunk(x).float().cpu()
+        x = x.float()
+        if self.side and x.shape[-1] != self.side:
+            x = nn.functional.interpolate(x, size=(self.side, self.side), mode="bicubic", antialias=True).clamp_(0, 255)
+        x = x.sub_(self._mean).div_(self._std).to(self._dtype)
+        return self._trunk(x).float()
+
+    def compile(self, tiles: Tensor) -> None:
+        """Compile the trunk for batches of the shape of `tiles`. Half a minute at first, seconds from torch's cache on.
+
+        Raises whatever the compiler does; the trunk is then as it was.
+        """
+        plain = self._trunk
+        with torch._inductor.config.patch(freezing=True):  # weights laid out for the convolutions once
+            self._trunk = torch.compile(plain, dynamic=False)
+            try:
+                self(tiles)
+            except Exception:
+                self._trunk = plain
+                raise
 
 
-def build_encoder(settings: Encoder) -> TileEncoder:
-    """The encoder that the settings name, on the GPU if there is one. Raises WeightsError."""
+def build_encoder(settings: Encoder, trunk: nn.Module | None = None) -> TileEncoder:
+    """The encoder that the settings name, on the GPU if there is one. Raises WeightsError.
+
+    trunk: the network of `load_trunk`, where it is at hand already.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TileEncoder(load_trunk(settings), device, resolve_precision(settings, device))
+    trunk = trunk or load_trunk(settings)
+    spec = encoder_spec(settings.name)
+    normalisation, side = spec.normalisation, 0
+    if spec.architecture:
+        from roformermil.features.timm_models import input_of
+
+        normalisation, side = input_of(trunk, spec)
+    return TileEncoder(trunk, device, resolve_precision(settings, device), normalisation, side)
+
+
+def compile_where_it_pays(encoder: TileEncoder, settings: Encoder, tile_px: int) -> None:
+    """Do what `encoder.compile` asks for. `auto`: on a CPU with a C++ compiler, and without harm where that fails."""
+    if settings.compile == "never" or (settings.compile == "auto" and not _worth_trying(encoder.device)):
+        return
+    try:
+        encoder.compile(torch.zeros(settings.batch_size, tile_px, tile_px, 3, dtype=torch.uint8))
+    except Exception as error:
+        if settings.compile == "always":
+            raise
+        log.warning("the encoder runs uncompiled, at two thirds of the speed: %s", str(error).splitlines()[0])
+
+
+def _worth_trying(device: torch.device) -> bool:
+    return device.type == "cpu" and any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
 def resolve_precision(settings: Encoder, device: torch.device) -> str:
@@ -105,98 +98,33 @@ def resolve_precision(settings: Encoder, device: torch.device) -> str:
     return "fp16" if device.type == "cuda" else "fp32"
 
 
-def load_trunk(settings: Encoder) -> ResNet50Trunk:
-    """The plain trunk with its weights, in evaluation mode."""
-    trunk = ResNet50Trunk()
+def load_trunk(settings: Encoder) -> nn.Module:
+    """The plain network with its weights, in evaluation mode."""
+    spec: EncoderSpec = encoder_spec(settings.name)
+    if spec.architecture:
+        from roformermil.features.timm_models import create  # timm is an extra
+
+        return create(settings, spec).eval()
+    stages = len(STAGES) if settings.name == "resnet50-full" else PAPER
+    trunk = ResNet50Trunk(stages)
     if settings.weights == "random":
         initialise(trunk, settings.seed)
     else:
-        _load(trunk, weights_file(settings))
-    return trunk.eval()
-
-
-def weights_file(settings: Encoder) -> Path:
-    """The file of the weights; `imagenet` is fetched once, checksum verified, into torch's hub folder."""
-    if settings.weights != "imagenet":
-        return Path(settings.weights)
-    target = Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET_URL).name
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        path = weights_file(settings)
+        cut_off = ("fc.", *(f"layer{k}." for k in range(stages + 1, len(STAGES) + 1)))
         try:
-            torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=_prefix(target))
-        except (OSError, RuntimeError) as error:
+            trunk.load_state_dict({k: v for k, v in read_state(path).items() if not k.startswith(cut_off)})
+        except (AttributeError, RuntimeError, TypeError) as error:
             raise WeightsError(
-                f"ImageNet weights could not be fetched from {IMAGENET_URL}: {error}. "
-                f"Fetch the file elsewhere and put it at {target}, or set encoder.weights to its path"
+                f"encoder.weights: {path} is not a ResNet-50 with torchvision's names: {error}"
             ) from error
-    return target
-
-
-def _prefix(published: Path) -> str:
-    """Start of the sha256 that torchvision's published files carry in their names."""
-    return published.stem.split("-")[1]
-
-
-def weights_id(settings: Encoder) -> str:
-    """What identifies the weights: their file's sha256, or `random:` and the seed."""
-    if settings.weights == "random":
-        return f"random:{settings.seed}"
-    file = weights_file(settings)
-    try:
-        digest = file_sha256(file)
-    except OSError as error:
-        raise WeightsError(f"encoder.weights: {settings.weights} cannot be read: {error.strerror}") from error
-    if settings.weights == "imagenet" and not digest.startswith(_prefix(file)):
-        raise WeightsError(f"{file} is not torchvision's published file (its sha256 is {digest}): remove it")
-    return digest
-
-
-def _load(trunk: nn.Module, path: Path) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types for files that are not its own
-        raise WeightsError(f"encoder.weights: {path} is not a torch state dict: {error}") from error
-    try:
-        trunk.load_state_dict(
-            {k: v for k, v in state.items() if not k.startswith(("layer4.", "fc."))}
-        )  # what is cut off
-    except (AttributeError, RuntimeError, TypeError) as error:
-        raise WeightsError(f"encoder.weights: {path} is not a ResNet-50 with torchvision's names: {error}") from error
-
-
-def initialise(trunk: ResNet50Trunk, seed: int) -> None:
-    """Random weights from a seed, made to behave like a trained network's as far as that goes without training.
-
-    He initialisation (arXiv 1502.01852), then batch-norm statistics measured on coloured noise: without them all tiles
-    get nearly the same vector. A last threshold two standard deviations up makes features sparse, as trained ones are.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for module in trunk.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
-            module.weight.data.normal_(0, math.sqrt(2 / fan_in), generator=generator)
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # running statistics become the plain mean over calls: one call here
-    with torch.no_grad():
-        trunk.train()(_coloured_noise(32, 128, generator))
-    last = trunk.get_submodule("layer3")[-1].bn3  # type: ignore[index]
-    nn.init.constant_(last.bias, -4.0)
-
-
-def _coloured_noise(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Images (count, 3, size, size) with structure at all scales: noise at seven resolutions, mixed at random."""
-    image = torch.zeros(count, 3, size, size)
-    for scale in (2, 4, 8, 16, 32, 64, 128):
-        noise = torch.randn(count, 3, size // scale, size // scale, generator=generator)
-        share = torch.rand(count, 1, 1, 1, generator=generator)
-        image += share * nn.functional.interpolate(noise, size=(size, size), mode="bilinear")
-    return image
+    return trunk.eval()
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Fold every batch norm into the convolution before it: the same function in evaluation mode, half the passes."""
     for (name, child), (next_name, after) in pairwise(list(module.named_children())):
-        if isinstance(child, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+        if isinstance(child, nn.Conv2d) and type(after) is nn.BatchNorm2d:
             setattr(module, name, fuse_conv_bn_eval(child, after))
             setattr(module, next_name, nn.Identity())
     for child in module.children():

@@ -1,21 +1,25 @@
-"""The two stages that need no encoder: `segment` and `tile`, a result a slide, skipped where it is current already."""
+"""The two stages that need no encoder: `segment` and `tile`, a result a slide, skipped where it is current already.
+
+A slide file is opened in a process of its own (`isolation`) alone: these functions are what runs there.
+"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import yaml
 from PIL import Image, PngImagePlugin
 
 from roformermil import revisions
-from roformermil.config import Tiles, Tissue
+from roformermil.config import METHOD_KEYS, Tiles, Tissue
 from roformermil.errors import ConfigError, Reason, SlideError
-from roformermil.files import atomic_path, content_id, fingerprint, write_text
+from roformermil.files import atomic_path, content_id, file_sha256, fingerprint, write_text
 from roformermil.settings import read_settings, to_text
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.tiles import tile_spec, tissue_grid
+from roformermil.slides.tiles import TileSpec, tile_spec, tissue_grid
 from roformermil.slides.tissue import outline, segment, to_geojson
 from roformermil.status import Status
 
@@ -30,16 +34,33 @@ class TileTable:
     grid: np.ndarray  # (n, 2) int32
     coords: np.ndarray  # (n, 2) int32, level-0 pixels
     tissue: np.ndarray  # (n,) float32, fraction of the tile that is tissue
-    step: int  # level-0 pixels
+    spec: TileSpec  # how each tile is read
     settings: Tiles  # what the grid was laid with
+    content: str  # identity of the slide file that the grid was laid over
     fingerprint: str
 
 
 def open_slide(row: Status) -> dict[str, Any]:
     """What a slide says of itself. Raises SlideError when it does not open or states no scale."""
     with SlideReader(row.path, row.sheet_mpp) as slide:
-        scale = slide.scale
-        return {"width": slide.size[0], "height": slide.size[1], "mpp": scale.mpp, "mpp_source": scale.source}
+        return _said_by(slide)
+
+
+def _said_by(slide: SlideReader) -> dict[str, Any]:
+    width, height = slide.size
+    scale = slide.scale
+    return {
+        "width": width, "height": height, "reader": slide.reader, "mpp": scale.mpp, "mpp_source": scale.source
+    }  # fmt: skip
+
+
+def settings_of(row: Status, settings: Tissue) -> Tissue:
+    """The data set's settings with what the slide's row of the sheet overrides."""
+    given = yaml.safe_load(row.sheet_tissue) if row.sheet_tissue else {}
+    usual = settings.model_dump(exclude_unset=True)
+    if given.get("method", settings.method) != settings.method:  # what was said to the other method
+        usual = {key: value for key, value in usual.items() if key not in METHOD_KEYS}
+    return read_settings(Tissue, usual | given, f"slide {row.slide_id}, column tissue of its sheet")
 
 
 def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
@@ -47,12 +68,15 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
 
     Returns what became known of the slide. Raises SlideError, `empty` where there is no tissue.
     """
+    settings = settings_of(row, settings)
+    content = slide_content(row)
     mark = fingerprint(
         stage="segment",
         revision=revisions.SEGMENT,
-        slide=slide_content(row),
+        slide=content,
         mpp=row.sheet_mpp,
-        tissue=to_text(settings),
+        tissue=settings.model_dump(mode="json", exclude={"weights"}),
+        weights=settings.weights and file_sha256(settings.weights),
     )
     target = out / f"{row.slide_id}.png"
     if target.exists() and (found := _mask_info(target)).get("fingerprint") == mark:
@@ -62,17 +86,15 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
         mask = segment(image, settings)
         view = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / VIEW))
         facts = {
-            "width": slide.size[0],
-            "height": slide.size[1],
-            "mpp": slide.scale.mpp,
-            "mpp_source": slide.scale.source,
+            **_said_by(slide),
             "tissue_mm2": round(float(mask.mean()) * slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6, 4),
         }
+    check_unchanged(row, content)
     with atomic_path(target.with_suffix(".jpg")) as scratch:
         Image.fromarray(outline(view, mask)).save(scratch, quality=85)
     write_text(target.with_suffix(".geojson"), to_geojson(mask, slide.size))
     info = PngImagePlugin.PngInfo()
-    info.add_text("roformermil", json.dumps({"fingerprint": mark, "facts": facts}))
+    info.add_text("roformermil", json.dumps({"fingerprint": mark, "content": content, "facts": facts}))
     with atomic_path(target) as scratch:  # last: it is what marks the slide as done
         Image.fromarray(mask).save(scratch, pnginfo=info)
     return _known(facts)
@@ -84,9 +106,9 @@ def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str
     Returns what became known of the slide. Raises SlideError, `empty` where no tile has enough tissue.
     """
     source = masks / f"{row.slide_id}.png"
-    mark = fingerprint(
-        stage="tile", revision=revisions.TILE, mask=_mask_info(source)["fingerprint"], tiles=to_text(settings)
-    )
+    info = _mask_info(source)
+    check_unchanged(row, info["content"])
+    mark = fingerprint(stage="tile", revision=revisions.TILE, mask=info["fingerprint"], tiles=to_text(settings))
     target = out / f"{row.slide_id}.npz"
     if (found := _current(target)) and found.fingerprint == mark:
         return _enough(len(found.grid), settings)
@@ -95,10 +117,14 @@ def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str
         with Image.open(source) as image:
             mask = np.asarray(image.convert("1"))
         grid, tissue = tissue_grid(mask, slide.size, spec.step, settings.min_tissue)
-    info = json.dumps({"fingerprint": mark, "step": spec.step, "tiles": to_text(settings)})
+    decided = {"fingerprint": mark, "content": info["content"], "spec": asdict(spec), "tiles": to_text(settings)}
     with atomic_path(target) as scratch:
         np.savez_compressed(
-            scratch, grid=grid, coords=grid * np.int32(spec.step), tissue=tissue.astype(np.float32), info=np.array(info)
+            scratch,
+            grid=grid,
+            coords=grid * np.int32(spec.step),
+            tissue=tissue.astype(np.float32),
+            info=np.array(json.dumps(decided)),
         )
     return _enough(len(grid), settings)
 
@@ -108,7 +134,10 @@ def read_tiles(path: Path) -> TileTable:
     with np.load(path) as file:
         info = json.loads(str(file["info"]))
         settings = read_settings(Tiles, info["tiles"], str(path))
-        return TileTable(file["grid"], file["coords"], file["tissue"], info["step"], settings, info["fingerprint"])
+        spec = TileSpec(**info["spec"])
+        return TileTable(
+            file["grid"], file["coords"], file["tissue"], spec, settings, info["content"], info["fingerprint"]
+        )
 
 
 def _current(path: Path) -> TileTable | None:
@@ -132,8 +161,12 @@ def _known(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mask_info(path: Path) -> dict[str, Any]:
-    with Image.open(path) as image:
-        return json.loads(image.info.get("roformermil", "{}"))
+    """What `segment` noted in a mask; nothing where it is damaged."""
+    try:
+        with Image.open(path) as image:
+            return json.loads(image.info.get("roformermil", "{}"))
+    except (OSError, SyntaxError, ValueError):
+        return {}
 
 
 def slide_content(row: Status) -> str:
@@ -145,3 +178,11 @@ def slide_content(row: Status) -> str:
         raise SlideError(Reason.MISSING, f"{path}: no such file") from error
     except OSError as error:
         raise SlideError(Reason.UNREADABLE, f"{path}: {error.strerror}") from error
+
+
+def check_unchanged(row: Status, content: str) -> None:
+    """Raises SlideError `changed` where the slide's file is no longer the one whose content this was."""
+    if slide_content(row) != content:
+        raise SlideError(
+            Reason.CHANGED, f"{row.path}: the file became another while it was worked on; run again when it stays"
+        )

@@ -35,8 +35,12 @@ def tile_spec(slide: SlideReader, settings: Tiles) -> TileSpec:
 
 
 def read_tile(slide: SlideReader, x: int, y: int, spec: TileSpec) -> np.ndarray:
-    """One tile's pixels, (size, size, 3) uint8 RGB. Shrinking averages over areas, so nothing aliases."""
-    pixels = slide.read(x, y, spec.read, spec.read, spec.level)
+    """One tile's pixels as its level has them, (read, read, 3) uint8 RGB."""
+    return slide.read(x, y, spec.read, spec.read, spec.level)
+
+
+def fit_tile(pixels: np.ndarray, spec: TileSpec) -> np.ndarray:
+    """The tile at the encoder's size, (size, size, 3). Shrinking averages over areas, so nothing aliases."""
     if spec.read == spec.size:
         return pixels
     return cv2.resize(pixels, (spec.size, spec.size), interpolation=cv2.INTER_AREA)

@@ -1,12 +1,14 @@
 """Where the tissue is: a mask at low resolution, its outline for people, its polygons for QuPath."""
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
 
 from roformermil.config import Tissue
 from roformermil.errors import Reason, SlideError
+from roformermil.slides.artefacts import folds, pen_marks
 
 DARK = 64  # of 255: most of a brightfield slide, tissue or glass, is brighter; most of a fluorescence slide is black
 OUTLINE = (0, 160, 0)
@@ -15,25 +17,53 @@ OUTLINE = (0, 160, 0)
 def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """Tissue mask of an overview.
 
-    image: (h, w, 3) uint8 RGB at `settings.mpp`. Returns (h, w) bool.
+    image: (h, w, 3) uint8 RGB at `settings.mpp`. Returns (h, w) bool. Whatever the method: small regions and small holes
+    are dropped, and pen marks and folds where the settings say so.
 
-    The steps and their values are those of CLAM's segmentation (Lu et al., Nature Biomedical Engineering 2021):
-    saturation, median filter, threshold, closing, small regions and small holes dropped.
-    Raises SlideError `not_brightfield` for an image that is dark where a brightfield slide is light.
+    Raises SlideError `not_brightfield` for an image that is dark where a brightfield slide is light, and
+    `needs_tiatoolbox` where a method does and it is not installed.
     """
     if np.median(image.max(axis=2)) < DARK:
         raise SlideError(
             Reason.NOT_BRIGHTFIELD, "the slide is dark (fluorescence?): tissue is sought by stain on a light background"
         )
+    if settings.needs_tiatoolbox:
+        toolbox = _toolbox(settings.method)
+        mask = (
+            toolbox.morphological(image, settings.mpp)
+            if settings.method == "morphological"
+            else toolbox.grandqc(image, settings.mpp, settings.weights)
+        ).astype(np.uint8)
+    else:
+        mask = by_saturation(image, settings)
+    mask = _drop_small(mask, settings.min_area / settings.mpp**2)
+    mask = 1 - _drop_small(1 - mask, settings.min_hole / settings.mpp**2)
+    if settings.drop_folds:
+        mask &= ~folds(image, mask)
+    if settings.drop_pen:
+        mask &= ~pen_marks(image, settings.mpp)
+    return _drop_small(mask, settings.min_area / settings.mpp**2).astype(bool)
+
+
+def by_saturation(image: np.ndarray, settings: Tissue) -> np.ndarray:
+    """Saturation, median filter, threshold, closing, with the values of CLAM's segmentation (Lu et al., Nature Biomedical
+    Engineering 2021). Returns (h, w) of 0 and 1."""
     saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
     saturation = cv2.medianBlur(saturation, settings.median)
-    if settings.threshold == "otsu":
-        _, mask = cv2.threshold(saturation, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    else:
-        _, mask = cv2.threshold(saturation, settings.threshold, 1, cv2.THRESH_BINARY)
-    mask = _close(mask, settings.close)
-    mask = _drop_small(mask, settings.min_area / settings.mpp**2)
-    return _drop_small(1 - mask, settings.min_hole / settings.mpp**2) == 0
+    otsu = cv2.THRESH_OTSU if settings.method == "otsu" else 0
+    _, mask = cv2.threshold(saturation, settings.threshold, 1, cv2.THRESH_BINARY | otsu)
+    return _close(mask, settings.close)
+
+
+def _toolbox(method: str) -> Any:
+    try:
+        from roformermil.slides import toolbox  # imports torch: 10 s
+    except ModuleNotFoundError as error:
+        raise SlideError(
+            Reason.NEEDS_TIATOOLBOX,
+            f"tissue.method {method} is tiatoolbox's, which has an environment of its own: `make tiatoolbox`",
+        ) from error
+    return toolbox
 
 
 def _close(mask: np.ndarray, width: int) -> np.ndarray:

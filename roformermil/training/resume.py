@@ -47,11 +47,9 @@ class Unfinished:
 
     def forget(self) -> None:
         """Remove the state of a fold that is finished."""
+        with atomic_path(self.path) as scratch:  # clears also what a kill in the middle of writing left
+            scratch.touch()
         self.path.unlink(missing_ok=True)
-        for scratch in self.path.parent.glob(
-            f".{self.path.stem}.*{self.path.suffix}"
-        ):  # of a kill while it was written
-            scratch.unlink()
 
 
 def identity(fit: Fit) -> str:

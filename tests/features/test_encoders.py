@@ -11,15 +11,10 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d
 
 from roformermil.config import Encoder
 from roformermil.errors import WeightsError
-from roformermil.features import encoders
-from roformermil.features.encoders import (
-    Bottleneck,
-    ResNet50Trunk,
-    TileEncoder,
-    build_encoder,
-    load_trunk,
-    weights_id,
-)
+from roformermil.features import weights
+from roformermil.features.encoders import TileEncoder, build_encoder, load_trunk
+from roformermil.features.resnet import Bottleneck, ResNet50Trunk
+from roformermil.features.weights import weights_id
 from roformermil.files import file_sha256
 
 TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -80,7 +75,7 @@ def test_a_weights_file_with_a_classifier_on_top_loads(tmp_path):
     torch.save(state, tmp_path / "net.pth")
     loaded = Encoder(weights=str(tmp_path / "net.pth"))
     assert torch.equal(plain(load_trunk(loaded), TILES), plain(trunk, TILES))
-    assert len(weights_id(loaded)) == 64
+    assert len(weights_id(loaded, trunk)) == 64
 
 
 @pytest.fixture
@@ -102,7 +97,7 @@ def test_imagenet_weights_are_fetched_once_and_verified(server, tmp_path, monkey
     name = f"resnet50-{file_sha256(tmp_path / 'net.pth')[:8]}.pth"
     served = (tmp_path / "net.pth").rename(folder / name)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    monkeypatch.setattr(encoders, "IMAGENET_URL", f"{address}/{name}")
+    monkeypatch.setattr(weights, "IMAGENET_URL", f"{address}/{name}")
     assert torch.equal(plain(load_trunk(Encoder()), TILES), plain(trunk, TILES))
     served.write_bytes(b"damaged")
     assert torch.equal(plain(load_trunk(Encoder()), TILES), plain(trunk, TILES)), "fetched once"
@@ -150,8 +145,8 @@ def test_real_weights_see_what_is_in_a_tile(shared):
     """Features of real lung patches equal those that came with them, computed elsewhere with another implementation."""
     folder = shared / "patches/lc25000_lung_224"
     stored = np.load(folder / "resnet50_layer3_features.npz")
-    weights = shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"
-    encoder = build_encoder(Encoder(weights=str(weights)))
+    file = shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"
+    encoder = build_encoder(Encoder(weights=str(file)))
     chosen = range(0, len(stored["path"]), 60)
     images = np.stack([cv2.imread(str(folder / str(stored["path"][k])))[..., ::-1] for k in chosen])
     found = encoder(torch.from_numpy(images.copy())).numpy()

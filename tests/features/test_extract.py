@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import cv2
 import numpy as np
 import openslide
@@ -5,17 +7,25 @@ import pytest
 import torch
 
 from roformermil.config import Encoder, Tiles, Tissue
-from roformermil.errors import SlideError
 from roformermil.features.encoders import load_trunk
-from roformermil.features.extract import Embedder, stream_tiles
+from roformermil.features.extract import Embedder
+from roformermil.features.reading import CHUNK, TileStream
 from roformermil.features.store import read_store
+from roformermil.slides import stages
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
 from roformermil.slides.tiles import TileSpec
 from roformermil.status import Status
 from tests.features.test_encoders import plain
 
-RANDOM = Encoder(weights="random", batch_size=8)
+RANDOM = Encoder(weights="random", batch_size=8, compile="never")
+
+
+@pytest.fixture
+def damaged(broken, monkeypatch):
+    """A slide whose finer levels are damaged, and an outline that does not need them."""
+    monkeypatch.setattr(stages, "VIEW", 300)
+    return broken / "damaged.tif"
 
 
 def run(slide, folder, encoder=RANDOM, tiles=None, tissue=None):
@@ -25,8 +35,8 @@ def run(slide, folder, encoder=RANDOM, tiles=None, tissue=None):
     facts = segment_slide(row, folder, tissue)
     tile_slide(row, folder, folder, tiles)
     row = Status("one", str(slide), mpp=facts["mpp"])
-    Embedder(encoder, progress=False).embed_slide(row, folder, folder)
-    return read_store(folder / "one.zarr")
+    (row,) = Embedder(encoder, progress=False).embed([row], folder, folder)
+    return read_store(folder / "one.zarr") if row.status == "ok" else row
 
 
 def assert_equals_plain_loop(slide, stored, encoder, level, side):
@@ -57,7 +67,7 @@ def test_a_current_store_stays_and_a_stale_one_goes(slide, tmp_path):
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp
     run(slide, tmp_path, tissue=Tissue(min_hole=16385))
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp, "other settings, the same tiles: nothing to encode"
-    stored = run(slide, tmp_path, encoder=Encoder(weights="random", seed=1))
+    stored = run(slide, tmp_path, encoder=Encoder(weights="random", seed=1, compile="never"))
     assert (tmp_path / "one.zarr").stat().st_mtime_ns > stamp
     assert stored.attributes["weights"] == "random:1"
 
@@ -65,18 +75,59 @@ def test_a_current_store_stays_and_a_stale_one_goes(slide, tmp_path):
 def test_tiles_stream_in_order(slide):
     coords = np.array([(x, y) for y in range(0, 1100, 100) for x in range(0, 1400, 100)], np.int32)
     spec = TileSpec(step=64, level=0, read=64, size=64)
-    batches = list(stream_tiles(Status("one", str(slide)), coords, spec, 9))
-    assert [len(b) for b in batches] == [9] * (len(coords) // 9) + [len(coords) % 9] * (len(coords) % 9 > 0)
+    with closing(TileStream(Status("one", str(slide)), coords, spec, readers=3, timeout=60)) as stream:
+        chunks = [chunk.tiles for chunk in stream]
+    assert [len(c) for c in chunks] == [CHUNK] * (len(coords) // CHUNK) + [len(coords) % CHUNK]
     with SlideReader(slide) as reader:
         expected = np.stack([reader.read(x, y, 64, 64) for x, y in coords.tolist()])
-    assert np.array_equal(np.concatenate(batches), expected)
+    assert np.array_equal(np.concatenate(chunks), expected)
 
 
-def test_pixels_that_are_gone_are_found_when_they_are_read(broken, tmp_path):
+def test_batches_run_across_slides_and_change_nothing(slide, damaged, tmp_path):
+    """Three slides in one call, the middle one's pixels gone: the others are what they are alone, byte for byte."""
+    alone = run(slide, tmp_path / "alone")
+    rows = []
+    for name in ("a", "b", "c"):
+        copy = tmp_path / f"{name}.tif"
+        copy.write_bytes((damaged if name == "b" else slide).read_bytes())
+        rows.append(Status(name, str(copy), mpp=0.5))
+        segment_slide(rows[-1], tmp_path, Tissue())
+        tile_slide(rows[-1], tmp_path, tmp_path, Tiles())
+    a, b, c = Embedder(RANDOM, progress=False).embed(rows, tmp_path, tmp_path)
+    assert (a.status, b.status, c.status) == ("ok", "read_failed", "ok")
+    assert not (tmp_path / "b.zarr").exists()
+    for name in ("a", "c"):
+        stored = read_store(tmp_path / f"{name}.zarr")
+        assert np.array_equal(stored.features, alone.features)
+
+
+def test_a_slide_that_becomes_another_is_named(slide, tmp_path):
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(slide.read_bytes())
+    row = Status("one", str(copy), mpp=0.5)
+    segment_slide(row, tmp_path, Tissue())
+    tile_slide(row, tmp_path, tmp_path, Tiles())
+    copy.write_bytes(slide.read_bytes() + b"more")
+    (found,) = Embedder(RANDOM, progress=False).embed([row], tmp_path, tmp_path)
+    assert (found.status, found.stage) == ("changed", "embed")
+
+
+def test_the_profile_says_what_bounds_the_run(slide, tmp_path):
+    row = Status("one", str(slide), mpp=segment_slide(Status("one", str(slide)), tmp_path, Tissue())["mpp"])
+    tile_slide(row, tmp_path, tmp_path, Tiles())
+    embedder = Embedder(RANDOM, progress=False)
+    (row,) = embedder.embed([row], tmp_path, tmp_path)
+    profile = embedder.profile
+    assert profile.tiles == row.tiles
+    assert profile.reading > 0 and 0 < profile.encoding < profile.whole
+    assert "Encoding bounds the run" in profile.table()
+
+
+def test_pixels_that_are_gone_are_found_when_they_are_read(damaged, tmp_path):
     """The directory and the coarse levels are whole: only `embed` can tell."""
-    with pytest.raises(SlideError, match=r"damaged\.tif: reading at") as error:
-        run(broken / "damaged.tif", tmp_path)
-    assert error.value.reason == "read_failed"
+    row = run(damaged, tmp_path)
+    assert (row.status, row.stage) == ("read_failed", "embed")
+    assert "damaged.tif: reading at" in row.reason
     assert not (tmp_path / "one.zarr").exists()
 
 
@@ -87,9 +138,9 @@ def test_a_slide_gone_since_it_was_tiled_is_named(slide, tmp_path):
     segment_slide(row, tmp_path, Tissue())
     tile_slide(row, tmp_path, tmp_path, Tiles())
     copy.unlink()
-    with pytest.raises(SlideError, match=r"copy\.tif") as error:
-        Embedder(RANDOM, progress=False).embed_slide(row, tmp_path, tmp_path)
-    assert error.value.reason == "missing"
+    (row,) = Embedder(RANDOM, progress=False).embed([row], tmp_path, tmp_path)
+    assert row.status == "missing"
+    assert "copy.tif" in row.reason
 
 
 @pytest.mark.shared

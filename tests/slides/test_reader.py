@@ -3,7 +3,8 @@ import openslide
 import pytest
 
 from roformermil.errors import SlideError
-from roformermil.slides.reader import Scale, SlideReader, find_scale
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.scale import Scale, find_scale
 
 
 @pytest.mark.parametrize(
@@ -15,19 +16,31 @@ from roformermil.slides.reader import Scale, SlideReader, find_scale
          Scale(0.5, "tiff")),
         ({"tiff.XResolution": "72", "tiff.YResolution": "72", "tiff.ResolutionUnit": "inch",
           "openslide.objective-power": "20"}, None, Scale(0.5, "objective")),
-        ({"openslide.mpp-x": "0", "openslide.mpp-y": "0", "openslide.objective-power": "40"}, None,
-         Scale(0.25, "objective")),
+        ({"openslide.mpp-x": "", "openslide.objective-power": "40"}, None, Scale(0.25, "objective")),
     ],
 )  # fmt: skip
 def test_scale_is_found_in_order(properties, given, expected):
     assert find_scale(properties, given) == expected
 
 
-@pytest.mark.parametrize("properties", [{}, {"openslide.mpp-x": "1e6", "openslide.mpp-y": "1e6"}])
-def test_no_scale_is_never_guessed(properties):
+@pytest.mark.parametrize(
+    ("properties", "given", "reason"),
+    [
+        ({}, None, "no_mpp"),
+        ({"openslide.mpp-x": "1e6", "openslide.mpp-y": "1e6"}, None, "absurd_mpp"),
+        ({"openslide.mpp-x": "0", "openslide.mpp-y": "0", "openslide.objective-power": "40"}, None, "absurd_mpp"),
+        ({"openslide.mpp-x": "nan", "openslide.mpp-y": "nan"}, None, "absurd_mpp"),
+        ({"openslide.objective-power": "0"}, None, "absurd_mpp"),
+        ({"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.5"}, 1e6, "absurd_mpp"),
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, None, "anisotropic"),
+        ({"tiff.XResolution": "20000", "tiff.YResolution": "40000", "tiff.ResolutionUnit": "centimeter"}, None,
+         "anisotropic"),
+    ],
+)  # fmt: skip
+def test_a_scale_that_cannot_be_is_named_and_never_guessed(properties, given, reason):
     with pytest.raises(SlideError, match="slide sheet's `mpp` column") as error:
-        find_scale(properties)
-    assert error.value.reason == "no_mpp"
+        find_scale(properties, given)
+    assert error.value.reason == reason
 
 
 def test_the_files_own_tags_give_the_scale(slide):

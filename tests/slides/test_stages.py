@@ -34,7 +34,7 @@ def test_tile_keeps_what_the_mask_covers(segmented):
     table = read_tiles(folder / "tiles/one.npz")
     assert facts == {"tiles": len(table.grid)}
     assert 20 < len(table.grid) < 11 * 9
-    assert (table.coords == table.grid * table.step).all()
+    assert (table.coords == table.grid * table.spec.step).all()
     assert table.tissue.min() >= 0.25
 
 

@@ -52,7 +52,7 @@ def test_areas_are_physical(image):
 
 def test_otsu_finds_its_own_threshold(image):
     pale = (image.astype(int) * 0.1 + 225).clip(0, 255).astype(np.uint8)
-    assert segment(pale, Tissue(threshold="otsu"))[60, 50]
+    assert segment(pale, Tissue(method="otsu"))[60, 50]
 
 
 def test_fluorescence_is_refused_by_name():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from roformermil.bags.folds import write_folds
 from roformermil.features.store import read_store, write_store
+from roformermil.files import HOST
 from roformermil.settings import to_text
 from roformermil.training import Fit, train_fold
 from roformermil.training.resume import NAME, Unfinished
@@ -93,7 +94,7 @@ def test_a_fold_killed_after_its_last_epoch_only_predicts(job, tmp_path, patienc
             break
         fit.epoch(epoch)
     Unfinished(fit, tmp_path / "killed").save()
-    (tmp_path / "killed" / f".{NAME.removesuffix('.pt')}.123.pt").write_bytes(b"half")  # killed while it was written
+    (tmp_path / "killed" / f".{NAME.removesuffix('.pt')}.{HOST}-{2**22 + 1}.pt").write_bytes(b"half")  # killed while it was written
     for name in ("killed", "alone"):
         train_fold(asked, tmp_path / name, progress=False)
     same_numbers(tmp_path / "killed", tmp_path / "alone")

@@ -13,7 +13,9 @@ from roformermil.studies.arms import arm_rows, arms
 try:
     CONFIG = read_settings(Config, config)
     ARMS = arms(CONFIG)
-    SHEETS = {name: read_sheet(d.slides, d.root, d.classes) for name, d in CONFIG.datasets.items()}
+    SHEETS = {
+        name: read_sheet(d.slides, d.root, d.classes, d.allow_absolute) for name, d in CONFIG.datasets.items()
+    }
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
@@ -24,6 +26,8 @@ TRAINABLE = {model.id: model for model in [*CONFIG.models, *(arm.model for arm i
 MEASURED = {model.id: model for model in CONFIG.overhead.models}
 ARM_MODELS = list(dict.fromkeys(arm.model.id for arm in ARMS))  # the varied model first
 FOLDS = range(CONFIG.folds.count)
+SLIDES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/slides.yaml"
+FEATURES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/features.yaml"
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
@@ -41,6 +45,10 @@ wildcard_constraints:
 
 def dataset(wildcards):
     return CONFIG.datasets[wildcards.dataset]
+
+
+def allow_absolute(wildcards):
+    return "--allow-absolute" if dataset(wildcards).allow_absolute else ""
 
 
 def batch_slides(wildcards):

@@ -17,7 +17,7 @@ rule embed:
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/embed_{{batch}}.tsv"
     conda:
-        "../../envs/features.yaml"
+        FEATURES_ENV
     threads: workflow.cores
     resources:
         mem_mb=8000,
@@ -28,11 +28,12 @@ rule embed:
         tables=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         encoder=to_text(CONFIG.encoder),
+        timeout=CONFIG.slide_timeout,
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         "roformermil --log {log:q} embed {input.status:q} --tables {params.tables:q}"
-        " --encoder {params.encoder:q} --threads {threads} --out {params.out:q} --status {output.status:q}"
+        " --encoder {params.encoder:q} --timeout {params.timeout} --threads {threads} --out {params.out:q} --status {output.status:q}"
 
 
 rule collect:

@@ -11,7 +11,8 @@ rule segment:
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/segment_{{batch}}.tsv"
     conda:
-        "../../envs/slides.yaml"
+        SLIDES_ENV
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=120,
@@ -19,16 +20,19 @@ rule segment:
         revision=revisions.SEGMENT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
-        rows=lambda wildcards: [(slide.slide_id, slide.mpp) for slide in batch_slides(wildcards)],
+        rows=lambda wildcards: [(slide.slide_id, slide.mpp, slide.tissue) for slide in batch_slides(wildcards)],
+        absolute=allow_absolute,
         size=CONFIG.slides_per_batch,
         tissue=to_text(CONFIG.tissue),
+        timeout=CONFIG.slide_timeout,
         out=subpath(output.status, parent=True),
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         "roformermil --log {log:q} segment --sheet {params.sheet:q} --root {params.root:q}"
         " --batch {wildcards.batch} --batch-size {params.size}"
-        " --tissue {params.tissue:q} --out {params.out:q} --status {output.status:q}"
+        " --tissue {params.tissue:q} --out {params.out:q} --status {output.status:q} {params.absolute}"
+        " --timeout {params.timeout} --threads {threads}"
 
 
 rule tile:
@@ -41,7 +45,7 @@ rule tile:
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/tile_{{batch}}.tsv"
     conda:
-        "../../envs/slides.yaml"
+        SLIDES_ENV
     resources:
         mem_mb=4000,
         runtime=60,
@@ -50,8 +54,9 @@ rule tile:
         masks=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         tiles=to_text(CONFIG.tiles),
+        timeout=CONFIG.slide_timeout,
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         "roformermil --log {log:q} tile {input.status:q} --masks {params.masks:q} --tiles {params.tiles:q}"
-        " --out {params.out:q} --status {output.status:q}"
+        " --out {params.out:q} --status {output.status:q} --timeout {params.timeout}"

@@ -22,12 +22,13 @@ rule split:
         root=lambda wildcards: dataset(wildcards).root,
         rows=lambda wildcards: [(s.slide_id, s.patient_id, s.label) for s in SHEETS[wildcards.dataset]],
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
+        absolute=allow_absolute,
         folds=to_text(CONFIG.folds),
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
         "roformermil --log {log:q} split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
-        " --classes {params.classes:q} --folds {params.folds:q} --out {output.folds:q}"
+        " --classes {params.classes:q} --folds {params.folds:q} --out {output.folds:q} {params.absolute}"
 
 
 rule train:

@@ -1,0 +1,70 @@
+"""Encoders from timm (Wightman 2019, doi 10.5281/zenodo.4414861), foundation models of pathology among them: the extra
+`[timm]`. Gated models need their hub's permission, or a file that was fetched with it (`encoder.weights`)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from roformermil.config import Encoder
+from roformermil.encoder_specs import EncoderSpec
+from roformermil.errors import WeightsError
+from roformermil.features.weights import read_state
+
+try:
+    import timm
+    from timm.layers import SwiGLUPacked
+except (ImportError, RuntimeError) as problem:  # RuntimeError: a torchvision that was built for another torch
+    raise WeightsError(
+        f"this encoder needs timm ({problem}): pip install 'roformermil[timm]', or use `make tiatoolbox`'s environment"
+    ) from problem
+
+LAYERS: dict[str, Any] = {"SwiGLUPacked": SwiGLUPacked, "silu": nn.SiLU}
+
+
+class ClassAndMean(nn.Module):
+    """A vision transformer's class token beside the mean of its patch tokens, as Virchow's card has it."""
+
+    def __init__(self, trunk: nn.Module, first: int):
+        super().__init__()
+        self.trunk, self.first = trunk, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.trunk(x)  # (B, 1 + registers + patches, d)
+        return torch.cat((tokens[:, 0], tokens[:, self.first :].mean(dim=1)), dim=1)
+
+
+def create(settings: Encoder, spec: EncoderSpec) -> nn.Module:
+    """The network, with the weights that the settings name. Raises WeightsError."""
+    options = {
+        key: LAYERS.get(value, value) if isinstance(value, str) else value for key, value in spec.options.items()
+    }
+    from_hub = settings.weights == "hub"
+    torch.manual_seed(settings.seed)
+    try:
+        name = spec.hub if from_hub and spec.hub else spec.architecture
+        trunk = timm.create_model(name, pretrained=from_hub, num_classes=0, **options)
+    except Exception as error:  # timm and its hub raise anything
+        raise WeightsError(
+            f"encoder {settings.name}: {error}. Is the name timm's? A gated model wants `huggingface-cli login` after its "
+            "owner's permission; without the hub set encoder.weights to its file"
+        ) from error
+    if settings.weights_path:
+        path = settings.weights_path
+        known = trunk.state_dict()
+        state = {k: v for k, v in read_state(path).items() if k in known or not k.startswith(("head.", "fc."))}
+        try:
+            trunk.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"encoder.weights: {path} is not of {settings.name}: {error}") from error
+    return trunk if spec.mean_from is None else ClassAndMean(trunk, spec.mean_from)
+
+
+def input_of(trunk: nn.Module, spec: EncoderSpec) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], int]:
+    """Normalisation, and the side in pixels that the network must be given (0: any)."""
+    inner: Any = trunk.trunk if isinstance(trunk, ClassAndMean) else trunk
+    config = inner.pretrained_cfg
+    fixed = hasattr(inner, "patch_embed")  # position embeddings of one size
+    if spec.hub:
+        return spec.normalisation, spec.tile_px
+    return (tuple(config["mean"]), tuple(config["std"])), config["input_size"][-1] if fixed else 0

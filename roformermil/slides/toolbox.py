@@ -1,0 +1,71 @@
+"""What comes from tiatoolbox (Pocock et al. 2022, doi 10.1038/s43856-022-00186-5): a reader for more formats, and two
+tissue maskers. It has an environment of its own (`envs/tissue.yaml`, `make tiatoolbox`): nothing else imports this."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tiatoolbox.models.architecture import get_pretrained_model
+from tiatoolbox.tools.tissuemask import MorphologicalMasker
+from tiatoolbox.wsicore.wsireader import WSIReader
+
+from roformermil.errors import WeightsError
+from roformermil.slides.scale import MPP_X, MPP_Y, POWER
+
+GRANDQC = "grandqc_tissue_detection"
+WINDOW, STRIDE = 512, 256  # pixels, as tiatoolbox runs GrandQC
+
+
+class ToolboxBackend:
+    """OME-TIFF, JP2, OME-Zarr."""
+
+    name = "tiatoolbox"
+
+    def __init__(self, path: Path):
+        self._slide = WSIReader.open(path)
+        info = self._slide.info
+        self.level_sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions)
+        self.downsamples = tuple(map(float, info.level_downsamples))
+        stated = {POWER: info.objective_power}
+        if info.mpp is not None:
+            stated |= {MPP_X: info.mpp[0], MPP_Y: info.mpp[1]}
+        self.properties = {name: str(value) for name, value in stated.items() if value is not None}
+
+    def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
+        return self._slide.read_rect((x, y), (width, height), resolution=level, units="level")
+
+    def close(self) -> None:
+        """tiatoolbox's readers have nothing to close."""
+
+
+def morphological(image: np.ndarray, mpp: float) -> np.ndarray:
+    """Otsu's threshold on grey levels, small regions dropped, dilated. image: (h, w, 3) uint8; returns (h, w) bool."""
+    return MorphologicalMasker(mpp=mpp).fit_transform([image])[0].astype(bool)
+
+
+def grandqc(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:
+    """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y), at its own resolution.
+
+    image: (h, w, 3) uint8; weights: a state dict, by default fetched from the hub. Returns (h, w) bool.
+    """
+    try:
+        model, config = get_pretrained_model(GRANDQC, weights)
+    except Exception as error:
+        raise WeightsError(
+            f"tissue.weights: GrandQC's network could not be loaded ({error!r}): give a file, or go where the hub is reached"
+        ) from error
+    factor = mpp / config.input_resolutions[0]["resolution"]
+    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    height, width = small.shape[:2]
+    bottom, right = (max(0, -(-(side - WINDOW) // STRIDE)) * STRIDE + WINDOW - side for side in (height, width))
+    padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    total = np.zeros((*padded.shape[:2], 2))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for y in range(0, padded.shape[0] - WINDOW + 1, STRIDE):
+        for x in range(0, padded.shape[1] - WINDOW + 1, STRIDE):
+            window = (slice(y, y + WINDOW), slice(x, x + WINDOW))
+            batch = torch.from_numpy(model.preproc(padded[window])).float()[None]
+            total[window] += model.infer_batch(model, batch, device=device)[0]
+    mask = model.postproc(total)[:height, :width].astype(np.uint8)
+    return cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
