@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-shared lint bench arrangement schema clean
+.PHONY: help setup demo atlas test test-shared tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -35,6 +35,17 @@ test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m shared
+
+tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
+
+.venv-tiatoolbox/ready: pyproject.toml constraints-tiatoolbox.txt
+	$(PYTHON) -m venv .venv-tiatoolbox
+	.venv-tiatoolbox/bin/pip install --quiet --constraint constraints-tiatoolbox.txt --editable '.[tiatoolbox,timm,dev]'
+	.venv-tiatoolbox/bin/pip check
+	touch $@
+
+test-tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
+	PATH="$(CURDIR)/.venv-tiatoolbox/bin:$$PATH" .venv-tiatoolbox/bin/pytest -m tiatoolbox
 
 lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .

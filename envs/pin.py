@@ -2,26 +2,36 @@
 
     python envs/pin.py          # after a change of constraints.txt; a test fails until it was run
 
-Versions and dependencies are read from the packages installed here, which `make setup` took from constraints.txt.
+Versions and dependencies are read from the packages installed here, which `make setup` took from constraints.txt. Run by the
+Python of `make tiatoolbox` it writes tissue.yaml, from constraints-tiatoolbox.txt.
 """
 
 import re
 import sys
 from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
+HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
+CONSTRAINTS = {False: "constraints.txt", True: "constraints-tiatoolbox.txt"}
 COMMAND_LINE = ("pydantic", "pyyaml", "tqdm", "typer")
 SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow")
 ENVIRONMENTS = {
     "slides": (*COMMAND_LINE, *SLIDES),
-    "features": (*COMMAND_LINE, *SLIDES, "torch", "zarr"),
+    "features": (*COMMAND_LINE, *SLIDES, "h5py", "safetensors", "torch", "zarr"),
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
     "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
+    "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
     "studies": (*COMMAND_LINE, "matplotlib", "numpy", "pandas", "safetensors", "scikit-learn", "scipy"),
 }
+
+
+def written_here() -> list[str]:
+    """The environments whose packages are installed here."""
+    return [name for name in ENVIRONMENTS if (name == "tissue") == HAS_TIATOOLBOX]
 
 
 def closure(names: tuple[str, ...]) -> list[str]:
@@ -43,11 +53,11 @@ def environment(name: str) -> str:
     pins = "".join(f"      - {pin}\n" for pin in closure(ENVIRONMENTS[name]))
     python = ".".join(map(str, sys.version_info[:2]))
     return (
-        "# Written by envs/pin.py from constraints.txt. The package itself comes from the checkout: *.post-deploy.sh\n"
+        f"# Written by envs/pin.py from {CONSTRAINTS[HAS_TIATOOLBOX]}. The package itself comes from the checkout: *.post-deploy.sh\n"
         f"channels: [conda-forge]\ndependencies:\n  - python ={python}\n  - pip\n  - pip:\n{pins}"
     )
 
 
 if __name__ == "__main__":
-    for name in ENVIRONMENTS:
+    for name in written_here():
         (HERE / f"{name}.yaml").write_text(environment(name))

@@ -9,12 +9,32 @@ import pytest
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "envs"))
-from pin import ENVIRONMENTS, closure, environment
-
-PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+from pin import CONSTRAINTS, ENVIRONMENTS, HAS_TIATOOLBOX, closure, environment, written_here
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+def pins_of(constraints):
+    return dict(line.split("==") for line in (ROOT / constraints).read_text().split() if "==" in line)
+
+
+PINS = pins_of(CONSTRAINTS[HAS_TIATOOLBOX])
+
+
+@pytest.mark.tiatoolbox
+@pytest.mark.parametrize("name", ["tissue"])
+def test_tiatoolboxs_environment_is_in_step(name):
+    test_environments_are_in_step_with_the_constraints(name)
+
+
+def test_each_environment_holds_versions_of_its_constraints_alone():
+    for name in ENVIRONMENTS:
+        allowed = pins_of(CONSTRAINTS[name == "tissue"])
+        known = {(key.lower().replace("_", "-").replace(".", "-"), value) for key, value in allowed.items()}
+        lines = (ROOT / f"envs/{name}.yaml").read_text().splitlines()
+        pins = {tuple(line.split("- ")[1].split("==")) for line in lines if "==" in line}
+        assert {(key.replace(".", "-"), value) for key, value in pins} <= known
+
+
+@pytest.mark.parametrize("name", written_here())
 def test_environments_are_in_step_with_the_constraints(name):
     pins = {key.lower().replace("_", "-"): value for key, value in PINS.items()}
     for pin in closure(ENVIRONMENTS[name]):

@@ -32,6 +32,8 @@ def folds(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Where tissue lies double: saturation above intensity (Kothari et al. 2013, doi 10.4103/2153-3539.117448), by more than
     the slide's own tissue. image: (h, w, 3) uint8 RGB, mask: (h, w) tissue. Returns (h, w) bool."""
     _, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
-    excess = np.asarray(cv2.medianBlur(cv2.subtract(saturation, value), 3), float) / 255  # 0 where brighter than saturated
+    excess = (
+        np.asarray(cv2.medianBlur(cv2.subtract(saturation, value), 3), float) / 255
+    )  # 0 where brighter than saturated
     usual = np.median(excess[mask > 0]) if mask.any() else 0.0
     return (mask > 0) & (excess > usual + FOLD)

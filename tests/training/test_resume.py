@@ -94,7 +94,9 @@ def test_a_fold_killed_after_its_last_epoch_only_predicts(job, tmp_path, patienc
             break
         fit.epoch(epoch)
     Unfinished(fit, tmp_path / "killed").save()
-    (tmp_path / "killed" / f".{NAME.removesuffix('.pt')}.{HOST}-{2**22 + 1}.pt").write_bytes(b"half")  # killed while it was written
+    (tmp_path / "killed" / f".{NAME.removesuffix('.pt')}.{HOST}-{2**22 + 1}.pt").write_bytes(
+        b"half"
+    )  # killed while it was written
     for name in ("killed", "alone"):
         train_fold(asked, tmp_path / name, progress=False)
     same_numbers(tmp_path / "killed", tmp_path / "alone")

@@ -1,0 +1,153 @@
+"""tiatoolbox for real, in its own environment: `make test-tiatoolbox`."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from roformermil.config import Tiles, Tissue
+from roformermil.demo import draw_slide
+from roformermil.errors import SlideError, WeightsError
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.slides.tissue import segment
+from roformermil.status import Status
+
+toolbox = pytest.mark.tiatoolbox
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return draw_slide(np.random.default_rng(5), 1500, 1200, "mixed")
+
+
+def write_ome_tiff(path, pixels, mpp):
+    """A pyramid with its coarser levels in sub-images, as OME has it."""
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        options = {"tile": (256, 256), "photometric": "rgb", "compression": "zlib"}
+        metadata = {
+            "axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp,
+            "PhysicalSizeYUnit": "µm",
+        }  # fmt: skip
+        tiff.write(pixels, subifds=2, metadata=metadata, **options)
+        for factor in (2, 4):
+            small = cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+            tiff.write(small, subfiletype=1, **options)
+
+
+def write_ome_zarr(path, pixels, mpp):
+    """OME-Zarr 0.4: axes c, y, x, two levels, its scale in the multiscales metadata."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    levels = []
+    for k, factor in enumerate((1, 2)):
+        level = cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+        group.create_array(str(k), data=np.moveaxis(level, 2, 0).copy(), chunks=(3, 256, 256))
+        scale = {"type": "scale", "scale": [1, mpp * factor, mpp * factor]}
+        levels.append({"path": str(k), "coordinateTransformations": [scale]})
+    axes = [{"name": "c", "type": "channel"}] + [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "name": "slide", "axes": axes, "datasets": levels}]
+    group.attrs["omero"] = {
+        "name": "slide", "id": 1, "version": "0.4", "rdefs": {"defaultT": 0, "defaultZ": 0, "model": "color"},
+        "channels": [
+            {"active": True, "color": c, "label": c, "family": "linear", "coefficient": 1.0, "inverted": False,
+             "window": {"start": 0, "end": 255, "min": 0, "max": 255}}
+            for c in ("FF0000", "00FF00", "0000FF")
+        ],
+    }  # fmt: skip
+
+
+def write_jp2(path, pixels, mpp):
+    """JPEG 2000, its resolution in the capture resolution box (pixels a metre)."""
+    import glymur
+
+    glymur.Jp2k(str(path), data=pixels, capture_resolution=[1e6 / mpp, 1e6 / mpp], numres=4)
+
+
+WRITERS = {"slide.ome.tif": write_ome_tiff, "slide.zarr": write_ome_zarr, "slide.jp2": write_jp2}
+
+
+@toolbox
+@pytest.mark.parametrize("name", WRITERS)
+def test_formats_that_openslide_lacks_go_all_the_way(pixels, tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("jp2"):
+        glymur = pytest.importorskip("glymur")
+        if glymur.version.openjpeg_version == "0.0.0":
+            pytest.skip("needs OpenJPEG's library (Debian: libopenjp2-7)")
+    WRITERS[name](path, pixels, 0.5)
+    row = Status("one", str(path), sheet_mpp=0.5 if name.endswith("jp2") else None)
+    facts = segment_slide(row, tmp_path, Tissue())
+    assert (facts["width"], facts["height"], facts["reader"]) == (1500, 1200, "tiatoolbox")
+    assert facts["mpp"] == pytest.approx(0.5)
+    assert tile_slide(row, tmp_path, tmp_path, Tiles(size=128))["tiles"] == len(read_tiles(tmp_path / "one.npz").grid)
+    with SlideReader(path, 0.5) as slide:
+        found = slide.read(300, 200, 64, 48)
+        assert found.shape == (48, 64, 3)
+        assert np.abs(found.astype(int) - pixels[200:248, 300:364]).mean() < 3  # JPEG 2000 is lossy
+
+
+@pytest.mark.parametrize("name", ["slide.ome.tif"])
+def test_without_tiatoolbox_such_a_slide_says_so(pixels, tmp_path, name, monkeypatch):
+    WRITERS[name](tmp_path / name, pixels, 0.5)
+    monkeypatch.setattr("roformermil.slides.backends.find_spec", lambda _: None)
+    with pytest.raises(SlideError, match="make tiatoolbox") as error:
+        SlideReader(tmp_path / name)
+    assert error.value.reason == "needs_tiatoolbox"
+
+
+@toolbox
+def test_a_file_of_such_a_name_that_is_something_else_is_unreadable(tmp_path):
+    (tmp_path / "no.jp2").write_bytes(b"no image")
+    with pytest.raises(SlideError) as error:
+        SlideReader(tmp_path / "no.jp2")
+    assert error.value.reason == "unreadable"
+
+
+@toolbox
+def test_the_morphological_masker_finds_the_tissue_that_hsv_finds(pixels):
+    image = cv2.resize(pixels, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)  # 8 um/px
+    one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
+    assert (one & two).sum() / (one | two).sum() > 0.7
+
+
+@toolbox
+def test_grandqcs_network_runs_and_covers_the_image(pixels, tmp_path):
+    """Its published weights are not at hand: with weights drawn at random the path, not the mask, is what is tested."""
+    import torch
+    from tiatoolbox.models.architecture.grandqc import GrandQCModel
+
+    torch.manual_seed(0)
+    torch.save(GrandQCModel(num_output_channels=2).state_dict(), tmp_path / "net.pth")
+    image = cv2.resize(pixels, None, fx=1 / 2, fy=1 / 2, interpolation=cv2.INTER_AREA)  # larger than one window
+    settings = Tissue(method="grandqc", weights=tmp_path / "net.pth", min_area=0, min_hole=0)
+    mask = segment(image, settings)
+    assert mask.shape == image.shape[:2]
+    assert np.array_equal(mask, segment(image, settings))
+    with pytest.raises(WeightsError, match=r"tissue\.weights"):
+        segment(image, Tissue(method="grandqc", weights=tmp_path / "none.pth"))
+
+
+@toolbox
+@pytest.mark.shared
+def test_masks_overlap_on_real_slides(shared, tmp_path):
+    """tiatoolbox's masks against `hsv` on every atlas slide: see benchmarks/tissue.py for the table."""
+    overlaps = []
+    for path in sorted((shared / "slides/pathology_atlas").glob("*.svs"))[:6]:
+        with SlideReader(path, 0.5) as slide:
+            image = slide.overview(8.0)
+        one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
+        overlaps.append((one & two).sum() / max(1, (one | two).sum()))
+    assert np.median(overlaps) > 0.7
+
+
+@pytest.mark.parametrize("method", ["morphological", "grandqc"])
+def test_without_tiatoolbox_its_methods_say_so(pixels, method, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tiatoolbox", None)
+    monkeypatch.delitem(sys.modules, "roformermil.slides.toolbox", raising=False)
+    monkeypatch.delitem(sys.modules, "tiatoolbox.models.architecture", raising=False)
+    with pytest.raises(SlideError) as error:
+        segment(cv2.resize(pixels, (94, 75)), Tissue(method=method))
+    assert error.value.reason == "needs_tiatoolbox"
