@@ -11,6 +11,12 @@ if "datasets" not in config:  # a --configfile replaces the default instead of b
 include: "workflow/rules/common.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/features.smk"
+
+if CONFIG.encoder.is_imported:
+
+    include: "workflow/rules/import.smk"
+
+
 include: "workflow/rules/training.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/studies.smk"

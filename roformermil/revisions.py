@@ -3,9 +3,10 @@
 They are part of the results' fingerprints and of the rules' params, so raising one recomputes what depends on it.
 """
 
-SEGMENT = 1
-TILE = 1
-EMBED = 1
+SEGMENT = 2
+TILE = 2
+EMBED = 2
+IMPORT = 1
 SPLIT = 1
 TRAIN = 2
 EVALUATE = 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roformermil.config import Encoder
-from roformermil.encoder_specs import IMAGENET, EncoderSpec, encoder_spec
+from roformermil.config.encoder_specs import IMAGENET, EncoderSpec, encoder_spec
 from roformermil.errors import WeightsError
 from roformermil.features.resnet import PAPER, STAGES, ResNet50Trunk, initialise
 from roformermil.features.weights import read_state, weights_file

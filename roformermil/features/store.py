@@ -62,6 +62,14 @@ def read_store(path: Path) -> Features:
     return Features(features, coords, grid, dict(group.attrs))
 
 
+def read_grid(path: Path) -> np.ndarray:
+    """Tile positions (n, 2) of a slide, without its features. Raises StoreError."""
+    try:
+        return np.asarray(zarr.open_group(path, mode="r")["grid"])
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{path}: no whole feature store here ({error})") from error
+
+
 def read_attributes(path: Path) -> dict[str, Any]:
     """The store's attributes, empty when there is no whole store."""
     try:

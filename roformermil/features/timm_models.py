@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from roformermil.config import Encoder
-from roformermil.encoder_specs import EncoderSpec
+from roformermil.config.encoder_specs import EncoderSpec
 from roformermil.errors import WeightsError
 from roformermil.features.weights import read_state
 

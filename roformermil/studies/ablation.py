@@ -12,6 +12,7 @@ from safetensors import safe_open
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.summary import KEYS, TEXT, FoldResult, cautions, fold_metrics, summarise
+from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
 from roformermil.studies.strata import SIDES, halves
@@ -27,17 +28,17 @@ class ArmName(NamedTuple):
     model: str
 
 
-def ablate(predictions: list[Path], arms: list[ArmName], base: str, tiles: Mapping[str, Path], out: Path) -> None:
+def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapping[str, Path], out: Path) -> None:
     """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`.
 
     predictions: predictions.csv of every fold of every arm, each beside its model.safetensors. base: id of the varied
-    model. tiles: each data set's folder of tile tables, from which size and density of its slides are taken.
+    model. stores: each data set's folder of feature stores, from which size and density of its slides are taken.
     """
     results = [FoldResult.at(path) for path in predictions]
     table = pd.concat(
         [
             compare(results, base, part, slides).assign(part=part, slides=name)
-            for part, name, slides in selections(results, tiles)
+            for part, name, slides in selections(results, stores)
         ]
     )
     table = pd.DataFrame(arms).merge(table, on="model")
@@ -49,23 +50,19 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, tiles: Mappi
 
 
 def selections(
-    results: list[FoldResult], tiles: Mapping[str, Path]
+    results: list[FoldResult], stores: Mapping[str, Path]
 ) -> Iterator[tuple[str, str, Mapping[str, set[str]] | None]]:
     """What is looked at: part, a name, and each data set's slides (None: all). Parts whole, then the test part's halves."""
     for part in PARTS:
         yield part, "all", None
-    slides: dict[str, set[str]] = {dataset: set() for dataset in tiles}
+    slides: dict[str, set[str]] = {dataset: set() for dataset in stores}
     for result in results:  # given folds need not have every slide in every fold
         slides[result.dataset] |= set(pd.read_csv(result.path, dtype=TEXT).slide_id)
-    sides = {dataset: halves({s: read_grid(tiles[dataset], s) for s in slides[dataset]}) for dataset in slides}
+    sides = {
+        dataset: halves({s: read_grid(stores[dataset] / f"{s}.zarr") for s in slides[dataset]}) for dataset in slides
+    }
     for side in SIDES:
         yield "test", side, {dataset: sides[dataset][side] for dataset in sides}
-
-
-def read_grid(folder: Path, slide_id: str) -> np.ndarray:
-    """Tile positions (n, 2) of a slide, from its tile table."""
-    with np.load(folder / f"{slide_id}.npz") as table:
-        return table["grid"]
 
 
 def compare(results: list[FoldResult], base: str, part: str, slides: Mapping[str, set[str]] | None) -> pd.DataFrame:

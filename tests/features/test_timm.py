@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from roformermil.config import Encoder
-from roformermil.encoder_specs import SPECS
+from roformermil.config.encoder_specs import SPECS
 from roformermil.errors import WeightsError
 from roformermil.features.encoders import build_encoder, load_trunk
 

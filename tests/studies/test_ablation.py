@@ -4,6 +4,7 @@ import pytest
 from safetensors.numpy import save_file
 from scipy.stats import t
 
+from roformermil.features.store import write_store
 from roformermil.metrics import auroc
 from roformermil.studies.ablation import ArmName, ablate
 
@@ -31,15 +32,14 @@ def results(tmp_path):
                 folder / "predictions.csv", index=False
             )
             save_file({"w": np.zeros(1)}, folder / "model.safetensors", {"parameters": "1234"})
-    (tmp_path / "d/tiles").mkdir()
     for k in range(SLIDES):
         grid = np.stack(np.divmod(np.arange(9 + k), 5), axis=1) * (2 if k // 4 % 2 else 1)
-        np.savez(tmp_path / f"d/tiles/s{k}.npz", grid=grid)
+        write_store(tmp_path / f"d/features/e/s{k}.zarr", np.zeros((len(grid), 2)), grid * 256, grid, {})
     return tmp_path
 
 
 def test_the_table_has_each_arm_by_part_and_half_with_its_difference_on_the_same_folds(results):
-    ablate(sorted(results.glob("d/e/*/*/predictions.csv")), ARMS, "ro", {"d": results / "d/tiles"}, results)
+    ablate(sorted(results.glob("d/e/*/*/predictions.csv")), ARMS, "ro", {"d": results / "d/features/e"}, results)
     table = pd.read_csv(results / "ablation.csv").set_index(["axis", "name", "part", "slides", "metric"]).sort_index()
     assert set(table.index.get_level_values("slides")) == {"all", "sparse", "dense", "small", "large"}
     areas = {"ro": [], "bag": []}
@@ -71,7 +71,7 @@ def test_halves_count_their_own_slides_alone(results):
         scattered = table.slide_id.str[1:].astype(int) // 4 % 2 == 1
         table.probability_b = np.where(scattered ^ (table.label == "b"), 0.9, 0.1)
         table.assign(probability_a=1 - table.probability_b).to_csv(path, index=False)
-    ablate(sorted(results.glob("d/e/ro/*/predictions.csv")), ARMS[:1], "ro", {"d": results / "d/tiles"}, results)
+    ablate(sorted(results.glob("d/e/ro/*/predictions.csv")), ARMS[:1], "ro", {"d": results / "d/features/e"}, results)
     table = pd.read_csv(results / "ablation.csv").set_index(["part", "slides", "metric"]).sort_index()
     assert table.loc[("test", "sparse", "auroc"), "mean"] == 0
     assert table.loc[("test", "dense", "auroc"), "mean"] == 1

@@ -5,7 +5,7 @@ rule ablation:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=ARM_MODELS, fold=FOLDS),
         asked=ablation_is_possible,
-        tiles=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",
@@ -23,13 +23,13 @@ rule ablation:
         revision=revisions.ABLATION,
         arms=lambda wildcards: arm_rows(ARMS),
         base=ARM_MODELS[:1],
-        tiles=[part for path in expand(f"{DATASET}/tiles", dataset=CONFIG.datasets) for part in ("--tiles", path)],
+        features=[f"--features {path}" for path in expand(FEATURES, dataset=CONFIG.datasets)],
         out=subpath(output.table, parent=True),
     message:
         "Comparing the arms of the ablation"
     shell:
         "roformermil --log {log:q} ablation {input.predictions:q} --arms {params.arms:q} --base {params.base:q}"
-        " {params.tiles:q} --out {params.out:q}"
+        " {params.features} --out {params.out:q}"
 
 
 rule measure:

@@ -1,0 +1,43 @@
+"""The command line: one verb a rule of the workflow, nothing but argument passing.
+
+Settings are handed over in the config's own words, as YAML or JSON: `--tissue '{method: otsu}'`; what is left out
+has the config's default. Heavy imports happen inside the verb that needs them.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roformermil.cli import project, slides, studies, training
+from roformermil.errors import RoFormerMILError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for part in (slides, training, studies, project):
+    app.add_typer(part.app)
+log = logging.getLogger("roformermil")
+
+
+@app.callback()
+def common(
+    log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None,
+) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log_file:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
+
+
+def main() -> None:
+    """Entry point: errors that have a name end in one line, not in a traceback."""
+    try:
+        app()
+    except RoFormerMILError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("unexpected error")  # with its traceback, in the log file too
+        sys.exit(2)

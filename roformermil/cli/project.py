@@ -1,0 +1,74 @@
+"""What stands beside the pipeline."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roformermil import __version__
+from roformermil.config import load_config
+from roformermil.errors import ConfigError, RoFormerMILError
+
+app = typer.Typer()
+log = logging.getLogger("roformermil")
+
+
+@app.command()
+def demo_slides(
+    folder: Annotated[Path, typer.Argument(help="where the slides and their sheet go")],
+    slides: Annotated[int, typer.Option(min=2, help="number of slides, two a patient")] = 24,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make the demo's slides and slide sheet."""
+    from roformermil.demo import write_demo
+
+    log.info("%d slides listed in %s", slides, write_demo(folder, slides, seed))
+
+
+@app.command()
+def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
+    """Check a configuration, its slide sheets, folds and weights, and that each slide opens and has a scale."""
+    from roformermil.bags.folds import divide
+    from roformermil.isolation import isolated
+    from roformermil.sheet import read_sheet
+    from roformermil.slides.stages import open_slide
+    from roformermil.status import attrition, from_sheet, run_stage
+    from roformermil.studies.arms import arms
+
+    settings = load_config(config)
+    arms(settings)
+    if settings.encoder.is_imported:
+        from roformermil.features.exchange import open_features
+    if (weights := settings.encoder.weights_path) and not Path(weights).is_file():
+        raise ConfigError(f"{config}: encoder.weights: no file at {weights}")
+    wrong = []
+    for name, dataset in settings.datasets.items():
+        try:
+            slides = read_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
+            look = open_features if settings.encoder.is_imported else open_slide
+            rows = run_stage("check", from_sheet(slides), partial(isolated, look, timeout=settings.slide_timeout))
+            log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
+            divide(name, slides, settings.folds, dataset.classes)
+        except RoFormerMILError as error:  # the next data set may have a fault of its own to show
+            log.error("%s: %s", name, error)
+            wrong.append(name)
+    if wrong:
+        raise ConfigError(f"{config}: {', '.join(wrong)} cannot be run as it is")
+
+
+@app.command("schema")
+def print_schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="tables for people instead")] = False,
+) -> None:
+    """Print the JSON schema of the configuration."""
+    from roformermil.schema import reference, schema
+
+    typer.echo(reference() if markdown else schema(), nl=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

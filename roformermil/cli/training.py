@@ -1,0 +1,71 @@
+"""From feature stores to tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_threads
+from roformermil.config import Folds, Model, Training
+from roformermil.settings import read_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def split(
+    sheet: Sheet,
+    slides: Annotated[Path, typer.Option(help="the data set's slides.csv")],
+    out: Annotated[Path, typer.Option(help="folds.csv to write")],
+    classes: Classes,
+    root: Root = None,
+    allow_absolute: Absolute = False,
+    folds: Text = "{}",
+) -> None:
+    """Divide the usable slides into folds."""
+    from roformermil.bags.folds import divide, write_folds
+    from roformermil.sheet import read_sheet
+    from roformermil.status import OK, read_status
+
+    settings = read_settings(Folds, folds, "--folds")
+    usable = {row.slide_id for row in read_status(slides) if row.status == OK}
+    names = classes.split(",")
+    slides_of_sheet = read_sheet(sheet, root or sheet.parent, names, allow_absolute)
+    rows = [slide for slide in slides_of_sheet if slide.slide_id in usable]
+    write_folds(out, divide(out.parent.name, rows, settings, names))
+
+
+@app.command()
+def train(
+    folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
+    fold: Annotated[int, typer.Option(min=0)],
+    features: Annotated[Path, typer.Option(help="folder of feature stores", exists=True)],
+    classes: Classes,
+    model: Annotated[str, typer.Option(help="a model's settings as in the config, at least {name: ...}")],
+    out: Annotated[Path, typer.Option(help="folder for the model, its history and its predictions")],
+    dataset: Annotated[str, typer.Option(help="the data set's name; seeds derive from it")] = "dataset",
+    training: Text = "{}",
+    threads: Threads = 0,
+) -> None:
+    """Train one fold of one model and predict its slides."""
+    from roformermil.bags.folds import read_folds
+    from roformermil.training import Job, train_fold
+
+    use_threads(threads)
+    job = Job(
+        dataset, fold, read_folds(folds, fold), features, classes.split(","),
+        read_settings(Model, model, "--model"), read_settings(Training, training, "--training"),
+    )  # fmt: skip
+    train_fold(job, out)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold")],
+    slides: Annotated[list[Path], typer.Option(help="slides.csv of every data set")],
+    out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv and summary.md")],
+) -> None:
+    """Compute every metric from the folds' predictions and write the tables."""
+    from roformermil.evaluation.summary import evaluate as write_tables
+
+    write_tables(predictions, slides, out)
