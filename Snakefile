@@ -12,6 +12,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/features.smk"
 
+
 if CONFIG.encoder.is_imported:
 
     include: "workflow/rules/import.smk"
@@ -26,3 +27,4 @@ rule all:
     default_target: True
     input:
         rules.tables.input,
+        CONTACT_SHEETS,

@@ -5,6 +5,7 @@ They are part of the results' fingerprints and of the rules' params, so raising 
 
 SEGMENT = 2
 TILE = 2
+CONTACT = 1
 EMBED = 2
 IMPORT = 1
 SPLIT = 1

@@ -82,6 +82,19 @@ def tile(
 
 
 @app.command()
+def contact(
+    slides: Annotated[list[Path], typer.Argument(help="status tables of `tile`", exists=True, dir_okay=False)],
+    outlines: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
+    out: Annotated[Path, typer.Option(help="contact sheet to write (JPEG)")],
+) -> None:
+    """Show the tissue outlines of a whole data set on one sheet."""
+    from roformermil.slides.contact import contact_sheet
+    from roformermil.status import read_status
+
+    contact_sheet([row for table in slides for row in read_status(table)], outlines, out)
+
+
+@app.command()
 def embed(
     slides: StatusIn,
     tables: Annotated[Path, typer.Option(help="folder that `tile` wrote")],

@@ -13,9 +13,7 @@ from roformermil.studies.arms import arm_rows, arms
 try:
     CONFIG = read_settings(Config, config)
     ARMS = arms(CONFIG)
-    SHEETS = {
-        name: read_sheet(d.slides, d.root, d.classes, d.allow_absolute) for name, d in CONFIG.datasets.items()
-    }
+    SHEETS = {name: read_sheet(d.slides, d.root, d.classes, d.allow_absolute) for name, d in CONFIG.datasets.items()}
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
@@ -26,6 +24,7 @@ TRAINABLE = {model.id: model for model in [*CONFIG.models, *(arm.model for arm i
 MEASURED = {model.id: model for model in CONFIG.overhead.models}
 ARM_MODELS = list(dict.fromkeys(arm.model.id for arm in ARMS))  # the varied model first
 FOLDS = range(CONFIG.folds.count)
+CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.jpg" for name in CONFIG.datasets]
 SLIDES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/slides.yaml"
 FEATURES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/features.yaml"
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
@@ -65,7 +64,11 @@ def ablation_is_possible(wildcards):
     return []
 
 
-def status_tables(wildcards):
-    """The status tables of `embed`, one a batch of the data set's slides."""
-    count = -(-len(SHEETS[wildcards.dataset]) // CONFIG.slides_per_batch)
-    return expand(f"{FEATURES}/batch_{{batch}}.csv", batch=range(count), allow_missing=True)
+def batches(pattern):
+    """An input function: the files of all batches of a data set's slides."""
+
+    def of(wildcards):
+        count = -(-len(SHEETS[wildcards.dataset]) // CONFIG.slides_per_batch)
+        return expand(pattern, batch=range(count), allow_missing=True)
+
+    return of

@@ -4,6 +4,7 @@
 rule features:
     input:
         expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        CONTACT_SHEETS,
 
 
 rule embed:
@@ -38,7 +39,7 @@ rule embed:
 
 rule collect:
     input:
-        batches=status_tables,
+        batches=batches(f"{FEATURES}/batch_{{batch}}.csv"),
     output:
         slides=f"{DATASET}/slides.csv",
     log:

@@ -35,6 +35,29 @@ rule segment:
         " --timeout {params.timeout} --threads {threads}"
 
 
+rule contact:
+    input:
+        status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
+    output:
+        sheet=f"{DATASET}/tissue.jpg",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/contact.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/contact.tsv"
+    conda:
+        SLIDES_ENV
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        revision=revisions.CONTACT,
+        outlines=f"{DATASET}/tissue",
+    message:
+        "Showing all outlines: {wildcards.dataset}"
+    shell:
+        "roformermil --log {log:q} contact {input.status:q} --outlines {params.outlines:q} --out {output.sheet:q}"
+
+
 rule tile:
     input:
         status=f"{DATASET}/tissue/batch_{{batch}}.csv",

@@ -1,0 +1,28 @@
+import numpy as np
+from PIL import Image, ImageFont
+
+from roformermil.slides.contact import CAPTION, GAP, THUMB, contact_sheet, shorten
+from roformermil.status import Status
+
+
+def test_every_slide_is_on_the_sheet_and_lost_ones_in_red(tmp_path):
+    colours = {"a": (200, 30, 30), "b": (30, 200, 30), "c": (30, 30, 200)}
+    for name, colour in colours.items():
+        Image.new("RGB", (1000, 800), colour).save(tmp_path / f"{name}.jpg", quality=95)
+    rows = [Status(name, "", tissue_mm2=1.5, tiles=20) for name in colours]
+    rows.append(Status("d", "", status="no_mpp", stage="segment"))
+    contact_sheet(rows, tmp_path, tmp_path / "sheet.jpg")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.jpg")).astype(int)
+    assert sheet.shape == (2 * (THUMB + CAPTION + GAP) + GAP, 2 * (THUMB + GAP) + GAP, 3)
+    for k, colour in enumerate(colours.values()):
+        y, x = k // 2 * (THUMB + CAPTION + GAP) + THUMB // 2, k % 2 * (THUMB + GAP) + THUMB // 2
+        assert np.abs(sheet[y, x] - colour).max() < 20
+    last = sheet[THUMB + CAPTION + GAP :, THUMB + GAP :]
+    assert (last[..., 0] - last[..., 1] > 40).sum() > 100  # a red frame and words
+
+
+def test_long_names_keep_both_ends():
+    font = ImageFont.load_default(size=12)
+    text = shorten("TCGA-AD-6964-01Z-00-DX1.1A2B3C4D-5E6F-7890", font, 150)
+    assert text.startswith("TCGA-AD") and text.endswith("7890") and font.getlength(text) <= 150
+    assert shorten("short", font, 150) == "short"
