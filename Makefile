@@ -31,7 +31,7 @@ atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	@echo; cat results/atlas/summary.md
 
 test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
-	pytest
+	pytest -n 2 --dist loadfile
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m shared

@@ -1,0 +1,82 @@
+import errno
+import os
+import signal
+import time
+from contextlib import closing
+
+import pytest
+
+from roformermil.errors import ConfigError, Reason, SlideError
+from roformermil.isolation import MEMORY, Stream, isolated
+
+
+def die(number):
+    os.kill(os.getpid(), number)
+
+
+def leave():
+    os._exit(7)
+
+
+def bomb():
+    return len(bytearray(MEMORY + 2**30))
+
+
+def refuse(error):
+    raise error
+
+
+def fail_unpicklably():
+    raise type("Local", (Exception,), {})("of a class that does not travel")
+
+
+def count(to, pause=0.0):
+    for k in range(to):
+        time.sleep(pause)
+        yield k
+
+
+@pytest.mark.parametrize(
+    ("work", "arguments", "reason", "message"),
+    [
+        (die, [signal.SIGSEGV], "crashed", "SIGSEGV"),
+        (die, [signal.SIGKILL], "crashed", "SIGKILL"),
+        (leave, [], "crashed", "exit status 7"),
+        (bomb, [], "out_of_memory", "GiB"),
+        (time.sleep, [30], "timed_out", "stood still for 1 s"),
+    ],
+)
+def test_what_kills_the_process_is_the_slides_failure(work, arguments, reason, message):
+    with pytest.raises(SlideError, match=message) as error:
+        isolated(work, *arguments, timeout=1 if reason == "timed_out" else 60)
+    assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "error", [SlideError(Reason.NO_MPP, "text"), ConfigError("text"), OSError(errno.ENOSPC, "text"), KeyError("text")]
+)
+def test_errors_come_as_they_were_raised(error):
+    with pytest.raises(type(error), match="text") as raised:
+        isolated(refuse, error, timeout=60)
+    assert getattr(raised.value, "reason", None) == getattr(error, "reason", None)
+    assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
+
+
+def test_an_error_that_cannot_travel_is_still_told():
+    with pytest.raises(RuntimeError, match="does not travel"):
+        isolated(fail_unpicklably, timeout=60)
+
+
+def test_values_come_in_order_and_the_limit_is_for_each_alone():
+    with closing(Stream(count, 5, 0.4, timeout=1.5)) as stream:
+        assert list(stream) == list(range(5))  # two seconds in all
+
+
+def test_a_process_that_stands_still_is_ended():
+    with closing(Stream(count, 1000, 0.05, timeout=0.5)) as stream:
+        assert next(stream) == 0
+        os.kill(stream._process.pid, signal.SIGSTOP)
+        with pytest.raises(SlideError, match="stood still"):
+            for _ in stream:
+                pass
+    assert not stream._process.is_alive()
