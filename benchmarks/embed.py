@@ -1,30 +1,42 @@
-"""How fast `embed` is, against the encoder alone, the plain eager trunk and decoding alone.
+"""How fast slides become features: this pipeline against the plain loop, tiatoolbox's extractor, and the machine's limits.
 
     python benchmarks/embed.py [--slide FILE] [--tiles 512] [--rounds 3]
 
-Everything is measured in turn, round by round, with the same batch size and threads: quote the ratios, machines are
-noisy. Weights are random: speed does not depend on their values.
+Everything is measured in turn, round by round, with the same tiles, batch size and threads: quote the ratios, machines are
+noisy. Weights are random: speed does not depend on their values. tiatoolbox is measured where `make tiatoolbox` has been
+run, by that environment's Python in the same rounds.
 """
 
 import argparse
+import json
 import statistics
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.config.encoder_specs import IMAGENET
 from roformermil.demo import write_demo
-from roformermil.features.encoders import IMAGENET_MEAN, IMAGENET_STD, load_trunk
-from roformermil.features.extract import Embedder, stream_tiles
+from roformermil.features.encoders import load_trunk
+from roformermil.features.extract import Embedder
+from roformermil.features.reading import CHUNK, TileStream, read_chunks
+from roformermil.isolation import Stream
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
-from roformermil.slides.tiles import tile_spec
+from roformermil.slides.stages import TileTable, read_tiles, segment_slide, tile_slide
+from roformermil.slides.tiles import fit_tile, read_tile
 from roformermil.status import Status
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs")
+TOOLBOX = Path(".venv-tiatoolbox/bin/python")
+GFLOP = 8.56  # of ResNet-50 to layer3, a tile of 256 px
+MATRIX = 2048  # rows of the matrix product that is the machine's limit
+TIMEOUT = 600
 
 
 def main() -> None:
@@ -32,15 +44,77 @@ def main() -> None:
     parser.add_argument("--slide", type=Path, default=LARGE)
     parser.add_argument("--tiles", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--toolbox", type=Path, default=TOOLBOX, help="Python that has tiatoolbox")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not options.slide.exists():
             print(f"{options.slide} is not there: measuring on a demo slide")
             options.slide = write_demo(Path(folder), slides=2).parent / "demo_00.tif"
-        measure(options.slide, Path(folder), options.tiles, options.rounds)
+        measure(options.slide, Path(folder), options)
 
 
-def measure(slide: Path, folder: Path, tiles: int, rounds: int) -> None:
+def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
+    row, table = tiled(slide, folder, options.tiles)
+    settings = Encoder(weights="random")
+    embedder = Embedder(settings, progress=False)
+    embedder.embed([row], folder, folder / "first")  # compiles
+    noise = torch.randint(0, 256, (settings.batch_size, 256, 256, 3), dtype=torch.uint8)
+    count, batches, readers = len(table.coords), max(1, options.tiles // settings.batch_size), embedder.readers
+    plain = plain_trunk(settings)
+    a, b = torch.randn(2, MATRIX, MATRIX)
+    products = int(count * GFLOP * 1e9 / (2 * MATRIX**3)) // 4
+
+    def reading() -> None:
+        with closing(TileStream(row, table.coords, table.spec, readers, TIMEOUT)) as stream:
+            for _ in stream:
+                pass
+
+    def both() -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as out:
+            embedder.embed([row], folder, Path(out))
+
+    ways: dict[str, tuple[Callable[[], object], float]] = {  # what is run, and how many tiles that stands for
+        "limit: matrix products": (lambda: [a @ b for _ in range(products)], products * 2 * MATRIX**3 / GFLOP / 1e9),
+        "limit: encoder alone": (lambda: [embedder.encoder(noise) for _ in range(batches)], batches * len(noise)),
+        f"limit: decoding alone, {readers} processes": (lambda: decode(row, table, readers), count),
+        "reading: plain loop": (lambda: [None for _ in plain_tiles(row, table)], count),
+        f"reading: this pipeline, {readers} processes": (reading, count),
+        "reading and encoding: plain loop": (lambda: plain_loop(row, table, plain, settings, count // 4), count // 4),
+        "reading and encoding: this pipeline": (both, count),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.rounds):
+        for name, (run, tiles) in ways.items():
+            start = time.perf_counter()
+            run()
+            rates[name].append(tiles / (time.perf_counter() - start))
+        if options.toolbox.exists():
+            for name, rate in toolbox(options.toolbox, slide, table).items():
+                rates.setdefault(name, []).append(rate)
+    print(f"{slide.name}: {count} tiles, batches of {settings.batch_size}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}, {embedder.encoder.device.type}; medians of {options.rounds} rounds\n")  # fmt: skip
+    report(rates, readers)
+    if not options.toolbox.exists():
+        print(f"\ntiatoolbox was not measured: {options.toolbox} is not there (make tiatoolbox)")
+
+
+def report(rates: dict[str, list[float]], readers: int) -> None:
+    """Each way's rate, and its ratio to the limits, to the plain loop and to what this pipeline reaches, in each round."""
+    against = {
+        "matrix products": "limit: matrix products", "encoder": "limit: encoder alone",
+        "decoding": f"limit: decoding alone, {readers} processes",
+    }  # fmt: skip
+    print("| | tiles/s | " + " | ".join(f"against {name}" for name in against) + " |")
+    print("|---" * (2 + len(against)) + "|")
+    for name, values in rates.items():
+        ratios = [
+            statistics.median(x / y for x, y in zip(values, rates[base], strict=True)) for base in against.values()
+        ]
+        print(f"| {name} | {statistics.median(values):.1f} | " + " | ".join(f"{r:.2f}" for r in ratios) + " |")
+
+
+def tiled(slide: Path, folder: Path, tiles: int) -> tuple[Status, TileTable]:
+    """The slide's row, and its first tiles in `folder` as `tile` leaves them."""
     row = Status("slide", str(slide))
     row = Status("slide", str(slide), mpp=segment_slide(row, folder, Tissue())["mpp"])
     tile_slide(row, folder, folder, Tiles())
@@ -48,40 +122,33 @@ def measure(slide: Path, folder: Path, tiles: int, rounds: int) -> None:
     with np.load(table) as whole:
         cut = {name: whole[name] if name == "info" else whole[name][:tiles] for name in whole.files}
     np.savez(table, **cut)
-    coords = read_tiles(table).coords
-    settings = Encoder(weights="random")
-    embedder = Embedder(settings, progress=False)
-    noise = torch.randint(0, 256, (settings.batch_size, 256, 256, 3), dtype=torch.uint8)
-    batches = max(1, len(coords) // settings.batch_size)
-    plain = plain_loop(settings)
-
-    ways = {
-        "plain eager trunk": (lambda: plain(noise), batches // 4 or 1),
-        "encoder alone": (lambda: embedder.encoder(noise), batches),
-        "decoding alone": (lambda: decode(row, coords, settings), 0),
-        "embed": (lambda: embed(embedder, row, folder), 0),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, (run, times) in ways.items():
-            start = time.perf_counter()
-            for _ in range(times or 1):
-                run()
-            count = times * settings.batch_size or len(coords)
-            rates[name].append(count / (time.perf_counter() - start))
-    print(f"{slide.name}: {len(coords)} tiles, batches of {settings.batch_size}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {embedder.encoder.device.type}; medians of {rounds} rounds\n")  # fmt: skip
-    print("| | tiles/s | against the plain trunk | against the encoder alone |\n|---|---|---|---|")
-    for name, values in rates.items():
-        ratios = [statistics.median(a / b for a, b in zip(values, rates[base], strict=True))
-                  for base in ("plain eager trunk", "encoder alone")]  # fmt: skip
-        print(f"| {name} | {statistics.median(values):.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+    return row, read_tiles(table)
 
 
-def plain_loop(settings: Encoder):
+def decode(row: Status, table: TileTable, readers: int) -> None:
+    """Pixels decoded where nobody takes them: what reading can reach at most."""
+    chunks = [table.coords[k : k + CHUNK] for k in range(0, len(table.coords), CHUNK)]
+    streams = [Stream(decode_chunks, row, chunks[k::readers], table.spec, timeout=TIMEOUT) for k in range(readers)]
+    for stream in streams:
+        with closing(stream):
+            next(stream)
+
+
+def decode_chunks(row: Status, chunks: list[np.ndarray], spec) -> Iterator[int]:
+    yield sum(len(chunk.tiles) for chunk in read_chunks(row, chunks, spec))
+
+
+def plain_tiles(row: Status, table: TileTable) -> Iterator[np.ndarray]:
+    """One tile after another, as a script would read them."""
+    with SlideReader(row.path) as slide:
+        for x, y in table.coords.tolist():
+            yield fit_tile(read_tile(slide, x, y, table.spec), table.spec)
+
+
+def plain_trunk(settings: Encoder) -> Callable[[torch.Tensor], torch.Tensor]:
     """The trunk as torchvision has it: batch norms, channels first, normalisation as in its transforms."""
     trunk = load_trunk(settings)
-    mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
 
     @torch.inference_mode()
     def run(tiles: torch.Tensor) -> torch.Tensor:
@@ -90,17 +157,23 @@ def plain_loop(settings: Encoder):
     return run
 
 
-def decode(row: Status, coords: np.ndarray, settings: Encoder) -> None:
-    with SlideReader(row.path) as reader:
-        spec = tile_spec(reader, Tiles())
-    for _ in stream_tiles(row, coords, spec, settings.batch_size):
-        pass
+def plain_loop(row: Status, table: TileTable, trunk: Callable, settings: Encoder, count: int) -> None:
+    batch: list[np.ndarray] = []
+    for k, tile in enumerate(plain_tiles(row, table), start=1):
+        batch.append(tile)
+        if len(batch) == settings.batch_size or k == count:
+            trunk(torch.from_numpy(np.stack(batch)))
+            batch = []
+        if k == count:
+            return
 
 
-def embed(embedder: Embedder, row: Status, folder: Path) -> None:
-    """The whole stage for a slide, store and all, into a fresh folder so that nothing is skipped."""
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        embedder.embed_slide(row, folder, Path(out))
+def toolbox(python: Path, slide: Path, table: TileTable) -> dict[str, float]:
+    """Rates of tiatoolbox's extractor over the same tiles, by its own Python."""
+    work = json.dumps({"slide": str(slide), "coords": table.coords.tolist(), "side": table.spec.size})
+    script = Path(__file__).with_name("toolbox_reading.py")
+    result = subprocess.run([python, script], input=work, capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

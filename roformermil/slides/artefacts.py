@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 MARGIN = 40.0  # um around ink: its edge is pale
-FOLD = 0.1  # of 1: how much more saturated than bright a fold is, and than the slide's own tissue
+SMOOTH = 24.0  # um: folds are wider than nuclei
+DARK, FAR = -0.3, 2.5  # a fold's saturation less its intensity: at least this, and so many deviations from the usual
 
 # Inks by hue (0 to 179, as OpenCV has it), least saturation and range of values. Haematoxylin, eosin and DAB lie at hues
 # of 120 to 179 and 5 to 20: inks between them are told by hue, red and black only by being far deeper than any stain.
@@ -28,12 +29,19 @@ def pen_marks(image: np.ndarray, mpp: float) -> np.ndarray:
     return cv2.dilate(strokes, np.ones((width, width), np.uint8)).astype(bool)
 
 
-def folds(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Where tissue lies double: saturation above intensity (Kothari et al. 2013, doi 10.4103/2153-3539.117448), by more than
-    the slide's own tissue. image: (h, w, 3) uint8 RGB, mask: (h, w) tissue. Returns (h, w) bool."""
-    _, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
-    excess = (
-        np.asarray(cv2.medianBlur(cv2.subtract(saturation, value), 3), float) / 255
-    )  # 0 where brighter than saturated
-    usual = np.median(excess[mask > 0]) if mask.any() else 0.0
-    return (mask > 0) & (excess > usual + FOLD)
+def folds(image: np.ndarray, mask: np.ndarray, mpp: float) -> np.ndarray:
+    """Where tissue lies double or more: saturation above intensity (Kothari et al. 2013, doi 10.4103/2153-3539.117448), far
+    from what the slide's own tissue has. Careful rather than complete: pale tissue has pale folds, which stay.
+
+    image: (h, w, 3) uint8 RGB at `mpp`, mask: (h, w) tissue. Returns (h, w) bool.
+    """
+    smooth = cv2.GaussianBlur(image, (0, 0), SMOOTH / mpp)
+    _, saturation, value = (
+        channel.astype(float) / 255 for channel in cv2.split(cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV))
+    )
+    excess, tissue = saturation - value, mask > 0
+    if not tissue.any():
+        return tissue
+    usual = np.median(excess[tissue])
+    spread = 1.4826 * np.median(np.abs(excess[tissue] - usual))  # of a normal distribution, its standard deviation
+    return tissue & (excess > max(DARK, usual + FAR * spread))

@@ -39,7 +39,7 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     mask = _drop_small(mask, settings.min_area / settings.mpp**2)
     mask = 1 - _drop_small(1 - mask, settings.min_hole / settings.mpp**2)
     if settings.drop_folds:
-        mask &= ~folds(image, mask)
+        mask &= ~folds(image, mask, settings.mpp)
     if settings.drop_pen:
         mask &= ~pen_marks(image, settings.mpp)
     return _drop_small(mask, settings.min_area / settings.mpp**2).astype(bool)

@@ -1,0 +1,57 @@
+"""Every slide of ../shared with its right outcome."""
+
+import numpy as np
+import pytest
+
+from roformermil.config import Tiles, Tissue
+from roformermil.errors import SlideError
+from roformermil.isolation import isolated
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.slides.tiles import fit_tile, read_tile
+from roformermil.status import Status
+
+pytestmark = pytest.mark.shared
+TIMEOUT = 120
+
+
+def outcome(path, folder, mpp=None):
+    """Status and, of a slide that is well, its mpp's source and its tiles."""
+    row = Status(path.stem, str(path), mpp)
+    try:
+        facts = isolated(segment_slide, row, folder, Tissue(), timeout=TIMEOUT)
+        tiles = isolated(tile_slide, row, folder, folder, Tiles(), timeout=TIMEOUT)["tiles"]
+    except SlideError as error:
+        return str(error.reason), "", 0
+    return "ok", facts["mpp_source"], tiles
+
+
+def test_every_file_has_its_outcome(shared, tmp_path):
+    found = {path.stem: outcome(path, tmp_path) for path in sorted((shared / "slides").resolve().rglob("*.*"))}
+    assert len(found) == 24
+    assert found.pop("test3-DAPI-2-387") == ("not_brightfield", "", 0)
+    silent = {name for name, (status, _, _) in found.items() if status == "no_mpp"}
+    assert len(silent) == 9, "the atlas slides that state no scale, and are not guessed at"
+    for path in (shared / "slides/pathology_atlas").resolve().glob("*.svs"):
+        if path.stem in silent:
+            found[path.stem] = outcome(path, tmp_path, mpp=0.5)
+    assert {status for status, _, _ in found.values()} == {"ok"}
+    assert {source for _, source, _ in found.values()} == {"vendor", "sheet"}
+    assert min(tiles for _, _, tiles in found.values()) > 10
+
+
+def test_the_40x_twin_has_tiles_of_the_same_physical_size(shared, tmp_path):
+    folder = (shared / "slides/pathology_atlas").resolve()
+    sides, grain = {}, {}
+    for name in ("ectopic-pancreas", "ectopic-pancreas_40x"):
+        path = folder / f"{name}.svs"
+        assert outcome(path, tmp_path)[0] == "ok"
+        table = read_tiles(tmp_path / f"{name}.npz")
+        with SlideReader(path) as slide:
+            sides[name] = table.spec.step * slide.scale.mpp
+            tiles = [fit_tile(read_tile(slide, x, y, table.spec), table.spec) for x, y in table.coords[:8].tolist()]
+        assert all(tile.shape == (256, 256, 3) for tile in tiles)
+        grain[name] = np.mean(tiles)
+    one, two = sides.values()
+    assert one == pytest.approx(128, rel=0.0025)  # a step is a whole number of level-0 pixels, here 243 and 487
+    assert two == pytest.approx(one, rel=0.0025)
