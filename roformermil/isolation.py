@@ -2,13 +2,16 @@
 decompression bomb) costs that slide and nothing else."""
 
 import contextlib
+import fcntl
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
+import sys
 import threading
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -20,7 +23,9 @@ MEMORY = 8 * 2**30  # bytes of data that reading one slide may take
 # A server that has imported what reads slides, and is forked from: 15 ms a process, and none inherits the parent's
 # threads, locks or GPU.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["__main__", "roformermil.slides.stages"])
+_context.set_forkserver_preload(["roformermil.features.reading", "roformermil.slides.stages"])
+_starting = threading.Lock()
+PIPE = 2**20  # bytes that a pipe holds: with Linux's 64 KiB a value of some MB would cost a hundred changes of process
 
 
 def isolated(work: Callable[..., Any], *args: Any, timeout: float) -> Any:
@@ -31,6 +36,17 @@ def isolated(work: Callable[..., Any], *args: Any, timeout: float) -> Any:
 
 def _once(work: Callable[..., Any], args: tuple) -> Iterator[Any]:
     yield work(*args)
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """multiprocessing would import the user's script again in every process, torch and all: what runs there needs none."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class Stream(Iterator[Any]):
@@ -44,7 +60,10 @@ class Stream(Iterator[Any]):
         self.timeout = timeout
         self._receive, send = _context.Pipe(duplex=False)
         self._process = _context.Process(target=_serve, args=(send, work, args), daemon=True)
-        self._process.start()
+        with contextlib.suppress(AttributeError, OSError):
+            fcntl.fcntl(send, fcntl.F_SETPIPE_SZ, PIPE)  # Linux
+        with _starting, _no_main():
+            self._process.start()
         send.close()  # the other process has its own: when it dies, this end sees the end
 
     def __next__(self) -> Any:

@@ -1,5 +1,6 @@
 """Tiles of a slide read ahead of the encoder, by processes that have the slide open each for itself."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class TileStream:
 def read_chunks(row: Status, chunks: list[np.ndarray], spec: TileSpec) -> Iterator[Chunk]:
     """The work of one reader."""
     cv2.setNumThreads(1)  # readers are many already
+    os.nice(5)  # an encoder on the same cores waits for its slowest thread: it goes first
     with SlideReader(row.path, row.sheet_mpp) as slide:
         for coords in chunks:
             start = time.perf_counter()
