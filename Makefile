@@ -54,10 +54,11 @@ lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
 	snakemake --lint
 	mypy
 
-bench: .venv/ready ## measure embedding, a training step and reading against their limits
+bench: .venv/ready ## measure embedding, a training step, reading and a job against their limits (20 minutes)
 	python benchmarks/embed.py
 	python benchmarks/step.py
 	python benchmarks/epoch.py
+	python benchmarks/embed_job.py
 
 arrangement: .venv/ready ## train on bags that differ only in arrangement (5 minutes)
 	python benchmarks/arrangement.py

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from roformermil.files import atomic_path, content_id, fingerprint, write_text
+from roformermil.files import HOST, atomic_path, content_id, fingerprint, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -39,3 +41,28 @@ def test_content_id_follows_content(tmp_path):
     assert content_id(file) != content_id(copy)
     copy.write_bytes(data[:-1])
     assert content_id(file) != content_id(copy)
+
+
+def test_scratch_of_a_process_that_is_gone_is_removed(tmp_path):
+    gone, alive = 2**22 + 1, os.getppid()  # beyond the kernel's largest; somebody else's
+    for number in (gone, alive):
+        (tmp_path / f".a.{HOST}-{number}.txt").write_text("half")
+    (tmp_path / f".a.elsewhere-{gone}.txt").write_text("another host's")
+    write_text(tmp_path / "a.txt", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [f".a.{HOST}-{alive}.txt", f".a.elsewhere-{gone}.txt", "a.txt"]
+    )
+
+
+def test_a_folders_content_is_its_files(tmp_path):
+    folder = tmp_path / "slide.zarr"
+    (folder / "0").mkdir(parents=True)
+    for k in range(40):
+        (folder / f"0/{k}").write_bytes(bytes([k]) * 100)
+    first = content_id(folder)
+    assert content_id(folder) == first
+    (folder / "0/0").write_bytes(b"x" * 100)
+    assert content_id(folder) != first
+    (folder / "0/0").write_bytes(bytes(100))
+    (folder / "0/7").rename(folder / "0/70")
+    assert content_id(folder) != first

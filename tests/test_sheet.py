@@ -63,3 +63,27 @@ def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
 def test_a_missing_sheet_is_named(tmp_path):
     with pytest.raises(SheetError, match="none.csv: there is no such slide sheet"):
         read_sheet(tmp_path / "none.csv", tmp_path)
+
+
+def test_a_slides_own_tissue_settings_are_checked(sheet):
+    text = 'slide_id,patient_id,label,path,tissue\ns1,p1,x,a.svs,"{threshold: 4}"\ns2,p1,x,b.svs,\n'
+    assert [slide.tissue for slide in sheet(text)] == ["{threshold: 4}", ""]
+    with pytest.raises(SheetError, match=r"row 2: tissue of slide 's1': tresh: unknown key; did you mean `thres"):
+        sheet(text.replace("threshold", "tresh"))
+
+
+def test_absolute_paths_are_a_permission(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
+    with pytest.raises(SheetError, match="is not inside the root.*allow_absolute"):
+        read_sheet(tmp_path / "slides.csv", tmp_path / "root")
+    assert read_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)[0].path == f"{tmp_path}/a.svs"
+    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,../a.svs,\n")
+    with pytest.raises(SheetError, match="is not inside the root"):  # a relative path never leaves it
+        read_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
+
+
+def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
+    (tmp_path / "root/c.zarr").mkdir()
+    assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.endswith("c.zarr")

@@ -101,6 +101,8 @@ def resolve_precision(settings: Encoder, device: torch.device) -> str:
 def load_trunk(settings: Encoder) -> nn.Module:
     """The plain network with its weights, in evaluation mode."""
     spec: EncoderSpec = encoder_spec(settings.name)
+    if settings.is_imported:
+        raise WeightsError("imported features are not computed here: roformermil import")
     if spec.architecture:
         from roformermil.features.timm_models import create  # timm is an extra
 

@@ -1,6 +1,7 @@
 import numpy as np
 import openslide
 import pytest
+import tifffile
 
 from roformermil.errors import SlideError
 from roformermil.slides.reader import SlideReader
@@ -89,3 +90,21 @@ def test_damaged_pixels_are_read_failed(broken):
         with pytest.raises(SlideError, match="reading at") as error:
             reader.read(0, 0, *reader.size)
     assert error.value.reason == "read_failed"
+
+
+def test_sizes_that_cannot_be_are_refused_before_anything_is_read(slide, tmp_path):
+    """The directory of a real file says that it is four million pixels wide."""
+    data = bytearray(slide.read_bytes())
+    with tifffile.TiffFile(slide) as tiff:
+        tag = tiff.pages[0].tags["ImageWidth"]
+    data[tag.valueoffset : tag.valueoffset + 4] = (4_000_000).to_bytes(4, "little")
+    (tmp_path / "wide.tif").write_bytes(data)
+    with pytest.raises(SlideError) as error:
+        SlideReader(tmp_path / "wide.tif")
+    assert error.value.reason in ("absurd_size", "unreadable")
+
+
+def test_a_scale_that_makes_a_mask_of_gigapixels_is_named(slide):
+    with SlideReader(slide, mpp=100.0) as reader, pytest.raises(SlideError, match="is its resolution right") as error:
+        reader.overview(0.5)
+    assert error.value.reason == "absurd_size"

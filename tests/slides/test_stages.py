@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from roformermil.config import Tiles, Tissue
-from roformermil.errors import SlideError
-from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.errors import ConfigError, SlideError
+from roformermil.slides.stages import read_tiles, segment_slide, settings_of, tile_slide
 from roformermil.status import Status
 
 
@@ -68,3 +68,26 @@ def test_a_blank_slide_is_empty(broken, tmp_path):
         with pytest.raises(SlideError, match="no tissue found") as error:
             segment_slide(Status("blank", str(broken / "blank.tif")), tmp_path, Tissue())
         assert error.value.reason == "empty"
+
+
+def test_a_slides_own_settings_override_the_data_sets(slide, tmp_path):
+    plain = settings_of(Status("one", str(slide)), Tissue(threshold=12, close=9))
+    own = settings_of(Status("one", str(slide), sheet_tissue="{threshold: 200}"), Tissue(threshold=12, close=9))
+    assert (plain.threshold, own.threshold, own.close) == (12, 200, 9)
+    other = settings_of(Status("one", str(slide), sheet_tissue="{method: otsu}"), Tissue(threshold=12, min_area=5))
+    assert (other.method, other.min_area) == ("otsu", 5)
+    with pytest.raises(ConfigError, match="slide one, column tissue.*threshold says nothing"):
+        settings_of(Status("one", str(slide), sheet_tissue="{threshold: 5}"), Tissue(method="otsu"))
+    with pytest.raises(SlideError, match="no tissue found"):
+        segment_slide(Status("one", str(slide), sheet_tissue="{threshold: 200}"), tmp_path, Tissue())
+
+
+def test_a_slide_replaced_since_it_was_segmented_is_named(slide, tmp_path):
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(slide.read_bytes())
+    row = Status("one", str(copy))
+    segment_slide(row, tmp_path, Tissue())
+    copy.write_bytes(slide.read_bytes() + b"more")
+    with pytest.raises(SlideError, match="became another") as error:
+        tile_slide(row, tmp_path, tmp_path, Tiles())
+    assert error.value.reason == "changed"

@@ -15,6 +15,7 @@ import yaml
 from roformermil.bags.folds import make_folds
 from roformermil.config import Folds, Model, Training, load_config
 from roformermil.demo import CLASSES, write_demo
+from roformermil.features.store import read_store
 from roformermil.metrics import auroc
 from roformermil.sheet import read_sheet
 from roformermil.status import read_status
@@ -194,3 +195,26 @@ def test_too_many_bad_slides_stop_the_data_set(done, tmp_path):
     assert "cut: unreadable in segment" in result.stderr
     assert "raise max_failed_fraction" in result.stderr
     assert not (tmp_path / "demo/slides.csv").exists()
+
+
+def test_exported_features_come_back_without_the_slides(done, tmp_path):
+    """`export`, then a run on the .h5 files alone: the same bags, nothing segmented or encoded."""
+    stores = sorted((done / "results/demo/features/resnet50-random").glob("demo_*.zarr"))
+    command = [sys.executable, "-m", "roformermil", "export", *stores, "--out", tmp_path / "h5"]
+    subprocess.run(command, check=True, capture_output=True)
+    labels = {row.slide_id: row for row in read_sheet(done / "slides/slides.csv", done / "slides")}
+    lines = [f"{s.stem},{labels[s.stem].patient_id},{labels[s.stem].label},{s.stem}.h5" for s in stores]
+    (tmp_path / "slides.csv").write_text("\n".join(["slide_id,patient_id,label,path", *lines]) + "\n")
+    config = yaml.safe_load((done / "config.yaml").read_text())
+    config["datasets"]["demo"] |= {"slides": str(tmp_path / "slides.csv"), "root": str(tmp_path / "h5")}
+    config["encoder"] = {"name": "imported", "label": "theirs"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
+    assert result.returncode == 0, result.stderr[-5000:]
+    rows = read_status(tmp_path / "results/demo/slides.csv")
+    assert {(row.status, row.reader) for row in rows} == {("ok", "h5")}
+    assert not (tmp_path / "results/demo/tissue").exists()
+    for store in stores:
+        one, two = read_store(store), read_store(tmp_path / f"results/demo/features/theirs/{store.name}")
+        for name in ("features", "coords", "grid"):
+            assert np.array_equal(getattr(one, name), getattr(two, name))
