@@ -13,7 +13,7 @@ from roformermil.errors import Reason, SlideError
 from roformermil.slides.backends import open_backend
 from roformermil.slides.scale import find_scale
 
-BLOCK = 4096  # side of the blocks in which a whole level is read, in that level's pixels
+BLOCK = 1024  # side of the blocks in which a whole level is read, in that level's pixels
 ROUNDING = 0.005  # levels of odd sizes have downsamples such as 4.0007
 LARGEST_SIDE = 2**21  # pixels; ten times the largest scanner's
 LARGEST_VIEW = 2**28  # pixels of an overview
