@@ -16,6 +16,8 @@ from roformermil.errors import OutputError
 
 SAMPLES, SAMPLE_BYTES = 16, 65536
 HOST = socket.gethostname().replace(".", "_")
+SMALL = 2**24  # bytes; up to here a file counts with all of its content
+TRIES, MEANWHILE = 100, {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
 NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -34,9 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_scratch_of_the_dead(path)
         yield scratch
-        if path.is_dir():  # a folder cannot be replaced in one step; aside, it is never seen half removed
-            os.replace(path, old)
-        os.replace(scratch, path)
+        _put(scratch, path, old)
     except OSError as error:
         if error.errno not in NOT_OURS:
             raise
@@ -46,6 +46,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         _remove(scratch)
         _remove(old)
+
+
+def _put(scratch: Path, path: Path, old: Path) -> None:
+    """Rename `scratch` to `path`. A folder cannot be replaced in one step: what is there goes aside to `old` first, so that
+    it is never seen half removed; another run that does the same at this moment makes it be tried again."""
+    for last in (*[False] * TRIES, True):
+        try:
+            if path.is_dir():
+                os.replace(path, old)
+            os.replace(scratch, path)
+            return
+        except OSError as error:
+            if last or not scratch.exists() or error.errno not in MEANWHILE:
+                raise
+            _remove(old)
 
 
 def _remove(path: Path) -> None:
@@ -86,23 +101,38 @@ def file_sha256(path: Path) -> str:
 
 
 def content_id(path: Path) -> str:
-    """Identity of a slide's content: its size and 16 samples of 64 KiB spread evenly over it.
+    """Identity of a slide's content: all of a file of up to 16 MiB, of a larger one its size and 16 samples of 64 KiB
+    spread evenly over it.
 
     Slides are gigabytes: hashing all of one would cost as much as reading its tiles. The result does not depend on
-    the file's place or time stamps, so copying a data set recomputes nothing. A folder (OME-Zarr, or the one beside a
-    .mrxs) counts with the names and sizes of all its files and samples of up to 16 of them.
+    the file's place or time stamps, so copying a data set recomputes nothing. A slide of several files counts with all
+    of them (MRXS, VMS, DICOM); a folder (OME-Zarr) with the names and sizes of its files and the content of up to 16.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         names = [(file.relative_to(path).as_posix(), file.stat().st_size) for file in files]
         return fingerprint(files=names, samples=[content_id(file) for file in files[:: len(files) // SAMPLES + 1]])
-    if (companion := path.with_suffix("")).is_dir() and path.suffix == ".mrxs":
-        return fingerprint(index=_sampled(path), data=content_id(companion))
+    if companions := _companions(path):
+        return fingerprint(index=_sampled(path), data=[content_id(companion) for companion in companions])
     return _sampled(path)
+
+
+def _companions(path: Path) -> list[Path]:
+    """What else a slide of several files is made of."""
+    match path.suffix.lower():
+        case ".mrxs":
+            return [folder for folder in (path.with_suffix(""),) if folder.is_dir()]
+        case ".vms" | ".vmu":
+            return sorted(file for file in path.parent.glob(f"{glob.escape(path.stem)}*") if file != path)
+        case ".dcm":
+            return sorted(file for file in path.parent.glob("*.dcm") if file != path)
+    return []
 
 
 def _sampled(path: Path) -> str:
     size = path.stat().st_size
+    if size <= SMALL:
+        return file_sha256(path)[:32]
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:
         for k in range(SAMPLES):

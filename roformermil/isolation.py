@@ -8,11 +8,14 @@ import os
 import pickle
 import resource
 import signal
+import struct
 import sys
 import threading
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -23,8 +26,13 @@ MEMORY = 8 * 2**30  # bytes of data that reading one slide may take
 # A server that has imported what reads slides, and is forked from: 15 ms a process, and none inherits the parent's
 # threads, locks or GPU.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["roformermil.features.reading", "roformermil.slides.stages"])
-_starting = threading.Lock()
+_preload = ["roformermil.features.reading", "roformermil.slides.stages"]
+if find_spec("tiatoolbox"):
+    _preload.append("roformermil.slides.toolbox")  # takes 10 s: once, not once a process
+_context.set_forkserver_preload(_preload)
+_one_at_a_time = threading.Lock()
+HEADER = struct.Struct("!Q")  # length of a value
+PATIENCE = 5.0  # seconds for a process that was killed to be gone
 PIPE = 2**20  # bytes that a pipe holds: with Linux's 64 KiB a value of some MB would cost a hundred changes of process
 
 
@@ -62,21 +70,19 @@ class Stream(Iterator[Any]):
         self._process = _context.Process(target=_serve, args=(send, work, args), daemon=True)
         with contextlib.suppress(AttributeError, OSError):
             fcntl.fcntl(send, fcntl.F_SETPIPE_SZ, PIPE)  # Linux
-        with _starting, _no_main():
+        with _one_at_a_time, _no_main():
             self._process.start()
         send.close()  # the other process has its own: when it dies, this end sees the end
 
     def __next__(self) -> Any:
-        if not self._receive.poll(self.timeout):
-            raise SlideError(
-                Reason.TIMED_OUT,
-                f"reading stood still for {self.timeout:g} s; see slide_timeout, and the disk that the file is on",
-            )
+        deadline = time.monotonic() + self.timeout
         try:
-            kind, value = self._receive.recv()
+            (length,) = HEADER.unpack(self._read(HEADER.size, deadline))
+            kind, value = pickle.loads(self._read(length, deadline))
         except EOFError:
-            self._process.join()
-            end = _end(self._process)
+            with _one_at_a_time:  # reading an exit status is not for two threads at once
+                self._process.join(PATIENCE)
+                end = _end(self._process)
             raise SlideError(Reason.CRASHED, f"reading the slide ended the process that did it ({end})") from None
         if kind == "end":
             raise StopIteration
@@ -84,14 +90,34 @@ class Stream(Iterator[Any]):
             raise value
         return value
 
+    def _read(self, count: int, deadline: float) -> bytearray:
+        """So many bytes, all of them before the deadline: a process may stand still in the middle of a value too."""
+        data = bytearray(count)
+        rest = memoryview(data)
+        while rest:
+            if not self._receive.poll(max(0, deadline - time.monotonic())):
+                raise SlideError(
+                    Reason.TIMED_OUT,
+                    f"reading stood still for {self.timeout:g} s; see slide_timeout, and the disk that the file is on",
+                )
+            got = os.readv(self._receive.fileno(), [rest])
+            if not got:
+                raise EOFError
+            rest = rest[got:]
+        return data
+
     def close(self) -> None:
-        self._process.kill()
-        self._process.join()
+        with _one_at_a_time:
+            if self._process.is_alive():
+                self._process.kill()
+            self._process.join(PATIENCE)  # one that hangs in the kernel ends when its disk answers
         self._receive.close()
 
 
 def _end(process: Any) -> str:
     code = process.exitcode
+    if code is None:
+        return "it does not answer"
     return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
@@ -103,13 +129,21 @@ def _serve(send: Connection, work: Callable[..., Iterator[Any]], args: tuple) ->
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     try:
         for value in work(*args):
-            send.send(("value", value))
-        send.send(("end", None))
+            _send(send, "value", value)
+        _send(send, "end", None)
     except MemoryError:
-        send.send(("error", SlideError(Reason.OUT_OF_MEMORY, f"reading it takes more than {MEMORY >> 30} GiB")))
+        _send(send, "error", SlideError(Reason.OUT_OF_MEMORY, f"reading it takes more than {MEMORY >> 30} GiB"))
     except Exception as error:
         error.add_note(traceback.format_exc())
-        send.send(("error", error if _travels(error) else RuntimeError(repr(error))))
+        _send(send, "error", error if _travels(error) else RuntimeError(repr(error)))
+
+
+def _send(send: Connection, kind: str, value: Any) -> None:
+    data = pickle.dumps((kind, value), protocol=5)
+    with open(send.fileno(), "wb", buffering=0, closefd=False) as pipe:
+        for part in (memoryview(HEADER.pack(len(data))), memoryview(data)):
+            while part:
+                part = part[pipe.write(part) :]
 
 
 def _travels(error: Exception) -> bool:

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 
 import pytest
@@ -66,3 +67,21 @@ def test_a_folders_content_is_its_files(tmp_path):
     (folder / "0/0").write_bytes(bytes(100))
     (folder / "0/7").rename(folder / "0/70")
     assert content_id(folder) != first
+
+
+def replace_often(path, times):
+    for k in range(times):
+        with atomic_path(path) as scratch:
+            scratch.mkdir()
+            (scratch / "content").write_text(str(k))
+
+
+def test_a_folder_can_be_replaced_by_two_at_once(tmp_path):
+    pair = [multiprocessing.Process(target=replace_often, args=(tmp_path / "store.zarr", 300)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join()
+        assert process.exitcode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+    assert (tmp_path / "store.zarr/content").read_text() == "299"

@@ -2,6 +2,7 @@ import errno
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -34,6 +35,17 @@ def count(to, pause=0.0):
     for k in range(to):
         time.sleep(pause)
         yield k
+
+
+def large(to):
+    for _ in range(to):
+        yield bytes(20_000_000)
+
+
+def reason_of(work, *arguments):
+    with pytest.raises(SlideError) as error:
+        isolated(work, *arguments, timeout=60)
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,24 @@ def test_an_error_that_cannot_travel_is_still_told():
 def test_values_come_in_order_and_the_limit_is_for_each_alone():
     with closing(Stream(count, 5, 0.4, timeout=1.5)) as stream:
         assert list(stream) == list(range(5))  # two seconds in all
+
+
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "timed_out")])
+def test_a_process_may_end_or_stand_still_in_the_middle_of_a_value(number, reason):
+    """A chunk of tiles is far larger than a pipe: readers spend their time in sending."""
+    with closing(Stream(large, 3, timeout=1)) as stream:
+        assert len(next(stream)) == 20_000_000
+        time.sleep(0.3)  # the next value is half sent
+        os.kill(stream._process.pid, number)
+        with pytest.raises(SlideError) as error:
+            next(stream)
+    assert error.value.reason == reason
+
+
+def test_reasons_are_the_same_however_many_threads_ask():
+    with ThreadPoolExecutor(4) as pool:
+        reasons = list(pool.map(lambda _: reason_of(die, signal.SIGSEGV), range(60)))
+    assert set(reasons) == {"reading the slide ended the process that did it (SIGSEGV)"}
 
 
 def test_a_process_that_stands_still_is_ended():

@@ -14,12 +14,15 @@ from roformermil.slides.stages import slide_content
 from roformermil.status import Status
 
 FEATURES = ("features", "feats", "embeddings")  # as the vectors are called, by pipeline
+CROWDED = 0.05  # of a slide's tiles may share a place: where two pieces of tissue, each with its grid, touch
 STEP = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in level-0 pixels
 
 
 def import_slide(row: Status, out: Path, encoder: str) -> dict[str, Any]:
     """Write a slide's .h5 file as `{slide_id}.zarr` in `out`, coordinates intact. Raises SlideError `unreadable`, `empty`."""
-    mark = fingerprint(stage="import", revision=revisions.IMPORT, file=slide_content(row), encoder=encoder)
+    mark = fingerprint(
+        stage="import", revision=revisions.IMPORT, file=slide_content(row), encoder=encoder, mpp=row.sheet_mpp
+    )
     target = out / f"{row.slide_id}.zarr"
     if read_attributes(target).get("fingerprint") != mark:
         features, coords, step = read_h5(Path(row.path))
@@ -33,8 +36,7 @@ def import_slide(row: Status, out: Path, encoder: str) -> dict[str, Any]:
 def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Features (n, d), coords (n, 2) int32 in level-0 pixels, and the step between tiles in level-0 pixels.
 
-    The step is what the file says, else the smallest distance between two columns or rows of tiles.
-    Raises SlideError for a file that holds no such thing.
+    Raises SlideError for a file that holds no such thing, or tiles whose places in the grid coincide.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -44,12 +46,13 @@ def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
                     Reason.UNREADABLE,
                     f"{path}: holds {', '.join(file) or 'nothing'}; expected coords and one of {', '.join(FEATURES)}",
                 )
-            features, coords = np.asarray(file[name]), np.asarray(file["coords"])
-            stated = {**file.attrs, **file[name].attrs, **file["coords"].attrs}.get(STEP)
-    except (OSError, KeyError, ValueError) as error:
-        raise SlideError(Reason.UNREADABLE, f"{path}: not a whole HDF5 file ({error})") from error
-    features = features.reshape(features.shape[-2:]) if features.ndim == 3 else features  # CLAM: one batch of all tiles
-    coords = coords.reshape(coords.shape[-2:]) if coords.ndim == 3 else coords
+            features, coords = np.asarray(file[name], np.float32), np.asarray(file["coords"], np.int64)
+            said = {**file.attrs, **file[name].attrs, **file["coords"].attrs}
+            stated = 0 if said.get("overlap") else int(said.get(STEP) or 0)
+        if features.ndim == 3 and len(features) == 1:  # CLAM: one batch of all tiles
+            features, coords = features[0], coords.reshape(-1, 2)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise SlideError(Reason.UNREADABLE, f"{path}: not features and coordinates in HDF5 ({error})") from error
     if features.ndim != 2 or coords.shape != (len(features), 2):
         raise SlideError(
             Reason.UNREADABLE, f"{path}: features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)"
@@ -58,7 +61,14 @@ def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
         raise SlideError(Reason.EMPTY, f"{path}: has no tiles")
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
         raise SlideError(Reason.UNREADABLE, f"{path}: its features are not finite in float16")
-    return features, coords.astype(np.int32), int(stated) if stated else smallest_step(coords, path)
+    step = stated or usual_step(coords, path)
+    places = len(np.unique(coords // step, axis=0))
+    if places < (1 - CROWDED) * len(coords):
+        raise SlideError(
+            Reason.UNREADABLE,
+            f"{path}: {len(coords)} tiles have only {places} places in a grid of {step} px: is its {STEP} right?",
+        )
+    return features, coords.astype(np.int32), step
 
 
 def open_features(row: Status) -> dict[str, Any]:
@@ -66,12 +76,20 @@ def open_features(row: Status) -> dict[str, Any]:
     return {"tiles": len(read_h5(Path(row.path))[0]), "reader": "h5"}
 
 
-def smallest_step(coords: np.ndarray, path: Path) -> int:
-    """The smallest distance between two columns or rows. Raises SlideError for a slide of one tile, which has none."""
-    gaps = np.concatenate([np.diff(np.unique(axis)) for axis in coords.T])
-    if not len(gaps):
-        raise SlideError(Reason.UNREADABLE, f"{path}: one tile, and no attribute {STEP} that says how large it is")
-    return int(gaps.min())
+def usual_step(coords: np.ndarray, path: Path) -> int:
+    """The most frequent distance of neighbours in a row or a column: pipelines lay a grid a piece of tissue, so that the
+    smallest distance between any two rows says nothing. Raises SlideError where no two tiles share a row or a column."""
+    gaps: list[np.ndarray] = []
+    for along, across in ((0, 1), (1, 0)):
+        order = np.lexsort((coords[:, along], coords[:, across]))
+        steps = np.diff(coords[order], axis=0)
+        gaps.append(steps[(steps[:, across] == 0) & (steps[:, along] > 0), along])
+    sizes, counts = np.unique(np.concatenate(gaps), return_counts=True)
+    if not len(sizes):
+        raise SlideError(
+            Reason.UNREADABLE, f"{path}: no two tiles side by side, and no attribute {STEP} that says their step"
+        )
+    return int(sizes[counts.argmax()])
 
 
 def export_store(store: Path, target: Path) -> None:

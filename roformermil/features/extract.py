@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from roformermil import __version__, revisions
 from roformermil.config import Encoder
-from roformermil.errors import SlideError
+from roformermil.errors import Reason, SlideError
 from roformermil.features.encoders import build_encoder, compile_where_it_pays, load_trunk
 from roformermil.features.profile import Profile
 from roformermil.features.reading import TileStream
@@ -24,7 +24,7 @@ from roformermil.features.store import read_attributes, write_store
 from roformermil.features.weights import weights_id
 from roformermil.files import fingerprint
 from roformermil.isolation import isolated
-from roformermil.slides.stages import TileTable, check_unchanged, read_tiles
+from roformermil.slides.stages import TileTable, check_unchanged, current_tiles
 from roformermil.status import OK, Status, failed
 
 
@@ -61,7 +61,7 @@ class Embedder:
         self.weights = weights_id(settings, trunk)
         self.encoder = build_encoder(settings, trunk)
         on_gpu = self.encoder.device.type == "cuda"
-        self.readers = settings.readers or (os.cpu_count() or 2 if on_gpu else 2)
+        self.readers = settings.readers or (len(os.sched_getaffinity(0)) if on_gpu else 2)
         self.profile = Profile(self.readers, start=time.perf_counter() - start)
         self._compiled = False
 
@@ -91,7 +91,10 @@ class Embedder:
 
     def _prepare(self, number: int, row: Status, tables: Path, out: Path) -> Work | Status:
         """The slide as work, or its row where there is nothing to do."""
-        table = read_tiles(tables / f"{row.slide_id}.npz")
+        path = tables / f"{row.slide_id}.npz"
+        if (table := current_tiles(path)) is None:
+            gone = SlideError(Reason.UNREADABLE, f"{path}: its tiles are gone or damaged: snakemake --forcerun tile")
+            return failed(row, "embed", gone)
         decided = {
             "encoder": self.settings.name,
             "weights": self.weights,

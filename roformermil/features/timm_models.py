@@ -64,7 +64,7 @@ def input_of(trunk: nn.Module, spec: EncoderSpec) -> tuple[tuple[tuple[float, ..
     """Normalisation, and the side in pixels that the network must be given (0: any)."""
     inner: Any = trunk.trunk if isinstance(trunk, ClassAndMean) else trunk
     config = inner.pretrained_cfg
-    fixed = hasattr(inner, "patch_embed")  # position embeddings of one size
+    fixed = config.get("fixed_input_size", False) or hasattr(inner, "patch_embed")  # position embeddings of one size
     if spec.hub:
         return spec.normalisation, spec.tile_px
     return (tuple(config["mean"]), tuple(config["std"])), config["input_size"][-1] if fixed else 0

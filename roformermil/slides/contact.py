@@ -26,7 +26,7 @@ def contact_sheet(rows: list[Status], outlines: Path, path: Path) -> None:
     for k, row in enumerate(rows):
         x, y = GAP + k % columns * cell[0], GAP + k // columns * cell[1]
         view = outlines / f"{row.slide_id}.jpg"
-        if view.exists():
+        if view.exists() and (row.status == OK or row.stage != "segment"):  # not one of an earlier run
             with Image.open(view) as image:
                 image.draft("RGB", (2 * side, 2 * side))  # decodes a large view at a fraction of its size
                 image.thumbnail((side, side), Image.Resampling.BOX)

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from roformermil import revisions
 from roformermil.config import METHOD_KEYS, Tiles, Tissue
-from roformermil.errors import ConfigError, Reason, SlideError
+from roformermil.errors import ConfigError, Reason, SlideError, WeightsError
 from roformermil.files import atomic_path, content_id, file_sha256, fingerprint, write_text
 from roformermil.settings import read_settings, to_text
 from roformermil.slides.reader import SlideReader
@@ -56,7 +56,7 @@ def _said_by(slide: SlideReader) -> dict[str, Any]:
 
 def settings_of(row: Status, settings: Tissue) -> Tissue:
     """The data set's settings with what the slide's row of the sheet overrides."""
-    given = yaml.safe_load(row.sheet_tissue) if row.sheet_tissue else {}
+    given = yaml.safe_load(row.sheet_tissue or "{}") or {}
     usual = settings.model_dump(exclude_unset=True)
     if given.get("method", settings.method) != settings.method:  # what was said to the other method
         usual = {key: value for key, value in usual.items() if key not in METHOD_KEYS}
@@ -76,7 +76,7 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
         slide=content,
         mpp=row.sheet_mpp,
         tissue=settings.model_dump(mode="json", exclude={"weights"}),
-        weights=settings.weights and file_sha256(settings.weights),
+        weights=settings.weights and _weights_id(settings.weights),
     )
     target = out / f"{row.slide_id}.png"
     if target.exists() and (found := _mask_info(target)).get("fingerprint") == mark:
@@ -100,17 +100,25 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     return _known(facts)
 
 
+def _weights_id(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"tissue.weights: {path} cannot be read: {error.strerror}") from error
+
+
 def tile_slide(row: Status, masks: Path, out: Path, settings: Tiles) -> dict[str, Any]:
     """Lay the grid over a segmented slide; write `{slide_id}.npz` into `out`.
 
     Returns what became known of the slide. Raises SlideError, `empty` where no tile has enough tissue.
     """
     source = masks / f"{row.slide_id}.png"
-    info = _mask_info(source)
+    if not (info := _mask_info(source)):
+        raise SlideError(Reason.UNREADABLE, f"{source}: its mask is gone or damaged: snakemake --forcerun segment")
     check_unchanged(row, info["content"])
     mark = fingerprint(stage="tile", revision=revisions.TILE, mask=info["fingerprint"], tiles=to_text(settings))
     target = out / f"{row.slide_id}.npz"
-    if (found := _current(target)) and found.fingerprint == mark:
+    if (found := current_tiles(target)) and found.fingerprint == mark:
         return _enough(len(found.grid), settings)
     with SlideReader(row.path, row.sheet_mpp) as slide:
         spec = tile_spec(slide, settings)
@@ -140,7 +148,7 @@ def read_tiles(path: Path) -> TileTable:
         )
 
 
-def _current(path: Path) -> TileTable | None:
+def current_tiles(path: Path) -> TileTable | None:
     """The tile table, None where there is none, or one that is damaged or of an earlier version: made anew."""
     try:
         return read_tiles(path)

@@ -25,7 +25,7 @@ def write_h5(path, features=VECTORS, coords=COORDS, name="features", **attribute
     [
         ("features", VECTORS, {"patch_size": 256, "patch_level": 0}, 512),  # CLAM: the step is not said
         ("features", VECTORS[None], {}, 512),
-        ("features", VECTORS, {"patch_size": 256, "patch_size_level0": 1024}, 1024),  # TRIDENT
+        ("features", VECTORS, {"patch_size": 256, "patch_size_level0": 256}, 256),  # TRIDENT
         ("feats", VECTORS, {}, 512),
     ],
 )
@@ -71,7 +71,9 @@ def test_export_is_read_back_as_it_was(tmp_path):
         (VECTORS[:0], COORDS[:0], "no tiles", "empty"),
         (VECTORS * np.nan, COORDS, "not finite", "unreadable"),
         (VECTORS * 1e6, COORDS, "not finite in float16", "unreadable"),
-        (VECTORS[:1], COORDS[:1], "one tile", "unreadable"),
+        (VECTORS[:1], COORDS[:1], "no two tiles side by side", "unreadable"),
+        (np.stack([VECTORS, VECTORS]), COORDS, "are not", "unreadable"),
+        (np.array([b"a", b"b"]), COORDS[:2], "not features", "unreadable"),
     ],
 )
 def test_what_cannot_be_imported_is_named(tmp_path, features, coords, message, reason):
@@ -80,10 +82,32 @@ def test_what_cannot_be_imported_is_named(tmp_path, features, coords, message, r
     assert error.value.reason == reason
 
 
+def lattice(offset, step, side):
+    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2) * step + np.array(offset)
+
+
+def test_each_piece_of_tissue_may_have_a_grid_of_its_own(tmp_path):
+    """CLAM lays one over each contour's bounding box: here two, 7 px apart from each other's raster."""
+    coords = np.concatenate([lattice((10, 10), 512, 5), lattice((10 + 7 + 8 * 512, 17), 512, 5)])
+    _, _, step = read_h5(write_h5(tmp_path / "a.h5", np.ones((50, 3), np.float32), coords))
+    assert step == 512
+    assert len(np.unique(coords // step, axis=0)) == 50
+
+
+def test_tiles_that_overlap_have_the_step_that_they_have(tmp_path):
+    """TRIDENT's patch_size_level0 is the tile's side, not the distance between tiles."""
+    coords = lattice((0, 0), 256, 5)
+    path = write_h5(tmp_path / "a.h5", np.ones((25, 3), np.float32), coords, patch_size_level0=512, overlap=128)
+    assert read_h5(path)[2] == 256
+    path = write_h5(tmp_path / "a.h5", np.ones((25, 3), np.float32), coords, patch_size_level0=512)
+    with pytest.raises(SlideError, match="only 9 places"):
+        read_h5(path)
+
+
 def test_a_file_cut_short_is_named(tmp_path):
     path = write_h5(tmp_path / "a.h5")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(SlideError, match="not a whole HDF5 file"):
+    with pytest.raises(SlideError, match="not features and coordinates"):
         read_h5(path)
 
 

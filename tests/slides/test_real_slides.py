@@ -1,5 +1,6 @@
 """Every slide of ../shared with its right outcome."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,7 +52,8 @@ def test_the_40x_twin_has_tiles_of_the_same_physical_size(shared, tmp_path):
             sides[name] = table.spec.step * slide.scale.mpp
             tiles = [fit_tile(read_tile(slide, x, y, table.spec), table.spec) for x, y in table.coords[:8].tolist()]
         assert all(tile.shape == (256, 256, 3) for tile in tiles)
-        grain[name] = np.mean(tiles)
+        grain[name] = np.mean([cv2.Laplacian(cv2.cvtColor(t, cv2.COLOR_RGB2GRAY), cv2.CV_64F).std() for t in tiles])
+    assert 0.5 < np.divide(*grain.values()) < 2  # as fine a grain: read at its own scale a 40x tile's is far coarser
     one, two = sides.values()
     assert one == pytest.approx(128, rel=0.0025)  # a step is a whole number of level-0 pixels, here 243 and 487
     assert two == pytest.approx(one, rel=0.0025)

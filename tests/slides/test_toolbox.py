@@ -133,7 +133,7 @@ def test_grandqcs_network_runs_and_covers_the_image(pixels, tmp_path):
 @toolbox
 @pytest.mark.shared
 def test_masks_overlap_on_real_slides(shared, tmp_path):
-    """tiatoolbox's masks against `hsv` on every atlas slide: see benchmarks/tissue.py for the table."""
+    """tiatoolbox's masks against `hsv` on six atlas slides; benchmarks/tissue.py makes the table of all."""
     overlaps = []
     for path in sorted((shared / "slides/pathology_atlas").glob("*.svs"))[:6]:
         with SlideReader(path, 0.5) as slide:

@@ -4,6 +4,7 @@
 rule segment:
     input:
         slides=lambda wildcards: [slide.path for slide in batch_slides(wildcards)],
+        weights=CONFIG.tissue.weights or [],
     output:
         status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
