@@ -1,9 +1,11 @@
 """Files written whole or not at all, and fingerprints of what decided a result."""
 
 import errno
+import fcntl
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -14,6 +16,7 @@ from typing import Any
 
 from roformermil.errors import OutputError
 
+log = logging.getLogger(__name__)
 SAMPLES, SAMPLE_BYTES = 16, 65536
 HOST = socket.gethostname().replace(".", "_")
 SMALL = 2**24  # bytes; up to here a file counts with all of its content
@@ -38,14 +41,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield scratch
         _put(scratch, path, old)
     except OSError as error:
-        if error.errno not in NOT_OURS:
-            raise
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror}. What was finished before is kept: mend this and run again"
-        ) from error
+        raise _named(error, path) from error
     finally:
         _remove(scratch)
         _remove(old)
+
+
+def _named(error: OSError, path: Path) -> Exception:
+    """The error as it is, or under its name where the disk or the folder is to blame."""
+    if error.errno not in NOT_OURS:
+        return error
+    return OutputError(
+        f"{path}: cannot be written: {error.strerror}. What was finished before is kept: mend this and run again"
+    )
 
 
 def _put(scratch: Path, path: Path, old: Path) -> None:
@@ -80,6 +88,29 @@ def _remove_scratch_of_the_dead(path: Path) -> None:
             _remove(path.with_name(leftover))
         except (PermissionError, ValueError):
             pass  # of another user's process, alive; or no scratch of ours
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process of this or another host works on `path`, and keep others waiting meanwhile.
+
+    A job whose Snakemake was killed may live on: what it still writes must not land among a later run's results. The lock
+    goes with the process that holds it, however that ends. Where the file system knows no locks nothing is awaited.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path.with_name(f".{path.name}.lock"), "a")  # noqa: SIM115
+    except OSError as error:
+        raise _named(error, path) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("%s: another run works on it: waiting for its end", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("%s: no locks on this file system (%s)", path, error.strerror)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -135,9 +135,10 @@ def attrition(rows: list[Status]) -> str:
 def check_attrition(rows: list[Status], max_failed_fraction: float, table: Path) -> None:
     """Raises TooManyFailedError, naming slides and reasons, when more than this fraction of the slides is missing."""
     lost = [row for row in rows if row.status != OK]
-    if len(lost) <= max_failed_fraction * len(rows):
-        return
     complete = table.with_name(f"{table.stem}_failed.csv")
+    if len(lost) <= max_failed_fraction * len(rows):
+        complete.unlink(missing_ok=True)  # of an earlier run
+        return
     write_slides(complete, rows)
     shown = "\n".join(f"  {row.slide_id}: {row.status} in {row.stage}: {row.reason}" for row in lost[:20])
     more = f"\n  and {len(lost) - 20} more" if len(lost) > 20 else ""

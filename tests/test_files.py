@@ -1,9 +1,10 @@
 import multiprocessing
 import os
+import time
 
 import pytest
 
-from roformermil.files import HOST, atomic_path, content_id, fingerprint, write_text
+from roformermil.files import HOST, alone, atomic_path, content_id, fingerprint, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -85,3 +86,24 @@ def test_a_folder_can_be_replaced_by_two_at_once(tmp_path):
         assert process.exitcode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
     assert (tmp_path / "store.zarr/content").read_text() == "299"
+
+
+def hold(path, begun, seconds):
+    with alone(path):
+        begun.set()
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_run_waits_for_the_first_however_that_ends(tmp_path, killed):
+    begun = multiprocessing.Event()
+    first = multiprocessing.Process(target=hold, args=(tmp_path / "a.csv", begun, 60 if killed else 1.0))
+    first.start()
+    begun.wait()
+    if killed:
+        first.kill()
+    start = time.monotonic()
+    with alone(tmp_path / "a.csv"):
+        waited = time.monotonic() - start
+    assert waited < 5 if killed else waited > 0.5
+    first.join()

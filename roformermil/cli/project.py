@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from roformermil import __version__
 from roformermil.config import load_config
+from roformermil.config.encoder_specs import encoder_spec
 from roformermil.errors import ConfigError, RoFormerMILError
 
 app = typer.Typer()
@@ -33,12 +35,16 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     from roformermil.bags.folds import divide
     from roformermil.isolation import isolated
     from roformermil.sheet import read_sheet
-    from roformermil.slides.stages import open_slide
-    from roformermil.status import attrition, from_sheet, run_stage
+    from roformermil.slides.stages import open_slide, settings_of
+    from roformermil.status import OK, attrition, from_sheet, run_stage
     from roformermil.studies.arms import arms
 
     settings = load_config(config)
     arms(settings)
+    if settings.tissue.needs_tiatoolbox and not find_spec("tiatoolbox"):
+        log.warning("tissue.method %s: not installed here, see `make tiatoolbox`", settings.tissue.method)
+    if encoder_spec(settings.encoder.name).architecture and not find_spec("timm"):
+        log.warning("encoder %s: timm is not installed here, see `make tiatoolbox`", settings.encoder.name)
     if settings.encoder.is_imported:
         from roformermil.features.exchange import open_features
     if (weights := settings.encoder.weights_path) and not Path(weights).is_file():
@@ -47,10 +53,15 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     for name, dataset in settings.datasets.items():
         try:
             slides = read_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
+            for row in from_sheet(slides):
+                settings_of(row, settings.tissue)
             look = open_features if settings.encoder.is_imported else open_slide
             rows = run_stage("check", from_sheet(slides), partial(isolated, look, timeout=settings.slide_timeout))
-            log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in slides}))
-            divide(name, slides, settings.folds, dataset.classes)
+            usable = [slide for slide, row in zip(slides, rows, strict=True) if row.status == OK]
+            log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in usable}))
+            if len(rows) - len(usable) > settings.max_failed_fraction * len(rows):
+                raise ConfigError("more slides are lost than max_failed_fraction allows")
+            divide(name, usable, settings.folds, dataset.classes)
         except RoFormerMILError as error:  # the next data set may have a fault of its own to show
             log.error("%s: %s", name, error)
             wrong.append(name)

@@ -21,6 +21,7 @@ from roformermil.cli.options import (
     use_threads,
 )
 from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.files import alone
 from roformermil.settings import read_settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def segment(
     def work(row: "Status") -> dict[str, Any]:
         return isolated(segment_slide, row, out, settings, timeout=timeout)
 
-    write_status(status, run_stage("segment", rows, work, threads))
+    with alone(status):
+        write_status(status, run_stage("segment", rows, work, threads))
 
 
 @app.command()
@@ -78,7 +80,8 @@ def tile(
     def work(row: "Status") -> dict[str, Any]:
         return isolated(tile_slide, row, masks, out, settings, timeout=timeout)
 
-    write_status(status, run_stage("tile", read_status(slides), work))
+    with alone(status):
+        write_status(status, run_stage("tile", read_status(slides), work))
 
 
 @app.command()
@@ -111,7 +114,8 @@ def embed(
 
     use_threads(threads)
     embedder = Embedder(read_settings(Encoder, encoder, "--encoder"), timeout)
-    write_status(status, embedder.embed(read_status(slides), tables, out))
+    with alone(status):
+        write_status(status, embedder.embed(read_status(slides), tables, out))
     if profile:
         typer.echo(embedder.profile.table())
 
@@ -134,13 +138,14 @@ def import_features(
     from roformermil.status import run_stage, write_status
 
     rows = rows_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    work = run_stage("import", rows, lambda row: isolated(import_slide, row, out, encoder, timeout=timeout))
-    write_status(status, work)
+    with alone(status):
+        work = run_stage("import", rows, lambda row: isolated(import_slide, row, out, encoder, timeout=timeout))
+        write_status(status, work)
 
 
 @app.command()
 def export(
-    stores: Annotated[list[Path], typer.Argument(help="feature stores, results/{dataset}/features/{encoder}/*.zarr")],
+    stores: Annotated[list[Path], typer.Argument(help="feature stores, .../{dataset}/features/{encoder}/*.zarr")],
     out: Annotated[Path, typer.Option(help="folder for .h5 files")],
 ) -> None:
     """Write feature stores as .h5 files that CLAM and TRIDENT read."""

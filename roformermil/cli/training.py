@@ -7,6 +7,7 @@ import typer
 
 from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_threads
 from roformermil.config import Folds, Model, Training
+from roformermil.files import alone
 from roformermil.settings import read_settings
 
 app = typer.Typer()
@@ -56,7 +57,8 @@ def train(
         dataset, fold, read_folds(folds, fold), features, classes.split(","),
         read_settings(Model, model, "--model"), read_settings(Training, training, "--training"),
     )  # fmt: skip
-    train_fold(job, out)
+    with alone(out):
+        train_fold(job, out)
 
 
 @app.command()

@@ -58,7 +58,7 @@ def open_backend(path: Path) -> Backend:
     Raises SlideError `unreadable`, or `needs_tiatoolbox` where that is not installed.
     """
     opened: OpenSlideBackend | None = None
-    problem = "not a slide format that OpenSlide reads"
+    problem = "not a slide format that OpenSlide reads, or cut short; copy it again"
     try:
         opened = OpenSlideBackend(path)
         if OME not in opened.properties.get("tiff.ImageDescription", ""):

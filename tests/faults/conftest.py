@@ -46,8 +46,8 @@ def run(sheet: Path, out: Path, timeout: float = 60) -> list[Status]:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, but for the locks that tell runs of each other."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
