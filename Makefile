@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-shared tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo atlas test test-slow test-shared tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -31,7 +31,10 @@ atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	@echo; cat results/atlas/summary.md
 
 test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
-	pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
+
+test-slow: .venv/ready ## run the tests that take long
+	pytest -m slow
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m shared

@@ -60,6 +60,7 @@ def test_stores_after_20_kills_are_those_of_an_undisturbed_run(atlas, tmp_path):
     assert content(tmp_path / "killed/features") == content(tmp_path / "calm/features")
 
 
+@pytest.mark.slow
 def test_stores_after_a_few_kills_are_those_of_an_undisturbed_run(slide, tmp_path):
     sheet = copies(slide, tmp_path, 4)
     run(sheet, tmp_path / "calm")
@@ -98,6 +99,7 @@ def test_a_folder_that_is_not_ours_is_named(slide, tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_two_runs_on_the_same_results_do_not_disturb_each_other(slide, tmp_path):
     sheet = copies(slide, tmp_path, 3)
     run(sheet, tmp_path / "alone")

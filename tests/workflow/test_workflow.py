@@ -160,6 +160,7 @@ def test_shuffled_labels_teach_nothing(learn):
     assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(2)]) < 0.7
 
 
+@pytest.mark.slow
 def test_the_same_training_would_show_a_leak(learn):
     """With real labels it learns; with shuffled ones too, as soon as test slides are among the training slides."""
     assert learn({patient: CLASSES[k % 2] for k, patient in enumerate(PATIENTS)}) >= 0.9
