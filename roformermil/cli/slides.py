@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,12 +53,11 @@ def segment(
     rows = rows_of_batch(sheet, root, batch, batch_size, allow_absolute)
     for row in rows:
         settings_of(row, settings)  # a slide's own settings that do not go together end this before it begins
-
-    def work(row: "Status") -> dict[str, Any]:
-        return isolated(segment_slide, row, out, settings, timeout=timeout)
-
     with alone(status):
-        write_status(status, run_stage("segment", rows, work, threads))
+        done = run_stage(
+            "segment", rows, lambda row: isolated(segment_slide, row, out, settings, timeout=timeout), threads
+        )
+        write_status(status, done)
 
 
 @app.command()
@@ -76,12 +75,10 @@ def tile(
     from roformermil.status import read_status, run_stage, write_status
 
     settings = read_settings(Tiles, tiles, "--tiles")
-
-    def work(row: "Status") -> dict[str, Any]:
-        return isolated(tile_slide, row, masks, out, settings, timeout=timeout)
-
+    rows = read_status(slides)
     with alone(status):
-        write_status(status, run_stage("tile", read_status(slides), work))
+        done = run_stage("tile", rows, lambda row: isolated(tile_slide, row, masks, out, settings, timeout=timeout))
+        write_status(status, done)
 
 
 @app.command()
@@ -139,8 +136,8 @@ def import_features(
 
     rows = rows_of_batch(sheet, root, batch, batch_size, allow_absolute)
     with alone(status):
-        work = run_stage("import", rows, lambda row: isolated(import_slide, row, out, encoder, timeout=timeout))
-        write_status(status, work)
+        done = run_stage("import", rows, lambda row: isolated(import_slide, row, out, encoder, timeout=timeout))
+        write_status(status, done)
 
 
 @app.command()

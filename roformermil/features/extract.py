@@ -73,7 +73,8 @@ class Embedder:
         """
         began = time.perf_counter()
         done = list(rows)
-        with tqdm(desc="embed", unit="tile", disable=not self.progress, total=self._total(rows, tables)) as bar:
+        total = sum(row.tiles or 0 for row in rows if row.status == OK)
+        with tqdm(desc="embed", unit="tile", disable=not self.progress, total=total) as bar:
             waiting: deque[tuple[list[Piece], Tensor]] = deque()
             for pieces in self._batches(self._pieces(rows, tables, out, done, bar)):
                 with self._timed("encoding"):
@@ -85,9 +86,6 @@ class Embedder:
                     self._scatter(*waiting.popleft(), out, done, bar)
         self.profile.whole += time.perf_counter() - began
         return done
-
-    def _total(self, rows: list[Status], tables: Path) -> int:
-        return sum(row.tiles or 0 for row in rows if row.status == OK)
 
     def _prepare(self, number: int, row: Status, tables: Path, out: Path) -> Work | Status:
         """The slide as work, or its row where there is nothing to do."""
