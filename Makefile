@@ -37,7 +37,7 @@ test-slow: .venv/ready ## run the tests that take long
 	pytest -m slow
 
 test-shared: .venv/ready ## run the tests that need ../shared
-	pytest -m shared
+	pytest -m "shared and not tiatoolbox"
 
 tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
 
