@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-slow test-shared tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo atlas test test-slow test-shared test-slurm test-conda tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -38,6 +38,12 @@ test-slow: .venv/ready ## run the tests that take long
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m "shared and not tiatoolbox"
+
+test-slurm: .venv/ready ## run the demo through a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
+	pytest -m slurm
+
+test-conda: .venv/ready ## run the demo in environments that a real conda makes (needs ../shared)
+	pytest -m conda
 
 tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
 

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Runs in the new environment, from the folder that snakemake was started in: the checkout.
+# Runs in the new environment. Snakefile sets ROFORMERMIL_CHECKOUT, wherever snakemake was started.
 set -eu
-python -m pip install --quiet --no-deps --editable .
+python -m pip install --quiet --no-deps --editable "$ROFORMERMIL_CHECKOUT"

@@ -7,7 +7,6 @@ Python of `make tiatoolbox` it writes tissue.yaml, from constraints-tiatoolbox.t
 """
 
 import re
-import sys
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +15,12 @@ from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
+PYTHON, PIP = "3.11.7", "25.3"
 CONSTRAINTS = {False: "constraints.txt", True: "constraints-tiatoolbox.txt"}
 COMMAND_LINE = ("pydantic", "pyyaml", "tqdm", "typer")
 SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow")
 ENVIRONMENTS = {
+    "download": (*COMMAND_LINE, "requests"),
     "slides": (*COMMAND_LINE, *SLIDES),
     "features": (*COMMAND_LINE, *SLIDES, "h5py", "safetensors", "torch", "zarr"),
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
@@ -51,10 +52,9 @@ def closure(names: tuple[str, ...]) -> list[str]:
 
 def environment(name: str) -> str:
     pins = "".join(f"      - {pin}\n" for pin in closure(ENVIRONMENTS[name]))
-    python = ".".join(map(str, sys.version_info[:2]))
     return (
         f"# Written by envs/pin.py from {CONSTRAINTS[HAS_TIATOOLBOX]}. The package itself comes from the checkout: *.post-deploy.sh\n"
-        f"channels: [conda-forge]\ndependencies:\n  - python ={python}\n  - pip\n  - pip:\n{pins}"
+        f"channels: [conda-forge]\ndependencies:\n  - python =={PYTHON}\n  - pip =={PIP}\n  - pip:\n{pins}"
     )
 
 

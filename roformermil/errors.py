@@ -12,6 +12,7 @@ class Reason(StrEnum):
 
     # a slide
     EMPTY = "empty"  # no tissue, or no tile with enough of it
+    EXCLUDED = "excluded"  # by the slide sheet, which says why
     MISSING = "missing"
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     BAG = "bag"
     OUT_OF_MEMORY = "out_of_memory"  # also a slide's, when reading it takes more than a slide may
     OUTPUT = "output"
+    DOWNLOAD = "download"
     TOO_MANY_FAILED = "too_many_failed"
 
 
@@ -113,6 +115,13 @@ class OutputError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.OUTPUT, message)
+
+
+class DownloadError(RoFormerMILError):
+    """Slides did not arrive whole; what did is kept, and the next run goes on from there."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.DOWNLOAD, message)
 
 
 class TooManyFailedError(RoFormerMILError):

@@ -24,6 +24,15 @@ TRIES, MEANWHILE = 100, {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
 NOT_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
+def output_error(error: OSError, path: Path) -> Exception:
+    """The error as it is, or under its name where the disk or the folder is to blame."""
+    if error.errno not in NOT_OURS:
+        return error
+    return OutputError(
+        f"{path}: cannot be written: {error.strerror}. What was finished before is kept: mend this and run again"
+    )
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` on success, remove it on failure.
@@ -41,19 +50,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield scratch
         _put(scratch, path, old)
     except OSError as error:
-        raise _named(error, path) from error
+        raise output_error(error, path) from error
     finally:
         _remove(scratch)
         _remove(old)
-
-
-def _named(error: OSError, path: Path) -> Exception:
-    """The error as it is, or under its name where the disk or the folder is to blame."""
-    if error.errno not in NOT_OURS:
-        return error
-    return OutputError(
-        f"{path}: cannot be written: {error.strerror}. What was finished before is kept: mend this and run again"
-    )
 
 
 def _put(scratch: Path, path: Path, old: Path) -> None:
@@ -101,7 +101,7 @@ def alone(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path.with_name(f".{path.name}.lock"), "a")  # noqa: SIM115
     except OSError as error:
-        raise _named(error, path) from error
+        raise output_error(error, path) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from roformermil.config import Tissue
 from roformermil.errors import ConfigError, SheetError
 from roformermil.settings import read_settings
 
-REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue")
+REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "note")
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -25,10 +25,17 @@ class Slide:
     path: str  # as opened: the data set's root joined with the sheet's path
     mpp: float | None  # um/px, overrides the file's own
     tissue: str = ""  # settings of config section Tissue that hold for this slide alone, YAML
+    exclude: str = ""  # why it is left out: mislabelled, a duplicate, ...
 
 
-def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False) -> list[Slide]:
-    """Read and check a slide sheet; labels only where `classes` are given.
+def read_sheet(
+    sheet: Path,
+    root: Path,
+    classes: list[str] | None = None,
+    allow_absolute: bool = False,
+    files: bool = True,
+) -> list[Slide]:
+    """Read and check a slide sheet; labels only where `classes` are given, files only with `files`.
 
     Raises SheetError naming the file, the row (1 is the header) and what was expected, at the first row that has a
     duplicate or unusable id, no patient, an unknown class, a path to no file, or outside `root` (unless it is absolute and
@@ -62,6 +69,8 @@ def read_sheet(sheet: Path, root: Path, classes: list[str] | None = None, allow_
         if len(cells) != len(columns):
             raise SheetError(f"{where}: {len(cells)} cells where the header has {len(columns)} (a decimal comma?)")
         slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes, allow_absolute)
+        if files and not slide.exclude:
+            _check_file(slide, where)
         if slide.slide_id in slides:
             raise SheetError(f"{where}: slide_id {slide.slide_id!r} stands twice")
         if owner := owners.get(slide.path):
@@ -85,15 +94,21 @@ def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | Non
         raise SheetError(
             f"{where}: path {row['path']!r} of slide {slide_id!r} is not inside the root {str(root)!r}{hint}"
         )
-    if not (os.path.isfile(path) or (path.endswith(".zarr") and os.path.isdir(path))):
-        raise SheetError(f"{where}: slide {slide_id!r}: no file at {path}; check the path and the data set's root")
     tissue = row.get("tissue", "")
     if tissue:
         try:
             read_settings(Tissue, tissue, f"{where}: tissue of slide {slide_id!r}")
         except ConfigError as error:
             raise SheetError(str(error)) from error
-    return Slide(slide_id, row["patient_id"], label, path, _mpp(row.get("mpp", ""), where, slide_id), tissue)
+    mpp = _mpp(row.get("mpp", ""), where, slide_id)
+    return Slide(slide_id, row["patient_id"], label, path, mpp, tissue, row.get("exclude", ""))
+
+
+def _check_file(slide: Slide, where: str) -> None:
+    if not (os.path.isfile(slide.path) or (slide.path.endswith(".zarr") and os.path.isdir(slide.path))):
+        raise SheetError(
+            f"{where}: slide {slide.slide_id!r}: no file at {slide.path}; check the path and the data set's root"
+        )
 
 
 def _mpp(text: str, where: str, slide_id: str) -> float | None:

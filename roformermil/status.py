@@ -3,8 +3,9 @@
 import csv
 import io
 import logging
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from roformermil.errors import SlideError, TooManyFailedError
-from roformermil.files import write_text
+from roformermil.errors import Reason, SlideError, TooManyFailedError
+from roformermil.files import content_id, write_text
 from roformermil.sheet import Slide
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,20 @@ class Status:
     reader: str = ""  # what opened it: openslide or tiatoolbox
     mpp: float | None = None  # um/px in use
     mpp_source: str = ""
+    content: str = ""  # identity of the slide file that was worked on
     tissue_mm2: float | None = None
     tiles: int | None = None
     fingerprint: str = ""  # of the slide's features: what decided them
     seconds: float = 0.0  # over all stages; a result that was there already takes none
 
 
-def from_sheet(slides: Iterable[Slide]) -> list[Status]:
-    return [Status(slide.slide_id, slide.path, slide.mpp, slide.tissue) for slide in slides]
+def from_sheet(slides: list[Slide]) -> list[Status]:
+    """The rows that a data set's first stage begins with."""
+    rows = (Status(slide.slide_id, slide.path, slide.mpp, slide.tissue) for slide in slides)
+    return [
+        replace(row, status=str(Reason.EXCLUDED), reason=slide.exclude, stage="sheet") if slide.exclude else row
+        for row, slide in zip(rows, slides, strict=True)
+    ]
 
 
 def run_stage(
@@ -113,6 +120,20 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
+def changed_files(files: list[str], table: Path) -> set[str]:
+    """The slide files that are others than those which the status table `table` was made from. A file that is newer than
+    the table but has the content that stands there was touched, or copied anew: no change."""
+    try:
+        made = os.stat(table).st_mtime
+    except FileNotFoundError:
+        return set(files)
+    newer = [file for file in files if os.path.exists(file) and os.stat(file).st_mtime > made]
+    if not newer:
+        return set()
+    known = {row.path: row.content for row in read_status(table)}
+    return {file for file in newer if content_id(Path(file)) != known.get(file)}
+
+
 def _typed(text: str, annotation: Any) -> Any:
     if annotation is str:
         return text
@@ -134,7 +155,7 @@ def attrition(rows: list[Status]) -> str:
 
 def check_attrition(rows: list[Status], max_failed_fraction: float, table: Path) -> None:
     """Raises TooManyFailedError, naming slides and reasons, when more than this fraction of the slides is missing."""
-    lost = [row for row in rows if row.status != OK]
+    lost = [row for row in rows if row.status not in (OK, Reason.EXCLUDED)]
     complete = table.with_name(f"{table.stem}_failed.csv")
     if len(lost) <= max_failed_fraction * len(rows):
         complete.unlink(missing_ok=True)  # of an earlier run

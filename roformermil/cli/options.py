@@ -18,8 +18,12 @@ Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slid
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 
 
-def use_threads(threads: int) -> None:
-    import torch
+def use_machine(threads: int) -> None:
+    """Take so many CPU threads, and of several GPUs one."""
+    from roformermil.devices import claim_gpu
+
+    claim_gpu()
+    import torch  # after the claim
 
     if threads:
         torch.set_num_threads(threads)

@@ -52,7 +52,8 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     wrong = []
     for name, dataset in settings.datasets.items():
         try:
-            slides = read_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
+            where = (dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
+            slides = [slide for slide in read_sheet(*where) if not slide.exclude]
             for row in from_sheet(slides):
                 settings_of(row, settings.tissue)
             look = open_features if settings.encoder.is_imported else open_slide

@@ -18,9 +18,9 @@ from roformermil.cli.options import (
     Text,
     Threads,
     Timeout,
-    use_threads,
+    use_machine,
 )
-from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.config import Encoder, Source, Tiles, Tissue
 from roformermil.files import alone
 from roformermil.settings import read_settings
 
@@ -29,6 +29,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
+
+
+@app.command()
+def download(
+    sheet: Sheet,
+    source: Text,
+    status: StatusOut,
+    root: Root = None,
+    batch: Batch = 0,
+    batch_size: BatchSize = sys.maxsize,
+    allow_absolute: Absolute = False,
+) -> None:
+    """Bring the slides of a batch to this machine."""
+    from roformermil.download import download as bring
+    from roformermil.status import write_status
+
+    settings = read_settings(Source, source, "--source")
+    rows = rows_of_batch(sheet, root, batch, batch_size, allow_absolute)
+    with alone(status):
+        write_status(status, bring(rows, root or sheet.parent, settings))
 
 
 @app.command()
@@ -109,7 +129,7 @@ def embed(
     from roformermil.features.extract import Embedder
     from roformermil.status import read_status, write_status
 
-    use_threads(threads)
+    use_machine(threads)
     embedder = Embedder(read_settings(Encoder, encoder, "--encoder"), timeout)
     with alone(status):
         write_status(status, embedder.embed(read_status(slides), tables, out))
@@ -173,7 +193,9 @@ def rows_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allow_a
     from roformermil.sheet import read_sheet
     from roformermil.status import from_sheet
 
-    slides = read_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute)
+    slides = read_sheet(
+        sheet, root or sheet.parent, allow_absolute=allow_absolute, files=False
+    )  # a row says so instead
     if not (rows := from_sheet(slides[batch * size : (batch + 1) * size])):
         raise typer.BadParameter(f"{sheet} has no batch {batch} of {size} rows")
     return rows

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roformermil.cli.options import Text, Threads, use_threads
+from roformermil.cli.options import Text, Threads, use_machine
 from roformermil.config import Model, Overhead
 from roformermil.settings import read_settings
 
@@ -39,7 +39,7 @@ def measure(
     """Time one model on a slide of so many tiles, and its memory."""
     from roformermil.studies.measure import measure as measure_model
 
-    use_threads(threads)
+    use_machine(threads)
     settings = read_settings(Overhead, overhead, "--overhead")
     measure_model(read_settings(Model, model, "--model"), tiles, in_dim, settings, out)
 

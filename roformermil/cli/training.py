@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_threads
+from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_machine
 from roformermil.config import Folds, Model, Training
 from roformermil.files import alone
 from roformermil.settings import read_settings
@@ -31,7 +31,7 @@ def split(
     settings = read_settings(Folds, folds, "--folds")
     usable = {row.slide_id for row in read_status(slides) if row.status == OK}
     names = classes.split(",")
-    slides_of_sheet = read_sheet(sheet, root or sheet.parent, names, allow_absolute)
+    slides_of_sheet = read_sheet(sheet, root or sheet.parent, names, allow_absolute, files=False)
     rows = [slide for slide in slides_of_sheet if slide.slide_id in usable]
     write_folds(out, divide(out.parent.name, rows, settings, names))
 
@@ -52,7 +52,7 @@ def train(
     from roformermil.bags.folds import read_folds
     from roformermil.training import Job, train_fold
 
-    use_threads(threads)
+    use_machine(threads)
     job = Job(
         dataset, fold, read_folds(folds, fold), features, classes.split(","),
         read_settings(Model, model, "--model"), read_settings(Training, training, "--training"),

@@ -10,15 +10,15 @@ from pydantic import Field, field_validator, model_validator
 
 from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
-from roformermil.config.slides import METHOD_KEYS, Dataset, Name, Tiles, Tissue
+from roformermil.config.slides import METHOD_KEYS, Dataset, Name, Source, Tiles, Tissue
 from roformermil.config.studies import Ablation, Overhead
 from roformermil.config.training import Folds, Model, ModelEntry, ModelName, Training, named_once
 from roformermil.errors import ConfigError
 from roformermil.settings import Settings, read_settings
 
 __all__ = [
-    "METHOD_KEYS", "Ablation", "Config", "Dataset", "Encoder", "Folds", "Model", "ModelName", "Overhead", "Tiles", "Tissue",
-    "Training", "load_config",
+    "METHOD_KEYS", "Ablation", "Config", "Dataset", "Encoder", "Folds", "Model", "ModelName", "Overhead", "Source", "Tiles",
+    "Tissue", "Training", "load_config",
 ]  # fmt: skip
 
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")

@@ -7,21 +7,46 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from roformermil.settings import Settings
 
+GDC = "https://api.gdc.cancer.gov"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # becomes a folder's name
 METHOD_KEYS = {"threshold": ("hsv",), "median": ("hsv", "otsu"), "close": ("hsv", "otsu"), "weights": ("grandqc",)}
+
+
+class Source(Settings):
+    """Where `snakemake download` brings a data set's slides from, into `root`."""
+
+    kind: Literal["gdc", "http", "by_hand"]
+    """`gdc`: TCGA, by file name through the API of the Genomic Data Commons; `http`: files below `url` (a public bucket, any
+    web server); `by_hand`: behind terms that a person accepts at `url`: what is not there yet is named."""
+    url: str = ""
+    """`http`: folder that the sheet's paths are relative to; `by_hand`: the page that says how to come by the slides; `gdc`:
+    another address of the API."""
+    checksums: str = ""
+    """`http`: address of a list as `md5sum` writes it, `checksum path` a line."""
+
+    @model_validator(mode="after")
+    def _said_to_the_right_kind(self) -> "Source":
+        if self.kind != "gdc" and not self.url:
+            raise ValueError(f"kind: {self.kind} needs a url")
+        if self.checksums and self.kind != "http":
+            raise ValueError(f"checksums says nothing with kind: {self.kind}")
+        return self
 
 
 class Dataset(Settings):
     """A data set: a slide sheet, the folder of its slides and its classes."""
 
     slides: Path
-    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp` and `tissue` (settings of this slide)."""
+    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings of this slide), `exclude`
+    (why it is left out) and `note` (for readers)."""
     root: Path
     """Folder that the sheet's paths are relative to."""
     allow_absolute: bool = False
     """Whether paths in the sheet may be absolute, and so lie outside `root`."""
     classes: list[Name] = Field(min_length=2)
     """Labels in the order of their class index. With two, the second is the positive one."""
+    source: Source | None = None
+    """Where the slides come from; without it they are there already: section Source."""
 
     @field_validator("classes")
     @classmethod

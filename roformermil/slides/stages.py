@@ -80,7 +80,7 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     )
     target = out / f"{row.slide_id}.png"
     if target.exists() and (found := _mask_info(target)).get("fingerprint") == mark:
-        return _known(found["facts"])
+        return _known({**found["facts"], "content": content})
     with SlideReader(row.path, row.sheet_mpp) as slide:
         image = slide.overview(settings.mpp)
         mask = segment(image, settings)
@@ -97,7 +97,7 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
     info.add_text("roformermil", json.dumps({"fingerprint": mark, "content": content, "facts": facts}))
     with atomic_path(target) as scratch:  # last: it is what marks the slide as done
         Image.fromarray(mask).save(scratch, pnginfo=info)
-    return _known(facts)
+    return _known({**facts, "content": content})
 
 
 def _weights_id(path: Path) -> str:

@@ -1,19 +1,25 @@
 # What the rules share: the validated configuration, the slide sheets, and where things stand.
+import os
 import shutil
+from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from roformermil import revisions
 from roformermil.config import Config
-from roformermil.settings import read_settings, to_text
 from roformermil.errors import RoFormerMILError
+from roformermil.files import content_id, fingerprint
+from roformermil.settings import read_settings, to_text
 from roformermil.sheet import read_sheet
+from roformermil.status import changed_files
 from roformermil.studies.arms import arm_rows, arms
+
+os.environ["ROFORMERMIL_CHECKOUT"] = str(Path(workflow.current_basedir).parents[1])  # for envs/*.post-deploy.sh
 
 try:
     CONFIG = read_settings(Config, config)
     ARMS = arms(CONFIG)
-    SHEETS = {name: read_sheet(d.slides, d.root, d.classes, d.allow_absolute) for name, d in CONFIG.datasets.items()}
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
@@ -27,6 +33,12 @@ FOLDS = range(CONFIG.folds.count)
 CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.jpg" for name in CONFIG.datasets]
 SLIDES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/slides.yaml"
 FEATURES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/features.yaml"
+WEIGHTS = {"tissue": CONFIG.tissue.weights, "encoder": CONFIG.encoder.weights_path}
+WEIGHTS_FILE = {step: ancient(path) if path else [] for step, path in WEIGHTS.items()}  # they count by content:
+WEIGHTS_ID = {
+    step: lambda wildcards, path=path: content_id(Path(path)) if path else "" for step, path in WEIGHTS.items()
+}
+CORES = workflow.resource_settings.cores or 8  # on a cluster, where the profile sets threads
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
@@ -46,13 +58,61 @@ def dataset(wildcards):
     return CONFIG.datasets[wildcards.dataset]
 
 
+@cache
+def sheet(name):
+    """A data set's slides. Those that `download` brings need not be there yet."""
+    d = CONFIG.datasets[name]
+    try:
+        return read_sheet(
+            d.slides, d.root, d.classes, d.allow_absolute, files=workflow.is_main_process and not d.source
+        )
+    except RoFormerMILError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process:  # mistakes are named before the first job; a job reads the sheets it needs
+    for name in CONFIG.datasets:
+        sheet(name)
+
+
 def allow_absolute(wildcards):
     return "--allow-absolute" if dataset(wildcards).allow_absolute else ""
 
 
-def batch_slides(wildcards):
-    start = int(wildcards.batch) * CONFIG.slides_per_batch
-    return SHEETS[wildcards.dataset][start : start + CONFIG.slides_per_batch]
+def slides(wildcards):
+    """The slides of a job: of its batch, or of the data set."""
+    size = CONFIG.slides_per_batch
+    start = int(wildcards.get("batch", 0)) * size
+    return sheet(wildcards.dataset)[start : start + size] if "batch" in wildcards.keys() else sheet(wildcards.dataset)
+
+
+def slide_files(wildcards):
+    """Input function: the slide files of a batch. One that was only touched, or copied anew, is taken as old as it was."""
+    result = f"{RESULTS}/{wildcards.dataset}/tissue/batch_{wildcards.batch}.csv"
+    files = [slide.path for slide in slides(wildcards) if not (slide.exclude or dataset(wildcards).source)]
+    changed = changed_files(files, result)
+    return [path if path in changed else ancient(path) for path in files]
+
+
+def columns(*names):
+    """Params function: digest of some columns of a job's rows of the sheet; the job runs again when they change."""
+    return lambda wildcards: fingerprint(rows=[[getattr(row, name) for name in names] for row in slides(wildcards)])
+
+
+def downloads(name):
+    """The tables of a data set's slides that have arrived; none where they are there already."""
+    count = -(-len(sheet(name)) // CONFIG.slides_per_batch) if CONFIG.datasets[name].source else 0
+    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in range(count)]
+
+
+def downloaded(wildcards):
+    """Input function: the table that says that a batch's slides are there, where they are brought."""
+    return downloads(wildcards.dataset)[int(wildcards.batch)] if dataset(wildcards).source else []
+
+
+def grows(start, slide=0):
+    """A resource: so much a job and a slide; each retry asks for as much again."""
+    return lambda wildcards, attempt: attempt * (start + (slide and slide * len(slides(wildcards))))
 
 
 def ablation_is_possible(wildcards):
@@ -68,7 +128,7 @@ def batches(pattern):
     """An input function: the files of all batches of a data set's slides."""
 
     def of(wildcards):
-        count = -(-len(SHEETS[wildcards.dataset]) // CONFIG.slides_per_batch)
+        count = -(-len(sheet(wildcards.dataset)) // CONFIG.slides_per_batch)
         return expand(pattern, batch=range(count), allow_missing=True)
 
     return of

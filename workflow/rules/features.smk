@@ -10,7 +10,7 @@ rule features:
 rule embed:
     input:
         status=f"{DATASET}/tiles/batch_{{batch}}.csv",
-        weights=CONFIG.encoder.weights_path or [],
+        weights=WEIGHTS_FILE["encoder"],
     output:
         status=f"{FEATURES}/batch_{{batch}}.csv",
     log:
@@ -19,15 +19,16 @@ rule embed:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/embed_{{batch}}.tsv"
     conda:
         FEATURES_ENV
-    threads: workflow.cores
+    threads: CORES
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=grows(8000),
+        runtime=grows(60, slide=30),
         gpu=GPUS,
     params:
         revision=revisions.EMBED,
         tables=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
+        weights=WEIGHTS_ID["encoder"],
         encoder=to_text(CONFIG.encoder),
         timeout=CONFIG.slide_timeout,
     message:
@@ -35,6 +36,10 @@ rule embed:
     shell:
         "roformermil --log {log:q} embed {input.status:q} --tables {params.tables:q}"
         " --encoder {params.encoder:q} --timeout {params.timeout} --threads {threads} --out {params.out:q} --status {output.status:q}"
+
+
+localrules:
+    collect,
 
 
 rule collect:
@@ -49,11 +54,10 @@ rule collect:
     conda:
         "../../envs/slides.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        allowed=CONFIG.max_failed_fraction,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     message:
         "Counting slides: {wildcards.dataset}"
-    shell:
-        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"
+    shell:  # no param: another limit changes no result
+        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {CONFIG.max_failed_fraction}"
+        " --out {output.slides:q}"

@@ -4,7 +4,7 @@ ruleorder: import_features > embed
 
 rule import_features:
     input:
-        files=lambda wildcards: [slide.path for slide in batch_slides(wildcards)],
+        files=slide_files,
     output:
         status=f"{FEATURES}/batch_{{batch}}.csv",
     log:
@@ -14,13 +14,13 @@ rule import_features:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=grows(8000),
+        runtime=grows(30, slide=1),
     params:
         revision=revisions.IMPORT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
-        rows=lambda wildcards: [(slide.slide_id, slide.mpp) for slide in batch_slides(wildcards)],
+        rows=columns("slide_id", "path", "mpp", "exclude"),
         absolute=allow_absolute,
         size=CONFIG.slides_per_batch,
         encoder=ENCODER,

@@ -3,8 +3,9 @@
 
 rule segment:
     input:
-        slides=lambda wildcards: [slide.path for slide in batch_slides(wildcards)],
-        weights=CONFIG.tissue.weights or [],
+        slides=slide_files,
+        here=downloaded,
+        weights=WEIGHTS_FILE["tissue"],
     output:
         status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
@@ -15,15 +16,16 @@ rule segment:
         SLIDES_ENV
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grows(4000),
+        runtime=grows(10, slide=2),
     params:
         revision=revisions.SEGMENT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
-        rows=lambda wildcards: [(slide.slide_id, slide.mpp, slide.tissue) for slide in batch_slides(wildcards)],
+        rows=columns("slide_id", "path", "mpp", "tissue", "exclude"),
         absolute=allow_absolute,
         size=CONFIG.slides_per_batch,
+        weights=WEIGHTS_ID["tissue"],
         tissue=to_text(CONFIG.tissue),
         timeout=CONFIG.slide_timeout,
         out=subpath(output.status, parent=True),
@@ -48,10 +50,10 @@ rule contact:
     conda:
         SLIDES_ENV
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grows(2000),
+        runtime=grows(10),
     params:
-        revision=revisions.CONTACT,
+        revision=revisions.of_source("slides/contact"),
         outlines=f"{DATASET}/tissue",
     message:
         "Showing all outlines: {wildcards.dataset}"
@@ -71,8 +73,8 @@ rule tile:
     conda:
         SLIDES_ENV
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grows(4000),
+        runtime=grows(10, slide=1),
     params:
         revision=revisions.TILE,
         masks=subpath(input.status, parent=True),

@@ -17,10 +17,10 @@ rule ablation:
     conda:
         "../../envs/studies.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
-        revision=revisions.ABLATION,
+        revision=revisions.of_source("metrics", "evaluation", "studies"),
         arms=lambda wildcards: arm_rows(ARMS),
         base=ARM_MODELS[:1],
         features=[f"--features {path}" for path in expand(FEATURES, dataset=CONFIG.datasets)],
@@ -41,10 +41,10 @@ rule measure:
         f"{RESULTS}/benchmarks/overhead/{{measured}}_{{tiles}}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: workflow.cores  # nothing else runs while it measures
+    threads: CORES  # nothing else runs while it measures
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=grows(32000),
+        runtime=grows(240),
         gpu=GPUS,
     params:
         revision=revisions.MEASURE,
@@ -71,9 +71,10 @@ rule overhead:
     conda:
         "../../envs/studies.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
+        revision=revisions.of_source("studies"),
         out=subpath(output.table, parent=True),
     message:
         "Joining the measurements"

@@ -21,10 +21,10 @@ rule evaluate:
     conda:
         "../../envs/evaluation.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
-        revision=revisions.EVALUATE,
+        revision=revisions.of_source("metrics", "evaluation"),
         slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
         out=subpath(output.table, parent=True),
     message:

@@ -1,6 +1,10 @@
 # Folds, and one training a fold and model.
 
 
+localrules:
+    split,
+
+
 rule split:
     input:
         slides=f"{DATASET}/slides.csv",
@@ -14,13 +18,13 @@ rule split:
     conda:
         "../../envs/training.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=grows(1000),
+        runtime=grows(10),
     params:
         revision=revisions.SPLIT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
-        rows=lambda wildcards: [(s.slide_id, s.patient_id, s.label) for s in SHEETS[wildcards.dataset]],
+        rows=columns("slide_id", "patient_id", "label"),
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         absolute=allow_absolute,
         folds=to_text(CONFIG.folds),
@@ -47,8 +51,8 @@ rule train:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=grows(8000),
+        runtime=grows(720),
         gpu=GPUS,
     params:
         revision=revisions.TRAIN,
