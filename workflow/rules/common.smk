@@ -115,6 +115,16 @@ def grows(start, slide=0):
     return lambda wildcards, attempt: attempt * (start + (slide and slide * len(slides(wildcards))))
 
 
+class Unrecorded:
+    """A param's value that changes no result: Snakemake records what it can represent, so another value runs nothing again."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __str__(self):
+        return str(self.value)
+
+
 def ablation_is_possible(wildcards):
     """No file; an error that says what the configuration lacks."""
     try:

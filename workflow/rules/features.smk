@@ -56,8 +56,9 @@ rule collect:
     resources:
         mem_mb=grows(1000),
         runtime=grows(10),
+    params:
+        allowed=Unrecorded(CONFIG.max_failed_fraction),
     message:
         "Counting slides: {wildcards.dataset}"
-    shell:  # no param: another limit changes no result
-        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {CONFIG.max_failed_fraction}"
-        " --out {output.slides:q}"
+    shell:
+        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"
