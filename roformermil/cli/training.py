@@ -66,8 +66,28 @@ def evaluate(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold")],
     slides: Annotated[list[Path], typer.Option(help="slides.csv of every data set")],
     out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv and summary.md")],
+    config: Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")] = "{}",
 ) -> None:
     """Compute every metric from the folds' predictions and write the tables."""
     from roformermil.evaluation.summary import evaluate as write_tables
 
-    write_tables(predictions, slides, out)
+    write_tables(predictions, slides, out, config)
+
+
+@app.command()
+def explain(
+    table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
+    row: Annotated[str, typer.Option(help="a row's number, or model=ro-abmil,metric=auroc")],
+    slides: Annotated[bool, typer.Option("--slides", help="list every slide too")] = False,
+) -> None:
+    """Walk a number back to its predictions, folds, features and slides; exit status 1 when something differs by now."""
+    import yaml
+
+    from roformermil.evaluation.explain import explain as walk_back
+
+    found = walk_back(table, row)
+    if not slides:
+        found["slides"] = f"{len(found['slides'])}, listed by --slides"
+    typer.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=120))
+    if found["differs"]:
+        raise typer.Exit(1)

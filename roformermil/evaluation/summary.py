@@ -1,5 +1,6 @@
 """From predictions to `metrics.csv`, `summary.csv` and `summary.md`."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.files import write_text
 from roformermil.metrics import METRICS, score
+from roformermil.provenance import this_run
 from roformermil.status import attrition, read_status
 
 FEW = 20  # test slides a fold below which the table warns
@@ -35,8 +37,9 @@ class FoldResult:
         return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
 
 
-def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
-    """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`)."""
+def evaluate(predictions: list[Path], slides: list[Path], out: Path, config: str = "{}") -> None:
+    """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`), and beside
+    them `provenance.json`: the configuration (JSON) and the code that made them."""
     results = [FoldResult.at(path) for path in predictions]
     metrics, sizes = fold_metrics(results)
     summary = summarise(metrics, (sizes.test / sizes.train).to_dict())
@@ -44,6 +47,8 @@ def evaluate(predictions: list[Path], slides: list[Path], out: Path) -> None:
     write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     lost = {path.parent.name: attrition(read_status(path)) for path in slides}
     write_text(out / "summary.md", paper_table(summary, lost, sizes.test.to_dict()))
+    came_from = {"run": this_run(), "config": json.loads(config)}
+    write_text(out / "provenance.json", json.dumps(came_from, indent=1) + "\n")
 
 
 def fold_metrics(

@@ -15,6 +15,7 @@ from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.loading import batches
 from roformermil.config import Model, Training
 from roformermil.errors import BagError
+from roformermil.features.store import read_attributes
 from roformermil.metrics import auroc
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.training.memory import memory_errors_named
@@ -31,6 +32,11 @@ class Job:
     classes: list[str]
     model: Model
     training: Training
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """What decided the features of each slide."""
+        stores = ((row.slide_id, self.stores / f"{row.slide_id}.zarr") for row in self.rows)
+        return {slide_id: read_attributes(store).get("fingerprint") for slide_id, store in stores}
 
 
 class Fit:

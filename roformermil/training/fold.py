@@ -11,6 +11,7 @@ from roformermil import __version__
 from roformermil.bags.folds import PARTS
 from roformermil.files import atomic_path
 from roformermil.models.build import parameter_count
+from roformermil.provenance import this_run
 from roformermil.settings import to_text
 from roformermil.status import write_rows
 from roformermil.training.fit import Fit, Job
@@ -63,6 +64,8 @@ def save_model(path: Path, fit: Fit) -> None:
         "best_epoch": str(fit.best_epoch),
         "parameters": str(parameter_count(fit.model)),
         "version": __version__,
+        "run": json.dumps(this_run()),
+        "features": json.dumps(job.fingerprints()),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
     with atomic_path(path) as scratch:

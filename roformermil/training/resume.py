@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from roformermil import revisions
-from roformermil.features.store import read_attributes
 from roformermil.files import atomic_path, fingerprint
 from roformermil.training.fit import Fit
 
@@ -65,5 +64,5 @@ def identity(fit: Fit) -> str:
         model=job.model.model_dump(mode="json"),
         training=job.training.model_dump(mode="json", exclude=WITHOUT_EFFECT),
         rows=[[row.fold, row.slide_id, row.label, row.part] for row in job.rows],
-        features=[read_attributes(job.stores / f"{row.slide_id}.zarr").get("fingerprint") for row in job.rows],
+        features=list(job.fingerprints().values()),
     )

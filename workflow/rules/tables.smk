@@ -14,6 +14,7 @@ rule evaluate:
         metrics=f"{RESULTS}/metrics.csv",
         summary=f"{RESULTS}/summary.csv",
         table=f"{RESULTS}/summary.md",
+        provenance=f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/evaluate.log",
     benchmark:
@@ -27,7 +28,9 @@ rule evaluate:
         revision=revisions.of_source("metrics", "evaluation"),
         slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
         out=subpath(output.table, parent=True),
+        config=Unrecorded(CONFIG.model_dump_json()),
     message:
         "Computing the tables"
     shell:
         "roformermil --log {log:q} evaluate {input.predictions:q} {params.slides:q} --out {params.out:q}"
+        " --config {params.config:q}"

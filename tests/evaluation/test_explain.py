@@ -1,0 +1,100 @@
+"""A number walked back on a small real run: features, two folds trained, tables, then one link of the chain changed at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from roformermil.bags.folds import make_folds, write_folds
+from roformermil.config import Folds, Model, Training
+from roformermil.errors import ConfigError
+from roformermil.evaluation.explain import explain
+from roformermil.evaluation.summary import evaluate
+from roformermil.features.store import write_store
+from roformermil.files import content_id
+from roformermil.sheet import Slide
+from roformermil.status import Status, write_slides
+from roformermil.training import Job, train_fold
+
+ROW = "model=mean,metric=auroc"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    root, rows, slides = tmp_path / "results", [], []
+    for k in range(12):
+        file = tmp_path / f"s{k}.svs"
+        file.write_bytes(bytes([k]))
+        store = root / f"set/features/net/s{k}.zarr"
+        grid = np.stack([np.arange(5), np.zeros(5, int)], axis=1)
+        write_store(store, np.full((5, 4), k / 12), grid, grid, {"fingerprint": f"f{k}", "encoder": "net"})
+        rows.append(Status(f"s{k}", str(file), content=content_id(file), tiles=5, fingerprint=f"f{k}"))
+        slides.append(Slide(f"s{k}", f"p{k}", "ab"[k % 2], str(file), None))
+    write_slides(root / "set/slides.csv", rows)
+    folds = make_folds(slides, Folds(count=3), ["a", "b"])
+    write_folds(root / "set/folds.csv", folds)
+    paths = []
+    for fold in range(3):
+        out = root / f"set/net/mean/fold_{fold}"
+        job = Job("set", fold, [row for row in folds if row.fold == fold], root / "set/features/net", ["a", "b"],
+                  Model(name="mean", hidden_dim=8), Training(epochs=1))  # fmt: skip
+        train_fold(job, out, progress=False)
+        paths.append(out / "predictions.csv")
+    evaluate(paths, [root / "set/slides.csv"], root, '{"models": ["mean"]}')
+    return root
+
+
+def test_a_number_leads_to_its_folds_models_features_and_slides(results):
+    found = explain(results / "summary.csv", ROW)
+    assert found["differs"] == []
+    assert [fold["fold"] for fold in found["folds"]] == [0, 1, 2]
+    assert np.mean([fold["auroc"] for fold in found["folds"]]) == pytest.approx(found["mean"])
+    assert found["folds"][0]["model"]["hidden_dim"] == 8
+    assert found["folds"][0]["run"]["torch"] == found["tables"]["run"]["torch"]
+    assert found["tables"]["config"] == {"models": ["mean"]}
+    assert {slide["slide_id"] for slide in found["slides"]} == {f"s{k}" for k in range(12)}
+    assert explain(results / "summary.csv", "1")["metric"] == "auroc"
+
+
+def predictions_edited(results):
+    path = results / "set/net/mean/fold_1/predictions.csv"
+    table = pd.read_csv(path)
+    table["probability_b"] = 1 - table.probability_b - (table.label == "b")
+    table.to_csv(path, index=False)
+
+
+def features_made_anew(results):
+    grid = np.zeros((5, 2), int)
+    write_store(results / "set/features/net/s3.zarr", np.ones((5, 4)), grid, grid, {"fingerprint": "other"})
+
+
+def slide_replaced(results):
+    (results.parent / "s4.svs").write_bytes(b"other")
+
+
+def table_edited(results):
+    path = results / "summary.csv"
+    table = pd.read_csv(path)
+    table["mean"] += 0.1
+    table.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (predictions_edited, "fold_1/predictions.csv: gives"),
+        (features_made_anew, "s3: its features are not those that were trained on"),
+        (slide_replaced, "s4.svs is another file than the one that was read"),
+        (table_edited, "the mean is not that of metrics.csv"),
+    ],
+)
+def test_what_changed_since_is_said(results, change, said):
+    change(results)
+    assert any(said in line for line in explain(results / "summary.csv", ROW)["differs"])
+
+
+@pytest.mark.parametrize("row", ["metric=auroc,model=none", "99", "auroc", "encoder=net"])
+def test_a_row_that_is_not_one_is_an_error_that_lists_them(results, row):
+    with pytest.raises(ConfigError, match="--row"):
+        explain(results / "summary.csv", row)
