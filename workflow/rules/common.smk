@@ -15,7 +15,7 @@ from roformermil.sheet import read_sheet
 from roformermil.status import changed_files
 from roformermil.studies.arms import arm_rows, arms
 
-os.environ["ROFORMERMIL_CHECKOUT"] = str(Path(workflow.current_basedir).parents[1])  # for envs/*.post-deploy.sh
+os.environ.update(ROFORMERMIL_CHECKOUT=str(Path(workflow.current_basedir).parents[1]))  # for envs/*.post-deploy.sh
 
 try:
     CONFIG = read_settings(Config, config)
