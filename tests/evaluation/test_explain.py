@@ -1,5 +1,6 @@
 """A number walked back on a small real run: features, two folds trained, tables, then one link of the chain changed at a time."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ from roformermil.evaluation.summary import evaluate
 from roformermil.features.store import write_store
 from roformermil.files import content_id
 from roformermil.sheet import Slide
-from roformermil.status import Status, write_slides
+from roformermil.status import Status, read_status, write_slides
 from roformermil.training import Job, train_fold
 
 ROW = "model=mean,metric=auroc"
 
 
-@pytest.fixture
-def results(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("made")
     root, rows, slides = tmp_path / "results", [], []
     for k in range(12):
         file = tmp_path / f"s{k}.svs"
@@ -43,6 +45,13 @@ def results(tmp_path) -> Path:
         paths.append(out / "predictions.csv")
     evaluate(paths, [root / "set/slides.csv"], root, '{"models": ["mean"]}')
     return root
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A copy to change; the slide files stay where slides.csv has them, and are put right afterwards."""
+    yield shutil.copytree(made, tmp_path / "results")
+    (made.parent / "s4.svs").write_bytes(bytes([4]))
 
 
 def test_a_number_leads_to_its_folds_models_features_and_slides(results):
@@ -70,7 +79,9 @@ def features_made_anew(results):
 
 
 def slide_replaced(results):
-    (results.parent / "s4.svs").write_bytes(b"other")
+    Path(next(row.path for row in read_status(results / "set/slides.csv") if row.slide_id == "s4")).write_bytes(
+        b"other"
+    )
 
 
 def table_edited(results):
