@@ -19,8 +19,9 @@ OF_ONE_SLIDE = {
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the workflow with the folder's own copy of the package, which a test may edit."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    """Run the folder's own copy of the workflow and the package, which a test may edit."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", folder / "package/Snakefile"]
+    command += ["--directory", folder]
     command += ["--cores", "2", "all", "overhead", *arguments, "--configfile", folder / "config.yaml"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "package"), "OMP_NUM_THREADS": "1"}
@@ -31,7 +32,9 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def done(tmp_path_factory):
     """A folder with three data sets of 12 slides in batches of 4, after a whole run."""
     folder = tmp_path_factory.mktemp("reruns")
-    shutil.copytree(ROOT / "roformermil", folder / "package/roformermil")
+    for part in ("roformermil", "workflow", "envs"):
+        shutil.copytree(ROOT / part, folder / "package" / part)
+    shutil.copy(ROOT / "Snakefile", folder / "package")
     for name in SETS:
         write_demo(folder / name, 12)
     config = {
