@@ -6,6 +6,7 @@ requests, RFC 9110, section 14). A file under its own name has arrived whole and
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _gdc(rows: list[Status], root: Path, source: Source, session: requests.Sessi
 
 def _http(rows: list[Status], root: Path, source: Source, session: requests.Session) -> dict[str, Remote]:
     """Files below an address, their checksums in a list beside them."""
-    paths = {row.slide_id: Path(row.path).relative_to(root).as_posix() for row in rows if row.status == OK}
+    paths = {row.slide_id: Path(os.path.relpath(row.path, root)).as_posix() for row in rows if row.status == OK}
     sums = dict(_checksums(source.checksums, session)) if source.checksums else {}
     remotes = {}
     for slide_id, path in paths.items():

@@ -31,10 +31,11 @@ MEASURED = {model.id: model for model in CONFIG.overhead.models}
 ARM_MODELS = list(dict.fromkeys(arm.model.id for arm in ARMS))  # the varied model first
 FOLDS = range(CONFIG.folds.count)
 CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.jpg" for name in CONFIG.datasets]
-SLIDES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/slides.yaml"
-FEATURES_ENV = "../../envs/tissue.yaml" if CONFIG.needs_tiatoolbox else "../../envs/features.yaml"
+SLIDES_ENV, FEATURES_ENV = (
+    f"../../envs/{'tissue' if CONFIG.needs_tiatoolbox else step}.yaml" for step in ("slides", "features")
+)
 WEIGHTS = {"tissue": CONFIG.tissue.weights, "encoder": CONFIG.encoder.weights_path}
-WEIGHTS_FILE = {step: ancient(path) if path else [] for step, path in WEIGHTS.items()}  # they count by content:
+WEIGHTS_FILE = {step: ancient(path) if path else [] for step, path in WEIGHTS.items()}  # a param has their content
 WEIGHTS_ID = {
     step: lambda wildcards, path=path: content_id(Path(path)) if path else "" for step, path in WEIGHTS.items()
 }
@@ -81,9 +82,15 @@ def allow_absolute(wildcards):
 
 def slides(wildcards):
     """The slides of a job: of its batch, or of the data set."""
-    size = CONFIG.slides_per_batch
-    start = int(wildcards.get("batch", 0)) * size
-    return sheet(wildcards.dataset)[start : start + size] if "batch" in wildcards.keys() else sheet(wildcards.dataset)
+    of_data_set = sheet(wildcards.dataset)
+    if "batch" not in wildcards.keys():
+        return of_data_set
+    start = int(wildcards.batch) * CONFIG.slides_per_batch
+    return of_data_set[start : start + CONFIG.slides_per_batch]
+
+
+def batch_numbers(name):
+    return range(-(-len(sheet(name)) // CONFIG.slides_per_batch))
 
 
 def slide_files(wildcards):
@@ -101,8 +108,8 @@ def columns(*names):
 
 def downloads(name):
     """The tables of a data set's slides that have arrived; none where they are there already."""
-    count = -(-len(sheet(name)) // CONFIG.slides_per_batch) if CONFIG.datasets[name].source else 0
-    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in range(count)]
+    numbers = batch_numbers(name) if CONFIG.datasets[name].source else []
+    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in numbers]
 
 
 def downloaded(wildcards):
@@ -138,7 +145,6 @@ def batches(pattern):
     """An input function: the files of all batches of a data set's slides."""
 
     def of(wildcards):
-        count = -(-len(sheet(wildcards.dataset)) // CONFIG.slides_per_batch)
-        return expand(pattern, batch=range(count), allow_missing=True)
+        return expand(pattern, batch=batch_numbers(wildcards.dataset), allow_missing=True)
 
     return of

@@ -5,6 +5,7 @@ ruleorder: import_features > embed
 rule import_features:
     input:
         files=slide_files,
+        here=downloaded,
     output:
         status=f"{FEATURES}/batch_{{batch}}.csv",
     log:
