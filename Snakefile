@@ -9,6 +9,7 @@ if "datasets" not in config:  # a --configfile replaces the default instead of b
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/sheets.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/features.smk"

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
@@ -144,13 +145,14 @@ def _typed(text: str, annotation: Any) -> Any:
 
 def attrition(rows: list[Status]) -> str:
     """One line for a person: how many slides are there, how many are missing and why."""
-    lost: dict[str, int] = {}
-    for row in rows:
-        if row.status != OK:
-            lost[row.status] = lost.get(row.status, 0) + 1
-    well = len(rows) - sum(lost.values())
-    detail = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
-    return f"{well} of {len(rows)} slides" + (f", {len(rows) - well} missing ({detail})" if lost else "")
+    counts = Counter(row.status for row in rows)
+    well, excluded = counts.pop(OK, 0), counts.pop(Reason.EXCLUDED, 0)
+    detail = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+    return (
+        f"{well} of {len(rows)} slides"
+        + (f", {excluded} excluded by the sheet" if excluded else "")
+        + (f", {counts.total()} missing ({detail})" if counts else "")
+    )
 
 
 def check_attrition(rows: list[Status], max_failed_fraction: float, table: Path) -> None:

@@ -42,6 +42,8 @@ def test_slides_csv_does_not_change_with_the_clock(tmp_path):
 def test_attrition_counts_and_stops(tmp_path):
     rows = run_stage("tile", ROWS, work, progress=False)
     assert attrition(rows) == "1 of 3 slides, 2 missing (1 no_mpp, 1 unreadable)"
+    excluded = Status("d", "d.svs", status="excluded", reason="a duplicate")
+    assert attrition([rows[0], excluded]) == "1 of 2 slides, 1 excluded by the sheet"
     check_attrition(rows, 0.7, tmp_path / "d/slides.csv")
     with pytest.raises(
         TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: does not say.*c: unread"

@@ -24,7 +24,10 @@ def explain(table: Path, row: str) -> dict[str, Any]:
     Returns what was found, in the order of the walk; `differs` lists what no longer is what the number was computed from.
     Raises ConfigError when not exactly one row is meant.
     """
-    chosen = _row(pd.read_csv(table), row, table)
+    rows = pd.read_csv(table)
+    if list(rows.columns[: len(SELECTORS) + 1]) != [*SELECTORS, "mean"]:
+        raise ConfigError(f"{table}: numbers are walked back from a summary.csv, whose columns are others")
+    chosen = _row(rows, row, table)
     results, differs = table.parent, []
     name = {key: chosen[key] for key in SELECTORS}
     metrics = pd.read_csv(results / "metrics.csv")

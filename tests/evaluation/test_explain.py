@@ -105,6 +105,11 @@ def test_what_changed_since_is_said(results, change, said):
     assert any(said in line for line in explain(results / "summary.csv", ROW)["differs"])
 
 
+def test_another_table_is_refused(results):
+    with pytest.raises(ConfigError, match="summary.csv"):
+        explain(results / "metrics.csv", "1")
+
+
 @pytest.mark.parametrize("row", ["metric=auroc,model=none", "99", "auroc", "encoder=net"])
 def test_a_row_that_is_not_one_is_an_error_that_lists_them(results, row):
     with pytest.raises(ConfigError, match="--row"):

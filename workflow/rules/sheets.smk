@@ -1,0 +1,77 @@
+# The slides of the data sets: their sheets, their batches, their files, and what of a row decides a job.
+from functools import cache
+
+from roformermil.files import fingerprint
+from roformermil.sheet import read_sheet
+from roformermil.status import changed_files
+
+
+def dataset(wildcards):
+    return CONFIG.datasets[wildcards.dataset]
+
+
+@cache
+def sheet(name):
+    """A data set's slides. Those that `download` brings need not be there yet."""
+    d = CONFIG.datasets[name]
+    try:
+        return read_sheet(
+            d.slides, d.root, d.classes, d.allow_absolute, files=workflow.is_main_process and not d.source
+        )
+    except RoFormerMILError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process:  # mistakes are named before the first job; a job reads the sheets it needs
+    for name in CONFIG.datasets:
+        sheet(name)
+
+
+def allow_absolute(wildcards):
+    return "--allow-absolute" if dataset(wildcards).allow_absolute else ""
+
+
+def slides(wildcards):
+    """The slides of a job: of its batch, or of the data set."""
+    of_data_set = sheet(wildcards.dataset)
+    if "batch" not in wildcards.keys():
+        return of_data_set
+    start = int(wildcards.batch) * CONFIG.slides_per_batch
+    return of_data_set[start : start + CONFIG.slides_per_batch]
+
+
+def batch_numbers(name):
+    return range(-(-len(sheet(name)) // CONFIG.slides_per_batch))
+
+
+def slide_files(wildcards):
+    """Input function: the slide files of a batch. One that was only touched, or copied anew, is taken as old as it was."""
+    result = f"{RESULTS}/{wildcards.dataset}/tissue/batch_{wildcards.batch}.csv"
+    files = [slide.path for slide in slides(wildcards) if not (slide.exclude or dataset(wildcards).source)]
+    changed = changed_files(files, result)
+    return [path if path in changed else ancient(path) for path in files]
+
+
+def columns(*names):
+    """Params function: digest of some columns of a job's rows of the sheet; the job runs again when they change."""
+    return lambda wildcards: fingerprint(rows=[[getattr(row, name) for name in names] for row in slides(wildcards)])
+
+
+def downloads(name):
+    """The tables of a data set's slides that have arrived; none where they are there already."""
+    numbers = batch_numbers(name) if CONFIG.datasets[name].source else []
+    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in numbers]
+
+
+def downloaded(wildcards):
+    """Input function: the table that says that a batch's slides are there, where they are brought."""
+    return downloads(wildcards.dataset)[int(wildcards.batch)] if dataset(wildcards).source else []
+
+
+def batches(pattern):
+    """An input function: the files of all batches of a data set's slides."""
+
+    def of(wildcards):
+        return expand(pattern, batch=batch_numbers(wildcards.dataset), allow_missing=True)
+
+    return of
