@@ -31,6 +31,7 @@ class Reason(StrEnum):
     CONFIG = "config"
     SHEET = "sheet"
     FOLDS = "folds"
+    LEAK = "leak"
     WEIGHTS = "weights"
     STORE = "store"
     BAG = "bag"
@@ -80,6 +81,13 @@ class FoldsError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.FOLDS, message)
+
+
+class LeakError(RoFormerMILError):
+    """What is tested was seen in training: a patient, or the same slide under another name."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.LEAK, message)
 
 
 class WeightsError(RoFormerMILError):

@@ -11,7 +11,7 @@ from roformermil.config import Tissue
 from roformermil.errors import ConfigError, SheetError
 from roformermil.settings import read_settings
 
-REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "note")
+REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -26,6 +26,7 @@ class Slide:
     mpp: float | None  # um/px, overrides the file's own
     tissue: str = ""  # settings of config section Tissue that hold for this slide alone, YAML
     exclude: str = ""  # why it is left out: mislabelled, a duplicate, ...
+    site: str = ""  # where it was made: a hospital, a scanner
 
 
 def read_sheet(
@@ -101,7 +102,7 @@ def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | Non
         except ConfigError as error:
             raise SheetError(str(error)) from error
     mpp = _mpp(row.get("mpp", ""), where, slide_id)
-    return Slide(slide_id, row["patient_id"], label, path, mpp, tissue, row.get("exclude", ""))
+    return Slide(slide_id, row["patient_id"], label, path, mpp, tissue, row.get("exclude", ""), row.get("site", ""))
 
 
 def _check_file(slide: Slide, where: str) -> None:

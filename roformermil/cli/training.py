@@ -1,16 +1,18 @@
 """From feature stores to tables."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_machine
-from roformermil.config import Folds, Model, Training
+from roformermil.config import Audit, Folds, Model, Training
 from roformermil.files import alone
 from roformermil.settings import read_settings
 
 app = typer.Typer()
+log = logging.getLogger("roformermil")
 
 
 @app.command()
@@ -22,18 +24,27 @@ def split(
     root: Root = None,
     allow_absolute: Absolute = False,
     folds: Text = "{}",
+    audit: Text = "{}",
 ) -> None:
-    """Divide the usable slides into folds."""
+    """Divide the usable slides into folds, and look for leaks: `audit.csv` beside `--out`."""
+    from roformermil.bags.audit import audit as look_for_leaks
+    from roformermil.bags.audit import enforce
     from roformermil.bags.folds import divide, write_folds
     from roformermil.sheet import read_sheet
     from roformermil.status import OK, read_status
 
     settings = read_settings(Folds, folds, "--folds")
-    usable = {row.slide_id for row in read_status(slides) if row.status == OK}
+    statuses = read_status(slides)
+    usable = {row.slide_id for row in statuses if row.status == OK}
     names = classes.split(",")
     slides_of_sheet = read_sheet(sheet, root or sheet.parent, names, allow_absolute, files=False)
     rows = [slide for slide in slides_of_sheet if slide.slide_id in usable]
-    write_folds(out, divide(out.parent.name, rows, settings, names))
+    divided = divide(out.parent.name, rows, settings, names)
+    findings = look_for_leaks(divided, rows, statuses)
+    rules = read_settings(Audit, audit, "--audit")
+    for warning in enforce(findings, rules, settings, out.parent.name, out.with_name("audit.csv")):
+        log.warning("%s", warning)
+    write_folds(out, divided)
 
 
 @app.command()

@@ -12,12 +12,12 @@ from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.slides import METHOD_KEYS, Dataset, Name, Source, Tiles, Tissue
 from roformermil.config.studies import Ablation, Overhead
-from roformermil.config.training import Folds, Model, ModelEntry, ModelName, Training, named_once
+from roformermil.config.training import Audit, Folds, Model, ModelEntry, ModelName, Training, named_once
 from roformermil.errors import ConfigError
 from roformermil.settings import Settings, read_settings
 
 __all__ = [
-    "METHOD_KEYS", "Ablation", "Config", "Dataset", "Encoder", "Folds", "Model", "ModelName", "Overhead", "Source", "Tiles",
+    "METHOD_KEYS", "Ablation", "Audit", "Config", "Dataset", "Encoder", "Folds", "Model", "ModelName", "Overhead", "Source", "Tiles",
     "Tissue", "Training", "load_config",
 ]  # fmt: skip
 
@@ -42,6 +42,8 @@ class Config(Settings):
     """What turns tiles into vectors: section Encoder."""
     folds: Folds = Folds()
     """How slides are divided: section Folds."""
+    audit: Audit = Audit()
+    """What a leak does: section Audit."""
     models: list[ModelEntry] = Field(default_factory=lambda: [Model(name=name) for name in PAPER_MODELS], min_length=1)
     """Models to train, by default the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()

@@ -38,7 +38,7 @@ class Dataset(Settings):
 
     slides: Path
     """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings of this slide), `exclude`
-    (why it is left out) and `note` (for readers)."""
+    (why it is left out), `site` (where it comes from, for the leak audit) and `note` (for readers)."""
     root: Path
     """Folder that the sheet's paths are relative to."""
     allow_absolute: bool = False

@@ -36,6 +36,20 @@ class Folds(Settings):
         return self
 
 
+Action = Literal["fail", "warn"]
+
+
+class Audit(Settings):
+    """What a leak does, once folds are made and before anything is trained: it stops the data set, or is a warning in the report."""
+
+    patients: Action = "fail"
+    """A patient in two parts of a fold. Always a warning where `folds` are by slide, since that was asked for."""
+    duplicates: Action = "fail"
+    """Slides of equal content in two parts of a fold, or with two labels."""
+    sites: Action = "warn"
+    """The sheet's column `site` tells the label (Cramer's V 0.3 or more, p < 0.01): no split can mend that."""
+
+
 class Model(Settings):
     """A model and its settings."""
 

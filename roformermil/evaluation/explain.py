@@ -9,7 +9,8 @@ import pandas as pd
 from safetensors import safe_open
 
 from roformermil.errors import ConfigError
-from roformermil.evaluation.summary import KEYS, FoldResult, fold_metrics
+from roformermil.evaluation.predictions import KEYS, FoldResult
+from roformermil.evaluation.summary import fold_metrics
 from roformermil.features.store import read_attributes
 from roformermil.files import content_id, file_sha256
 from roformermil.status import OK, read_status

@@ -2,39 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
 from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFold, out_of_fold, read_predictions
+from roformermil.evaluation.weighted import weighted_scores
 from roformermil.files import write_text
 from roformermil.metrics import METRICS, score
 from roformermil.provenance import this_run
 from roformermil.status import attrition, read_status
 
 FEW = 20  # test slides a fold below which the table warns
-KEYS = ["dataset", "encoder", "model"]
-TEXT = {"slide_id": str, "patient_id": str, "label": str, "part": str}
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """Where a fold's predictions are and what they are of."""
-
-    dataset: str
-    encoder: str
-    model: str
-    fold: int
-    path: Path  # predictions.csv
-
-    @classmethod
-    def at(cls, path: Path) -> "FoldResult":
-        """From the file's place, `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`."""
-        dataset, encoder, model, fold = path.parts[-5:-1]
-        return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
 
 
 def evaluate(predictions: list[Path], slides: list[Path], out: Path, config: str = "{}") -> None:
@@ -42,7 +25,8 @@ def evaluate(predictions: list[Path], slides: list[Path], out: Path, config: str
     them `provenance.json`: the configuration (JSON) and the code that made them."""
     results = [FoldResult.at(path) for path in predictions]
     metrics, sizes = fold_metrics(results)
-    summary = summarise(metrics, (sizes.test / sizes.train).to_dict())
+    found = out_of_fold(results)
+    summary = with_bootstrap(summarise(metrics, (sizes.test / sizes.train).to_dict()), found)
     write_text(out / "metrics.csv", metrics.to_csv(index=False, lineterminator="\n"))
     write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     lost = {path.parent.name: attrition(read_status(path)) for path in slides}
@@ -62,16 +46,19 @@ def fold_metrics(
     rows: list[tuple] = []
     sizes: list[tuple] = []
     for result in results:
-        table = pd.read_csv(result.path, dtype=TEXT, keep_default_na=False)
-        columns = [c for c in map(str, table.columns) if c.startswith("probability_")]
-        classes = [c.removeprefix("probability_") for c in columns]
+        table, classes = read_predictions(result.path)
         chosen = table[table.part == part]
         if slides is not None:
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         key = (result.dataset, result.encoder, result.model, result.fold)
         values = (
-            score(chosen.label.map(classes.index).to_numpy(), chosen[columns].to_numpy(float)) if len(chosen) else {}
+            score(
+                chosen.label.map(classes.index).to_numpy(),
+                chosen[[f"{COLUMN}{name}" for name in classes]].to_numpy(float),
+            )
+            if len(chosen)
+            else {}
         )
         rows += [(*key, name, values.get(name, np.nan)) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
@@ -79,7 +66,7 @@ def fold_metrics(
 
 
 def summarise(metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC."""
+    """Mean, standard deviation (n - 1) and corrected t interval (95%) over folds. A fold without both classes has no AUROC."""
     rows = []
     for (dataset, encoder, model, metric), group in metrics.groupby([*KEYS, "metric"], sort=False):
         values = group.value.to_numpy(float)
@@ -89,6 +76,17 @@ def summarise(metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
         std = values.std(ddof=1) if len(values) > 1 else np.nan
         rows.append((dataset, encoder, model, metric, mean, std, low, high, len(values)))
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
+
+
+def with_bootstrap(summary: pd.DataFrame, found: list[OutOfFold]) -> pd.DataFrame:
+    """The summary with intervals by the patient-clustered bootstrap of out-of-fold predictions."""
+    bounds = {}
+    for one in found:
+        figures = over_folds(one, draws(one), weighted_scores)
+        for name, values in figures.items():
+            bounds[(*one.key, name)] = percentile_interval(values, expanded_tails(one))
+    rows = [bounds[tuple(row)] for row in summary[[*KEYS, "metric"]].itertuples(index=False)]
+    return summary.assign(ci_low=[low for low, _ in rows], ci_high=[high for _, high in rows])
 
 
 def cautions(dataset: str, encoder: str, tested: float) -> list[str]:

@@ -11,7 +11,8 @@ from safetensors import safe_open
 
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.summary import KEYS, TEXT, FoldResult, cautions, fold_metrics, summarise
+from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult
+from roformermil.evaluation.summary import cautions, fold_metrics, summarise
 from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure

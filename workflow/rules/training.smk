@@ -11,6 +11,7 @@ rule split:
         given=CONFIG.folds.path or [],
     output:
         folds=f"{DATASET}/folds.csv",
+        audit=f"{DATASET}/audit.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/split.log",
     benchmark:
@@ -24,15 +25,17 @@ rule split:
         revision=revisions.SPLIT,
         sheet=lambda wildcards: dataset(wildcards).slides,
         root=lambda wildcards: dataset(wildcards).root,
-        rows=columns("slide_id", "patient_id", "label"),
+        rows=columns("slide_id", "patient_id", "label", "site"),
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         absolute=allow_absolute,
         folds=to_text(CONFIG.folds),
+        audit=to_text(CONFIG.audit),
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
         "roformermil --log {log:q} split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
-        " --classes {params.classes:q} --folds {params.folds:q} --out {output.folds:q} {params.absolute}"
+        " --classes {params.classes:q} --folds {params.folds:q} --audit {params.audit:q}"
+        " --out {output.folds:q} {params.absolute}"
 
 
 rule train:

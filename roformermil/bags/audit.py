@@ -1,0 +1,116 @@
+"""A look for leaks before anything is trained: patients across parts, the same slide twice, the label read off the site."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from roformermil.bags.folds import FoldRow
+from roformermil.config import Audit, Folds
+from roformermil.errors import LeakError
+from roformermil.sheet import Slide
+from roformermil.status import Status, write_rows
+
+SHOWN = 5  # names in a message
+STRONG, UNLIKELY = 0.3, 0.01  # Cramer's V and p value from which site and label are called associated
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of one data set."""
+
+    check: str  # patients, duplicates or sites
+    outcome: str  # well, leak or unknown
+    found: int  # patients, pairs of slides, or sites that it is about
+    detail: str
+
+
+def audit(rows: list[FoldRow], slides: list[Slide], statuses: list[Status]) -> list[Finding]:
+    """Look at a data set's folds. slides: its sheet's rows; statuses: those of its slides.csv, which know the files' content."""
+    return [_patients(rows), _duplicates(rows, statuses), _sites(rows, slides)]
+
+
+def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str, table: Path) -> list[str]:
+    """Write the findings (CSV). Returns warnings, a line each; raises LeakError for a leak that is not to be warned of alone.
+
+    Folds that are not grouped by patient were asked for as such: patients across parts are a warning then.
+    """
+    write_rows(table, [asdict(finding) for finding in findings])
+    action = {"patients": settings.patients if folds.group_by_patient else "warn"}
+    action |= {"duplicates": settings.duplicates, "sites": settings.sites}
+    leaks = [finding for finding in findings if finding.outcome == "leak"]
+    stopping = [finding for finding in leaks if action[finding.check] == "fail"]
+    if stopping:
+        said = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
+        raise LeakError(
+            f"{dataset}: its folds leak\n{said}\nMend the slide sheet (column exclude takes a slide out, patient_id keeps slides "
+            f"together), or set audit.{stopping[0].check}: warn to go on with a warning in the report"
+        )
+    return [f"{dataset}: {finding.check}: {finding.detail}" for finding in leaks]
+
+
+def _patients(rows: list[FoldRow]) -> Finding:
+    crossing = _crossing((row.fold, row.patient_id, row.part) for row in rows)
+    if not crossing:
+        return Finding("patients", "well", 0, "no patient is in two parts of a fold")
+    return Finding(
+        "patients", "leak", len(crossing), f"{len(crossing)} patients are in two parts of a fold: {_some(crossing)}"
+    )
+
+
+def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
+    """Slides of equal content. In one part they count twice; across parts, or with two labels, they leak."""
+    content = {row.slide_id: row.content or row.fingerprint for row in statuses}
+    labels, twins = defaultdict(set), defaultdict(set)
+    for row in rows:
+        if mark := content.get(row.slide_id):
+            labels[mark].add(row.label)
+            twins[mark].add(row.slide_id)
+    repeated = {mark: sorted(names) for mark, names in twins.items() if len(names) > 1}
+    if not repeated:
+        return Finding("duplicates", "well", 0, "no two slides have the same content")
+    crossing = _crossing((row.fold, content.get(row.slide_id, ""), row.part) for row in rows)
+    bad = [" = ".join(names) for mark, names in repeated.items() if mark in crossing or len(labels[mark]) > 1]
+    if bad:
+        what = f"{len(bad)} slides stand twice, in two parts of a fold or with two labels: {_some(bad)}"
+        return Finding("duplicates", "leak", len(bad), what)
+    same = [" = ".join(names) for names in repeated.values()]
+    return Finding(
+        "duplicates", "well", len(same), f"{len(same)} slides stand twice, always in the same part: {_some(same)}"
+    )
+
+
+def _sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
+    """Whether the site that a slide comes from tells its label: then a model can learn the scanner. One vote a patient."""
+    from scipy.stats import chi2_contingency
+    from scipy.stats.contingency import association
+
+    used = {row.slide_id for row in rows}
+    known = {(slide.patient_id, slide.site, slide.label) for slide in slides if slide.slide_id in used and slide.site}
+    sites, site = np.unique([name for _, name, _ in sorted(known)], return_inverse=True)
+    labels, label = np.unique([name for _, _, name in sorted(known)], return_inverse=True)
+    if len(sites) < 2 or len(labels) < 2:
+        return Finding("sites", "unknown", len(sites), "the slide sheet's column `site` names fewer than two sites")
+    counts = np.zeros((len(sites), len(labels)), int)
+    np.add.at(counts, (site, label), 1)
+    strength, p = float(association(counts, method="cramer")), float(chi2_contingency(counts).pvalue)
+    alone = (counts.max(axis=1) == counts.sum(axis=1)).sum()
+    detail = (
+        f"Cramer's V of site and label is {strength:.2f} (p = {p:.1g}) over {len(known)} patients; {alone} of {len(sites)} sites "
+        "have one label only"
+    )
+    return Finding("sites", "leak" if strength >= STRONG and p < UNLIKELY else "well", len(sites), detail)
+
+
+def _crossing(places: Iterable[tuple[int, str, str]]) -> list[str]:
+    """Names that are in two parts of a fold; places: fold, name, part."""
+    parts = defaultdict(set)
+    for fold, name, part in places:
+        parts[fold, name].add(part)
+    return sorted({name for (_, name), where in parts.items() if len(where) > 1})
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

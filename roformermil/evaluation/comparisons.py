@@ -1,0 +1,140 @@
+"""Model against model on the same folds: corrected resampled t-test, DeLong's test for two classes, Holm's correction."""
+
+import math
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, t
+
+from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.predictions import KEYS, FoldResult, OutOfFold, out_of_fold
+from roformermil.evaluation.summary import fold_metrics
+from roformermil.files import write_text
+
+COMPARED = ("auroc", "average_precision")
+COLUMNS = [
+    "dataset", "encoder", "metric", "model", "against", "difference", "ci_low", "ci_high", "test", "statistic", "p", "p_holm",
+    "folds",
+]  # fmt: skip
+
+
+class Comparison(NamedTuple):
+    """A difference between two models and how far chance could have made it."""
+
+    difference: float
+    low: float  # 95% interval
+    high: float
+    statistic: float
+    p: float  # two-sided
+    folds: int  # that have a value of both
+
+
+NOT_KNOWN = Comparison(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+
+
+def compare(predictions: list[Path], out: Path) -> None:
+    """Write `comparisons.csv`: every pair of models of each data set, by each test, with Holm's correction over the pairs."""
+    results = [FoldResult.at(path) for path in predictions]
+    metrics, sizes = fold_metrics(results)
+    ratio = (sizes.test / sizes.train).to_dict()
+    found = out_of_fold(results)
+    rows = []
+    for (dataset, encoder), group in metrics.groupby(KEYS[:2], sort=False):
+        of_model = {one.model: one for one in found if (one.dataset, one.encoder) == (dataset, encoder)}
+        pairs = [(b, a) for a, b in combinations(of_model, 2)]
+        binary = all(len(one.classes) == 2 for one in of_model.values())
+        for metric in COMPARED:
+            values = group[group.metric == metric].pivot(index="fold", columns="model", values="value")
+            tests = {"corrected_t": [corrected_t((values[a] - values[b]).to_numpy(), ratio[dataset]) for a, b in pairs]}
+            if metric == "auroc" and binary:
+                tests["delong"] = [delong(of_model[a], of_model[b]) for a, b in pairs]
+            for test, done in tests.items():
+                holm = holm_correction(np.array([one.p for one in done]))
+                rows += [
+                    (dataset, encoder, metric, a, b, one.difference, one.low, one.high, test, one.statistic, one.p, q, one.folds)
+                    for (a, b), one, q in zip(pairs, done, holm, strict=True)
+                ]  # fmt: skip
+    write_text(out, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
+
+
+def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
+    """Corrected resampled t-test of a mean difference over folds (Nadeau and Bengio, Machine Learning 52, 2003, section 3).
+
+    differences: (k,) one a fold; NaN where a fold has none; test_to_train: test slides over training slides.
+    """
+    known = differences[np.isfinite(differences)]
+    if len(known) < 2:
+        return NOT_KNOWN
+    mean, error = known.mean(), known.std(ddof=1) * math.sqrt(1 / len(known) + test_to_train)
+    low, high = corrected_interval(known, test_to_train, bounds=(-1, 1))
+    if error == 0:  # all folds differ by the same: by nothing, or there is no variance to judge by
+        return Comparison(mean, low, high, 0.0 if mean == 0 else math.nan, 1.0 if mean == 0 else math.nan, len(known))
+    statistic = mean / error
+    return Comparison(mean, low, high, statistic, 2 * t.sf(abs(statistic), len(known) - 1), len(known))
+
+
+def delong(one: OutOfFold, other: OutOfFold) -> Comparison:
+    """DeLong's test of two AUROCs on the same slides, fold by fold; the difference is the mean over folds.
+
+    A patient's slides are no independent trials: variances are Obuchowski's for clustered data (Biometrics 53, 1997),
+    which are DeLong's (Biometrics 44, 1988) where each patient has one slide. Folds are independent test sets of models taken as they
+    are, so the variance of the mean is the sum of the folds' over k^2.
+    """
+    if not (np.array_equal(one.slides, other.slides) and np.array_equal(one.folds, other.folds)):
+        raise ValueError(f"{one.model} and {other.model} were tested on different slides")
+    differences, variances = [], []
+    for fold in np.unique(one.folds):
+        here = one.folds == fold
+        truth = one.labels[here] == 1
+        if truth.all() or not truth.any():
+            continue
+        scores = np.stack([one.probabilities[here, 1], other.probabilities[here, 1]])
+        areas, covariance = clustered_auroc(truth, scores, one.patients[here])
+        differences.append(areas[0] - areas[1])
+        variances.append(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if not differences:
+        return NOT_KNOWN
+    mean, error = float(np.mean(differences)), math.sqrt(max(0.0, np.sum(variances))) / len(differences)
+    if not error > 0:  # equal rankings; NaN: a fold has one patient of a class
+        equal = mean == 0 and error == 0
+        return NOT_KNOWN._replace(difference=mean, p=1.0 if equal else math.nan, folds=len(differences))
+    half = norm.ppf(0.975) * error
+    low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    return Comparison(mean, low, high, mean / error, 2 * norm.sf(abs(mean / error)), len(differences))
+
+
+def clustered_auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUROCs (M,) of M scores (M, n) on the same n slides, and their covariance (M, M); Obuchowski 1997, equations 3 to 6.
+
+    NaN variances where a class has fewer than two clusters.
+    """
+    positive, negative = scores[:, truth], scores[:, ~truth]  # (M, P), (M, N)
+    order = np.sign(positive[:, :, None] - negative[:, None, :]) / 2 + 0.5  # (M, P, N)
+    areas = order.mean(axis=(1, 2))
+    names, cluster = np.unique(clusters, return_inverse=True)
+    member = np.eye(len(names))[cluster]  # (n, I)
+    above = (order.mean(axis=2) - areas[:, None]) @ member[
+        truth
+    ]  # (M, I): a cluster's positives, less their expectation
+    below = (order.mean(axis=1) - areas[:, None]) @ member[~truth]  # (M, I): its negatives
+    m, n, count = positive.shape[1], negative.shape[1], len(names)
+    with_positive, with_negative = (member[part].any(axis=0).sum() for part in (truth, ~truth))
+    if min(with_positive, with_negative) < 2:
+        return areas, np.full((len(scores), len(scores)), np.nan)
+    covariance = above @ above.T * (with_positive / (with_positive - 1)) / m**2
+    covariance += below @ below.T * (with_negative / (with_negative - 1)) / n**2
+    across = above @ below.T * (count / (count - 1)) / (m * n)
+    return areas, covariance + across + across.T
+
+
+def holm_correction(p: np.ndarray) -> np.ndarray:
+    """Adjusted p values of a family of tests (Holm, Scand. J. Statist. 6, 1979). NaN stays NaN and does not count."""
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known])]
+    steps = p[order] * (len(order) - np.arange(len(order)))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
