@@ -8,6 +8,9 @@ if "datasets" not in config:  # a --configfile replaces the default instead of b
     configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sheets.smk"
 include: "workflow/rules/download.smk"

@@ -26,7 +26,7 @@ ENVIRONMENTS = {
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
     "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
     "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
-    "studies": (*COMMAND_LINE, "matplotlib", "numpy", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
+    "figures": (*COMMAND_LINE, "matplotlib", "numpy", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
 }
 
 

@@ -1,5 +1,6 @@
 """A look for leaks before anything is trained: patients across parts, the same slide twice, the label read off the site."""
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -49,6 +50,12 @@ def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str
             f"together), or set audit.{stopping[0].check}: warn to go on with a warning in the report"
         )
     return [f"{dataset}: {finding.check}: {finding.detail}" for finding in leaks]
+
+
+def read_findings(table: Path) -> list[Finding]:
+    """What `enforce` wrote."""
+    with open(table, newline="", encoding="utf-8") as file:
+        return [Finding(r["check"], r["outcome"], int(r["found"]), r["detail"]) for r in csv.DictReader(file)]
 
 
 def _patients(rows: list[FoldRow]) -> Finding:

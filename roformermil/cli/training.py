@@ -75,14 +75,36 @@ def train(
 @app.command()
 def evaluate(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold")],
-    slides: Annotated[list[Path], typer.Option(help="slides.csv of every data set")],
-    out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv and summary.md")],
+    data: Annotated[list[Path], typer.Option(help="folder with slides.csv and audit.csv of every data set")],
+    out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv, summary.md, comparisons.csv, ...")],
     config: Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")] = "{}",
 ) -> None:
     """Compute every metric from the folds' predictions and write the tables."""
-    from roformermil.evaluation.summary import evaluate as write_tables
+    from roformermil.evaluation.tables import evaluate as write_tables
 
-    write_tables(predictions, slides, out, config)
+    write_tables(predictions, data, out, config)
+
+
+@app.command()
+def figures(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold of one data set")],
+    out: Annotated[Path, typer.Option(help="folder for curves.png, calibration.png, confusion.png and history.png")],
+) -> None:
+    """Draw a data set's ROC and PR curves, calibration, confusion matrices and training curves."""
+    from roformermil.figures.data_set import draw
+
+    draw(predictions, out)
+
+
+@app.command()
+def overview(
+    results: Annotated[Path, typer.Argument(help="folder that `evaluate` wrote into")],
+    data: Annotated[list[Path], typer.Option(help="folder with slides.csv and audit.csv of every data set")],
+) -> None:
+    """Write the report's opening page, `overview.html`, and `comparisons.png`."""
+    from roformermil.overview import write_overview
+
+    write_overview(results, data)
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """Model against model on the same folds: corrected resampled t-test, DeLong's test for two classes, Holm's correction."""
 
 import math
+from collections.abc import Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +10,7 @@ import pandas as pd
 from scipy.stats import norm, t
 
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.predictions import KEYS, FoldResult, OutOfFold, out_of_fold
-from roformermil.evaluation.summary import fold_metrics
-from roformermil.files import write_text
+from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 COMPARED = ("auroc", "average_precision")
 COLUMNS = [
@@ -35,12 +33,11 @@ class Comparison(NamedTuple):
 NOT_KNOWN = Comparison(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
 
 
-def compare(predictions: list[Path], out: Path) -> None:
-    """Write `comparisons.csv`: every pair of models of each data set, by each test, with Holm's correction over the pairs."""
-    results = [FoldResult.at(path) for path in predictions]
-    metrics, sizes = fold_metrics(results)
-    ratio = (sizes.test / sizes.train).to_dict()
-    found = out_of_fold(results)
+def compare(found: list[OutOfFold], metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
+    """Every pair of models of each data set, by each test, with Holm's correction over a data set's pairs.
+
+    metrics: figures fold by fold (metrics.csv); test_to_train: each data set's test slides over training slides.
+    """
     rows = []
     for (dataset, encoder), group in metrics.groupby(KEYS[:2], sort=False):
         of_model = {one.model: one for one in found if (one.dataset, one.encoder) == (dataset, encoder)}
@@ -48,7 +45,11 @@ def compare(predictions: list[Path], out: Path) -> None:
         binary = all(len(one.classes) == 2 for one in of_model.values())
         for metric in COMPARED:
             values = group[group.metric == metric].pivot(index="fold", columns="model", values="value")
-            tests = {"corrected_t": [corrected_t((values[a] - values[b]).to_numpy(), ratio[dataset]) for a, b in pairs]}
+            tests = {
+                "corrected_t": [
+                    corrected_t((values[a] - values[b]).to_numpy(), test_to_train[dataset]) for a, b in pairs
+                ]
+            }
             if metric == "auroc" and binary:
                 tests["delong"] = [delong(of_model[a], of_model[b]) for a, b in pairs]
             for test, done in tests.items():
@@ -57,7 +58,7 @@ def compare(predictions: list[Path], out: Path) -> None:
                     (dataset, encoder, metric, a, b, one.difference, one.low, one.high, test, one.statistic, one.p, q, one.folds)
                     for (a, b), one, q in zip(pairs, done, holm, strict=True)
                 ]  # fmt: skip
-    write_text(out, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:

@@ -1,38 +1,17 @@
-"""From predictions to `metrics.csv`, `summary.csv` and `summary.md`."""
+"""Figures fold by fold and over folds, and the paper's table of them."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFold, out_of_fold, read_predictions
+from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFold, read_predictions
 from roformermil.evaluation.weighted import weighted_scores
-from roformermil.files import write_text
 from roformermil.metrics import METRICS, score
-from roformermil.provenance import this_run
-from roformermil.status import attrition, read_status
 
-FEW = 20  # test slides a fold below which the table warns
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
-
-
-def evaluate(predictions: list[Path], slides: list[Path], out: Path, config: str = "{}") -> None:
-    """Write the three tables into `out` from folds' predictions and data sets' attrition tables (`slides.csv`), and beside
-    them `provenance.json`: the configuration (JSON) and the code that made them."""
-    results = [FoldResult.at(path) for path in predictions]
-    metrics, sizes = fold_metrics(results)
-    found = out_of_fold(results)
-    summary = with_bootstrap(summarise(metrics, (sizes.test / sizes.train).to_dict()), found)
-    write_text(out / "metrics.csv", metrics.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "summary.csv", summary.to_csv(index=False, lineterminator="\n"))
-    lost = {path.parent.name: attrition(read_status(path)) for path in slides}
-    write_text(out / "summary.md", paper_table(summary, lost, sizes.test.to_dict()))
-    came_from = {"run": this_run(), "config": json.loads(config)}
-    write_text(out / "provenance.json", json.dumps(came_from, indent=1) + "\n")
 
 
 def fold_metrics(
@@ -89,18 +68,8 @@ def with_bootstrap(summary: pd.DataFrame, found: list[OutOfFold]) -> pd.DataFram
     return summary.assign(ci_low=[low for low, _ in rows], ci_high=[high for _, high in rows])
 
 
-def cautions(dataset: str, encoder: str, tested: float) -> list[str]:
-    """Why a data set's numbers cannot be trusted, a line each. tested: slides a fold."""
-    lines = []
-    if tested < FEW:
-        lines.append(f"- {dataset}: {tested:.0f} test slides a fold are few: read the intervals")
-    if encoder.endswith("-random"):
-        lines.append(f"- {encoder}: random encoder weights. These numbers say that the path works, no more.")
-    return lines
-
-
-def paper_table(summary: pd.DataFrame, lost: dict[str, str], tested: Mapping) -> str:
-    """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then what went missing."""
+def paper_table(summary: pd.DataFrame, notes: Mapping[tuple[str, str], list[str]]) -> str:
+    """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then the notes of each."""
     groups = list(summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None))
     cells = summary.set_index([*KEYS, "metric"])
     titles = " / ".join(title for _, title in COLUMNS)
@@ -117,8 +86,5 @@ def paper_table(summary: pd.DataFrame, lost: dict[str, str], tested: Mapping) ->
             texts.append(" / ".join(f"{row['mean']:.2f} ± {row['std']:.2f}" for row in found) or "–")
         lines.append(f"| {model} | " + " | ".join(texts) + " |")
     lines.append("")
-    for dataset, encoder in groups:
-        folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
-        lines.append(f"- {dataset}: {folds} folds; {lost.get(dataset, 'attrition unknown')}")
-        lines += cautions(dataset, encoder, tested[dataset])
+    lines += [f"- {note}" for group in groups for note in notes[group]]
     return "\n".join(lines) + "\n"

@@ -10,9 +10,10 @@ import pandas as pd
 from safetensors import safe_open
 
 from roformermil.bags.folds import PARTS
+from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult
-from roformermil.evaluation.summary import cautions, fold_metrics, summarise
+from roformermil.evaluation.summary import fold_metrics, summarise
 from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
@@ -134,7 +135,7 @@ def markdown(table: pd.DataFrame, base: str, tested: Mapping) -> str:
             ]
             texts += [_half(cells["test", side], folds) for side in SIDES]
             lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
-        lines += ["", *cautions(str(dataset), str(encoder), tested[dataset]), ""]
+        lines += ["", *(f"- {line}" for line in cautions(str(dataset), str(encoder), tested[dataset])), ""]
     lines += [
         "Train against validation and test shows overfitting. sparse, dense: test slides whose tiles have fewer or more",
         "neighbours than the data set's median slide; small, large: fewer or more tiles. A fold counts where it has every",

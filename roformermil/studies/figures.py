@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import pandas as pd
-
-from roformermil.files import atomic_path
-
-matplotlib.use("Agg")  # no display on a cluster's nodes
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.ticker import FormatStrFormatter, LogLocator
+
+from roformermil.figures import save
 
 ROWS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     # title, then (part, slides, colour, marker) of each series
@@ -40,7 +37,7 @@ def ablation_figure(table: pd.DataFrame, base: str, path: Path) -> None:
     figure.suptitle(
         f"Arms differ from {base} (shaded) in one thing; mean over shared folds, 95% intervals", fontsize=10
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def _points(panel: Any, arms: pd.DataFrame, series: tuple[tuple[str, str, str, str], ...], base: str) -> None:
@@ -91,10 +88,4 @@ def overhead_figure(table: pd.DataFrame, path: Path) -> None:
         panel.grid(alpha=0.3)
     if measures:
         panels[0][0].legend(fontsize=7)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as scratch:
-        figure.savefig(scratch, dpi=130)
-    plt.close(figure)
+    save(figure, path)

@@ -42,7 +42,12 @@ rule contact:
     input:
         status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
     output:
-        sheet=f"{DATASET}/tissue.jpg",
+        sheet=report(
+            f"{DATASET}/tissue.jpg",
+            category="Slides",
+            labels={"data set": "{dataset}"},
+            caption="../report/tissue.rst",
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/contact.log",
     benchmark:

@@ -9,18 +9,23 @@ rule ablation:
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",
-        figure=f"{RESULTS}/ablation.png",
+        figure=report(
+            f"{RESULTS}/ablation.png",
+            category="Studies",
+            labels={"study": "ablation"},
+            caption="../report/ablation.rst",
+        ),
     log:
         f"{RESULTS}/logs/ablation.log",
     benchmark:
         f"{RESULTS}/benchmarks/ablation.tsv"
     conda:
-        "../../envs/studies.yaml"
+        "../../envs/figures.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        revision=revisions.of_source("metrics", "evaluation", "studies"),
+        revision=revisions.of_source("metrics", "evaluation", "figures", "studies"),
         arms=lambda wildcards: arm_rows(ARMS),
         base=ARM_MODELS[:1],
         features=[f"--features {path}" for path in expand(FEATURES, dataset=CONFIG.datasets)],
@@ -63,13 +68,18 @@ rule overhead:
     output:
         table=f"{RESULTS}/overhead.csv",
         markdown=f"{RESULTS}/overhead.md",
-        figure=f"{RESULTS}/overhead.png",
+        figure=report(
+            f"{RESULTS}/overhead.png",
+            category="Studies",
+            labels={"study": "overhead"},
+            caption="../report/overhead.rst",
+        ),
     log:
         f"{RESULTS}/logs/overhead.log",
     benchmark:
         f"{RESULTS}/benchmarks/overhead.tsv"
     conda:
-        "../../envs/studies.yaml"
+        "../../envs/figures.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),

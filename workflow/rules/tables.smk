@@ -1,19 +1,34 @@
-# Every published number, from the folds' predictions.
+# Every published number, from the folds' predictions, and what shows them: the report's pages.
 
 
 rule tables:
     input:
-        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md")),
+        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md", "overview.html")),
+        expand(f"{DATASET}/figures/curves.png", dataset=CONFIG.datasets),
 
 
 rule evaluate:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODELS, fold=FOLDS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
     output:
         metrics=f"{RESULTS}/metrics.csv",
-        summary=f"{RESULTS}/summary.csv",
+        summary=report(
+            f"{RESULTS}/summary.csv", category="Tables", labels={"table": "summary"}, caption="../report/summary.rst"
+        ),
         table=f"{RESULTS}/summary.md",
+        classes=report(
+            f"{RESULTS}/classes.csv", category="Tables", labels={"table": "by class"}, caption="../report/classes.rst"
+        ),
+        calibration=f"{RESULTS}/calibration.csv",
+        confusion=f"{RESULTS}/confusion.csv",
+        comparisons=report(
+            f"{RESULTS}/comparisons.csv",
+            category="Tables",
+            labels={"table": "comparisons"},
+            caption="../report/comparisons.rst",
+        ),
         provenance=f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/evaluate.log",
@@ -22,15 +37,91 @@ rule evaluate:
     conda:
         "../../envs/evaluation.yaml"
     resources:
-        mem_mb=grows(2000),
+        mem_mb=grows(4000),
         runtime=grows(30),
     params:
         revision=revisions.of_source("metrics", "evaluation"),
-        slides=lambda wildcards, input: [part for path in input.slides for part in ("--slides", path)],
+        data=[f"--data {RESULTS}/{name}" for name in CONFIG.datasets],
         out=subpath(output.table, parent=True),
         config=Unrecorded(CONFIG.model_dump_json()),
     message:
         "Computing the tables"
     shell:
-        "roformermil --log {log:q} evaluate {input.predictions:q} {params.slides:q} --out {params.out:q}"
+        "roformermil --log {log:q} evaluate {input.predictions:q} {params.data} --out {params.out:q}"
         " --config {params.config:q}"
+
+
+rule overview:
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        comparisons=f"{RESULTS}/comparisons.csv",
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
+    output:
+        page=report(
+            f"{RESULTS}/overview.html",
+            category="Overview",
+            labels={"page": "overview"},
+            caption="../report/overview.rst",
+        ),
+        comparisons=report(
+            f"{RESULTS}/comparisons.png",
+            category="Models compared",
+            labels={"figure": "differences in AUROC"},
+            caption="../report/comparisons.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/overview.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/overview.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    params:
+        revision=revisions.of_source("overview", "evaluation", "figures"),
+        data=[f"--data {RESULTS}/{name}" for name in CONFIG.datasets],
+        results=subpath(output.page, parent=True),
+    message:
+        "Writing the overview"
+    shell:
+        "roformermil --log {log:q} overview {params.results:q} {params.data}"
+
+
+def figure(name, title):
+    """An output: one of a data set's figures, as the report shows it. Its caption has the figure's name."""
+    return report(
+        f"{DATASET}/figures/{name}.png",
+        category="Figures",
+        subcategory="{dataset}",
+        labels={"figure": title},
+        caption=f"../report/{name}.rst",
+    )
+
+
+rule figures:
+    input:
+        predictions=expand(f"{FOLD}/predictions.csv", model=MODELS, fold=FOLDS, allow_missing=True),
+        histories=expand(f"{FOLD}/history.csv", model=MODELS, fold=FOLDS, allow_missing=True),
+    output:
+        curves=figure("curves", "ROC and precision-recall curves"),
+        calibration=figure("calibration", "calibration"),
+        confusion=figure("confusion", "confusion matrices"),
+        history=figure("history", "training curves"),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/figures.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/figures.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(20),
+    params:
+        revision=revisions.of_source("figures", "evaluation"),
+        out=subpath(output.curves, parent=True),
+    message:
+        "Drawing figures: {wildcards.dataset}"
+    shell:
+        "roformermil --log {log:q} figures {input.predictions:q} --out {params.out:q}"

@@ -1,0 +1,24 @@
+"""The paper's own results (arXiv 2310.01924, tables 1 and 2): AUROC and average precision, mean and standard deviation over
+10 folds, of the cohorts whose sheets are in config/datasets."""
+
+Figure = tuple[float, float]  # mean, standard deviation
+
+TITLES = {"tcga_nsclc": "TCGA-NSCLC", "bracs": "BRACS", "camelyon16": "Camelyon16"}
+MODELS = ("abmil", "ro-abmil", "dsmil", "ro-dsmil", "transmil")
+_AUROC = {
+    "tcga_nsclc": [(0.88, 0.06), (0.92, 0.05), (0.88, 0.06), (0.90, 0.05), (0.91, 0.05)],
+    "bracs": [(0.81, 0.09), (0.82, 0.07), (0.79, 0.09), (0.82, 0.08), (0.80, 0.09)],
+    "camelyon16": [(0.80, 0.24), (0.90, 0.05), (0.74, 0.23), (0.90, 0.05), (0.84, 0.09)],
+}
+_AVERAGE_PRECISION = {
+    "tcga_nsclc": [(0.84, 0.07), (0.92, 0.05), (0.88, 0.06), (0.90, 0.05), (0.91, 0.04)],
+    "bracs": [(0.70, 0.12), (0.70, 0.10), (0.68, 0.11), (0.70, 0.11), (0.68, 0.11)],
+    "camelyon16": [(0.74, 0.20), (0.82, 0.08), (0.68, 0.17), (0.82, 0.07), (0.77, 0.10)],
+}
+_TABLES: dict[str, dict[str, list[Figure]]] = {"auroc": _AUROC, "average_precision": _AVERAGE_PRECISION}
+
+
+def of_paper(dataset: str, model: str, metric: str) -> Figure | None:
+    """What the paper reports, None where it reports nothing."""
+    figures = _TABLES.get(metric, {}).get(dataset)
+    return figures[MODELS.index(model)] if figures and model in MODELS else None

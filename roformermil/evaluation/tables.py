@@ -1,0 +1,59 @@
+"""All tables of a run, from its folds' predictions."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from roformermil.bags.audit import read_findings
+from roformermil.evaluation.calibration import calibration_table, confusion
+from roformermil.evaluation.cautions import cautions
+from roformermil.evaluation.classes import class_table
+from roformermil.evaluation.comparisons import compare
+from roformermil.evaluation.predictions import FoldResult, out_of_fold
+from roformermil.evaluation.summary import fold_metrics, paper_table, summarise, with_bootstrap
+from roformermil.files import write_text
+from roformermil.provenance import this_run
+from roformermil.status import attrition, read_status
+
+
+def evaluate(predictions: list[Path], data_sets: list[Path], out: Path, config: str = "{}") -> None:
+    """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `classes.csv`, `calibration.csv`, `confusion.csv`,
+    `comparisons.csv`, and `provenance.json`: the configuration (JSON) and the code that made them.
+
+    predictions: every fold's predictions.csv; data_sets: folders that hold a data set's slides.csv and audit.csv.
+    """
+    results = [FoldResult.at(path) for path in predictions]
+    found = out_of_fold(results)
+    metrics, sizes = fold_metrics(results)
+    summary = with_bootstrap(summarise(metrics, (sizes.test / sizes.train).to_dict()), found)
+    tables = {
+        "metrics": metrics,
+        "summary": summary,
+        "classes": class_table(found),
+        "calibration": calibration_table(found),
+        "confusion": confusion(found),
+        "comparisons": compare(found, metrics, (sizes.test / sizes.train).to_dict()),
+    }
+    for name, table in tables.items():
+        write_text(out / f"{name}.csv", _csv(table))
+    notes = notes_of(summary, data_sets, sizes.test.to_dict())
+    write_text(out / "summary.md", paper_table(summary, notes))
+    came_from = {"run": this_run(), "config": json.loads(config)}
+    write_text(out / "provenance.json", json.dumps(came_from, indent=1) + "\n")
+
+
+def notes_of(summary: pd.DataFrame, data_sets: list[Path], tested: dict) -> dict[tuple[str, str], list[str]]:
+    """What is to be said of each data set and encoder: how many slides it has, then why its numbers cannot be trusted."""
+    notes = {}
+    for dataset, encoder in summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None):
+        folder = next(folder for folder in data_sets if folder.name == dataset)
+        slides, findings = read_status(folder / "slides.csv"), read_findings(folder / "audit.csv")
+        folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
+        count = f"{dataset}: {folds} folds; {attrition(slides)}"
+        notes[dataset, encoder] = [count, *cautions(dataset, encoder, tested[dataset], slides, findings)]
+    return notes
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,32 @@
+"""Figures of results, a file a kind."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from roformermil.files import atomic_path
+
+matplotlib.use("Agg")  # no display on a cluster's nodes
+import matplotlib.pyplot as plt
+
+DPI = 110
+
+
+def panels(titles: list[str], rows: int = 1, size: float = 2.9) -> tuple[Any, Any]:
+    """A figure of `rows` rows with a panel a title in each, and its panels (rows, titles)."""
+    width, height = 0.4 + size * len(titles), 0.5 + size * rows
+    figure, axes = plt.subplots(rows, len(titles), figsize=(width, height), squeeze=False, layout="constrained")
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set_title(title, fontsize=10)
+    for panel in axes.flat:
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.25)
+    return figure, axes
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write the figure (PNG), atomically."""
+    with atomic_path(path) as scratch:
+        figure.savefig(scratch, dpi=DPI)
+    plt.close(figure)

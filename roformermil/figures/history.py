@@ -1,0 +1,31 @@
+"""How training went."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from roformermil.evaluation.predictions import FoldResult
+from roformermil.figures import panels, save
+
+COLOURS = {"train_loss": "0.55", "validation_loss": "tab:orange"}
+
+
+def history_figure(results: list[FoldResult], path: Path) -> None:
+    """Losses by epoch, a line a fold and a model a column; a dot where the validation loss was lowest."""
+    models = list(dict.fromkeys(result.model for result in results))
+    figure, axes = panels(models)
+    for panel, model in zip(axes[0], models, strict=True):
+        of_model = [result for result in results if result.model == model]
+        for result in of_model:
+            history = pd.read_csv(result.path.with_name("history.csv"))
+            for name, colour in COLOURS.items():
+                label = name.replace("_", " ") if result is of_model[0] else None
+                panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
+            lowest = history.nsmallest(1, "validation_loss")
+            panel.plot(lowest.epoch, lowest.validation_loss, marker="o", ms=3.5, color="tab:red")
+        panel.set_xlabel("epoch", fontsize=8)
+        panel.set_ylim(bottom=0)
+    axes[0, 0].set_ylabel("loss", fontsize=8)
+    axes[0, -1].legend(fontsize=7)
+    figure.suptitle(f"{results[0].dataset}: losses by epoch, a line a fold", fontsize=10)
+    save(figure, path)

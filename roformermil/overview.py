@@ -1,0 +1,143 @@
+"""The report's opening page: can these numbers be trusted, what are they, how do they compare with the paper's."""
+
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from roformermil.bags.audit import read_findings
+from roformermil.errors import Reason
+from roformermil.evaluation.paper import TITLES, of_paper
+from roformermil.evaluation.predictions import KEYS
+from roformermil.evaluation.summary import COLUMNS
+from roformermil.evaluation.tables import notes_of
+from roformermil.figures.comparison import comparison_figure
+from roformermil.files import write_text
+from roformermil.status import OK, Status, read_status
+
+LISTED = 50  # lost slides a data set
+STYLE = """<style>
+.overview {font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 1em}
+.overview table {border-collapse: collapse; margin: .6em 0 1.4em}
+.overview th, .overview td {border: 1px solid #ccc; padding: .25em .7em; text-align: left; vertical-align: top}
+.overview th {background: #f2f2f2} .overview td.n {white-space: nowrap; font-variant-numeric: tabular-nums}
+.overview h2 {font-size: 1.25em; margin: 1.2em 0 .3em} .overview small {color: #666}
+.overview .caution {background: #fff4d6; border-left: .4em solid #e0a100; padding: .5em 1em}
+</style>"""
+
+
+def write_overview(results: Path, data_sets: list[Path]) -> None:
+    """Write `overview.html` and `comparisons.png` into `results`, from the tables that `evaluate` wrote there.
+
+    data_sets: folders that hold a data set's slides.csv and audit.csv.
+    """
+    summary, metrics = pd.read_csv(results / "summary.csv"), pd.read_csv(results / "metrics.csv")
+    comparisons, confusion = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "confusion.csv")
+    folds = metrics.groupby("dataset").fold.nunique()
+    slides = confusion.groupby(KEYS).slides.sum().groupby("dataset").max()
+    notes = notes_of(summary, data_sets, (slides / folds).to_dict())
+    parts = [
+        STYLE,
+        '<div class="overview">',
+        _cautions([line for lines in notes.values() for line in lines[1:]]),
+        "<h2>Results</h2>",
+        _results(summary),
+        "<h2>Models compared</h2>",
+        _comparisons(comparisons),
+        "<h2>Slides</h2>",
+        *[_slides(folder.name, read_status(folder / "slides.csv")) for folder in data_sets],
+        "<h2>Leak audit</h2>",
+        _audit(data_sets),
+        "<h2>Made with</h2>",
+        _versions(json.loads((results / "provenance.json").read_text(encoding="utf-8"))["run"]),
+        "</div>",
+    ]
+    write_text(results / "overview.html", "\n".join(parts) + "\n")
+    comparison_figure(comparisons, results / "comparisons.png")
+
+
+def _cautions(lines: list[str]) -> str:
+    if not lines:
+        return ""
+    return '<div class="caution"><b>Read these numbers with care</b>' + _list(lines) + "</div>"
+
+
+def _results(summary: pd.DataFrame) -> str:
+    """The paper's table: mean and standard deviation over folds, the interval, and beside them what the paper reports."""
+    paper_has = bool(set(summary.dataset) & set(TITLES))
+    rows = []
+    for (dataset, encoder, model), group in summary.groupby(KEYS, sort=False):
+        of_metric = group.set_index("metric").to_dict("index")
+        row = [escape(f"{dataset} ({encoder})"), escape(str(model))]
+        for metric, _ in COLUMNS:
+            one, paper = of_metric[metric], of_paper(str(dataset), str(model), metric)
+            row.append(
+                f"{one['mean']:.2f} ± {one['std']:.2f} <small>[{one['ci_low']:.2f}, {one['ci_high']:.2f}]</small>"
+            )
+            row += [f"{paper[0]:.2f} ± {paper[1]:.2f}" if paper else "–"] if paper_has else []
+        rows.append(row)
+    head = ["data set (encoder)", "model"]
+    for _, title in COLUMNS:
+        head += [title, "the paper's"] if paper_has else [title]
+    note = (
+        "<p>Mean ± standard deviation over folds; in brackets the 95% interval by drawing patients anew. "
+        + (
+            "The paper's figures are those of arXiv 2310.01924."
+            if paper_has
+            else "None of these data sets is the paper's."
+        )
+        + "</p>"
+    )
+    return note + _table(head, rows)
+
+
+def _comparisons(table: pd.DataFrame) -> str:
+    """AUROC differences that chance does not explain, said in a line each; all of them are in comparisons.csv."""
+    table = table[(table.metric == "auroc") & (table.test == "corrected_t")]
+    found = table[table.p_holm < 0.05]
+    lines = [
+        f"{row['dataset']}: {row['model']} is {'better' if row['difference'] > 0 else 'worse'} than {row['against']} by "
+        f"{abs(row['difference']):.3f} AUROC [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}], p = {row['p_holm']:.2g}"
+        for row in found.to_dict("records")
+    ]
+    said = f"<p>{len(found)} of {len(table)} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction).</p>"
+    return said + _list(lines)
+
+
+def _slides(name: str, rows: list[Status]) -> str:
+    """How many slides are there, and each that is not, with its reason."""
+    lost = [row for row in rows if row.status != OK]
+    tiles = pd.Series([row.tiles or 0 for row in rows if row.status == OK])
+    said = f"<p><b>{escape(name)}</b>: {len(tiles)} of {len(rows)} slides, {tiles.sum():,} tiles, median {tiles.median():,.0f} a slide.</p>"
+    if not lost:
+        return said
+    shown = [
+        [row.slide_id, "sheet" if row.status == Reason.EXCLUDED else row.stage, row.status, row.reason]
+        for row in lost[:LISTED]
+    ]
+    more = f"<p>and {len(lost) - LISTED} more, in slides.csv</p>" if len(lost) > LISTED else ""
+    return said + _table(["slide", "stage", "outcome", "reason"], [map(escape, row) for row in shown]) + more
+
+
+def _audit(data_sets: list[Path]) -> str:
+    rows = [
+        [folder.name, finding.check, finding.outcome, finding.detail]
+        for folder in data_sets
+        for finding in read_findings(folder / "audit.csv")
+    ]
+    return _table(["data set", "check", "outcome", "detail"], [map(escape, row) for row in rows])
+
+
+def _versions(run: dict[str, str]) -> str:
+    return _table(["", "version"], [(escape(name), escape(version)) for name, version in run.items() if version])
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    body = "".join("<tr>" + "".join(f'<td class="n">{cell}</td>' for cell in row) + "</tr>" for row in rows)
+    return "<table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + f"</tr>{body}</table>"
+
+
+def _list(lines: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
