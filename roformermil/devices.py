@@ -38,17 +38,23 @@ def claim_gpu(folder: Path | None = None) -> str | None:
 
 
 def _visible() -> list[str]:
-    """Names of the GPUs, as CUDA_VISIBLE_DEVICES takes them."""
-    if VISIBLE in os.environ:
-        return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    """Names of the GPUs that this process may use: their UUIDs where they are known, so that jobs that count devices
+    differently mean the same."""
+    known: list[str] = []
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+        known = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    if VISIBLE not in os.environ:
+        return known
+    given = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    return [known[int(name)] if name.isdigit() and int(name) < len(known) else name for name in given]
 
 
 def _lock(path: Path) -> bool:
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    if not path.exists():
+        path.touch()
+        path.chmod(0o666)  # whatever the umask: other users of this machine take turns too
+    file = open(path, encoding="utf-8")  # noqa: SIM115 - held; a lock needs no right to write
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,8 @@
 """Bring a data set's slides to this machine: whole, checked, and going on where a broken transfer ended.
 
 Slides are gigabytes, so what has arrived of one is kept beside its place (`.part`) and the rest is asked for (HTTP range
-requests, RFC 9110, section 14). A file under its own name has arrived whole and has the checksum that its source states.
+requests, RFC 9110, section 14). A file that was brought has the checksum that its source states; one that was there before is
+compared by its size where the source states one.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ TRIES, PAUSE = 6, 1.0  # attempts a file without a byte of progress; seconds aft
 TIMEOUT = (30, 120)  # seconds to connect, and between two bytes
 BLOCK = 2**16  # bytes; what a broken connection loses at most
 SHOWN = 20  # slides that an error names
-FOR_GOOD = {401, 403, 404, 410}  # answers that a second try does not change
+GONE = {404, 410}  # answers that say that there is no such slide
+REFUSED = {400, 401, 403}  # answers that a second try does not change, and that say nothing of the slide
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,9 @@ def download(rows: list[Status], root: Path, source: Source, progress: bool = Tr
             except (DownloadError, requests.RequestException) as error:
                 broken.append(f"  {row.slide_id}: {error}")
             done.append(row)
+    asked = [now for was, now in zip(rows, done, strict=True) if was.status == OK]
+    if asked and source.kind == "http" and all(row.status == Reason.MISSING for row in asked):
+        raise DownloadError(f"none of {len(asked)} slides is at {source.url}: is the data set's source.url right?")
     if broken:
         shown = "\n".join(broken[:SHOWN] + ([f"  and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []))
         raise DownloadError(f"{len(broken)} of {len(rows)} slides are not here; run again to go on:\n{shown}")
@@ -100,8 +105,12 @@ def fetch(remote: Remote, part: Path, session: requests.Session, progress: bool 
                     return
                 problem = "the connection ended early"
             except requests.HTTPError as error:
-                if error.response.status_code in FOR_GOOD:
+                if error.response.status_code in GONE:
                     raise SlideError(Reason.MISSING, f"{remote.url}: {error}") from error
+                if error.response.status_code in REFUSED:
+                    raise DownloadError(
+                        f"{remote.url}: {error}; is access granted, is the data set's source.url right?"
+                    ) from error
                 problem = str(error)
             except requests.RequestException as error:
                 problem = str(error)
@@ -149,9 +158,7 @@ def _gdc(rows: list[Status], root: Path, source: Source, session: requests.Sessi
         "format": "JSON",
         "size": len(names),
     }
-    answer = session.post(f"{api}/files", json=query, timeout=TIMEOUT)
-    answer.raise_for_status()
-    hits = answer.json()["data"]["hits"]
+    hits = _ask(session, "POST", f"{api}/files", json=query).json()["data"]["hits"]
     return {names[h["file_name"]]: Remote(f"{api}/data/{h['file_id']}", h["md5sum"], h["file_size"]) for h in hits}
 
 
@@ -168,11 +175,25 @@ def _http(rows: list[Status], root: Path, source: Source, session: requests.Sess
 
 
 def _checksums(url: str, session: requests.Session) -> Iterator[tuple[str, str]]:
-    answer = session.get(url, timeout=TIMEOUT)
-    answer.raise_for_status()
-    for line in answer.text.splitlines():
+    for line in _ask(session, "GET", url).text.splitlines():
         if len(parts := line.split(maxsplit=1)) == 2:
             yield Path(parts[1].lstrip("*")).name, parts[0].lower()
+
+
+def _ask(session: requests.Session, method: str, url: str, **body: Any) -> requests.Response:
+    """A list of files. Raises DownloadError when it does not come."""
+    for idle in range(TRIES):
+        try:
+            answer = session.request(method, url, timeout=TIMEOUT, **body)
+            answer.raise_for_status()
+            return answer
+        except requests.RequestException as error:
+            problem = error
+            if isinstance(error, requests.HTTPError) and error.response.status_code in GONE | REFUSED:
+                break
+            log.warning("%s: %s; once more", url, error)
+            time.sleep(PAUSE * 2**idle)
+    raise DownloadError(f"{url}: the list of slides cannot be had: {problem}") from problem
 
 
 def _by_hand(rows: list[Status], root: Path, source: Source, session: requests.Session) -> dict[str, Remote]:

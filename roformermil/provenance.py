@@ -1,24 +1,47 @@
 """What a result came from: the code and the libraries that made it."""
 
+import json
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from roformermil import __version__
+from roformermil.files import write_text
 
 DECIDE_NUMBERS = ("numpy", "opencv-python-headless", "openslide-bin", "pillow", "scikit-learn", "scipy", "tiatoolbox", "timm", "torch")  # fmt: skip
 
 
+def this_run(device: Any = None) -> dict[str, str]:
+    """Version and commit of this package, of Python and of the libraries here that results' numbers depend on; the
+    environment's name, which is a hash with `--use-conda`; and of a torch device what it is."""
+    return _libraries() | ({"device": _name_of(device)} if device is not None else {})
+
+
+def write_provenance(path: Path, config: str) -> None:
+    """Write what the results beside `path` came from: the code, and the configuration (JSON)."""
+    write_text(path, json.dumps({"run": this_run(), "config": json.loads(config)}, indent=1) + "\n")
+
+
+def _name_of(device: Any) -> str:
+    import torch
+
+    if device.type != "cuda":
+        return str(device)
+    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+
+
 @cache
-def this_run() -> dict[str, str]:
-    """Version and commit of this package, of Python and of the libraries here that results' numbers depend on."""
+def _libraries() -> dict[str, str]:
     found = {
         "roformermil": __version__,
         "commit": commit(),
         "python": platform.python_version(),
         "machine": platform.platform(),
+        "environment": Path(sys.prefix).name,
     }
     for name in DECIDE_NUMBERS:
         try:

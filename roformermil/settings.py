@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,11 @@ class Settings(BaseModel):
     """Base of all sections: unknown keys are refused, values do not change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    without_effect: ClassVar[frozenset[str]] = frozenset()  # keys that change how a result is come by, not the result
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides a result, as plain values."""
+        return self.model_dump(mode="json", exclude=set(self.without_effect))
 
 
 S = TypeVar("S", bound=Settings)

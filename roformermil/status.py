@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,12 @@ def run_stage(
     work: Callable[[Status], dict[str, Any]],
     workers: int = 1,
     progress: bool = True,
+    identify: Callable[[Status], str] | None = None,
 ) -> list[Status]:
     """Call `work` for each slide that is well so far; it returns what it found out, as fields of Status.
 
-    `workers` slides are in hand at once. A SlideError becomes the slide's row. Other errors are not the slide's fault
+    `workers` slides are in hand at once. A SlideError becomes the slide's row, with the content of its file by `identify`,
+    so that it is tried again when the file is another. Other errors are not the slide's fault
     (a full disk, a bug): they pass, when the slides in hand are finished.
     """
 
@@ -76,6 +79,9 @@ def run_stage(
             row = replace(row, **work(row))
         except SlideError as error:
             row = failed(row, stage, error)
+            if identify:
+                with suppress(SlideError):
+                    row = replace(row, content=identify(row))
         except Exception:
             log.error("%s failed at slide %s (%s)", stage, row.slide_id, row.path)
             raise

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 import yaml
 
-from roformermil.bags.folds import given_folds
+from roformermil.bags.folds import divide, given_folds
 from roformermil.config import Folds, load_config
 from roformermil.sheet import read_sheet
 from tests.conftest import ROOT
-from tests.workflow.test_workflow import snakemake
+from tests.workflow.running import planned, snakemake
 
 CONFIG = load_config(ROOT / "config/paper.yaml")
 COUNTS = {
@@ -38,6 +38,25 @@ def test_the_bad_slides_of_camelyon16_are_left_out_by_name():
     assert "mislabelled" in excluded["normal_086"]
 
 
+def test_hipts_folds_are_taken_as_the_papers_configuration_says(tmp_path):
+    """Its comment followed to the letter: the two lines instead of `mode`, and one data set."""
+    text = (ROOT / "config/paper.yaml").read_text().replace("  mode: paper ", "  # mode: paper ")
+    for line in ("path: config/datasets/tcga_nsclc_hipt_folds.csv", "group_by_patient: false"):
+        assert f"  # {line}" in text
+        text = text.replace(f"  # {line}", f"  {line}")
+    config = yaml.safe_load(text)
+    config["datasets"] = {"tcga_nsclc": config["datasets"]["tcga_nsclc"]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    settings = load_config(tmp_path / "config.yaml").folds
+    rows = divide(
+        "tcga_nsclc",
+        slides_of("tcga_nsclc"),
+        settings.model_copy(update={"path": str(ROOT / settings.path)}),
+        ["LUAD", "LUSC"],
+    )
+    assert {row.fold for row in rows} == set(range(10))
+
+
 def test_hipts_folds_can_be_given():
     path = ROOT / "config/datasets/tcga_nsclc_hipt_folds.csv"
     settings = Folds(path=str(path), group_by_patient=False)
@@ -62,11 +81,7 @@ def test_the_whole_paper_can_be_planned_without_a_slide(tmp_path):
     for dataset in config["datasets"].values():
         dataset["slides"] = str(ROOT / dataset["slides"])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(tmp_path, tmp_path / "config.yaml", "-n", "--quiet", "rules")
-    assert result.returncode == 0, result.stderr[-3000:]
-    jobs = dict(
-        line.split() for line in result.stdout.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit()
-    )
+    jobs = planned(snakemake(tmp_path, tmp_path / "config.yaml", "-n", "--quiet", "rules"))
     batches = sum(-(-rows // 25) for rows in (1053, 401, 547))
-    assert jobs["fetch"] == jobs["segment"] == jobs["embed"] == str(batches)
-    assert jobs["train"] == str(3 * 10 * len(config["models"]))
+    assert jobs["fetch"] == jobs["segment"] == jobs["embed"] == batches
+    assert jobs["train"] == 3 * 10 * len(config["models"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from roformermil import download as module
@@ -37,13 +38,17 @@ def gdc(content):
     each answer, as often as `breaks` says, and knows ranges when `ranges` is set."""
     servers = []
 
-    def start(files: dict[str, bytes], breaks: int = 0, ranges: bool = True, lie: bool = False):
-        state = {"breaks": breaks, "asked": []}
+    def start(files: dict[str, bytes], breaks: int = 0, ranges: bool = True, lie: bool = False, busy=0, code=404):
+        state = {"breaks": breaks, "asked": [], "busy": busy}
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
+                if state["busy"]:
+                    state["busy"] -= 1
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    return self.answer(503, b"")
                 query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 names = query["filters"]["content"]["value"]
                 hits = [
@@ -54,7 +59,8 @@ def gdc(content):
                 self.answer(200, json.dumps({"data": {"hits": hits}}).encode())
 
             def do_GET(self):
-                data = files[Path(self.path).name]
+                if (data := files.get(Path(self.path).name)) is None:
+                    return self.answer(code, b"")
                 asked = self.headers.get("Range")
                 state["asked"].append(asked)
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and ranges else 0
@@ -124,7 +130,7 @@ def test_wrong_bytes_are_found_by_their_checksum_and_fetched_anew(gdc, content, 
 
 def test_a_checksum_that_never_fits_is_an_error_and_leaves_no_slide(gdc, content, tmp_path):
     url, _ = gdc({"a.svs": content}, lie=True)
-    with pytest.raises(DownloadError, match=r"1 of 1 slides are not here.*\n.*a: .*does not|do not have the checksum"):
+    with pytest.raises(DownloadError, match=r"1 of 1 slides are not here(?s:.*)a: .*do not have the checksum"):
         download(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -133,6 +139,23 @@ def test_a_slide_that_the_gdc_does_not_list_is_a_row(gdc, content, tmp_path):
     url, _ = gdc({"a.svs": content})
     rows = download(rows_in(tmp_path, "a.svs", "gone.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
     assert [row.status for row in rows] == ["ok", "missing"]
+
+
+def test_a_broken_list_of_files_is_asked_for_again_and_then_named(gdc, content, tmp_path):
+    source = Source(kind="gdc", url="http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(DownloadError, match=r"127.0.0.1:9/files: the list of slides cannot be had"):
+        download(rows_in(tmp_path, "a.svs"), tmp_path, source, progress=False)
+    url, state = gdc({"a.svs": content}, busy=2)
+    download(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
+    assert state["busy"] == 0 and (tmp_path / "a.svs").read_bytes() == content
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_an_address_that_has_no_slide_at_all_is_an_error_and_no_verdict_on_slides(gdc, code, tmp_path):
+    url, _ = gdc({}, code=code)
+    source = Source(kind="http", url=f"{url}/wrong")
+    with pytest.raises(DownloadError, match="is the data set's source.url right"):
+        download(rows_in(tmp_path, "a.svs", "b.svs"), tmp_path, source, progress=False)
 
 
 def test_a_second_run_fetches_nothing(gdc, content, tmp_path):
@@ -156,15 +179,38 @@ def s3():
     server.stop()
 
 
-def test_slides_of_a_bucket_with_its_list_of_checksums(s3, content, tmp_path):
+def recording(get, asked):
+    """`requests.Session.get`, noting what ranges it asks for."""
+
+    def call(self, url, **options):
+        asked.append((url.rpartition("/")[2], options.get("headers", {}).get("Range")))
+        return get(self, url, **options)
+
+    return call
+
+
+def test_slides_of_a_bucket_with_its_list_of_checksums(s3, content, tmp_path, monkeypatch):
     put, url = s3
     put("CAMELYON16/images/normal_001.tif", content)
     put("CAMELYON16/checksums.md5", f"{hashlib.md5(content).hexdigest()} *images/normal_001.tif\n".encode())
     (tmp_path / "normal_001.tif.part").write_bytes(content[:1_000_000])
+    asked = []
+    monkeypatch.setattr(requests.Session, "get", recording(requests.Session.get, asked))
     source = Source(kind="http", url=f"{url}/CAMELYON16/images", checksums=f"{url}/CAMELYON16/checksums.md5")
     rows = download(rows_in(tmp_path, "normal_001.tif", "normal_999.tif"), tmp_path, source, progress=False)
     assert [row.status for row in rows] == ["ok", "missing"]
     assert (tmp_path / "normal_001.tif").read_bytes() == content
+    assert asked == [("normal_001.tif", "bytes=1000000-"), ("normal_999.tif", None)]  # the bucket sent the rest alone
+
+
+@pytest.mark.shared
+def test_a_real_slide_comes_over_a_connection_that_breaks_three_times(shared, gdc, tmp_path):
+    real = shared / "slides/CMU-1-Small-Region.svs"
+    data = real.read_bytes()
+    url, state = gdc({real.name: data * 5}, breaks=3)  # five times a small slide: longer than a connection lasts
+    download(rows_in(tmp_path, real.name), tmp_path, Source(kind="gdc", url=url), progress=False)
+    assert (tmp_path / real.name).read_bytes() == data * 5
+    assert len(state["asked"]) == 4 and None not in state["asked"][1:]
 
 
 @pytest.mark.shared

@@ -11,6 +11,7 @@ import numpy as np
 
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
+from roformermil.files import fingerprint
 from roformermil.sheet import Slide
 from roformermil.status import write_rows
 
@@ -144,6 +145,11 @@ def read_folds(path: Path, fold: int) -> list[FoldRow]:
     if not rows:
         raise FoldsError(f"{path}: has no fold {fold}")
     return rows
+
+
+def rows_id(rows: list[FoldRow]) -> str:
+    """Digest of a fold's rows, whatever their order."""
+    return fingerprint(rows=sorted([row.fold, row.slide_id, row.patient_id, row.label, row.part] for row in rows))
 
 
 def derive_seed(*parts: str | int) -> int:

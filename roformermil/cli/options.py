@@ -8,6 +8,7 @@ import typer
 Text = Annotated[str, typer.Option(help="settings as in the config, YAML or JSON")]
 StatusIn = Annotated[Path, typer.Argument(help="status table of the stage before", exists=True, dir_okay=False)]
 StatusOut = Annotated[Path, typer.Option(help="status table to write, a row a slide")]
+ConfigText = Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
 Classes = Annotated[str, typer.Option(help="class names in the order of their index, comma between")]
 Root = Annotated[Path | None, typer.Option(help="folder of the sheet's paths; the sheet's own by default")]

@@ -66,7 +66,7 @@ def segment(
 ) -> None:
     """Find the tissue of each slide of a batch."""
     from roformermil.isolation import isolated
-    from roformermil.slides.stages import segment_slide, settings_of
+    from roformermil.slides.stages import segment_slide, settings_of, slide_content
     from roformermil.status import run_stage, write_status
 
     settings = read_settings(Tissue, tissue, "--tissue")
@@ -75,7 +75,11 @@ def segment(
         settings_of(row, settings)  # a slide's own settings that do not go together end this before it begins
     with alone(status):
         done = run_stage(
-            "segment", rows, lambda row: isolated(segment_slide, row, out, settings, timeout=timeout), threads
+            "segment",
+            rows,
+            lambda row: isolated(segment_slide, row, out, settings, timeout=timeout),
+            threads,
+            identify=lambda row: isolated(slide_content, row, timeout=timeout),
         )
         write_status(status, done)
 
@@ -152,11 +156,17 @@ def import_features(
     """Take features of CLAM, TRIDENT or alike (.h5 files, the sheet's paths) into feature stores."""
     from roformermil.features.exchange import import_slide
     from roformermil.isolation import isolated
+    from roformermil.slides.stages import slide_content
     from roformermil.status import run_stage, write_status
 
     rows = rows_of_batch(sheet, root, batch, batch_size, allow_absolute)
     with alone(status):
-        done = run_stage("import", rows, lambda row: isolated(import_slide, row, out, encoder, timeout=timeout))
+        done = run_stage(
+            "import",
+            rows,
+            lambda row: isolated(import_slide, row, out, encoder, timeout=timeout),
+            identify=lambda row: isolated(slide_content, row, timeout=timeout),
+        )
         write_status(status, done)
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from roformermil.cli.options import Text, Threads, use_machine
+from roformermil.cli.options import ConfigText, Text, Threads, use_machine
 from roformermil.config import Model, Overhead
+from roformermil.provenance import write_provenance
 from roformermil.settings import read_settings
 
 app = typer.Typer()
@@ -20,11 +21,13 @@ def ablation(
     base: Annotated[str, typer.Option(help="id of the model that was varied")],
     features: Annotated[list[Path], typer.Option(help="results/{dataset}/features/{encoder} of every data set")],
     out: Annotated[Path, typer.Option(help="folder for ablation.csv, ablation.md and ablation.png")],
+    config: ConfigText = "{}",
 ) -> None:
     """Compare the arms of an ablation on their shared folds."""
     from roformermil.studies.ablation import ArmName, ablate
 
     ablate(predictions, [ArmName(*arm) for arm in json.loads(arms)], base, {f.parts[-3]: f for f in features}, out)
+    write_provenance(out / "ablation_provenance.json", config)
 
 
 @app.command()
@@ -48,8 +51,10 @@ def measure(
 def overhead(
     cells: Annotated[list[Path], typer.Argument(help="tables that `measure` wrote")],
     out: Annotated[Path, typer.Option(help="folder for overhead.csv, overhead.md and overhead.png")],
+    config: ConfigText = "{}",
 ) -> None:
     """Join measurements into a table and a figure."""
     from roformermil.studies.overhead import summarise
 
     summarise(cells, out)
+    write_provenance(out / "overhead_provenance.json", config)

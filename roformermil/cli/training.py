@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roformermil.cli.options import Absolute, Classes, Root, Sheet, Text, Threads, use_machine
+from roformermil.cli.options import Absolute, Classes, ConfigText, Root, Sheet, Text, Threads, use_machine
 from roformermil.config import Audit, Folds, Model, Training
 from roformermil.files import alone
 from roformermil.settings import read_settings
@@ -77,7 +77,7 @@ def evaluate(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold")],
     data: Annotated[list[Path], typer.Option(help="folder with slides.csv and audit.csv of every data set")],
     out: Annotated[Path, typer.Option(help="folder for metrics.csv, summary.csv, summary.md, comparisons.csv, ...")],
-    config: Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")] = "{}",
+    config: ConfigText = "{}",
 ) -> None:
     """Compute every metric from the folds' predictions and write the tables."""
     from roformermil.evaluation.tables import evaluate as write_tables
@@ -111,14 +111,16 @@ def overview(
 def explain(
     table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
     row: Annotated[str, typer.Option(help="a row's number, or model=ro-abmil,metric=auroc")],
-    slides: Annotated[bool, typer.Option("--slides", help="list every slide too")] = False,
+    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and read its features")] = False,
 ) -> None:
-    """Walk a number back to its predictions, folds, features and slides; exit status 1 when something differs by now."""
+    """Walk a number back to its predictions, folds, features and slides; exit status 1 when something differs by now.
+
+    To be called where snakemake was: paths in results are relative to it."""
     import yaml
 
     from roformermil.evaluation.explain import explain as walk_back
 
-    found = walk_back(table, row)
+    found = walk_back(table, row, read_features=slides)
     if not slides:
         found["slides"] = f"{len(found['slides'])}, listed by --slides"
     typer.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=120))

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,8 @@ from roformermil.settings import Settings
 
 class Encoder(Settings):
     """The frozen network that turns a tile into a vector."""
+
+    without_effect: ClassVar = frozenset({"readers"})
 
     name: str = "resnet50"
     """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile; `resnet50-full`: after

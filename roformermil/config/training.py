@@ -1,6 +1,6 @@
 """Folds, models and their training."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -105,6 +105,8 @@ class Model(Settings):
 
 class Training(Settings):
     """Training of one fold (paper, section 3.2)."""
+
+    without_effect: ClassVar = frozenset({"cache_gb", "readers"})
 
     epochs: int = Field(50, ge=1)
     """At most this many passes over the training slides."""

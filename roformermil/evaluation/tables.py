@@ -1,6 +1,5 @@
 """All tables of a run, from its folds' predictions."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from roformermil.evaluation.comparisons import compare
 from roformermil.evaluation.predictions import FoldResult, out_of_fold
 from roformermil.evaluation.summary import fold_metrics, paper_table, summarise, with_bootstrap
 from roformermil.files import write_text
-from roformermil.provenance import this_run
+from roformermil.provenance import write_provenance
 from roformermil.status import attrition, read_status
 
 
@@ -39,8 +38,7 @@ def evaluate(predictions: list[Path], data_sets: list[Path], out: Path, config: 
         write_text(out / f"{name}.csv", _csv(table))
     notes = notes_of(summary, data_sets, sizes.test.to_dict())
     write_text(out / "summary.md", paper_table(summary, notes))
-    came_from = {"run": this_run(), "config": json.loads(config)}
-    write_text(out / "provenance.json", json.dumps(came_from, indent=1) + "\n")
+    write_provenance(out / "provenance.json", config)
 
 
 def notes_of(summary: pd.DataFrame, data_sets: list[Path], tested: dict) -> dict[tuple[str, str], list[str]]:

@@ -10,6 +10,7 @@ from roformermil import __version__, revisions
 from roformermil.errors import Reason, SlideError
 from roformermil.features.store import read_attributes, read_store, write_store
 from roformermil.files import atomic_path, fingerprint
+from roformermil.provenance import this_run
 from roformermil.slides.stages import slide_content
 from roformermil.status import Status
 
@@ -20,17 +21,22 @@ STEP = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in
 
 def import_slide(row: Status, out: Path, encoder: str) -> dict[str, Any]:
     """Write a slide's .h5 file as `{slide_id}.zarr` in `out`, coordinates intact. Raises SlideError `unreadable`, `empty`."""
-    mark = fingerprint(
-        stage="import", revision=revisions.IMPORT, file=slide_content(row), encoder=encoder, mpp=row.sheet_mpp
-    )
+    content = slide_content(row)
+    mark = fingerprint(stage="import", revision=revisions.IMPORT, file=content, encoder=encoder, mpp=row.sheet_mpp)
     target = out / f"{row.slide_id}.zarr"
     if read_attributes(target).get("fingerprint") != mark:
         features, coords, step = read_h5(Path(row.path))
-        attributes = {"slide_id": row.slide_id, "encoder": encoder, "step": step, "version": __version__}
+        attributes = {
+            "slide_id": row.slide_id,
+            "encoder": encoder,
+            "step": step,
+            "version": __version__,
+            "run": this_run(),
+        }
         grid = coords // step
         write_store(target, features, coords, grid, {**attributes, "fingerprint": mark, "mpp": row.sheet_mpp})
-        return {"tiles": len(grid), "fingerprint": mark, "reader": "h5"}
-    return {"tiles": len(read_store(target).grid), "fingerprint": mark, "reader": "h5"}
+        return {"tiles": len(grid), "fingerprint": mark, "reader": "h5", "content": content}
+    return {"tiles": len(read_store(target).grid), "fingerprint": mark, "reader": "h5", "content": content}
 
 
 def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
@@ -96,7 +102,7 @@ def export_store(store: Path, target: Path) -> None:
     """Write a store as an .h5 file that CLAM and TRIDENT read: `features` (n, d) float32, `coords` (n, 2) int64 and, as
     attributes of `coords`, the step and what else the store says. Raises StoreError."""
     stored = read_store(store)
-    said = {key: value for key, value in stored.attributes.items() if value is not None}
+    said = {key: value for key, value in stored.attributes.items() if isinstance(value, (str, int, float))}
     with atomic_path(target) as scratch, h5py.File(scratch, "w") as file:
         file["features"] = stored.features.astype(np.float32)
         file["coords"] = stored.coords.astype(np.int64)

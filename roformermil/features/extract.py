@@ -24,7 +24,7 @@ from roformermil.features.store import read_attributes, write_store
 from roformermil.features.weights import weights_id
 from roformermil.files import fingerprint
 from roformermil.isolation import isolated
-from roformermil.provenance import commit
+from roformermil.provenance import commit, this_run
 from roformermil.slides.stages import TileTable, check_unchanged, current_tiles
 from roformermil.status import OK, Status, failed
 
@@ -113,7 +113,7 @@ class Embedder:
         if read_attributes(out / f"{row.slide_id}.zarr").get("fingerprint") == mark:
             return replace(row, tiles=len(table.coords), fingerprint=mark)
         attributes = {"slide_id": row.slide_id, **decided, "fingerprint": mark, "slide": table.content}
-        attributes |= {"version": __version__, "commit": commit()}
+        attributes |= {"version": __version__, "commit": commit(), "run": this_run(self.encoder.device)}
         return Work(number, row, table, attributes)
 
     def _pieces(self, rows: list[Status], tables: Path, out: Path, done: list[Status], bar: Any) -> Iterator[Piece]:

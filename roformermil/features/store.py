@@ -1,5 +1,6 @@
 """One Zarr store a slide: its features, where they come from, and what decided them."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,11 @@ def write_store(
         half = features.astype(np.float16)
     if not np.isfinite(half).all():
         raise StoreError(f"{path}: features are not finite in float16; are the encoder's weights right?")
+    arrays: dict[str, np.ndarray] = {"features": half, "coords": coords.astype(np.int32), "grid": grid.astype(np.int32)}
     with atomic_path(path) as scratch:
-        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=dict(attributes))
-        for name, data in (("features", half), ("coords", coords.astype(np.int32)), ("grid", grid.astype(np.int32))):
+        said = {**attributes, "sha256": _sha256(arrays)}
+        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=said)
+        for name, data in arrays.items():
             shard = -(-len(data) // CHUNK) * CHUNK
             array = group.create_array(
                 name, shape=data.shape, dtype=data.dtype, chunks=(CHUNK, data.shape[1]),
@@ -60,6 +63,20 @@ def read_store(path: Path) -> Features:
             f"{path}: no whole feature store here ({error}); delete what is there, then: snakemake --forcerun embed"
         ) from error
     return Features(features, coords, grid, dict(group.attrs))
+
+
+def is_as_written(path: Path) -> bool:
+    """Whether the arrays are those that the store was written with; True for stores that do not say."""
+    stored = read_store(path)
+    arrays = {name: getattr(stored, name) for name in ARRAYS}
+    return stored.attributes.get("sha256", found := _sha256(arrays)) == found
+
+
+def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def read_grid(path: Path) -> np.ndarray:

@@ -8,8 +8,8 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from roformermil import __version__
-from roformermil.bags.folds import PARTS
-from roformermil.files import atomic_path
+from roformermil.bags.folds import PARTS, rows_id
+from roformermil.files import atomic_path, file_sha256
 from roformermil.models.build import parameter_count
 from roformermil.provenance import this_run
 from roformermil.settings import to_text
@@ -45,14 +45,17 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
         unfinished.save()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
-    save_model(out / "model.safetensors", fit)
     write_rows(out / "history.csv", fit.history)
     write_rows(out / PREDICTIONS, [row for part in PARTS for row in fit.predictions(part)])
+    save_model(out / "model.safetensors", fit, file_sha256(out / PREDICTIONS))
     unfinished.forget()
 
 
-def save_model(path: Path, fit: Fit) -> None:
-    """Write the model's parameters as safetensors, with all it takes to build and feed it as metadata."""
+def save_model(path: Path, fit: Fit, predictions: str) -> None:
+    """Write the model's parameters as safetensors; as metadata all it takes to build and feed it, and what it came from.
+
+    predictions: sha256 of its predictions.csv.
+    """
     job = fit.job
     metadata = {
         "model": to_text(job.model),
@@ -64,7 +67,9 @@ def save_model(path: Path, fit: Fit) -> None:
         "best_epoch": str(fit.best_epoch),
         "parameters": str(parameter_count(fit.model)),
         "version": __version__,
-        "run": json.dumps(this_run()),
+        "run": json.dumps(this_run(fit.device)),
+        "rows": rows_id(job.rows),
+        "predictions": predictions,
         "features": json.dumps(job.fingerprints()),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}

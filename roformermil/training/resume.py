@@ -10,7 +10,6 @@ from roformermil.files import atomic_path, fingerprint
 from roformermil.training.fit import Fit
 
 NAME = "unfinished.pt"
-WITHOUT_EFFECT = {"cache_gb", "readers"}  # settings that change no number
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def identity(fit: Fit) -> str:
         dataset=job.dataset,
         classes=job.classes,
         model=job.model.model_dump(mode="json"),
-        training=job.training.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        training=job.training.decisive(),
         rows=[[row.fold, row.slide_id, row.label, row.part] for row in job.rows],
         features=list(job.fingerprints().values()),
     )

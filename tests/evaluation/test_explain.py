@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from roformermil.bags.audit import audit, enforce
 from roformermil.bags.folds import make_folds, write_folds
-from roformermil.config import Folds, Model, Training
+from roformermil.config import Audit, Folds, Model, Training
 from roformermil.errors import ConfigError
 from roformermil.evaluation.explain import explain
-from roformermil.evaluation.summary import evaluate
+from roformermil.evaluation.tables import evaluate
 from roformermil.features.store import write_store
 from roformermil.files import content_id
 from roformermil.sheet import Slide
@@ -43,7 +44,8 @@ def made(tmp_path_factory) -> Path:
                   Model(name="mean", hidden_dim=8), Training(epochs=1))  # fmt: skip
         train_fold(job, out, progress=False)
         paths.append(out / "predictions.csv")
-    evaluate(paths, [root / "set/slides.csv"], root, '{"models": ["mean"]}')
+    enforce(audit(folds, slides, rows), Audit(), Folds(), "set", root / "set/audit.csv")
+    evaluate(paths, [root / "set"], root, '{"models": ["mean"]}')
     return root
 
 
@@ -55,7 +57,7 @@ def results(made, tmp_path):
 
 
 def test_a_number_leads_to_its_folds_models_features_and_slides(results):
-    found = explain(results / "summary.csv", ROW)
+    found = explain(results / "summary.csv", ROW, read_features=True)
     assert found["differs"] == []
     assert [fold["fold"] for fold in found["folds"]] == [0, 1, 2]
     assert np.mean([fold["auroc"] for fold in found["folds"]]) == pytest.approx(found["mean"])
@@ -84,25 +86,67 @@ def slide_replaced(results):
     )
 
 
-def table_edited(results):
-    path = results / "summary.csv"
+def column_edited(name):
+    def edit(results):
+        path = results / "summary.csv"
+        table = pd.read_csv(path)
+        table[name] += 0.1
+        table.to_csv(path, index=False)
+
+    return edit
+
+
+def predictions_shifted_without_a_change_of_rank(results):
+    path = results / "set/net/mean/fold_1/predictions.csv"
     table = pd.read_csv(path)
-    table["mean"] += 0.1
+    table["probability_b"] /= 2
     table.to_csv(path, index=False)
+
+
+def models_exchanged(results):
+    folder = results / "set/net/mean"
+    shutil.copy(folder / "fold_1/model.safetensors", folder / "fold_0/model.safetensors")
+
+
+def folds_edited(results):
+    path = results / "set/folds.csv"
+    path.write_text(path.read_text().replace(",train", ",other", 1))  # of fold 0
+
+
+def slide_struck_out(results):
+    rows = read_status(results / "set/slides.csv")
+    write_slides(results / "set/slides.csv", [row for row in rows if row.slide_id != "s2"])
+
+
+def content_exchanged(results):
+    stores = results / "set/features/net"
+    shutil.rmtree(stores / "s6.zarr/features/c")
+    shutil.copytree(stores / "s7.zarr/features/c", stores / "s6.zarr/features/c")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (predictions_edited, "fold_1/predictions.csv: gives"),
+        (predictions_edited, "fold 1: predictions.csv gives"),
         (features_made_anew, "s3: its features are not those that were trained on"),
         (slide_replaced, "s4.svs is another file than the one that was read"),
-        (table_edited, "the mean is not that of metrics.csv"),
+        *[(column_edited(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
+        (predictions_shifted_without_a_change_of_rank, "is not what its model predicted"),
+        (models_exchanged, "is the model of set, fold 1"),
+        (folds_edited, "fold 0 is not divided as it was"),
+        (slide_struck_out, "s2: was trained on and is not among the slides"),
+        (content_exchanged, "s6: its features are not those"),
     ],
 )
 def test_what_changed_since_is_said(results, change, said):
     change(results)
-    assert any(said in line for line in explain(results / "summary.csv", ROW)["differs"])
+    assert any(said in line for line in explain(results / "summary.csv", ROW, read_features=True)["differs"])
+
+
+def test_a_file_that_is_gone_is_named(results):
+    (results / "set/net/mean/fold_2/predictions.csv").unlink()
+    with pytest.raises(ConfigError, match="fold_2/predictions.csv"):
+        explain(results / "summary.csv", ROW)
 
 
 def test_another_table_is_refused(results):

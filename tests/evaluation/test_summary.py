@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roformermil.evaluation.summary import evaluate
+from roformermil.bags.audit import Finding, enforce
+from roformermil.config import Audit, Folds
+from roformermil.evaluation.tables import evaluate
 from roformermil.status import Status, write_status
 
 
@@ -15,6 +17,8 @@ def results(tmp_path):
     for dataset, encoder in (("one", "resnet50-random"), ("two", "net")):
         rows = [Status("a", "a.svs"), Status("b", "b.svs", status="ok" if dataset == "two" else "unreadable")]
         write_status(tmp_path / dataset / "slides.csv", rows)
+        findings = [Finding("patients", "leak" if dataset == "two" else "well", 3, "3 patients are in two parts")]
+        enforce(findings, Audit(), Folds(group_by_patient=False), dataset, tmp_path / dataset / "audit.csv")
         for model in ("abmil", "ro-abmil"):
             for fold in range(3):
                 labels = np.array(["x", "y"] * 10)
@@ -33,7 +37,7 @@ def results(tmp_path):
 
 def test_tables_are_computed_from_test_predictions(results):
     folder, paths, truth = results
-    evaluate(paths, [folder / "one/slides.csv", folder / "two/slides.csv"], folder)
+    evaluate(paths, [folder / "one", folder / "two"], folder)
     metrics, summary = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "summary.csv")
     assert list(metrics) == ["dataset", "encoder", "model", "fold", "metric", "value"]
     assert list(summary) == ["dataset", "encoder", "model", "metric", "mean", "std", "ci_low", "ci_high", "folds"]
@@ -50,12 +54,14 @@ def test_tables_are_computed_from_test_predictions(results):
 
 def test_the_papers_table_says_what_is_missing_and_what_is_random(results):
     folder, paths, truth = results
-    evaluate(paths, [folder / "one/slides.csv", folder / "two/slides.csv"], folder)
+    evaluate(paths, [folder / "one", folder / "two"], folder)
     text = (folder / "summary.md").read_text()
     assert "| | one (resnet50-random) | two (net) |" in text
     mean, std = (f([truth["one", "ro-abmil", k] for k in range(3)]) for f in (np.mean, lambda v: np.std(v, ddof=1)))
     assert f"| ro-abmil | {mean:.2f} ± {std:.2f} / " in text
     assert "- one: 3 folds; 1 of 2 slides, 1 missing (1 unreadable)" in text
     assert "- two: 3 folds; 2 of 2 slides\n" in text
-    assert "resnet50-random: random encoder weights" in text
+    assert "- resnet50-random: random encoder weights" in text
+    assert "- two: the same patients train and test: figures flatter (3 patients" in text
+    assert "- one: 1 of 2 slides are lost" in text and "two: the same" in text and "one: the same" not in text
     assert "- one: 10 test slides a fold are few" in text

@@ -15,7 +15,7 @@ import yaml
 from roformermil.demo import write_demo
 from roformermil.status import read_status
 from tests.conftest import ROOT
-from tests.workflow.test_workflow import snakemake
+from tests.workflow.running import snakemake
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -1,43 +1,44 @@
 """Only what changed: three data sets of small slides, a whole run, then one change at a time and the jobs that it plans."""
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from roformermil.demo import write_demo
+from roformermil.demo import draw_slide, write_demo, write_pyramid
 from tests.conftest import ROOT
+from tests.workflow.running import planned, snakemake
 
 SETS = ("one", "two", "three")
+LEAVES = {"evaluate": 1, "overview": 1, "ablation": 1}  # what all data sets share
 OF_ONE_SLIDE = {
-    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 3, "evaluate": 1
+    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 6, "figures": 1, **LEAVES
 }  # fmt: skip
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the folder's own copy of the workflow and the package, which a test may edit."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", folder / "package/Snakefile"]
-    command += ["--directory", folder]
-    command += ["--cores", "2", "all", "overhead", *arguments, "--configfile", folder / "config.yaml"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "package"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)  # not where the package lies
+    targets = ("all", "overhead", "ablation")
+    return snakemake(folder, folder / "config.yaml", *targets, *arguments, package=folder / "package")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A folder with three data sets of 12 slides in batches of 4, after a whole run."""
+    """A folder with three data sets of 12 slides in batches of 4, one of them with a broken one more, after a whole run."""
     folder = tmp_path_factory.mktemp("reruns")
     for part in ("roformermil", "workflow", "envs"):
         shutil.copytree(ROOT / part, folder / "package" / part)
     shutil.copy(ROOT / "Snakefile", folder / "package")
     for name in SETS:
         write_demo(folder / name, 12)
+    (folder / "one/broken.svs").write_bytes(np.random.default_rng(0).bytes(3_000_000))
+    with (folder / "one/slides.csv").open("a") as file:
+        file.write("broken,patient_broken,mixed,broken.svs\n")
     config = {
+        "max_failed_fraction": 0.2,
         "datasets": {
             name: {"slides": f"{name}/slides.csv", "root": name, "classes": ["separate", "mixed"]} for name in SETS
         },
@@ -45,32 +46,43 @@ def done(tmp_path_factory):
         "tiles": {"size": 64, "mpp": 4.0},
         "folds": {"count": 3},
         "models": [{"name": "mean", "hidden_dim": 16}],
+        "ablation": {
+            "model": {"name": "ro-abmil", "hidden_dim": 16, "heads": 2, "attention_dim": 16},
+            "positions": ["pixel"],
+            "scales": [1],
+            "layers": [1],
+            "capacity": False,
+        },
         "training": {"epochs": 1},
         "overhead": {"models": [{"name": "mean", "hidden_dim": 16}], "tiles": [50], "repeats": 2},
         "slides_per_batch": 4,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(folder)
+    result = run(folder)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return folder
 
 
-def planned(folder: Path) -> dict[str, int]:
-    """Jobs that would run, by rule."""
-    result = snakemake(folder, "-n")
-    assert result.returncode == 0, result.stderr[-3000:]
-    text = result.stdout + result.stderr
-    if "Nothing to be done" in text:
-        return {}
-    lines = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
-    jobs = {rule: int(count) for rule, count in (line.split() for line in lines if line.strip())}
-    return {rule: count for rule, count in jobs.items() if rule != "all"}
+def new_slide(folder) -> str:
+    """A slide that no other equals, and its row of the sheet."""
+    write_pyramid(folder / "one/new.tif", draw_slide(np.random.default_rng(99), 2000, 2000, "mixed"))
+    return "new,patient_new,mixed,new.tif"
 
 
 def add_a_slide(folder):
-    shutil.copy(folder / "one/demo_00.tif", folder / "one/new.tif")
     sheet = folder / "one/slides.csv"
-    sheet.write_text(sheet.read_text() + "new,patient_new,mixed,new.tif\n")
+    sheet.write_text(sheet.read_text() + new_slide(folder) + "\n")
+
+
+def add_a_slide_on_top(folder):
+    sheet = folder / "one/slides.csv"
+    head, *rows = sheet.read_text().splitlines()
+    sheet.write_text("\n".join([head, new_slide(folder), *rows]) + "\n")
+
+
+def strike_out_the_last_slide(folder):
+    sheet = folder / "one/slides.csv"
+    sheet.write_text("\n".join(sheet.read_text().splitlines()[:-1]) + "\n")
 
 
 def change_a_label(folder):
@@ -82,8 +94,9 @@ def replace_a_slide(folder):
     shutil.copy(folder / "one/demo_01.tif", folder / "one/demo_00.tif")
 
 
-def touch_a_slide(folder):
+def touch_slides(folder):
     (folder / "one/demo_00.tif").touch()
+    (folder / "one/broken.svs").touch()
 
 
 def reorder_the_sheets_columns(folder):
@@ -92,14 +105,12 @@ def reorder_the_sheets_columns(folder):
     sheet.write_text("".join(",".join([*row[1:], row[0]]) + "\n" for row in rows))
 
 
-def edit_figures(folder):
-    with (folder / "package/roformermil/studies/figures.py").open("a") as file:
-        file.write("# another colour\n")
+def edit_code(module):
+    def edit(folder):
+        with (folder / "package/roformermil" / module).open("a") as file:
+            file.write("# another line\n")
 
-
-def edit_tables(folder):
-    with (folder / "package/roformermil/evaluation/summary.py").open("a") as file:
-        file.write("# another digit\n")
+    return edit
 
 
 def config(**change):
@@ -112,25 +123,39 @@ def config(**change):
     return edit
 
 
-OF_TILES = {"tile": 9, "embed": 9, "contact": 3, "collect": 3, "split": 3, "train": 9, "evaluate": 1}
+OF_ALL = {"contact": 3, "collect": 3, "split": 3, "train": 18, "figures": 3, **LEAVES}
+OF_TILES = {"tile": 10, "embed": 10, **OF_ALL}
 CHANGES = {
     "nothing": (lambda folder: None, {}),
-    "a slide is added": (add_a_slide, OF_ONE_SLIDE),
+    "a slide is added at the end": (add_a_slide, OF_ONE_SLIDE),
+    "a slide is added on top, so that all batches of its data set move on": (
+        add_a_slide_on_top,
+        OF_ONE_SLIDE | {"segment": 4, "tile": 4, "embed": 4},
+    ),
+    "the last slide is struck out, alone in its batch": (
+        strike_out_the_last_slide,
+        {rule: count for rule, count in OF_ONE_SLIDE.items() if rule not in ("segment", "tile", "embed")},
+    ),
     "a slide is replaced by another": (replace_a_slide, OF_ONE_SLIDE),
-    "a slide is touched": (touch_a_slide, {}),
-    "a label": (change_a_label, {"split": 1, "train": 3, "evaluate": 1}),
+    "slides are touched, one of them broken": (touch_slides, {}),
+    "a label": (change_a_label, {"split": 1, "train": 6, "figures": 1, **LEAVES}),
     "the order of a sheet's columns": (reorder_the_sheets_columns, {}),
     "a tile setting": (config(tiles={"min_tissue": 0.5}), OF_TILES),
-    "a tissue setting": (config(tissue={"threshold": 9}), {"segment": 9, **OF_TILES}),
-    "the learning rate": (config(training={"learning_rate": 0.01}), {"train": 9, "evaluate": 1}),
+    "a tissue setting": (config(tissue={"threshold": 9}), {"segment": 10, **OF_TILES}),
+    "the learning rate": (config(training={"learning_rate": 0.01}), {"train": 18, "figures": 3, **LEAVES}),
     "one more model": (
         config(models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}]),
-        {"train": 9, "evaluate": 1},
+        {"train": 9, "figures": 3, "evaluate": 1, "overview": 1},
     ),
     "the failures allowed": (config(max_failed_fraction=0.5), {}),
-    "a key of the ablation": (config(ablation={"scales": [2.0]}), {}),
-    "the code of figures": (edit_figures, {"overhead": 1}),
-    "the code of tables": (edit_tables, {"evaluate": 1}),
+    "what is kept in memory": (config(training={"cache_gb": 1, "readers": 2}), {}),
+    "threads that read tiles, and patience with them": (config(encoder={"readers": 1}, slide_timeout=60.0), {}),
+    "slides a batch": (config(slides_per_batch=5), {"segment": 9, "tile": 9, "embed": 9, **OF_ALL}),
+    "a key of the ablation": (config(ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
+    "the code of the studies' figures": (edit_code("studies/figures.py"), {"overhead": 1, "ablation": 1}),
+    "the code of the data sets' figures": (edit_code("figures/performance.py"), {"figures": 3}),
+    "the code of tables": (edit_code("evaluation/summary.py"), LEAVES),
+    "code that makes no result": (edit_code("evaluation/explain.py"), {}),
 }
 
 
@@ -141,7 +166,7 @@ def test_what_depends_on_a_change_is_planned_and_nothing_else(done, tmp_path, ch
     folder = tmp_path / "copy"
     shutil.copytree(done, folder, symlinks=True)  # with its time stamps and Snakemake's records
     edit(folder)
-    assert planned(folder) == expected
+    assert planned(run(folder, "-n")) == expected
 
 
 @pytest.mark.slow
@@ -150,7 +175,7 @@ def test_the_plan_touches_no_other_data_set(done, tmp_path):
     shutil.copytree(done, folder)
     add_a_slide(folder)
     before = {path: path.stat().st_mtime_ns for name in SETS[1:] for path in (folder / "results" / name).rglob("*")}
-    result = snakemake(folder)
+    result = run(folder)
     assert result.returncode == 0, result.stderr[-3000:]
     assert before == {path: path.stat().st_mtime_ns for path in before}
     stores = folder / "results/one/features/resnet50-random"

@@ -64,8 +64,9 @@ def profile_for_this_node(folder: Path) -> Path:
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
     profile |= {"latency-wait": 10, "slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 1}
     profile["set-threads"] |= {"segment": 1, "embed": 2, "train": 1}
-    for rule in ("segment", "tile", "embed", "train"):
+    for rule in ("segment", "tile", "embed"):
         profile["set-resources"].setdefault(rule, {})["runtime"] = 20
+    profile["set-resources"]["train"]["runtime"] = "20 * attempt"
     (folder / "profile").mkdir()
     (folder / "profile/config.yaml").write_text(yaml.safe_dump(profile))
     return folder / "profile"
@@ -108,6 +109,7 @@ def test_the_killed_job_came_again_with_more_memory_and_time(done):
     _, seen, killed = done
     again = [job for job in seen.values() if job["comment"] == seen[killed]["comment"]]
     assert [job["minmemory"] for job in again] == ["8000M", "16000M"]
+    assert [job["timelimit"] for job in again] == ["20:00", "40:00"]
 
 
 @pytest.mark.slurm

@@ -1,6 +1,5 @@
 """The whole path, run by the real Snakemake: slides in, the table out, with five files among them that are no slides."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -18,19 +17,12 @@ from roformermil.demo import CLASSES, write_demo
 from roformermil.features.store import read_store
 from roformermil.metrics import auroc
 from roformermil.sheet import read_sheet
-from roformermil.status import read_status
+from roformermil.status import changed_files, read_status
 from roformermil.training import Job, train_fold
 from tests.conftest import ROOT
+from tests.workflow.running import snakemake
 
 BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
-
-
-def snakemake(folder: Path, config: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the workflow in a working directory of its own."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--cores", "2", *arguments, "--configfile", config]  # which takes all that follows
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +207,8 @@ def test_exported_features_come_back_without_the_slides(done, tmp_path):
     rows = read_status(tmp_path / "results/demo/slides.csv")
     assert {(row.status, row.reader) for row in rows} == {("ok", "h5")}
     assert not (tmp_path / "results/demo/tissue").exists()
+    (touched := Path(rows[0].path)).touch()
+    assert changed_files([touched.as_posix()], tmp_path / "results/demo/features/theirs/batch_0.csv") == set()
     for store in stores:
         one, two = read_store(store), read_store(tmp_path / f"results/demo/features/theirs/{store.name}")
         for name in ("features", "coords", "grid"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+import roformermil
 from roformermil import revisions
 from roformermil.config import Config
 from roformermil.errors import RoFormerMILError
@@ -12,7 +13,7 @@ from roformermil.files import content_id
 from roformermil.settings import read_settings, to_text
 from roformermil.studies.arms import arm_rows, arms
 
-os.environ.update(ROFORMERMIL_CHECKOUT=str(Path(workflow.current_basedir).parents[1]))  # for envs/*.post-deploy.sh
+os.environ.update(ROFORMERMIL_CHECKOUT=str(Path(roformermil.__file__).parents[1]))  # for envs/*.post-deploy.sh
 
 try:
     CONFIG = read_settings(Config, config)
@@ -37,6 +38,7 @@ WEIGHTS_ID = {
     step: lambda wildcards, path=path: content_id(Path(path)) if path else "" for step, path in WEIGHTS.items()
 }
 CORES = workflow.resource_settings.cores or 8  # on a cluster, where the profile sets threads
+GPUS_AT_ONCE = max(1, int(workflow.resource_settings.resources.get("gpu") or 1))
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
@@ -53,7 +55,8 @@ wildcard_constraints:
 
 
 def grows(start, slide=0):
-    """A resource: so much a job and a slide; each retry asks for as much again."""
+    """A resource: so much a job and a slide; each retry asks for as much again. Memory does not grow with a batch: a job
+    has as many slides in hand as it has threads, whatever waits."""
     return lambda wildcards, attempt: attempt * (start + (slide and slide * len(slides(wildcards))))
 
 

@@ -19,7 +19,7 @@ rule embed:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/embed_{{batch}}.tsv"
     conda:
         FEATURES_ENV
-    threads: CORES
+    threads: max(1, CORES // GPUS_AT_ONCE)  # they decode slides
     resources:
         mem_mb=grows(8000),
         runtime=grows(60, slide=30),
@@ -29,8 +29,9 @@ rule embed:
         tables=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         weights=WEIGHTS_ID["encoder"],
-        encoder=to_text(CONFIG.encoder),
-        timeout=CONFIG.slide_timeout,
+        decides=CONFIG.encoder.decisive(),
+        encoder=Unrecorded(to_text(CONFIG.encoder)),
+        timeout=Unrecorded(CONFIG.slide_timeout),
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
@@ -52,7 +53,7 @@ rule collect:
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/collect.tsv"
     conda:
-        "../../envs/slides.yaml"
+        "../../envs/download.yaml"
     resources:
         mem_mb=grows(1000),
         runtime=grows(10),

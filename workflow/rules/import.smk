@@ -4,7 +4,7 @@ ruleorder: import_features > embed
 
 rule import_features:
     input:
-        files=slide_files,
+        files=slide_files(f"features/{ENCODER}"),
         here=downloaded,
     output:
         status=f"{FEATURES}/batch_{{batch}}.csv",
@@ -25,7 +25,7 @@ rule import_features:
         absolute=allow_absolute,
         size=CONFIG.slides_per_batch,
         encoder=ENCODER,
-        timeout=CONFIG.slide_timeout,
+        timeout=Unrecorded(CONFIG.slide_timeout),
         out=subpath(output.status, parent=True),
     message:
         "Importing features: {wildcards.dataset}, batch {wildcards.batch}"

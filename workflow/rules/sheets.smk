@@ -3,7 +3,7 @@ from functools import cache
 
 from roformermil.files import fingerprint
 from roformermil.sheet import read_sheet
-from roformermil.status import changed_files
+from roformermil.status import changed_files, check_attrition, read_status
 
 
 def dataset(wildcards):
@@ -22,9 +22,20 @@ def sheet(name):
         raise WorkflowError(str(error)) from None
 
 
+def recheck_attrition(name):
+    """A limit of failures that was lowered holds for slides that were counted before too."""
+    table = Path(f"{RESULTS}/{name}/slides.csv")
+    try:
+        if table.exists():
+            check_attrition(read_status(table), CONFIG.max_failed_fraction, table)
+    except RoFormerMILError as error:
+        raise WorkflowError(str(error)) from None
+
+
 if workflow.is_main_process:  # mistakes are named before the first job; a job reads the sheets it needs
     for name in CONFIG.datasets:
         sheet(name)
+        recheck_attrition(name)
 
 
 def allow_absolute(wildcards):
@@ -44,12 +55,18 @@ def batch_numbers(name):
     return range(-(-len(sheet(name)) // CONFIG.slides_per_batch))
 
 
-def slide_files(wildcards):
-    """Input function: the slide files of a batch. One that was only touched, or copied anew, is taken as old as it was."""
-    result = f"{RESULTS}/{wildcards.dataset}/tissue/batch_{wildcards.batch}.csv"
-    files = [slide.path for slide in slides(wildcards) if not (slide.exclude or dataset(wildcards).source)]
-    changed = changed_files(files, result)
-    return [path if path in changed else ancient(path) for path in files]
+def slide_files(stage):
+    """An input function: the slide files of a batch, whose first status table lies in the folder `stage`. A file that was only
+    touched, or copied anew, is taken as old as it was. Files of data sets with a `source` may not be there yet: none is named.
+    """
+
+    def of(wildcards):
+        result = f"{RESULTS}/{wildcards.dataset}/{stage}/batch_{wildcards.batch}.csv"
+        files = [slide.path for slide in slides(wildcards) if not (slide.exclude or dataset(wildcards).source)]
+        changed = changed_files(files, result)
+        return [path if path in changed else ancient(path) for path in files]
+
+    return of
 
 
 def columns(*names):

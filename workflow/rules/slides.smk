@@ -3,7 +3,7 @@
 
 rule segment:
     input:
-        slides=slide_files,
+        slides=slide_files("tissue"),
         here=downloaded,
         weights=WEIGHTS_FILE["tissue"],
     output:
@@ -27,7 +27,7 @@ rule segment:
         size=CONFIG.slides_per_batch,
         weights=WEIGHTS_ID["tissue"],
         tissue=to_text(CONFIG.tissue),
-        timeout=CONFIG.slide_timeout,
+        timeout=Unrecorded(CONFIG.slide_timeout),
         out=subpath(output.status, parent=True),
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
@@ -85,7 +85,7 @@ rule tile:
         masks=subpath(input.status, parent=True),
         out=subpath(output.status, parent=True),
         tiles=to_text(CONFIG.tiles),
-        timeout=CONFIG.slide_timeout,
+        timeout=Unrecorded(CONFIG.slide_timeout),
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:

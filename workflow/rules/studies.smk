@@ -9,6 +9,7 @@ rule ablation:
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",
+        provenance=f"{RESULTS}/ablation_provenance.json",
         figure=report(
             f"{RESULTS}/ablation.png",
             category="Studies",
@@ -25,16 +26,17 @@ rule ablation:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        revision=revisions.of_source("metrics", "evaluation", "figures", "studies"),
+        revision=revisions.of_source("studies/ablation"),
         arms=lambda wildcards: arm_rows(ARMS),
         base=ARM_MODELS[:1],
         features=[f"--features {path}" for path in expand(FEATURES, dataset=CONFIG.datasets)],
         out=subpath(output.table, parent=True),
+        config=Unrecorded(CONFIG.model_dump_json()),
     message:
         "Comparing the arms of the ablation"
     shell:
         "roformermil --log {log:q} ablation {input.predictions:q} --arms {params.arms:q} --base {params.base:q}"
-        " {params.features} --out {params.out:q}"
+        " {params.features} --out {params.out:q} --config {params.config:q}"
 
 
 rule measure:
@@ -68,6 +70,7 @@ rule overhead:
     output:
         table=f"{RESULTS}/overhead.csv",
         markdown=f"{RESULTS}/overhead.md",
+        provenance=f"{RESULTS}/overhead_provenance.json",
         figure=report(
             f"{RESULTS}/overhead.png",
             category="Studies",
@@ -84,9 +87,10 @@ rule overhead:
         mem_mb=grows(2000),
         runtime=grows(30),
     params:
-        revision=revisions.of_source("studies"),
+        revision=revisions.of_source("studies/overhead"),
         out=subpath(output.table, parent=True),
+        config=Unrecorded(CONFIG.model_dump_json()),
     message:
         "Joining the measurements"
     shell:
-        "roformermil --log {log:q} overhead {input.cells:q} --out {params.out:q}"
+        "roformermil --log {log:q} overhead {input.cells:q} --out {params.out:q} --config {params.config:q}"

@@ -40,7 +40,7 @@ rule evaluate:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        revision=revisions.of_source("metrics", "evaluation"),
+        revision=revisions.of_source("evaluation/tables"),
         data=[f"--data {RESULTS}/{name}" for name in CONFIG.datasets],
         out=subpath(output.table, parent=True),
         config=Unrecorded(CONFIG.model_dump_json()),
@@ -80,7 +80,7 @@ rule overview:
         mem_mb=grows(2000),
         runtime=grows(10),
     params:
-        revision=revisions.of_source("overview", "evaluation", "figures"),
+        revision=revisions.of_source("overview"),
         data=[f"--data {RESULTS}/{name}" for name in CONFIG.datasets],
         results=subpath(output.page, parent=True),
     message:
@@ -119,7 +119,7 @@ rule figures:
         mem_mb=grows(4000),
         runtime=grows(20),
     params:
-        revision=revisions.of_source("figures", "evaluation"),
+        revision=revisions.of_source("figures/data_set"),
         out=subpath(output.curves, parent=True),
     message:
         "Drawing figures: {wildcards.dataset}"

@@ -17,7 +17,7 @@ rule split:
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/split.tsv"
     conda:
-        "../../envs/training.yaml"
+        "../../envs/evaluation.yaml"
     resources:
         mem_mb=grows(1000),
         runtime=grows(10),
@@ -54,7 +54,7 @@ rule train:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        mem_mb=grows(8000),
+        mem_mb=grows(4000 + round(1000 * CONFIG.training.cache_gb)),  # what is cached, and a step
         runtime=grows(720),
         gpu=GPUS,
     params:
@@ -62,7 +62,8 @@ rule train:
         features=FEATURES,
         classes=lambda wildcards: ",".join(dataset(wildcards).classes),
         model=lambda wildcards: to_text(TRAINABLE[wildcards.model]),
-        training=to_text(CONFIG.training),
+        decides=CONFIG.training.decisive(),
+        training=Unrecorded(to_text(CONFIG.training)),
         out=subpath(output.model, parent=True),
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
