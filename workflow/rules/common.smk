@@ -38,7 +38,8 @@ WEIGHTS_ID = {
     step: lambda wildcards, path=path: content_id(Path(path)) if path else "" for step, path in WEIGHTS.items()
 }
 CORES = workflow.resource_settings.cores or 8  # on a cluster, where the profile sets threads
-GPUS_AT_ONCE = max(1, int(workflow.resource_settings.resources.get("gpu") or 1))
+gpus = workflow.resource_settings.resources.get("gpu")
+GPUS_AT_ONCE = max(1, int(getattr(gpus, "raw", gpus) or 1))  # jobs that share this machine's cores
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
