@@ -58,10 +58,12 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
 def make_outputs(folder: Path, slides: int, batch: int, folds: int) -> int:
     """Every declared output as an empty file, slides' dates in the past; returns how many."""
     results, count = folder / "results", 0
-    names = ["metrics.csv", "summary.csv", "summary.md", "provenance.json"]
+    names = ["metrics.csv", "summary.csv", "summary.md", "provenance.json", "overview.html", "comparisons.png"]
+    names += [f"{name}.csv" for name in ("classes", "calibration", "confusion", "comparisons")]
     for data_set in sorted(folder.glob("slides_*")):
         name = data_set.name.replace("slides", "set")
-        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "tissue.jpg")]
+        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg")]
+        names += [f"{name}/figures/{figure}.png" for figure in ("curves", "calibration", "confusion", "history")]
         for b in range(-(-slides // batch)):
             names += [f"{name}/{stage}/batch_{b}.csv" for stage in ("tissue", "tiles", "features/resnet50-imagenet")]
         for model in MODELS:
@@ -96,7 +98,9 @@ def main() -> None:
         snakemake(folder, "--touch", "--quiet", "all")
         for what, arguments in (("nothing to do (-n)", ["-n"]), ("nothing to do (run)", [])):
             text, seconds, memory = snakemake(folder, *arguments)
-            rows.append((what, "0" if "Nothing to be done" in text else "SOME", seconds, memory))
+            if "Nothing to be done" not in text:
+                raise SystemExit(f"{what}: jobs were planned\n{text[-2000:]}")
+            rows.append((what, "0", seconds, memory))
     print(
         f"{options.data_sets} x {options.slides:,} slides, batches of {options.batch}, {options.folds} folds, 6 models\n"
     )

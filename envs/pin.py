@@ -30,6 +30,13 @@ ENVIRONMENTS = {
 }
 
 
+POST_DEPLOY = """#!/usr/bin/env bash
+# Written by envs/pin.py. Runs in the new environment; rules/common.smk sets ROFORMERMIL_CHECKOUT, wherever snakemake was started.
+set -eu
+python -m pip install --quiet --no-deps --build-constraint "$ROFORMERMIL_CHECKOUT/constraints.txt" --editable "$ROFORMERMIL_CHECKOUT"
+"""
+
+
 def written_here() -> list[str]:
     """The environments whose packages are installed here."""
     return [name for name in ENVIRONMENTS if (name == "tissue") == HAS_TIATOOLBOX]
@@ -61,3 +68,5 @@ def environment(name: str) -> str:
 if __name__ == "__main__":
     for name in written_here():
         (HERE / f"{name}.yaml").write_text(environment(name))
+    for name in ENVIRONMENTS:
+        (HERE / f"{name}.post-deploy.sh").write_text(POST_DEPLOY)

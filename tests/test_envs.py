@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "envs"))
-from pin import CONSTRAINTS, ENVIRONMENTS, HAS_TIATOOLBOX, closure, environment, written_here
+from pin import CONSTRAINTS, ENVIRONMENTS, HAS_TIATOOLBOX, POST_DEPLOY, closure, environment, written_here
 
 
 def pins_of(constraints):
@@ -42,6 +42,10 @@ def test_environments_are_in_step_with_the_constraints(name):
         assert pins[package] == wanted
     if sys.version_info[:2] == (3, 11):  # the version that the environments name
         assert (ROOT / f"envs/{name}.yaml").read_text() == environment(name), "run: python envs/pin.py"
+
+
+def test_every_environment_installs_this_checkout_in_the_same_way():
+    assert {(ROOT / f"envs/{name}.post-deploy.sh").read_text() for name in ENVIRONMENTS} == {POST_DEPLOY}
 
 
 def test_what_is_installed_is_what_is_pinned():
