@@ -25,6 +25,7 @@ if CONFIG.encoder.is_imported:
 
 include: "workflow/rules/training.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/sharing.smk"
 include: "workflow/rules/studies.smk"
 
 
@@ -32,4 +33,5 @@ rule all:
     default_target: True
     input:
         rules.tables.input,
+        rules.sharing.input,
         CONTACT_SHEETS,

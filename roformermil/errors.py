@@ -32,6 +32,7 @@ class Reason(StrEnum):
     SHEET = "sheet"
     FOLDS = "folds"
     LEAK = "leak"
+    MODEL = "model"
     WEIGHTS = "weights"
     STORE = "store"
     BAG = "bag"
@@ -109,6 +110,13 @@ class BagError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.BAG, message)
+
+
+class ModelError(RoFormerMILError):
+    """A trained model is missing, damaged, or asked about features that it was not trained on."""
+
+    def __init__(self, message: str):
+        super().__init__(Reason.MODEL, message)
 
 
 class OutOfMemoryError(RoFormerMILError):

@@ -5,7 +5,19 @@ from roformermil.errors import Reason
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs/slides.md").read_text()
-OF_REQUESTS = {"config", "sheet", "folds", "leak", "weights", "store", "bag", "output", "download", "too_many_failed"}
+OF_REQUESTS = {
+    "config",
+    "sheet",
+    "folds",
+    "leak",
+    "model",
+    "weights",
+    "store",
+    "bag",
+    "output",
+    "download",
+    "too_many_failed",
+}
 
 
 def test_every_outcome_of_a_slide_is_explained():

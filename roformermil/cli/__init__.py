@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from roformermil.cli import project, slides, studies, training
+from roformermil.cli import project, sharing, slides, studies, training
 from roformermil.errors import RoFormerMILError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for part in (slides, training, studies, project):
+for part in (slides, training, sharing, studies, project):
     app.add_typer(part.app)
 log = logging.getLogger("roformermil")
 

@@ -11,13 +11,13 @@ from pydantic import Field, field_validator, model_validator
 from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.slides import METHOD_KEYS, Dataset, Name, Source, Tiles, Tissue
-from roformermil.config.studies import Ablation, Overhead
+from roformermil.config.studies import Ablation, Heatmaps, Overhead
 from roformermil.config.training import Audit, Folds, Model, ModelEntry, ModelName, Training, named_once
 from roformermil.errors import ConfigError
 from roformermil.settings import Settings, read_settings
 
 __all__ = [
-    "METHOD_KEYS", "Ablation", "Audit", "Config", "Dataset", "Encoder", "Folds", "Model", "ModelName", "Overhead", "Source", "Tiles",
+    "METHOD_KEYS", "Ablation", "Audit", "Config", "Dataset", "Encoder", "Folds", "Heatmaps", "Model", "ModelName", "Overhead", "Source", "Tiles",
     "Tissue", "Training", "load_config",
 ]  # fmt: skip
 
@@ -48,6 +48,8 @@ class Config(Settings):
     """Models to train, by default the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
+    heatmaps: Heatmaps = Heatmaps()
+    """Which models get heat maps: section Heatmaps."""
     ablation: Ablation = Ablation()
     """What is compared by `snakemake ablation`: section Ablation."""
     overhead: Overhead = Overhead()
@@ -62,6 +64,22 @@ class Config(Settings):
     @property
     def needs_tiatoolbox(self) -> bool:
         return self.tiatoolbox or self.tissue.needs_tiatoolbox or bool(encoder_spec(self.encoder.name).architecture)
+
+    @property
+    def heatmap_models(self) -> list[str]:
+        """Ids of the models that get heat maps; none where features come without pixels."""
+        if self.encoder.is_imported:
+            return []
+        if self.heatmaps.models is not None:
+            return self.heatmaps.models
+        return [next((model for model in self.models if model.is_roformer), self.models[0]).id]
+
+    @model_validator(mode="after")
+    def _heatmaps_of_models(self) -> "Config":
+        known = [model.id for model in self.models]
+        if unknown := set(self.heatmaps.models or []) - set(known):
+            raise ValueError(f"heatmaps.models: {sorted(unknown)[0]} is none of the models: {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _tiles_of_the_encoder(self) -> "Config":

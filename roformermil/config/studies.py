@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from roformermil.config.slides import Name
 from roformermil.config.training import Model, ModelEntry, ModelName, named_once
 from roformermil.settings import Settings
 
@@ -41,6 +42,15 @@ class Ablation(Settings):
         if model and model.position != "rope":
             raise ValueError("the model to vary must be ro-abmil or ro-dsmil with position: rope")
         return model
+
+
+class Heatmaps(Settings):
+    """Heat maps of every slide, by the model of the fold that tested it."""
+
+    models: list[Name] | None = None
+    """Ids (names or labels) of the models that get them, `[]` for none; by default the first RoFormer model of `models`, else the first."""
+    in_report: int = Field(1, ge=0)
+    """Slides a class in the report: so many that the model was surest of and got right, and so many that it got wrong."""
 
 
 class Overhead(Settings):

@@ -48,6 +48,21 @@ class MILModel(nn.Module):
 
         Raises BagError when the shapes do not fit together.
         """
+        x = self._tiles(features, grid, lengths)  # (T, D)
+        places = (grid,) if isinstance(self.head, TransMILHead) else ()
+        return ModelOutput(*self._run(self.head, x, *places, lengths))
+
+    def contributions(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor | None:
+        """What each tile, as the blocks left it, adds to each logit: (T, C). A bag's sum to its logits without the head's
+        biases. None for TransMIL, whose class token meets the tiles in layers that are not linear.
+        """
+        if isinstance(self.head, TransMILHead):
+            return None
+        head: Any = self.head
+        return head.contributions(self._tiles(features, grid, lengths), lengths)
+
+    def _tiles(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
+        """The tiles' vectors that the head is given."""
         if (
             features.shape != (len(grid), self.in_dim)
             or grid.shape != (len(grid), 2)
@@ -63,8 +78,7 @@ class MILModel(nn.Module):
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
         for block in self.blocks:
             x = self._run(block, x, grid, lengths)  # (T, D)
-        places = (grid,) if isinstance(self.head, TransMILHead) else ()
-        return ModelOutput(*self._run(self.head, x, *places, lengths))
+        return x
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         if self.checkpointing and self.training:

@@ -15,8 +15,8 @@ import torch
 
 from roformermil.config import Model, Overhead
 from roformermil.models.build import build_model, mil_loss, parameter_count
+from roformermil.models.precision import autocast, precision_of
 from roformermil.status import write_rows
-from roformermil.training.fit import autocast, precision_of
 from roformermil.training.memory import is_memory
 
 SAMPLE_MS = 100  # between two looks at the GPU's utilisation

@@ -18,6 +18,7 @@ from roformermil.errors import BagError
 from roformermil.features.store import read_attributes
 from roformermil.metrics import auroc
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
+from roformermil.models.precision import autocast, precision_of
 from roformermil.training.memory import memory_errors_named
 
 
@@ -184,15 +185,3 @@ class Fit:
             torch.cuda.set_rng_state_all(state["random_gpu"])
         self.history = state["history"]
         self.best_epoch, self.best_figure, self.best_state = state["best"]
-
-
-def precision_of(wanted: str, device: torch.device) -> torch.dtype:
-    """The arithmetic that `training.precision` asks for on a device."""
-    if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
-
-
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Mixed precision, or none for float32."""
-    return torch.autocast(device.type, precision, enabled=precision != torch.float32)

@@ -43,7 +43,8 @@ GPUS_AT_ONCE = max(1, int(getattr(gpus, "raw", gpus) or 1))  # jobs that share t
 GPUS = int(shutil.which("nvidia-smi") is not None)  # a job takes one where there is one
 DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
-FOLD = f"{DATASET}/{ENCODER}/{{model}}/fold_{{fold}}"
+MODEL = f"{DATASET}/{ENCODER}/{{model}}"
+FOLD = f"{MODEL}/fold_{{fold}}"
 
 
 wildcard_constraints:

@@ -29,3 +29,11 @@ class DSMILHead(nn.Module):
             pooled.append(weights[-1].T @ v_bag)  # (C, D)
         logits = self.classifier(torch.stack(pooled)).squeeze(-1)  # (B, C)
         return logits, torch.cat(weights), scores
+
+    def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
+        """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
+        _, weights, _ = self(x, lengths)  # (T, C)
+        scored = torch.einsum(
+            "td,ckd->tck", self.dropout(x), self.classifier.weight
+        )  # (T, C, C): as value of class k's pool
+        return torch.einsum("tk,tck->tc", weights, scored)

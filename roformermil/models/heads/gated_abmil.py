@@ -22,3 +22,8 @@ class GatedABMILHead(nn.Module):
         pooled = [(w * u).sum(dim=0) for w, u in zip(weights, self.dropout(x).split(lengths), strict=True)]
         logits = self.classifier(torch.stack(pooled))  # (B, C)
         return logits, torch.cat(weights).expand(-1, logits.shape[1]), None  # one attention for all classes
+
+    def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
+        """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
+        _, weights, _ = self(x, lengths)  # (T, C), the same for all classes
+        return weights * (self.dropout(x) @ self.classifier.weight.T)

@@ -20,3 +20,8 @@ class MaxHead(nn.Module):
             torch.zeros_like(s).scatter(0, k.unsqueeze(0), 1) for s, k in zip(scores.split(lengths), where, strict=True)
         ]
         return torch.stack(highest), torch.cat(alone), None
+
+    def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
+        """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
+        _, alone, _ = self(x, lengths)  # (T, C)
+        return alone * (self.dropout(x) @ self.classifier.weight.T)

@@ -18,3 +18,8 @@ class MeanHead(nn.Module):
         logits = self.classifier(pooled)  # (B, C)
         share = torch.cat([u.new_full((len(u), logits.shape[1]), 1 / len(u)) for u in x.split(lengths)])
         return logits, share, None
+
+    def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
+        """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
+        _, share, _ = self(x, lengths)  # (T, C)
+        return share * (self.dropout(x) @ self.classifier.weight.T)

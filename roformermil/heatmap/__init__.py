@@ -1,0 +1,1 @@
+"""Where a model looked on a slide, and what it found there."""

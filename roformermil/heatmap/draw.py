@@ -1,0 +1,168 @@
+"""Heat maps: where a model looked on a slide, what it found there, at the right place.
+
+For each slide a sheet to look at (`{slide_id}.jpg`) and tiles with their values for QuPath (`{slide_id}.geojson`).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from roformermil.errors import BagError
+from roformermil.features.store import Features, read_store
+from roformermil.files import atomic_path, write_text
+from roformermil.isolation import isolated
+from roformermil.models.trained import Answer
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.stages import check_unchanged
+from roformermil.status import Status
+
+SIDE = 560  # pixels, of a view's longer side
+STRIP, TILE, GAP, LINE = 8, 96, 6, 18  # tiles in a strip; pixels of a tile, of a gap and of a line of text
+OPACITY = 0.55
+RED, BLUE, DARK = (200, 30, 40), (30, 70, 200), (40, 40, 40)
+
+
+@dataclass(frozen=True)
+class Views:
+    """A slide's pixels that a sheet shows."""
+
+    whole: np.ndarray  # (h, w, 3) uint8
+    size: tuple[int, int]  # level-0 pixels
+    tiles: list[np.ndarray]  # (TILE, TILE, 3) each, in the order asked for
+
+
+def draw_slide(
+    row: Status, store: Path, answer: Answer, classes: list[str], out: Path, label: str = "", timeout: float = 600
+) -> None:
+    """Write a slide's sheet and its tiles for QuPath into `out`, for the class that is decided for.
+
+    row: its place and content; store: its features, which the answer was given to; label: what it is, where that is known.
+    Raises SlideError when the slide cannot be read, or is no longer the one that the features are of.
+    """
+    features = read_store(store)
+    if len(features.grid) != len(answer.attention):
+        raise BagError(f"slide {row.slide_id}: {len(answer.attention)} values for {len(features.grid)} tiles")
+    decided = int(answer.probabilities.argmax())
+    values = answer.attention[:, decided] if answer.contributions is None else answer.contributions[:, decided]
+    order = np.argsort(-values, kind="stable")
+    strip = [*order[:STRIP], *order[max(STRIP, len(order) - STRIP) :]]
+    step = int(features.attributes["step"])
+    views = isolated(
+        look, row, features.coords[strip].tolist(), step, str(features.attributes.get("slide", "")), timeout=timeout
+    )
+    sheet = _sheet(row.slide_id, views, features, answer, decided, classes, label)
+    with atomic_path(out / f"{row.slide_id}.jpg") as scratch:
+        sheet.save(scratch, quality=80)
+    write_text(out / f"{row.slide_id}.geojson", to_geojson(features, answer, decided, classes))
+
+
+def look(row: Status, coords: list[list[int]], step: int, content: str) -> Views:
+    """Read what a sheet shows: the whole slide, small, and some tiles. To be called in a process of its own."""
+    if content:
+        check_unchanged(row, content)
+    with SlideReader(row.path, row.mpp or row.sheet_mpp) as slide:
+        mpp = max(slide.size) * slide.scale.mpp / SIDE
+        level = slide.level_for(step * slide.scale.mpp / TILE)
+        side = max(1, round(step / slide.downsamples[level]))
+        tiles = [
+            cv2.resize(slide.read(x, y, side, side, level), (TILE, TILE), interpolation=cv2.INTER_AREA)
+            for x, y in coords
+        ]
+        return Views(slide.overview(mpp), slide.size, tiles)
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Values as fractions of the tiles that have less, 0 to 1; equal values have the same."""
+    order = np.sort(values)
+    return (np.searchsorted(order, values) + np.searchsorted(order, values, side="right") - 1) / max(
+        1, 2 * (len(values) - 1)
+    )
+
+
+def raster(values: np.ndarray, features: Features, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Tile values laid over a view of `shape` (h, w) of a slide of `size` (width, height) level-0 pixels; NaN between tiles."""
+    height, width = shape
+    image, step = np.full(shape, np.nan, np.float32), int(features.attributes["step"])
+    corners = np.stack([features.coords, features.coords + step], axis=1) * (
+        np.array([width, height]) / size
+    )  # (n, 2, 2)
+    for ((x0, y0), (x1, y1)), value in zip(corners.round().astype(int), values, strict=True):
+        image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = value
+    return image
+
+
+def _overlay(view: np.ndarray, values: np.ndarray, colours: np.ndarray) -> Image.Image:
+    """The view with values (NaN: none) in the colours of a table (256, 3) over it."""
+    there = np.isfinite(values)
+    painted = colours[np.nan_to_num(values * 255).clip(0, 255).astype(int)]
+    mixed = np.where(there[..., None], OPACITY * painted + (1 - OPACITY) * view, view)
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def _colour_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Low to high for attention; blue over white to red for contributions, nothing in the middle."""
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    inferno = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(float)
+    at = np.linspace(-1, 1, 256)[:, None]
+    diverging = 255 - np.abs(at) * (255 - np.where(at < 0, np.array(BLUE), np.array(RED)))
+    return inferno, diverging
+
+
+def _sheet(
+    name: str, views: Views, features: Features, answer: Answer, decided: int, classes: list[str], label: str
+) -> Image.Image:
+    """Tissue, attention and contribution side by side; below, the tiles that speak most for the decision and most against it."""
+    inferno, diverging = _colour_tables()
+    shape = views.whole.shape[:2]
+    attention = raster(ranks(answer.attention[:, decided]), features, views.size, shape)
+    panels = [("tissue", Image.fromarray(views.whole)), ("attention (rank)", _overlay(views.whole, attention, inferno))]
+    if answer.contributions is not None:
+        parts = answer.contributions[:, decided]
+        largest = max(float(np.quantile(np.abs(parts), 0.99)), 1e-12)
+        signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, shape)
+        panels.append((f"contribution to {classes[decided]}", _overlay(views.whole, signed, diverging)))
+    width = max(len(panels) * (shape[1] + GAP) + GAP, STRIP * (TILE + GAP) + GAP)
+    count = len(views.tiles)
+    rows = [views.tiles[:STRIP], views.tiles[STRIP:]] if count > STRIP else [views.tiles]
+    sheet = Image.new("RGB", (width, 2 * LINE + shape[0] + 2 * GAP + len(rows) * (TILE + LINE + GAP)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    said = f"{name}: {classes[decided]}, probability {answer.probabilities[decided]:.3f}"
+    wrong = bool(label) and label != classes[decided]
+    draw.text((GAP, 2), said + (f"; labelled {label}" if label else ""), RED if wrong else DARK, font)
+    for k, (title, panel) in enumerate(panels):
+        x = GAP + k * (shape[1] + GAP)
+        draw.text((x, LINE), title, DARK, font)
+        sheet.paste(panel, (x, 2 * LINE))
+    what = "attention" if answer.contributions is None else "contribution"
+    for r, tiles in enumerate(rows):
+        y = 2 * LINE + shape[0] + GAP + r * (TILE + LINE + GAP)
+        draw.text((GAP, y), f"tiles of {('highest', 'lowest')[r]} {what}", (RED, BLUE)[r], font)
+        for k, tile in enumerate(tiles):
+            sheet.paste(Image.fromarray(tile), (GAP + k * (TILE + GAP), y + LINE))
+    return sheet
+
+
+def to_geojson(features: Features, answer: Answer, decided: int, classes: list[str]) -> str:
+    """The tiles as QuPath opens them: squares in level-0 pixels, their values as measurements."""
+    step = int(features.attributes["step"])
+    rank = ranks(answer.attention[:, decided])
+
+    def tiles() -> Iterator[dict[str, Any]]:
+        for k, (x, y) in enumerate(features.coords.tolist()):
+            measured = {"attention": float(answer.attention[k, decided]), "attention rank": round(float(rank[k]), 4)}
+            if answer.contributions is not None:
+                measured[f"contribution to {classes[decided]}"] = float(answer.contributions[k, decided])
+            ring = [[x, y], [x + step, y], [x + step, y + step], [x, y + step], [x, y]]
+            yield {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {"objectType": "tile", "measurements": measured},
+            }
+
+    return json.dumps({"type": "FeatureCollection", "features": list(tiles())}, separators=(",", ":"))

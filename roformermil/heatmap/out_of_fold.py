@@ -1,0 +1,42 @@
+"""Heat maps of a data set: each slide by the model of the fold that tested it, which never saw its patient."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from roformermil.bags.folds import FoldRow
+from roformermil.features.store import read_store
+from roformermil.heatmap.draw import draw_slide
+from roformermil.models.trained import TrainedModel, load_model
+from roformermil.status import Status, run_stage
+
+
+def draw_batch(
+    rows: list[Status], folds: Path, models: Path, stores: Path, out: Path, timeout: float = 600, progress: bool = True
+) -> list[Status]:
+    """Write each slide's `{slide_id}.jpg` and `.geojson` into `out`; returns the rows, failed where a slide cannot be read.
+
+    folds: folds.csv; models: folder with `fold_{k}/model.safetensors`. A slide that no fold tests gets none.
+    """
+    tested = _tested(folds)
+
+    @cache
+    def model_of(fold: int) -> TrainedModel:
+        return load_model(models / f"fold_{fold}" / "model.safetensors")
+
+    def draw(row: Status) -> dict[str, Any]:
+        if part := tested.get(row.slide_id):
+            model, store = model_of(part.fold), stores / f"{row.slide_id}.zarr"
+            bag = read_store(store)
+            draw_slide(row, store, model.answer(bag.features, bag.grid), model.classes, out, part.label, timeout)
+        return {}
+
+    return run_stage("heatmap", rows, draw, progress=progress)
+
+
+def _tested(folds: Path) -> dict[str, FoldRow]:
+    """The first fold that tests each slide."""
+    with open(folds, newline="", encoding="utf-8") as file:
+        rows = [FoldRow(int(row.pop("fold")), **row) for row in csv.DictReader(file)]
+    return {row.slide_id: row for row in reversed(rows) if row.part == "test"}
