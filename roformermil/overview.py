@@ -24,6 +24,8 @@ STYLE = """<style>
 .overview th, .overview td {border: 1px solid #ccc; padding: .25em .7em; text-align: left; vertical-align: top}
 .overview th {background: #f2f2f2} .overview td.n {white-space: nowrap; font-variant-numeric: tabular-nums}
 .overview h2 {font-size: 1.25em; margin: 1.2em 0 .3em} .overview small {color: #666}
+.prose:has(.overview) {max-width: none} .flex:has(> .py-2 > .prose .overview) {flex-direction: column}
+.items-center:has(.overview) {align-items: flex-start; justify-content: flex-start}
 .overview .caution {background: #fff4d6; border-left: .4em solid #e0a100; padding: .5em 1em}
 </style>"""
 

@@ -37,7 +37,9 @@ def curves(found: OutOfFold, positive: int = 1) -> dict[str, Curve]:
             roc[r, -1] = 1
             drawn = hits[r] + alarms[r]
             precision = np.divide(hits[r], drawn, out=np.zeros_like(drawn), where=drawn > 0)
-            pr[r] = precision[np.searchsorted(recall, POINTS - 1e-12)]  # at the first threshold that reaches a recall
+            pr[r] = precision[
+                np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)
+            ]  # at the first threshold that reaches it
         return {"roc": roc, "pr": pr}
 
     middle = over_folds(found, np.ones((1, len(found.labels))), figures)

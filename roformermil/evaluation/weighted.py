@@ -36,7 +36,7 @@ def class_scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndar
         columns["average_precision"].append(_average_precision(truth, probabilities[:, c], weights))
         columns["recall"].append(_ratio(hits, real))
         columns["precision"].append(_ratio(hits, said))
-        columns["f1"].append(np.nan_to_num(_ratio(2 * hits, real + said)))
+        columns["f1"].append(np.where(real > 0, _ratio(2 * hits, real + said), np.nan))  # a class that was drawn
     return {name: np.stack(values, axis=1) for name, values in columns.items()}
 
 

@@ -11,10 +11,12 @@ matplotlib.use("Agg")  # no display on a cluster's nodes
 import matplotlib.pyplot as plt
 
 DPI = 110
+PANEL, WIDTH = 2.9, 14.0  # inches: of a panel, and at most of a figure, which the report shows whole
 
 
-def panels(titles: list[str], rows: int = 1, size: float = 2.9) -> tuple[Any, Any]:
+def panels(titles: list[str], rows: int = 1) -> tuple[Any, Any]:
     """A figure of `rows` rows with a panel a title in each, and its panels (rows, titles)."""
+    size = min(PANEL, WIDTH / len(titles))
     width, height = 0.4 + size * len(titles), 0.5 + size * rows
     figure, axes = plt.subplots(rows, len(titles), figsize=(width, height), squeeze=False, layout="constrained")
     for panel, title in zip(axes[0], titles, strict=True):

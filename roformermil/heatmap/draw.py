@@ -23,7 +23,7 @@ from roformermil.slides.stages import check_unchanged
 from roformermil.status import Status
 
 SIDE = 560  # pixels, of a view's longer side
-STRIP, TILE, GAP, LINE = 8, 96, 6, 18  # tiles in a strip; pixels of a tile, of a gap and of a line of text
+STRIP, TILE, GAP, LINE = 8, 88, 6, 18  # tiles in a strip; pixels of a tile, of a gap and of a line of text
 OPACITY = 0.55
 RED, BLUE, DARK = (200, 30, 40), (30, 70, 200), (40, 40, 40)
 
@@ -127,10 +127,13 @@ def _sheet(
         largest = max(float(np.quantile(np.abs(parts), 0.99)), 1e-12)
         signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, shape)
         panels.append((f"contribution to {classes[decided]}", _overlay(views.whole, signed, diverging)))
-    width = max(len(panels) * (shape[1] + GAP) + GAP, STRIP * (TILE + GAP) + GAP)
-    count = len(views.tiles)
-    rows = [views.tiles[:STRIP], views.tiles[STRIP:]] if count > STRIP else [views.tiles]
-    sheet = Image.new("RGB", (width, 2 * LINE + shape[0] + 2 * GAP + len(rows) * (TILE + LINE + GAP)), "white")
+    strips = [views.tiles[:STRIP], views.tiles[STRIP:]] if len(views.tiles) > STRIP else [views.tiles]
+    across = STRIP * (TILE + GAP)  # pixels of a strip
+    width = max(len(panels) * (shape[1] + GAP), across) + GAP
+    beside = max(1, (width - GAP) // across)  # strips in a row
+    below = 2 * LINE + shape[0] + GAP
+    rows = -(-len(strips) // beside)
+    sheet = Image.new("RGB", (width, below + rows * (LINE + TILE + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     said = f"{name}: {classes[decided]}, probability {answer.probabilities[decided]:.3f}"
     wrong = bool(label) and label != classes[decided]
@@ -140,11 +143,11 @@ def _sheet(
         draw.text((x, LINE), title, DARK, font)
         sheet.paste(panel, (x, 2 * LINE))
     what = "attention" if answer.contributions is None else "contribution"
-    for r, tiles in enumerate(rows):
-        y = 2 * LINE + shape[0] + GAP + r * (TILE + LINE + GAP)
-        draw.text((GAP, y), f"tiles of {('highest', 'lowest')[r]} {what}", (RED, BLUE)[r], font)
+    for s, tiles in enumerate(strips):
+        left, y = GAP + s % beside * across, below + s // beside * (LINE + TILE + GAP)
+        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {what}", (RED, BLUE)[s], font)
         for k, tile in enumerate(tiles):
-            sheet.paste(Image.fromarray(tile), (GAP + k * (TILE + GAP), y + LINE))
+            sheet.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
     return sheet
 
 
