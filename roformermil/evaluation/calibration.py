@@ -20,7 +20,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     """The reliability curve in `bins` bins of equal width: `low, high, slides, claimed, observed`, bins without slides left
     out. claimed: mean probability of a bin's slides; observed: the fraction of them for which it came true."""
     claimed, came_true = confidence(labels, probabilities)
-    bin_of = np.minimum((claimed * bins).astype(int), bins - 1)
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], claimed)  # an edge belongs to the bin below it
     rows = [
         (k / bins, (k + 1) / bins, int((bin_of == k).sum()), claimed[bin_of == k].mean(), came_true[bin_of == k].mean())
         for k in np.unique(bin_of)

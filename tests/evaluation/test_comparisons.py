@@ -1,0 +1,121 @@
+"""Tests of models against each other, checked with published worked examples and another package's numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from sklearn.datasets import make_moons
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+from sklearn.svm import SVC
+
+from roformermil.evaluation.comparisons import clustered_auroc, compare, corrected_t, delong, holm_correction
+from roformermil.evaluation.predictions import OutOfFold
+
+
+def test_the_corrected_t_test_is_that_of_scikit_learns_example():
+    """scikit-learn's "Statistical comparison of models using grid search": t = 0.750, one-sided p = 0.227."""
+    x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
+    folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
+    one, other = (
+        cross_val_score(SVC(kernel=k, random_state=0), x, y, cv=folds, scoring="roc_auc") for k in ("rbf", "linear")
+    )
+    found = corrected_t(one - other, 10 / 90)
+    assert (round(found.statistic, 3), round(found.p / 2, 3), found.folds) == (0.75, 0.227, 100)
+    assert found.low < 0 < found.high
+
+
+def two_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    truth = np.array([0] * 40 + [1] * 25)
+    one = rng.normal(truth * 1.0, 1).round(1)
+    return truth, one, (0.5 * one + rng.normal(truth * 0.5, 1)).round(1)
+
+
+def of(truth, scores, patients=None, model="m", folds=None) -> OutOfFold:
+    p = 1 / (1 + np.exp(-scores))
+    slides = np.arange(len(truth))
+    folds = np.zeros(len(truth), int) if folds is None else folds
+    return OutOfFold(
+        "d",
+        "e",
+        model,
+        ["a", "b"],
+        slides,
+        slides if patients is None else patients,
+        folds,
+        truth,
+        np.stack([1 - p, p], 1),
+    )
+
+
+def test_delongs_test_gives_what_mlstatkit_gives():
+    """Delong_test of MLstatkit 0.1.92 on these scores: z = -1.6603408, p = 0.0968459, areas .8855 and .778."""
+    truth, one, other = two_scores()
+    found = delong(of(truth, one), of(truth, other))
+    assert found.difference == pytest.approx(0.8855 - 0.778)
+    assert (found.statistic, found.p) == pytest.approx((1.6603408233253192, 0.09684590756569335))
+    assert found.low < 0 < found.high
+    areas, covariance = clustered_auroc(truth == 1, np.stack([one, other]), np.arange(65))
+    assert areas == pytest.approx([roc_auc_score(truth, one), roc_auc_score(truth, other)])
+    width = norm.ppf(0.975) * covariance[0, 0] ** 0.5
+    assert (areas[0] - width, areas[0] + width) == pytest.approx((0.8034972995279727, 0.9675027004720272))
+
+
+def test_the_clustered_variance_is_that_of_repeated_samples():
+    """Patients of four slides that share most of their error: variance over 2,000 samples against the mean estimate."""
+    rng = np.random.default_rng(0)
+    areas, estimates, naive = [], [], []
+    for _ in range(2000):
+        label, patient = np.repeat(rng.permutation(40) % 2, 4), np.repeat(np.arange(40), 4)
+        score = label + np.repeat(rng.normal(0, 1, 40), 4) + rng.normal(0, 0.5, 160)
+        area, covariance = clustered_auroc(label == 1, score[None], patient)
+        areas.append(area[0])
+        estimates.append(covariance[0, 0])
+        naive.append(clustered_auroc(label == 1, score[None], np.arange(160))[1][0, 0])
+    assert np.mean(estimates) == pytest.approx(np.var(areas), rel=0.1)
+    assert np.mean(naive) < np.var(areas) / 2, "taking slides for patients would"
+
+
+def test_patients_with_slides_of_both_classes_count_too():
+    """The covariance between a patient's positives and negatives: against the jackknife over patients."""
+    rng = np.random.default_rng(3)
+    patient = np.repeat(np.arange(60), 4)
+    truth = rng.integers(0, 2, 240) == 1
+    score = truth + np.repeat(rng.normal(0, 1, 60), 4) + rng.normal(0, 0.7, 240)
+    _, covariance = clustered_auroc(truth, score[None], patient)
+    left_out = [roc_auc_score(truth[patient != k], score[patient != k]) for k in range(60)]
+    jackknife = 59 / 60 * ((left_out - np.mean(left_out)) ** 2).sum()
+    assert covariance[0, 0] == pytest.approx(jackknife, rel=0.03)
+
+
+def test_equal_models_do_not_differ_and_too_few_patients_say_nothing():
+    truth, one, _ = two_scores()
+    assert delong(of(truth, one), of(truth, one)).p == 1
+    assert corrected_t(np.zeros(5), 0.1).p == 1
+    assert np.isnan(corrected_t(np.full(5, 0.1), 0.1).p)
+    few = np.array([0, 1])
+    assert np.isnan(delong(of(few, np.array([0.1, 0.9])), of(few, np.array([0.9, 0.1]))).p)
+    with pytest.raises(ValueError, match="different slides"):
+        delong(of(truth, one), of(truth[:-1], one[:-1]))
+
+
+def test_holms_correction_on_a_worked_example():
+    """p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R: 0.03 0.06 0.06 0.02."""
+    assert holm_correction(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_correction(np.array([np.nan, 0.04, 0.5])) == pytest.approx([np.nan, 0.08, 0.5], nan_ok=True)
+
+
+def test_every_pair_by_every_test():
+    truth, one, other = two_scores()
+    folds = np.arange(len(truth)) % 5
+    found = [of(truth, s, model=m, folds=folds) for m, s in (("x", one), ("y", other), ("z", one + other))]
+    rows = [
+        ("d", "e", o.model, k, metric, roc_auc_score(o.labels[folds == k], o.probabilities[folds == k, 1]))
+        for o in found for k in range(5) for metric in ("auroc", "average_precision")
+    ]  # fmt: skip
+    metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "metric", "value"])
+    table = compare(found, metrics, {"d": 0.2})
+    assert len(table) == 3 * 3  # pairs; corrected t of two metrics, DeLong of AUROC
+    row = table.query("model == 'y' and against == 'x' and metric == 'auroc' and test == 'corrected_t'").iloc[0]
+    assert row.difference < 0 and row.p_holm >= row.p

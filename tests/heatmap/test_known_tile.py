@@ -1,0 +1,126 @@
+"""Slides whose only informative tile is known: a model is trained on such slides, and its heat map of a new one, drawn from the
+real pixels, must point at that tile's place."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roformermil.bags.folds import FoldRow, write_folds
+from roformermil.config import Encoder, Model, Tiles, Tissue, Training
+from roformermil.demo import write_pyramid
+from roformermil.errors import SlideError
+from roformermil.features.extract import Embedder
+from roformermil.features.store import read_store
+from roformermil.heatmap.draw import draw_slide, ranks, raster
+from roformermil.heatmap.out_of_fold import draw_batch
+from roformermil.models.trained import load_model
+from roformermil.slides.stages import segment_slide, tile_slide
+from roformermil.status import Status, run_stage
+from roformermil.training import Job, train_fold
+
+TILE, ACROSS, DOWN = 64, 7, 5  # pixels of a tile; tiles of a slide
+MARK = (5, 2)  # grid position of the informative tile on the slide that is looked at
+
+
+def draw(path, mark):
+    """Pink noise, and where there is a mark one tile of dark blue stripes."""
+    rng = np.random.default_rng(int(path.stem[1:]))
+    image = rng.normal((215, 150, 190), 12, (DOWN * TILE, ACROSS * TILE, 3)).clip(0, 255).astype(np.uint8)
+    if mark:
+        x, y = mark[0] * TILE, mark[1] * TILE
+        image[y : y + TILE, x : x + TILE : 4] = (60, 30, 120)
+        image[y : y + TILE, x + 1 : x + TILE : 4] = (60, 30, 120)
+    write_pyramid(path, image)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with 16 slides, half of them marked somewhere, their features, and a model trained on all but the last two."""
+    folder = tmp_path_factory.mktemp("marked")
+    rng = np.random.default_rng(0)
+    rows, parts = [], []
+    for k in range(16):
+        mark = None if k % 2 else MARK if k == 14 else (int(rng.integers(ACROSS)), int(rng.integers(DOWN)))
+        draw(folder / f"s{k}.tif", mark)
+        rows.append(Status(f"s{k}", str(folder / f"s{k}.tif")))
+        parts.append("test" if k > 13 else "validation" if k > 11 else "train")
+    tiles = Tiles(size=TILE, mpp=0.5)
+    rows = run_stage(
+        "segment", rows, lambda row: segment_slide(row, folder / "tissue", Tissue(threshold=2)), progress=False
+    )
+    rows = run_stage(
+        "tile", rows, lambda row: tile_slide(row, folder / "tissue", folder / "tiles", tiles), progress=False
+    )
+    assert {row.tiles for row in rows} == {ACROSS * DOWN}
+    embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), progress=False)
+    rows = embedder.embed(rows, folder / "tiles", folder / "stores")
+    folds = [
+        FoldRow(0, row.slide_id, row.slide_id, ("marked", "plain")[k % 2], part)
+        for k, (row, part) in enumerate(zip(rows, parts, strict=True))
+    ]
+    write_folds(folder / "folds.csv", folds)
+    job = Job(
+        "set", 0, folds, folder / "stores", ["plain", "marked"], Model(name="abmil", hidden_dim=32, attention_dim=32, heads=1, dropout=0.0),
+        Training(epochs=60, patience=60, scheduler_patience=60, learning_rate=3e-3),
+    )  # fmt: skip
+    train_fold(job, folder / "models/fold_0", progress=False)
+    draw_batch(
+        rows[14:], folder / "folds.csv", folder / "models", folder / "stores", folder / "heatmaps", progress=False
+    )
+    return folder, rows
+
+
+def test_the_tile_is_found_at_its_pixel(made):
+    folder, _ = made
+    features = json.loads((folder / "heatmaps/s14.geojson").read_text())["features"]
+    name = "contribution to marked"
+    best = max(features, key=lambda tile: tile["properties"]["measurements"][name])
+    ring = np.array(best["geometry"]["coordinates"][0])
+    assert ring.min(axis=0).tolist() == [MARK[0] * TILE, MARK[1] * TILE]
+    assert ring.max(axis=0).tolist() == [(MARK[0] + 1) * TILE, (MARK[1] + 1) * TILE]
+    assert best["properties"]["objectType"] == "tile"
+    assert len(features) == ACROSS * DOWN
+
+
+def test_the_sheet_is_reddest_there(made):
+    folder, _ = made
+    with Image.open(folder / "heatmaps/s14.jpg") as image:
+        sheet = np.asarray(image.convert("RGB")).astype(float)
+    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
+    answer = model.answer(store.features, store.grid)
+    assert answer.probabilities.argmax() == 1
+    parts = answer.contributions[:, 1]
+    assert tuple(store.grid[parts.argmax()]) == MARK
+    width = 560  # of a view, as wide as it is long at most
+    panel = sheet[36 : 36 + round(width * DOWN / ACROSS), 6 + 2 * (width + 6) : 6 + 2 * (width + 6) + width]
+    red = panel[..., 0] - panel[..., 1]
+    cells = red[: red.shape[0] // DOWN * DOWN].reshape(DOWN, -1, red.shape[1])
+    by_tile = np.array([[c.mean() for c in np.array_split(row, ACROSS, axis=1)] for row in cells])
+    y, x = np.unravel_index(by_tile.argmax(), by_tile.shape)
+    assert (x, y) == MARK
+
+
+def test_a_raster_puts_each_value_over_its_tile(made):
+    folder, _ = made
+    store = read_store(folder / "stores/s14.zarr")
+    size = (ACROSS * TILE, DOWN * TILE)
+    image = raster(np.arange(len(store.grid)), store, size, (DOWN * 10, ACROSS * 10))
+    for (x, y), value in zip(store.grid, range(len(store.grid)), strict=True):
+        assert (image[y * 10 : y * 10 + 10, x * 10 : x * 10 + 10] == value).all()
+
+
+def test_ranks_are_fractions_and_ties_share_one():
+    assert ranks(np.array([3.0, 1.0, 2.0])).tolist() == [1, 0, 0.5]
+    assert ranks(np.array([1.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def test_another_file_under_the_slides_name_is_no_place_for_its_map(made, tmp_path):
+    folder, _ = made
+    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
+    draw(tmp_path / "s99.tif", None)
+    row = Status("s14", str(tmp_path / "s99.tif"))
+    with pytest.raises(SlideError) as error:
+        draw_slide(row, folder / "stores/s14.zarr", model.answer(store.features, store.grid), model.classes, tmp_path)
+    assert error.value.reason == "changed"

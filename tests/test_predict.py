@@ -1,0 +1,137 @@
+"""Raw slides to predictions by a packaged model, against the same models asked one by one."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from roformermil.bags.dataset import BagDataset, pack
+from roformermil.bags.folds import FoldRow, make_folds, write_folds
+from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training
+from roformermil.demo import draw_slide, write_pyramid
+from roformermil.errors import ModelError
+from roformermil.features.extract import Embedder
+from roformermil.features.store import read_store, write_store
+from roformermil.models.trained import load_model
+from roformermil.package import package
+from roformermil.predict import load_ensemble, predict
+from roformermil.sheet import Slide
+from roformermil.slides.stages import segment_slide, tile_slide
+from roformermil.status import Status, run_stage, write_slides
+from roformermil.training import Job, train_fold
+
+TISSUE, TILES = Tissue(), Tiles(size=64, mpp=1.0)
+ENCODER = Encoder(weights="random", compile="never", batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A folder in which a model was trained on six small slides and packaged, and three slides that it never saw."""
+    folder = tmp_path_factory.mktemp("lab")
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(9):
+        path = folder / f"slides/s{k}.tif"
+        path.parent.mkdir(exist_ok=True)
+        write_pyramid(path, draw_slide(rng, 700, 600, ("separate", "mixed")[k % 2]))
+        rows.append(Status(f"s{k}", str(path)))
+    out = folder / "results/set"
+    rows = run_stage("segment", rows, lambda row: segment_slide(row, out / "tissue", TISSUE), progress=False)
+    rows = run_stage("tile", rows, lambda row: tile_slide(row, out / "tissue", out / "tiles", TILES), progress=False)
+    stores = out / "features/resnet50-random"
+    rows = Embedder(ENCODER, progress=False).embed(rows, out / "tiles", stores)
+    slides = [Slide(f"s{k}", f"p{k}", ("separate", "mixed")[k % 2], rows[k].path, None) for k in range(6)]
+    write_slides(out / "slides.csv", rows[:6])
+    folds = make_folds(slides, Folds(count=3), ["separate", "mixed"])
+    write_folds(out / "folds.csv", folds)
+    paths = []
+    for fold in range(3):
+        job = Job(
+            "set", fold, [row for row in folds if row.fold == fold], stores, ["separate", "mixed"],
+            Model(name="ro-abmil", hidden_dim=32, attention_dim=16, heads=2), Training(epochs=3, learning_rate=1e-3),
+        )  # fmt: skip
+        train_fold(job, out / f"resnet50-random/ro-abmil/fold_{fold}", progress=False)
+        paths.append(out / f"resnet50-random/ro-abmil/fold_{fold}/predictions.csv")
+    settings = {"tissue": TISSUE.model_dump(), "tiles": TILES.model_dump(), "encoder": ENCODER.model_dump()}
+    package(paths, out, stores, settings, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(lab):
+    (lab / "slides/broken.svs").write_text("not a slide")
+    slides = [lab / f"slides/s{k}.tif" for k in (6, 7, 8)] + [lab / "slides/broken.svs"]
+    return predict(slides, lab / "model", lab / "out", progress=False)
+
+
+def test_a_slide_never_seen_gets_the_pipelines_own_ensemble(lab, predicted):
+    """The pipeline's features of the slide, its folds' files, torch's own softmax, a mean: no code of `predict`."""
+    stores = lab / "results/set/features/resnet50-random"
+    for row in predicted[:3]:
+        data = BagDataset([FoldRow(0, row["slide_id"], "p", "mixed", "test")], stores, ["separate", "mixed"])
+        batch = pack([data[0]])
+        members = [
+            load_model(lab / f"results/set/resnet50-random/ro-abmil/fold_{k}/model.safetensors") for k in range(3)
+        ]
+        with torch.no_grad():
+            ps = [m.model(batch.features, batch.grid, batch.lengths).logits.softmax(-1)[0] for m in members]
+        expected = torch.stack(ps).mean(0).tolist()
+        assert [row["probability_separate"], row["probability_mixed"]] == pytest.approx(expected, abs=1e-5)
+        assert row["decided"] == ["separate", "mixed"][int(np.argmax(expected))]
+        p = [float(one[int(np.argmax(expected))]) for one in ps]
+        assert row["disagreement"] == pytest.approx(max(p) - min(p), abs=1e-5)
+
+
+def test_a_bad_slide_is_a_row_and_the_others_have_heat_maps(lab, predicted):
+    assert [row["status"] for row in predicted] == ["ok", "ok", "ok", "unreadable"]
+    assert sorted(path.name for path in (lab / "out/heatmaps").glob("*.jpg")) == ["s6.jpg", "s7.jpg", "s8.jpg"]
+    with open(lab / "out/predictions.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["slide_id"] for row in table] == ["s6", "s7", "s8", "broken"]
+    assert table[3]["reason"] and not table[3]["probability_mixed"]
+
+
+def test_feature_stores_are_taken_as_they_are_and_checked(lab, predicted, tmp_path):
+    store = lab / "results/set/features/resnet50-random/s6.zarr"
+    (row,) = predict([store], lab / "model", tmp_path, progress=False)
+    assert row["probability_mixed"] == pytest.approx(predicted[0]["probability_mixed"], abs=1e-5)
+    was = read_store(store)
+    for name, value in (("encoder", "uni2-h"), ("weights", "other"), ("target_mpp", 0.5), ("tile_px", 256)):
+        other = tmp_path / f"{name}.zarr"
+        write_store(other, was.features, was.coords, was.grid, was.attributes | {name: value})
+        with pytest.raises(ModelError, match=f"its {name} is {value}, the model was trained on"):
+            predict([other], lab / "model", tmp_path / "out", progress=False)
+
+
+def test_an_encoder_with_other_weights_is_refused(lab, tmp_path):
+    shutil.copytree(lab / "model", tmp_path / "model")
+    card = json.loads((tmp_path / "model/model.json").read_text())
+    card["settings"]["encoder"]["seed"] = 5
+    (tmp_path / "model/model.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="weights are random:5, the model was trained on random:0"):
+        predict([lab / "slides/s6.tif"], tmp_path / "model", tmp_path / "out", progress=False)
+
+
+def test_the_package_says_what_it_was_trained_on(lab):
+    card = load_ensemble(lab / "model").card
+    assert card["trained_on"]["slides"] == card["trained_on"]["patients"] == 6
+    assert card["trained_on"]["labels"] == {"separate": 3, "mixed": 3}
+    text = (lab / "model/README.md").read_text()
+    assert (
+        "6 slides of 6 patients (3 separate, 3 mixed)" in text or "6 slides of 6 patients (3 mixed, 3 separate)" in text
+    )
+    assert "random" in text and "roformermil predict" in text
+
+
+def test_a_package_that_is_damaged_or_none_is_an_error(lab, tmp_path):
+    shutil.copytree(lab / "model", tmp_path / "model")
+    shutil.copy(tmp_path / "model/fold_1.safetensors", tmp_path / "model/fold_0.safetensors")
+    with pytest.raises(ModelError, match=r"fold_0.safetensors: is not the file that was packaged"):
+        load_ensemble(tmp_path / "model")
+    with pytest.raises(ModelError, match="no packaged model here"):
+        load_ensemble(tmp_path)
+    with pytest.raises(ModelError, match="s6 stands twice"):
+        predict([lab / "slides/s6.tif"] * 2, lab / "model", tmp_path, progress=False)
