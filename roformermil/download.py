@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from tqdm import tqdm
 
 from roformermil.config import Source
 from roformermil.config.slides import GDC
 from roformermil.errors import DownloadError, Reason, SlideError
 from roformermil.files import output_error
+from roformermil.progress import track
 from roformermil.status import OK, Status, failed
 
 TRIES, PAUSE = 6, 1.0  # attempts a file without a byte of progress; seconds after the first, doubled each time
@@ -50,7 +50,7 @@ def download(rows: list[Status], root: Path, source: Source, progress: bool = Tr
     with requests.Session() as session:
         remotes = SOURCES[source.kind](rows, root, source, session)
         done, broken = [], []
-        for row in tqdm(rows, desc="download", unit="slide", disable=not progress):
+        for row in track(rows, desc="download", unit="slide", on=progress):
             try:
                 if row.status == OK:
                     bring(Path(row.path), remotes.get(row.slide_id), source, session, progress)
@@ -63,7 +63,8 @@ def download(rows: list[Status], root: Path, source: Source, progress: bool = Tr
     if asked and source.kind == "http" and all(row.status == Reason.MISSING for row in asked):
         raise DownloadError(f"none of {len(asked)} slides is at {source.url}: is the data set's source.url right?")
     if broken:
-        shown = "\n".join(broken[:SHOWN] + ([f"  and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []))
+        most = len(broken) if source.kind == "by_hand" else SHOWN  # a list of what is to be got
+        shown = "\n".join(broken[:most] + ([f"  and {len(broken) - most} more"] if len(broken) > most else []))
         raise DownloadError(f"{len(broken)} of {len(rows)} slides are not here; run again to go on:\n{shown}")
     return done
 
@@ -97,7 +98,7 @@ def bring(path: Path, remote: Remote | None, source: Source, session: requests.S
 def fetch(remote: Remote, part: Path, session: requests.Session, progress: bool = True) -> None:
     """Download `remote` to `part`, going on after the bytes that are there. Raises DownloadError when it cannot."""
     idle = 0
-    with tqdm(desc=part.stem[-40:], unit="B", unit_scale=True, leave=False, disable=not progress) as bar:
+    with track(desc=part.stem[-40:], unit="B", unit_scale=True, leave=False, on=progress) as bar:
         while True:
             have = part.stat().st_size if part.exists() else 0
             try:

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from roformermil.config import Encoder, Tiles, Tissue
 from roformermil.errors import ModelError, Reason, SlideError, StoreError
 from roformermil.features.store import read_attributes, read_store
@@ -17,6 +15,7 @@ from roformermil.files import file_sha256
 from roformermil.heatmap.draw import draw_slide
 from roformermil.isolation import isolated
 from roformermil.models.trained import Answer, TrainedModel, average, load_model
+from roformermil.progress import track
 from roformermil.settings import read_settings
 from roformermil.slides.stages import segment_slide, slide_content, tile_slide
 from roformermil.status import OK, Status, failed, run_stage, write_rows
@@ -88,7 +87,7 @@ def predict(
     drawn = out / "heatmaps"
     table = [
         _predict(row, stores[row.slide_id], ensemble, drawn if heatmaps and row.slide_id in done else None, timeout)
-        for row in tqdm(rows, desc="predict", unit="slide", disable=not progress)
+        for row in track(rows, desc="predict", unit="slide", on=progress)
     ]
     write_rows(out / "predictions.csv", table)
     return table

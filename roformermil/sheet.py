@@ -49,11 +49,14 @@ def read_sheet(
             columns = [cell.strip() for cell in next(lines, [])]
             rows = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines if any(cells)]
     except FileNotFoundError as error:
-        raise SheetError(f"{sheet}: there is no such slide sheet; the demo's is written by `make demo`") from error
+        hint = "; the demo's is written by `make demo`" if sheet.parts[-2:] == ("demo", "slides.csv") else ""
+        raise SheetError(f"{sheet}: there is no such slide sheet{hint}") from error
     except OSError as error:
         raise SheetError(f"{sheet}: the slide sheet cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SheetError(f"{sheet}: the slide sheet is not UTF-8 text") from error
+    if len(columns) == 1 and ";" in columns[0]:
+        raise SheetError(f"{sheet}: its cells are separated by ';'; save it with commas (CSV, comma delimited)")
     if missing := [c for c in REQUIRED if c not in columns]:
         raise SheetError(f"{sheet}: column {missing[0]!r} is missing; expected {', '.join(REQUIRED + OPTIONAL)}")
     if unknown := [c for c in columns if c not in REQUIRED + OPTIONAL]:

@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from roformermil.errors import Reason, SlideError, TooManyFailedError
 from roformermil.files import content_id, write_text
+from roformermil.progress import track
 from roformermil.sheet import Slide
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ def run_stage(
     with ThreadPoolExecutor(workers) as pool:
         waiting = [pool.submit(one, row) for row in rows]
         try:
-            return [w.result() for w in tqdm(waiting, desc=stage, unit="slide", disable=not progress)]
+            return [w.result() for w in track(waiting, desc=stage, unit="slide", on=progress)]
         finally:
             pool.shutdown(cancel_futures=True)
 

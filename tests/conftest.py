@@ -12,6 +12,16 @@ from roformermil.features.store import write_store
 ROOT = Path(__file__).resolve().parent.parent
 
 
+ONE_RUN = ("test_workflow.py", "test_report.py")  # look at the same run of the workflow
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of several processes (`pytest -n`), one runs a file, whose fixtures are made once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("one run" if item.path.name in ONE_RUN else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real slides, weights and numbers; tests that ask for it skip where it is absent."""

@@ -52,7 +52,7 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
 
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
     labels, patients = [s.label for s in slides], [s.patient_id for s in slides]
-    _check_enough(slides, settings, classes)
+    check_enough(slides, settings, classes)
     if settings.group_by_patient:
         splitter = StratifiedGroupKFold(settings.count, shuffle=True, random_state=settings.seed)
         splits = splitter.split(labels, labels, patients)
@@ -121,7 +121,8 @@ def check_folds(rows: list[FoldRow], classes: Sequence[str], grouped: bool = Tru
                 )
 
 
-def _check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
+def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
+    """Raises FoldsError when a class has too few patients (slides, without grouping) for a part each."""
     units = defaultdict(set)
     for slide in slides:
         units[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)

@@ -14,7 +14,13 @@ import typer
 from roformermil.cli import project, sharing, slides, studies, training
 from roformermil.errors import RoFormerMILError
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
+
+Most users call `snakemake --cores all --configfile FILE`, whose rules call these verbs, after `roformermil check FILE`; and
+`roformermil predict SLIDES --model FOLDER` and `roformermil explain results/summary.csv --row ROW` by themselves. Settings are handed over in
+the config's own words, as YAML or JSON: `--tissue '{method: otsu}'`.
+"""
+app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for part in (slides, training, sharing, studies, project):
     app.add_typer(part.app)
 log = logging.getLogger("roformermil")

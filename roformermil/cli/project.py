@@ -53,7 +53,11 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     for name, dataset in settings.datasets.items():
         try:
             where = (dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute)
-            slides = [slide for slide in read_sheet(*where) if not slide.exclude]
+            slides = [slide for slide in read_sheet(*where, files=not dataset.source) if not slide.exclude]
+            absent = sum(not Path(slide.path).exists() for slide in slides)
+            if absent:  # of a data set with a source: the others are errors above
+                log.warning("%s: %d of %d slides are not here yet: snakemake download", name, absent, len(slides))
+                continue
             for row in from_sheet(slides):
                 settings_of(row, settings.tissue)
             look = open_features if settings.encoder.is_imported else open_slide
@@ -67,7 +71,7 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
             log.error("%s: %s", name, error)
             wrong.append(name)
     if wrong:
-        raise ConfigError(f"{config}: {', '.join(wrong)} cannot be run as it is")
+        raise ConfigError(f"{config}: not to be run as it is, see above: {', '.join(wrong)}")
 
 
 @app.command("schema")

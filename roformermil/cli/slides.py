@@ -176,11 +176,10 @@ def export(
     out: Annotated[Path, typer.Option(help="folder for .h5 files")],
 ) -> None:
     """Write feature stores as .h5 files that CLAM and TRIDENT read."""
-    from tqdm import tqdm
-
     from roformermil.features.exchange import export_store
+    from roformermil.progress import track
 
-    for store in tqdm(stores, desc="export", unit="slide"):
+    for store in track(stores, desc="export", unit="slide"):
         export_store(store, out / f"{store.stem}.h5")
 
 
@@ -188,7 +187,7 @@ def export(
 def collect(
     batches: Annotated[list[Path], typer.Argument(help="status tables of `embed`")],
     out: Annotated[Path, typer.Option(help="the data set's slides.csv")],
-    max_failed_fraction: Annotated[float, typer.Option(min=0, max=1)] = 0.05,
+    max_failed_fraction: Annotated[float, typer.Option(min=0, max=1, help="of the slides; more is an error")] = 0.05,
 ) -> None:
     """Join a data set's status tables; stop when too many slides are missing."""
     from roformermil.status import attrition, check_attrition, read_status, write_slides

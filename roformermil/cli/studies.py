@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def ablation(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.csv of every fold of every arm")],
-    arms: Annotated[str, typer.Option(help="JSON list of [axis, name, model's id]")],
+    arms: Annotated[str, typer.Option(help="JSON list of lists: axis, name, model's id")],
     base: Annotated[str, typer.Option(help="id of the model that was varied")],
     features: Annotated[list[Path], typer.Option(help="results/{dataset}/features/{encoder} of every data set")],
     out: Annotated[Path, typer.Option(help="folder for ablation.csv, ablation.md and ablation.png")],

@@ -50,7 +50,7 @@ def split(
 @app.command()
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
-    fold: Annotated[int, typer.Option(min=0)],
+    fold: Annotated[int, typer.Option(min=0, help="which of its folds")],
     features: Annotated[Path, typer.Option(help="folder of feature stores", exists=True)],
     classes: Classes,
     model: Annotated[str, typer.Option(help="a model's settings as in the config, at least {name: ...}")],
@@ -110,8 +110,10 @@ def overview(
 @app.command()
 def explain(
     table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
-    row: Annotated[str, typer.Option(help="a row's number, or model=ro-abmil,metric=auroc")],
-    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and read its features")] = False,
+    row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
+    slides: Annotated[
+        bool, typer.Option("--slides", help="all that is known, and every slide, its features read")
+    ] = False,
 ) -> None:
     """Walk a number back to its predictions, folds, features and slides; exit status 1 when something differs by now.
 
@@ -119,10 +121,9 @@ def explain(
     import yaml
 
     from roformermil.evaluation.explain import explain as walk_back
+    from roformermil.evaluation.explain import in_short
 
     found = walk_back(table, row, read_features=slides)
-    if not slides:
-        found["slides"] = f"{len(found['slides'])}, listed by --slides"
-    typer.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=120))
+    typer.echo(yaml.safe_dump(found if slides else in_short(found), sort_keys=False, allow_unicode=True, width=120))
     if found["differs"]:
         raise typer.Exit(1)

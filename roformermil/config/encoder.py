@@ -14,7 +14,9 @@ from roformermil.settings import Settings
 class Encoder(Settings):
     """The frozen network that turns a tile into a vector."""
 
-    without_effect: ClassVar = frozenset({"readers"})
+    without_effect: ClassVar = frozenset(
+        {"batch_size", "compile", "readers"}
+    )  # a store's fingerprint leaves them out too
 
     name: str = "resnet50"
     """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile; `resnet50-full`: after

@@ -106,7 +106,7 @@ class Model(Settings):
 class Training(Settings):
     """Training of one fold (paper, section 3.2)."""
 
-    without_effect: ClassVar = frozenset({"cache_gb", "readers"})
+    without_effect: ClassVar = frozenset({"cache_gb", "readers", "tensorboard"})
 
     epochs: int = Field(50, ge=1)
     """At most this many passes over the training slides."""
@@ -137,6 +137,8 @@ class Training(Settings):
     """This many GB of features are kept in memory between epochs; what does not fit is read from disk each time."""
     readers: int = Field(4, ge=1)
     """Threads that read features ahead of the step."""
+    tensorboard: bool = False
+    """Write each epoch's figures for TensorBoard too, into `tensorboard` in the fold's folder: `tensorboard --logdir results`."""
 
 
 def _model(given: Any) -> Any:

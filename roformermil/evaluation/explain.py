@@ -45,6 +45,20 @@ def explain(table: Path, row: str, read_features: bool = False) -> dict[str, Any
     }
 
 
+def in_short(found: dict[str, Any]) -> dict[str, Any]:
+    """What `explain` found, less what says the same once more: for a person."""
+    first, *others = found["folds"]
+    same = [key for key in ("model", "training", "run") if all(fold[key] == first[key] for fold in others)]
+    return {
+        **found,
+        "tables": {"run": found["tables"]["run"], "config": "in provenance.json"},
+        "all_folds": {key: first[key] for key in same},
+        "folds": [{key: value for key, value in fold.items() if key not in same} for fold in found["folds"]],
+        "slides": f"{len(found['slides'])}, listed by --slides",
+        "differs": found["differs"] or "nothing",
+    }
+
+
 class Walk:
     """The way back from one row, and what differs on it."""
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from roformermil import __version__, revisions
 from roformermil.config import Encoder
@@ -24,6 +23,7 @@ from roformermil.features.store import read_attributes, write_store
 from roformermil.features.weights import weights_id
 from roformermil.files import fingerprint
 from roformermil.isolation import isolated
+from roformermil.progress import track
 from roformermil.provenance import commit, this_run
 from roformermil.slides.stages import TileTable, check_unchanged, current_tiles
 from roformermil.status import OK, Status, failed
@@ -75,7 +75,7 @@ class Embedder:
         began = time.perf_counter()
         done = list(rows)
         total = sum(row.tiles or 0 for row in rows if row.status == OK)
-        with tqdm(desc="embed", unit="tile", disable=not self.progress, total=total) as bar:
+        with track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
             waiting: deque[tuple[list[Piece], Tensor]] = deque()
             for pieces in self._batches(self._pieces(rows, tables, out, done, bar)):
                 with self._timed("encoding"):

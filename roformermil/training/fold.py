@@ -2,15 +2,18 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
-from tqdm import tqdm
 
 from roformermil import __version__
 from roformermil.bags.folds import PARTS, rows_id
+from roformermil.errors import ConfigError
 from roformermil.files import atomic_path, file_sha256
 from roformermil.models.build import parameter_count
+from roformermil.progress import track
 from roformermil.provenance import this_run
 from roformermil.settings import to_text
 from roformermil.status import write_rows
@@ -37,18 +40,43 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     unfinished = Unfinished(fit, out)
     if unfinished.resume():
         log.info("%s: going on after epoch %d", name, fit.history[-1]["epoch"])
+    board = open_board(out, fit.history) if job.training.tensorboard else None
     epochs = range(len(fit.history), job.training.epochs)
-    for epoch in tqdm(epochs, desc=name, unit="epoch", disable=not progress):
+    for epoch in track(epochs, desc=name, unit="epoch", on=progress):
         if epoch - fit.best_epoch > job.training.patience:
             break
         fit.epoch(epoch)
         unfinished.save()
+        if board:
+            write_board(board, fit.history[-1])
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     write_rows(out / "history.csv", fit.history)
     write_rows(out / PREDICTIONS, [row for part in PARTS for row in fit.predictions(part)])
     save_model(out / "model.safetensors", fit, file_sha256(out / PREDICTIONS))
     unfinished.forget()
+
+
+def open_board(out: Path, history: list[dict[str, Any]]) -> Any:
+    """A TensorBoard writer of the fold, what an interrupted run had already in it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "training.tensorboard: TensorBoard is not installed here: pip install 'roformermil[tensorboard]'"
+        ) from error
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)  # of another run
+    board = SummaryWriter(out / "tensorboard")
+    for row in history:
+        write_board(board, row)
+    return board
+
+
+def write_board(board: Any, row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        if name != "epoch":
+            board.add_scalar(name, value, row["epoch"])
+    board.flush()
 
 
 def save_model(path: Path, fit: Fit, predictions: str) -> None:

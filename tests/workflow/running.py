@@ -1,6 +1,7 @@
 """Snakemake as tests call it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,6 @@ def planned(result: subprocess.CompletedProcess) -> dict[str, int]:
     text = result.stdout + result.stderr
     if "Nothing to be done" in text:
         return {}
-    lines = text.split("Job stats:")[1].split("\ntotal")[0].splitlines()[3:]
-    jobs = {rule: int(count) for rule, count in (line.split() for line in lines if line.strip())}
+    lines = re.split(r"\n *total ", text.split("Job stats")[1])[0].splitlines()  # with the live view, or without
+    jobs = {cells[0]: int(cells[1]) for cells in map(str.split, lines) if len(cells) == 2 and cells[1].isdigit()}
     return {rule: count for rule, count in jobs.items() if rule != "all"}

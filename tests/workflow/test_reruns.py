@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -15,7 +16,7 @@ from tests.workflow.running import planned, snakemake
 SETS = ("one", "two", "three")
 LEAVES = {"evaluate": 1, "overview": 1, "ablation": 1}  # what all data sets share
 OF_ONE_SLIDE = {
-    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 6, "figures": 1, **LEAVES
+    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 9, "figures": 1, **LEAVES
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def done(tmp_path_factory):
         "models": [{"name": "mean", "hidden_dim": 16}],
         "ablation": {
             "model": {"name": "ro-abmil", "hidden_dim": 16, "heads": 2, "attention_dim": 16},
-            "positions": ["pixel"],
+            "positions": ["pixel", "none"],
             "scales": [1],
             "layers": [1],
             "capacity": False,
@@ -123,7 +124,7 @@ def config(**change):
     return edit
 
 
-OF_ALL = {"contact": 3, "collect": 3, "split": 3, "train": 18, "figures": 3, **LEAVES}
+OF_ALL = {"contact": 3, "collect": 3, "split": 3, "train": 27, "figures": 3, **LEAVES}
 OF_TILES = {"tile": 10, "embed": 10, **OF_ALL}
 CHANGES = {
     "nothing": (lambda folder: None, {}),
@@ -138,18 +139,21 @@ CHANGES = {
     ),
     "a slide is replaced by another": (replace_a_slide, OF_ONE_SLIDE),
     "slides are touched, one of them broken": (touch_slides, {}),
-    "a label": (change_a_label, {"split": 1, "train": 6, "figures": 1, **LEAVES}),
+    "a label": (change_a_label, {"split": 1, "train": 9, "figures": 1, **LEAVES}),
     "the order of a sheet's columns": (reorder_the_sheets_columns, {}),
     "a tile setting": (config(tiles={"min_tissue": 0.5}), OF_TILES),
     "a tissue setting": (config(tissue={"threshold": 9}), {"segment": 10, **OF_TILES}),
-    "the learning rate": (config(training={"learning_rate": 0.01}), {"train": 18, "figures": 3, **LEAVES}),
+    "the learning rate": (config(training={"learning_rate": 0.01}), {"train": 27, "figures": 3, **LEAVES}),
     "one more model": (
         config(models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}]),
         {"train": 9, "figures": 3, "evaluate": 1, "overview": 1},
     ),
     "the failures allowed": (config(max_failed_fraction=0.5), {}),
     "what is kept in memory": (config(training={"cache_gb": 1, "readers": 2}), {}),
-    "threads that read tiles, and patience with them": (config(encoder={"readers": 1}, slide_timeout=60.0), {}),
+    "threads that read tiles, and patience with them": (
+        config(encoder={"readers": 1, "batch_size": 8}, slide_timeout=60.0),
+        {},
+    ),
     "slides a batch": (config(slides_per_batch=5), {"segment": 9, "tile": 9, "embed": 9, **OF_ALL}),
     "a key of the ablation": (config(ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
     "the code of the studies' figures": (edit_code("studies/figures.py"), {"overhead": 1, "ablation": 1}),
@@ -184,3 +188,26 @@ def test_the_plan_touches_no_other_data_set(done, tmp_path):
     for name in old:  # its batch ran again, and left what was current
         there = (stores / name / "zarr.json").stat().st_mtime
         assert there == (done / "results/one/features/resnet50-random" / name / "zarr.json").stat().st_mtime
+
+
+@pytest.mark.slow
+def test_the_ablation_shares_the_folds_and_the_model_it_varies(done):
+    table = pd.read_csv(done / "results/ablation.csv")
+    assert set(table.model) == {"ro-abmil", "ro-abmil.position-none"}
+    assert set(table[table.name == "none"].part) == {"train", "validation", "test"}
+    assert set(table[(table.slides == "all")].folds) == {3}
+    both = table[
+        (table.part == "test") & (table.slides == "all") & (table.metric == "auroc") & (table.dataset == "one")
+    ]
+    both = both.set_index("model")
+    assert both.loc["ro-abmil.position-none", "parameters"] == both.loc["ro-abmil", "parameters"].iloc[0]
+    assert (done / "results/ablation.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_overhead_has_every_model_at_every_size(done):
+    table = pd.read_csv(done / "results/overhead.csv")
+    steps = table[table.measure == "step_seconds"].set_index(["model", "tiles"])
+    assert list(steps.index) == [("mean", 50)]
+    assert (steps["mean"] > 0).all()
+    assert (done / "results/overhead.png").exists()

@@ -1,6 +1,5 @@
 """The whole path, run by the real Snakemake: slides in, the table out, with five files among them that are no slides."""
 
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,46 +12,14 @@ import yaml
 
 from roformermil.bags.folds import make_folds
 from roformermil.config import Folds, Model, Training, load_config
-from roformermil.demo import CLASSES, write_demo
+from roformermil.demo import CLASSES
 from roformermil.features.store import read_store
 from roformermil.metrics import auroc
 from roformermil.sheet import read_sheet
 from roformermil.status import changed_files, read_status
 from roformermil.training import Job, train_fold
-from tests.conftest import ROOT
+from tests.workflow.conftest import BROKEN
 from tests.workflow.running import snakemake
-
-BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, broken) -> Path:
-    """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
-    folder = tmp_path_factory.mktemp("demo")
-    sheet = write_demo(folder / "slides")
-    with sheet.open("a") as file:
-        for k, path in enumerate(sorted(broken.glob("*.*"))):
-            if path.stem in BROKEN:
-                shutil.copy(path, folder / "slides" / path.name)
-                file.write(f"{path.stem},other_{k},{CLASSES[k % 2]},{path.name}\n")
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
-    config |= {"tiles": {"size": 128, "mpp": 1.0}, "slides_per_batch": 10, "max_failed_fraction": 0.2}
-    config["folds"]["count"] = 4
-    config["ablation"] = {"positions": ["pixel", "none"], "scales": [1], "layers": [1], "capacity": False}
-    config["models"] = [model for model in config["models"] if model["name"] != "dsmil"]  # to save time
-    config["training"] |= {"epochs": 60, "patience": 60}
-    config["overhead"] = {"models": [{"name": "ro-abmil", "hidden_dim": 64}], "tiles": [50], "repeats": 2}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def done(demo) -> Path:
-    """The same folder after a run."""
-    result = snakemake(demo, demo / "config.yaml", "all", "ablation", "overhead")
-    assert result.returncode == 0, result.stderr[-5000:]
-    return demo
 
 
 def test_every_bad_slide_is_a_row_and_the_others_finish(done):
@@ -84,32 +51,15 @@ def test_what_should_be_there_is_there(done):
         assert any((done / "results" / f"{name}s/demo").rglob("segment_0.*")), name
     assert (done / "results/demo/tissue/demo_00.jpg").exists()
     assert (done / "results/demo/tissue/demo_00.geojson").exists()
-    fold = done / "results/demo/resnet50-random/ro-abmil/fold_0"
+    model = done / "results/demo/resnet50-random/ro-abmil"
+    assert len(list((model / "heatmaps").glob("demo_*.jpg"))) == 24
+    assert (model / "model/model.json").exists() and not (model / "heatmaps/cut.jpg").exists()
+    fold = model / "fold_0"
     assert {p.name for p in fold.iterdir()} == {"model.safetensors", "history.csv", "predictions.csv"}
 
 
-def test_the_ablation_shares_the_folds_and_the_model_it_varies(done):
-    table = pd.read_csv(done / "results/ablation.csv")
-    assert set(table.model) == {"ro-abmil", "ro-abmil.position-none"}
-    assert set(table[table.name == "none"].part) == {"train", "validation", "test"}
-    assert set(table[(table.slides == "all")].folds) == {4}
-    both = table[(table.part == "test") & (table.slides == "all") & (table.metric == "auroc")].set_index("model")
-    summary = pd.read_csv(done / "results/summary.csv").set_index(["model", "metric"])
-    assert both.loc["ro-abmil", "mean"].iloc[0] == summary.loc[("ro-abmil", "auroc"), "mean"]
-    assert both.loc["ro-abmil.position-none", "parameters"] == both.loc["ro-abmil", "parameters"].iloc[0]
-    assert (done / "results/ablation.png").stat().st_size > 10_000
-
-
-def test_the_overhead_has_every_model_at_every_size(done):
-    table = pd.read_csv(done / "results/overhead.csv")
-    steps = table[table.measure == "step_seconds"].set_index(["model", "tiles"])
-    assert list(steps.index) == [("ro-abmil", 50)]
-    assert (steps["mean"] > 0).all()
-    assert (done / "results/overhead.png").exists()
-
-
 def test_a_second_run_does_nothing(done):
-    result = snakemake(done, done / "config.yaml", "all", "ablation", "overhead")
+    result = snakemake(done, done / "config.yaml")
     assert "Nothing to be done" in result.stderr + result.stdout
 
 

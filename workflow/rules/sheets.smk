@@ -1,6 +1,10 @@
 # The slides of the data sets: their sheets, their batches, their files, and what of a row decides a job.
 from functools import cache
 
+from snakemake.logging import logger
+
+from roformermil.bags.folds import check_enough
+from roformermil.errors import FoldsError
 from roformermil.files import fingerprint
 from roformermil.sheet import read_sheet
 from roformermil.status import changed_files, check_attrition, read_status
@@ -22,20 +26,26 @@ def sheet(name):
         raise WorkflowError(str(error)) from None
 
 
-def recheck_attrition(name):
-    """A limit of failures that was lowered holds for slides that were counted before too."""
+def check_data_set(name):
+    """What can be known before the first job: the sheet, whether there are patients enough for the folds, and whether slides that
+    were counted before keep a limit of failures that was lowered since."""
     table = Path(f"{RESULTS}/{name}/slides.csv")
     try:
+        usable = [slide for slide in sheet(name) if not slide.exclude]
         if table.exists():
             check_attrition(read_status(table), CONFIG.max_failed_fraction, table)
     except RoFormerMILError as error:
         raise WorkflowError(str(error)) from None
+    try:
+        if not CONFIG.folds.path:
+            check_enough(usable, CONFIG.folds, CONFIG.datasets[name].classes)
+    except FoldsError as error:  # no error: slides can be segmented and encoded all the same
+        logger.warning(f"{name}: training will not be possible: {error}")
 
 
 if workflow.is_main_process:  # mistakes are named before the first job; a job reads the sheets it needs
     for name in CONFIG.datasets:
-        sheet(name)
-        recheck_attrition(name)
+        check_data_set(name)
 
 
 def allow_absolute(wildcards):

@@ -1,0 +1,31 @@
+"""Progress of long work: a bar on a terminal, a line in the log every half a minute where there is none."""
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+PAUSE = 30.0  # seconds between two lines of a log
+LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class _Log:
+    """A file that tqdm writes to: each line to the log."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip("\r\n "):
+            log.info("%s", line)
+
+    def flush(self) -> None:
+        pass
+
+
+def track(items: Iterable[T] | None = None, on: bool = True, **settings: Any) -> Any:
+    """tqdm with its own settings (desc, unit, total, ...); silent unless `on`."""
+    if on and not sys.stderr.isatty():
+        settings |= {"file": _Log(), "mininterval": PAUSE, "maxinterval": PAUSE, "bar_format": LINE, "delay": PAUSE}
+    return tqdm(items, disable=not on, **settings)
