@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo atlas test test-slow test-shared test-slurm test-conda tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo report docs atlas test test-slow test-shared test-slurm test-conda tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -25,6 +25,12 @@ data/demo/slides.csv: roformermil/demo.py | .venv/ready
 demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and print the table
 	snakemake --cores all
 	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/"
+
+report: .venv/ready ## write results/report.html, of what `make demo` made
+	snakemake --cores all --report results/report.html
+
+docs: .venv/ready ## build the documentation into site/
+	mkdocs build --strict
 
 atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	snakemake --cores all --configfile config/atlas.yaml
@@ -75,6 +81,7 @@ arrangement: .venv/ready ## train on bags that differ only in arrangement (5 min
 schema: .venv/ready ## write the config's schema and reference from roformermil/config.py
 	roformermil schema > workflow/schemas/config.schema.json
 	roformermil schema --markdown > config/REFERENCE.md
+	sed "s|](../docs/|](|g" config/REFERENCE.md > docs/reference.md
 
 clean: ## remove results and demo slides, keep .venv
 	rm -rf results data/demo .snakemake

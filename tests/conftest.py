@@ -15,11 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ONE_RUN = ("test_workflow.py", "test_report.py")  # look at the same run of the workflow
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Of several processes (`pytest -n`), one runs a file, whose fixtures are made once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("one run" if item.path.name in ONE_RUN else str(item.path)))
+    item.add_marker(pytest.mark.xdist_group("one run" if item.path.name in ONE_RUN else item.path.name))
 
 
 @pytest.fixture(scope="session")

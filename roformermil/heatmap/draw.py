@@ -5,7 +5,6 @@ For each slide a sheet to look at (`{slide_id}.jpg`) and tiles with their values
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,13 @@ from roformermil.features.store import Features, read_store
 from roformermil.files import atomic_path, write_text
 from roformermil.isolation import isolated
 from roformermil.models.trained import Answer
-from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import check_unchanged
+from roformermil.slides.views import Views, look
 from roformermil.status import Status
 
-SIDE = 560  # pixels, of a view's longer side
-STRIP, TILE, GAP, LINE = 8, 88, 6, 18  # tiles in a strip; pixels of a tile, of a gap and of a line of text
+SIDE, TILE = 560, 88  # pixels: a view's longer side, a tile's
+STRIP, GAP, LINE = 8, 6, 18  # tiles in a strip; pixels of a gap and of a line of text
 OPACITY = 0.55
 RED, BLUE, DARK = (200, 30, 40), (30, 70, 200), (40, 40, 40)
-
-
-@dataclass(frozen=True)
-class Views:
-    """A slide's pixels that a sheet shows."""
-
-    whole: np.ndarray  # (h, w, 3) uint8
-    size: tuple[int, int]  # level-0 pixels
-    tiles: list[np.ndarray]  # (TILE, TILE, 3) each, in the order asked for
 
 
 def draw_slide(
@@ -53,28 +42,12 @@ def draw_slide(
     order = np.argsort(-values, kind="stable")
     strip = [*order[:STRIP], *order[max(STRIP, len(order) - STRIP) :]]
     step = int(features.attributes["step"])
-    views = isolated(
-        look, row, features.coords[strip].tolist(), step, str(features.attributes.get("slide", "")), timeout=timeout
-    )
+    content = str(features.attributes.get("slide", ""))
+    views = isolated(look, row, features.coords[strip].tolist(), step, SIDE, TILE, content, timeout=timeout)
     sheet = _sheet(row.slide_id, views, features, answer, decided, classes, label)
     with atomic_path(out / f"{row.slide_id}.jpg") as scratch:
         sheet.save(scratch, quality=80)
     write_text(out / f"{row.slide_id}.geojson", to_geojson(features, answer, decided, classes))
-
-
-def look(row: Status, coords: list[list[int]], step: int, content: str) -> Views:
-    """Read what a sheet shows: the whole slide, small, and some tiles. To be called in a process of its own."""
-    if content:
-        check_unchanged(row, content)
-    with SlideReader(row.path, row.mpp or row.sheet_mpp) as slide:
-        mpp = max(slide.size) * slide.scale.mpp / SIDE
-        level = slide.level_for(step * slide.scale.mpp / TILE)
-        side = max(1, round(step / slide.downsamples[level]))
-        tiles = [
-            cv2.resize(slide.read(x, y, side, side, level), (TILE, TILE), interpolation=cv2.INTER_AREA)
-            for x, y in coords
-        ]
-        return Views(slide.overview(mpp), slide.size, tiles)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

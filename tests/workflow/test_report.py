@@ -1,5 +1,6 @@
 """The report in a real browser: offline, every category opened, every figure there."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -86,21 +87,19 @@ def test_every_figure_renders(page):
     assert min(shown_image(page)) > 500
     open_category(page, "Models compared")
     page.locator("tr", has_text="differences").locator("a").first.click()
-    assert min(shown_image(page)) > 200
+    assert min(shown_image(page)) > 150
 
 
 def test_heat_maps_are_there_and_say_whose_they_are(page):
     open_category(page, "Heat maps")
-    row = page.locator("tr", has_text="ro-abmil").first
-    assert "demo_" in row.inner_text()
-    row.locator("a").first.click()
+    page.locator("tr", has_text=re.compile("demo_.*, by ro-abmil")).first.locator("a").first.click()
     assert min(shown_image(page)) > 500
 
 
 def test_captions_open(page):
     open_category(page, "Tables")
     page.locator("tr", has_text="comparisons").locator("a").last.click()
-    page.get_by_text("corrected resampled t-test").wait_for()
+    page.get_by_text("Every pair of models on the same folds").wait_for()
 
 
 def test_nothing_is_asked_of_a_network_and_nothing_fails(page):

@@ -47,7 +47,7 @@ rule gallery:
             patterns=["{slide}.jpg"],
             category="Heat maps",
             subcategory="{dataset}",
-            labels={"model": "{model}", "slide": "{slide}"},
+            labels={"heat map": "{slide}, by {model}"},
             caption="../report/heatmaps.rst",
         ),
     log:

@@ -1,0 +1,91 @@
+"""Every command of README.md and docs/ is run: what makes results for real on the demo, plans as dry runs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from roformermil.demo import write_demo
+from tests.conftest import ROOT
+from tests.workflow.running import environment
+from tests.workflow.test_conda import copy_checkout
+
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+ELSEWHERE = {  # what another test runs, or what needs what a test cannot have
+    "make": "Makefile's targets, test_every_target_exists",
+    "pip": "test_envs: what is installed is what is pinned",
+    "source": "",
+}
+
+
+def commands(page: str) -> list[str]:
+    """Lines of the page's bash blocks, without comments and continuations."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+        lines = re.sub(r"\\\n\s*", " ", block).splitlines()
+        found += [line for text in lines if (line := shlex.join(shlex.split(text, comments=True)))]
+    return found
+
+
+ALL = [(page, command) for page in PAGES for command in dict.fromkeys(commands(page))]
+
+
+def test_every_target_exists():
+    for _, command in ALL:
+        if command.startswith("make "):
+            subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_no_command_is_of_an_unknown_kind():
+    assert {command.split()[0] for _, command in ALL} <= {*ELSEWHERE, "snakemake", "roformermil", "cat"}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the checkout after the demo's run, with a sheet and a configuration of a user's own."""
+    folder = copy_checkout(tmp_path_factory.mktemp("commands"))
+    run = ["snakemake", "--cores", "2", "--quiet", "all"]
+    subprocess.run(run, cwd=folder, env=environment(folder), check=True, capture_output=True)
+    shutil.copy(folder / "data/demo/slides.csv", folder / "config/datasets/mine.csv")
+    text = (folder / "config/config.yaml").read_text()
+    text = text.replace("data/demo/slides.csv", "config/datasets/mine.csv").replace("\n  demo:", "\n  mine:")
+    (folder / "config/mine.yaml").write_text(text + "results: results/mine\n")
+    write_demo(folder / "slides", 2)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command[:60]}" for page, command in ALL])
+def test_a_command_of_the_docs_works(checkout, page, command):
+    words = shlex.split(command)
+    if words[0] in ELSEWHERE:
+        pytest.skip(ELSEWHERE[words[0]] or "of the shell")
+    if words[0] == "snakemake" and not ("--report" in words and "config/paper.yaml" not in words):
+        words.insert(1, "--dry-run")  # what they do is tested by tests/workflow
+    if "--report" in words and "ablation" in words:
+        words.insert(1, "--dry-run")  # needs the studies' run
+    result = subprocess.run(
+        words, cwd=checkout, env={**environment(checkout), "COLUMNS": "200"}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_on_the_demo(checkout):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(checkout / "docs/tutorial.ipynb", 4)
+    os.environ["PYTHONPATH"] = str(checkout)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(checkout / "docs")}}).execute()
+    assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = ["mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+    assert "RoFormer" in (tmp_path / "method/index.html").read_text()
