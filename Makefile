@@ -37,7 +37,7 @@ atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	@echo; cat results/atlas/summary.md
 
 test: .venv/ready ## run the tests (under 5 minutes on 2 cores)
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/workflow tests/faults tests
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
 
 test-slow: .venv/ready ## run the tests that take long
 	pytest -m slow

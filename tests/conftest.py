@@ -12,14 +12,6 @@ from roformermil.features.store import write_store
 ROOT = Path(__file__).resolve().parent.parent
 
 
-ONE_RUN = ("test_workflow.py", "test_report.py")  # look at the same run of the workflow
-
-
-def pytest_itemcollected(item):
-    """Of several processes (`pytest -n`), one runs a file, whose fixtures are made once."""
-    item.add_marker(pytest.mark.xdist_group("one run" if item.path.name in ONE_RUN else item.path.name))
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real slides, weights and numbers; tests that ask for it skip where it is absent."""
