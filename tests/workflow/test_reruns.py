@@ -16,7 +16,8 @@ from tests.workflow.running import planned, snakemake
 SETS = ("one", "two", "three")
 LEAVES = {"evaluate": 1, "overview": 1, "ablation": 1}  # what all data sets share
 OF_ONE_SLIDE = {
-    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 9, "figures": 1, **LEAVES
+    "segment": 1, "tile": 1, "embed": 1, "contact": 1, "collect": 1, "split": 1, "train": 9, "figures": 1,
+    "heatmap": 4, "gallery": 1, "package": 1, **LEAVES
 }  # fmt: skip
 
 
@@ -124,7 +125,17 @@ def config(**change):
     return edit
 
 
-OF_ALL = {"contact": 3, "collect": 3, "split": 3, "train": 27, "figures": 3, **LEAVES}
+OF_ALL = {
+    "contact": 3,
+    "collect": 3,
+    "split": 3,
+    "train": 27,
+    "figures": 3,
+    "heatmap": 10,
+    "gallery": 3,
+    "package": 3,
+    **LEAVES,
+}
 OF_TILES = {"tile": 10, "embed": 10, **OF_ALL}
 CHANGES = {
     "nothing": (lambda folder: None, {}),
@@ -135,18 +146,25 @@ CHANGES = {
     ),
     "the last slide is struck out, alone in its batch": (
         strike_out_the_last_slide,
-        {rule: count for rule, count in OF_ONE_SLIDE.items() if rule not in ("segment", "tile", "embed")},
+        {rule: count for rule, count in OF_ONE_SLIDE.items() if rule not in ("segment", "tile", "embed")}
+        | {"heatmap": 3},
     ),
     "a slide is replaced by another": (replace_a_slide, OF_ONE_SLIDE),
     "slides are touched, one of them broken": (touch_slides, {}),
-    "a label": (change_a_label, {"split": 1, "train": 9, "figures": 1, **LEAVES}),
+    "a label": (
+        change_a_label,
+        {"split": 1, "train": 9, "figures": 1, "heatmap": 4, "gallery": 1, "package": 1, **LEAVES},
+    ),
     "the order of a sheet's columns": (reorder_the_sheets_columns, {}),
     "a tile setting": (config(tiles={"min_tissue": 0.5}), OF_TILES),
     "a tissue setting": (config(tissue={"threshold": 9}), {"segment": 10, **OF_TILES}),
-    "the learning rate": (config(training={"learning_rate": 0.01}), {"train": 27, "figures": 3, **LEAVES}),
+    "the learning rate": (
+        config(training={"learning_rate": 0.01}),
+        {"train": 27, "figures": 3, "heatmap": 10, "gallery": 3, "package": 3, **LEAVES},
+    ),
     "one more model": (
         config(models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}]),
-        {"train": 9, "figures": 3, "evaluate": 1, "overview": 1},
+        {"train": 9, "figures": 3, "package": 3, "evaluate": 1, "overview": 1},
     ),
     "the failures allowed": (config(max_failed_fraction=0.5), {}),
     "what is kept in memory": (config(training={"cache_gb": 1, "readers": 2}), {}),
@@ -154,11 +172,11 @@ CHANGES = {
         config(encoder={"readers": 1, "batch_size": 8}, slide_timeout=60.0),
         {},
     ),
-    "slides a batch": (config(slides_per_batch=5), {"segment": 9, "tile": 9, "embed": 9, **OF_ALL}),
+    "slides a batch": (config(slides_per_batch=5), {"segment": 9, "tile": 9, "embed": 9, **OF_ALL, "heatmap": 9}),
     "a key of the ablation": (config(ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
     "the code of the studies' figures": (edit_code("studies/figures.py"), {"overhead": 1, "ablation": 1}),
     "the code of the data sets' figures": (edit_code("figures/performance.py"), {"figures": 3}),
-    "the code of tables": (edit_code("evaluation/summary.py"), LEAVES),
+    "the code of tables": (edit_code("evaluation/summary.py"), {"package": 3, **LEAVES}),
     "code that makes no result": (edit_code("evaluation/explain.py"), {}),
 }
 

@@ -1,0 +1,77 @@
+"""Wall time and size of the report's parts at the paper's size: 3 data sets x 6 models x 10 folds, from made-up predictions.
+
+    python benchmarks/report.py
+
+`evaluate` makes all tables (bootstrap, tests, calibration), `figures` a data set's pictures, `overview` the opening page. The limit is
+two minutes for all of them; the ratio is time over that. Snakemake's own assembling of the file is not in it (2 s on the demo).
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from roformermil.bags.audit import Finding, enforce
+from roformermil.config import Audit, Folds
+from roformermil.evaluation.tables import evaluate
+from roformermil.figures.data_set import draw
+from roformermil.overview import write_overview
+from roformermil.status import Status, write_slides
+
+COHORTS = {"tcga_nsclc": (1053, ["LUAD", "LUSC"]), "camelyon16": (399, ["normal", "tumor"]), "bracs": (547, ["benign", "atypical", "malignant"])}  # fmt: skip
+MODELS = ["abmil", "ro-abmil", "dsmil", "ro-dsmil", "transmil", "gated-abmil"]
+LIMIT = 120.0  # seconds
+
+
+def write_run(folder: Path) -> list[Path]:
+    """Predictions, histories and tables of slides as a run leaves them; returns the predictions' paths."""
+    rng, paths = np.random.default_rng(0), []
+    for name, (slides, classes) in COHORTS.items():
+        label = rng.integers(0, len(classes), slides)
+        write_slides(folder / name / "slides.csv", [Status(f"s{k}", f"s{k}.svs", tiles=12000) for k in range(slides)])
+        enforce([Finding("patients", "well", 0, "none")], Audit(), Folds(), name, folder / name / "audit.csv")
+        for model in MODELS:
+            for fold in range(10):
+                part = np.array(["train", "validation", "test"])[
+                    np.minimum(2, (np.arange(slides) + fold) % 10 // 8 + (np.arange(slides) + fold) % 10 // 9)
+                ]
+                scores = 1.5 * np.eye(len(classes))[label] + rng.normal(0, 1, (slides, len(classes)))
+                p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+                table = pd.DataFrame({"slide_id": [f"s{k}" for k in range(slides)], "patient_id": [f"p{k}" for k in range(slides)],
+                                      "label": [classes[c] for c in label], "part": part})  # fmt: skip
+                table[[f"probability_{c}" for c in classes]] = p
+                path = folder / name / "resnet50-imagenet" / model / f"fold_{fold}" / "predictions.csv"
+                path.parent.mkdir(parents=True)
+                table.to_csv(path, index=False)
+                losses = {"train_loss": np.linspace(0.7, 0.1, 30), "validation_loss": np.linspace(0.7, 0.4, 30)}
+                pd.DataFrame({"epoch": range(30), **losses}).to_csv(path.with_name("history.csv"), index=False)
+                paths.append(path)
+    return paths
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        paths = write_run(folder)
+        seconds = {}
+        start = time.perf_counter()
+        evaluate(paths, [folder / name for name in COHORTS], folder)
+        seconds["evaluate"] = time.perf_counter() - start
+        for name in COHORTS:
+            start = time.perf_counter()
+            draw([path for path in paths if path.parts[-5] == name], folder / name / "figures")
+            seconds[f"figures, {name}"] = time.perf_counter() - start
+        start = time.perf_counter()
+        write_overview(folder, [folder / name for name in COHORTS])
+        seconds["overview"] = time.perf_counter() - start
+        size = sum(path.stat().st_size for path in folder.rglob("*.png")) / 1e6
+    print("| part | seconds | of 2 minutes |\n|---|--:|--:|")
+    for name, value in [*seconds.items(), ("all", sum(seconds.values()))]:
+        print(f"| {name} | {value:.1f} | {value / LIMIT:.2f} |")
+    print(f"\nfigures: {size:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
