@@ -90,7 +90,8 @@ rule package:
         revision=revisions.of_source("package"),
         data=subpath(input.slides, parent=True),
         features=FEATURES,
-        settings=CONFIG.model_dump_json(include={"tissue", "tiles", "encoder"}),
+        decides=CONFIG.encoder.decisive(),  # tissue and tiles decide what comes before
+        settings=Unrecorded(CONFIG.model_dump_json(include={"tissue", "tiles", "encoder"})),
     message:
         "Packaging: {wildcards.dataset}, {wildcards.model}"
     shell:
