@@ -16,6 +16,7 @@ from roformermil.demo import write_demo
 from roformermil.status import read_status
 from tests.conftest import ROOT
 
+SMALL = ("contact", "evaluate", "figures", "heatmap")
 ASKED = ["jobid", "comment", "state", "minmemory", "partition", "tres-per-job", "timelimit"]
 
 
@@ -118,13 +119,11 @@ def test_jobs_go_where_they_belong(done):
     _, seen, _ = done
     kinds = defaultdict(list)
     for job in seen.values():
-        kinds[
-            next((kind for kind in ("embed", "train", "slides", "contact", "evaluate") if kind in job["comment"]), "?")
-        ].append(job)
+        kinds[next((kind for kind in ("embed", "train", "slides", *SMALL) if kind in job["comment"]), "?")].append(job)
     assert {job["partition"] for kind in ("embed", "train") for job in kinds[kind]} == {"gpu"}
     assert all("gpu:1" in job["tres-per-job"] for kind in ("embed", "train") for job in kinds[kind])
     assert {kind: len(jobs) for kind, jobs in kinds.items() if kind in ("embed", "train", "slides")} == {
         "slides": 2, "embed": 2, "train": 6 + 1
     }  # fmt: skip
-    assert {job["partition"] for kind in ("slides", "contact", "evaluate") for job in kinds[kind]} <= {"cpu"}
+    assert {job["partition"] for kind in ("slides", *SMALL) for job in kinds[kind]} <= {"cpu"}
     assert not kinds["?"]

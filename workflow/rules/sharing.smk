@@ -37,6 +37,11 @@ rule heatmap:
         " --threads {threads}"
 
 
+localrules:
+    gallery,
+    package,
+
+
 rule gallery:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),

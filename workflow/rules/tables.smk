@@ -51,6 +51,10 @@ rule evaluate:
         " --config {params.config:q}"
 
 
+localrules:
+    overview,
+
+
 rule overview:
     input:
         summary=f"{RESULTS}/summary.csv",
