@@ -72,6 +72,17 @@ class Unrecorded:
         return str(self.value)
 
 
+def figure(name, title):
+    """An output: one of a data set's figures, as the report shows it. Its caption has the figure's name."""
+    return report(
+        f"{DATASET}/figures/{name}.png",
+        category="Figures",
+        subcategory="{dataset}",
+        labels={"figure": title},
+        caption=f"../report/{name}.rst",
+    )
+
+
 def ablation_is_possible(wildcards):
     """No file; an error that says what the configuration lacks."""
     try:

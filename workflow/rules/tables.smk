@@ -93,17 +93,6 @@ rule overview:
         "roformermil --log {log:q} overview {params.results:q} {params.data}"
 
 
-def figure(name, title):
-    """An output: one of a data set's figures, as the report shows it. Its caption has the figure's name."""
-    return report(
-        f"{DATASET}/figures/{name}.png",
-        category="Figures",
-        subcategory="{dataset}",
-        labels={"figure": title},
-        caption=f"../report/{name}.rst",
-    )
-
-
 rule figures:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", model=MODELS, fold=FOLDS, allow_missing=True),
