@@ -9,6 +9,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+COLUMN = "probability_"  # and the class's name, in every table of predictions
 METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
 
 

@@ -1,7 +1,7 @@
 """The report's opening page: can these numbers be trusted, what are they, how do they compare with the paper's."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -9,10 +9,9 @@ import pandas as pd
 
 from roformermil.bags.audit import read_findings
 from roformermil.errors import Reason
-from roformermil.evaluation.paper import TITLES, of_paper
+from roformermil.evaluation.paper import MODELS, of_paper
 from roformermil.evaluation.predictions import KEYS
-from roformermil.evaluation.summary import COLUMNS
-from roformermil.evaluation.tables import notes_of
+from roformermil.evaluation.summary import COLUMNS, interval_text
 from roformermil.figures.comparison import comparison_figure
 from roformermil.files import write_text
 from roformermil.status import OK, Status, read_status
@@ -35,17 +34,14 @@ def write_overview(results: Path, data_sets: list[Path]) -> None:
 
     data_sets: folders that hold a data set's slides.csv and audit.csv.
     """
-    summary, metrics = pd.read_csv(results / "summary.csv"), pd.read_csv(results / "metrics.csv")
-    comparisons, confusion = pd.read_csv(results / "comparisons.csv"), pd.read_csv(results / "confusion.csv")
-    folds = metrics.groupby("dataset").fold.nunique()
-    slides = confusion.groupby(KEYS).slides.sum().groupby("dataset").max()
-    notes = notes_of(summary, data_sets, (slides / folds).to_dict())
+    tables = ("summary", "cautions", "classes", "comparisons")
+    summary, cautions, classes, comparisons = (pd.read_csv(results / f"{table}.csv") for table in tables)
     parts = [
         STYLE,
         '<div class="overview">',
-        _cautions([line for lines in notes.values() for line in lines[1:]]),
+        _cautions(list(dict.fromkeys(cautions.caution))),
         "<h2>Results</h2>",
-        _results(summary),
+        _results(summary, {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}),
         "<h2>Models compared</h2>",
         _comparisons(comparisons),
         "<h2>Slides</h2>",
@@ -66,33 +62,31 @@ def _cautions(lines: list[str]) -> str:
     return '<div class="caution"><b>Read these numbers with care</b>' + _list(lines) + "</div>"
 
 
-def _results(summary: pd.DataFrame) -> str:
+def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str:
     """The paper's table: mean and standard deviation over folds, the interval, and beside them what the paper reports."""
-    paper_has = bool(set(summary.dataset) & set(TITLES))
+    paper_has = any(of_paper(dataset, names, MODELS[0], COLUMNS[0][0]) for dataset, names in classes.items())
     rows = []
     for (dataset, encoder, model), group in summary.groupby(KEYS, sort=False):
         of_metric = group.set_index("metric").to_dict("index")
         row = [escape(f"{dataset} ({encoder})"), escape(str(model))]
         for metric, _ in COLUMNS:
-            one, paper = of_metric[metric], of_paper(str(dataset), str(model), metric)
-            row.append(
-                f"{one['mean']:.2f} ± {one['std']:.2f} <small>[{one['ci_low']:.2f}, {one['ci_high']:.2f}]</small>"
-            )
+            one, paper = of_metric[metric], of_paper(str(dataset), classes[str(dataset)], str(model), metric)
+            row.append(f"{one['mean']:.2f} ± {one['std']:.2f} <small>{interval_text(one)}</small>")
             row += [f"{paper[0]:.2f} ± {paper[1]:.2f}" if paper else "–"] if paper_has else []
         rows.append(row)
     head = ["data set (encoder)", "model"]
     for _, title in COLUMNS:
         head += [title, "the paper's"] if paper_has else [title]
     note = (
-        "<p>Mean ± standard deviation over folds; in brackets the 95% interval by drawing patients anew. "
-        + (
-            "The paper's figures are those of arXiv 2310.01924."
-            if paper_has
-            else "None of these data sets is the paper's."
-        )
-        + "</p>"
+        "Mean ± standard deviation over folds; in brackets the 95% interval by drawing patients anew, which says nothing about a "
+        "figure that no drawing moves, such as a perfect one. "
     )
-    return note + _table(head, rows)
+    note += (
+        "The paper's figures are those of arXiv 2310.01924: its own folds, ResNet-50 with ImageNet weights."
+        if paper_has
+        else "None of these data sets is the paper's."
+    )
+    return f"<p>{note}</p>" + _table(head, rows)
 
 
 def _comparisons(table: pd.DataFrame) -> str:
@@ -104,8 +98,12 @@ def _comparisons(table: pd.DataFrame) -> str:
         f"{abs(row['difference']):.3f} AUROC [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}], p = {row['p_holm']:.2g}"
         for row in found.to_dict("records")
     ]
-    said = f"<p>{len(found)} of {len(table)} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction).</p>"
-    return said + _list(lines)
+    untested = int(table.p_holm.isna().sum())
+    said = f"{len(found)} of {len(table)} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction)."
+    said += (
+        f" Of {untested} that cannot be said: fewer than two folds, or a difference without spread." if untested else ""
+    )
+    return f"<p>{said}</p>" + _list(lines)
 
 
 def _slides(name: str, rows: list[Status]) -> str:

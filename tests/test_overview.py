@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from roformermil.bags.audit import Finding, enforce
-from roformermil.config import Audit, Folds
-from roformermil.evaluation.paper import MODELS, of_paper
+from roformermil.config import Audit, Folds, load_config
+from roformermil.evaluation.paper import CLASSES, MODELS, of_paper
 from roformermil.evaluation.tables import evaluate
 from roformermil.figures.data_set import draw
 from roformermil.overview import write_overview
@@ -67,12 +67,21 @@ def test_the_papers_figures_are_those_of_the_readme_of_the_paper():
     }  # fmt: skip
     for model in MODELS:
         found = [
-            of_paper(name, model, metric)
+            of_paper(name, CLASSES[name], model, metric)
             for name in ("tcga_nsclc", "bracs", "camelyon16")
             for metric in ("auroc", "average_precision")
         ]
         assert [value for figure in found for value in figure] == [float(word) for word in printed[model].split()]
-    assert of_paper("mine", "abmil", "auroc") is None and of_paper("bracs", "mean", "auroc") is None
+    assert of_paper("mine", ["a", "b"], "abmil", "auroc") is None
+    assert of_paper("bracs", CLASSES["bracs"], "mean", "auroc") is None
+    assert of_paper("bracs", ["N", "PB", "UDH", "FEA", "ADH", "DCIS", "IC"], "abmil", "auroc") is None
+
+
+def test_the_papers_classes_are_those_of_its_configuration():
+    data_sets = load_config(ROOT / "config/paper.yaml").datasets
+    assert {name: set(data_set.classes) for name, data_set in data_sets.items()} == {
+        name: set(names) for name, names in CLASSES.items()
+    }
 
 
 def test_it_warns_in_words_and_names_the_lost(run):

@@ -29,14 +29,15 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
 
 
 def calibration_error(curve: pd.DataFrame) -> float:
-    """Expected calibration error: |claimed - observed| averaged over slides (Guo et al. 2017, arXiv 1706.04599, equation 3)."""
+    """Expected calibration error: |claimed - observed| averaged over slides (Guo et al. 2017, arXiv 1706.04599, equation 3;
+    with two classes of the positive one's probability, not of the decision's, as the curve is)."""
     return float(np.average((curve.claimed - curve.observed).abs(), weights=curve.slides))
 
 
 def calibration_table(found: list[OutOfFold]) -> pd.DataFrame:
-    """Every model's reliability curve over all out-of-fold predictions, its calibration error in each row as `ece`."""
+    """Every model's reliability curve over all slides out of fold, its calibration error in each row as `ece`."""
     curves = []
-    for one in found:
+    for one in map(OutOfFold.once, found):
         curve = reliability(one.labels, one.probabilities)
         curves.append(curve.assign(**dict(zip(KEYS, one.key, strict=True)), ece=calibration_error(curve)))
     table = pd.concat(curves)
@@ -46,7 +47,7 @@ def calibration_table(found: list[OutOfFold]) -> pd.DataFrame:
 def confusion(found: list[OutOfFold]) -> pd.DataFrame:
     """Out-of-fold slides by label and most probable class: `label, predicted, slides`, pairs that never were included."""
     rows = []
-    for one in found:
+    for one in map(OutOfFold.once, found):
         counts = np.zeros((len(one.classes), len(one.classes)), int)
         np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
         rows += [

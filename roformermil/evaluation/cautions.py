@@ -1,12 +1,15 @@
-"""Why numbers cannot be trusted, in words: in every table and at the head of the report."""
+"""Why numbers cannot be trusted, in words: in every table, at the head of the report, in a model's card."""
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from roformermil.bags.audit import Finding
 from roformermil.errors import Reason
+from roformermil.evaluation.predictions import OutOfFold
 from roformermil.status import OK, Status
 
-FEW = 20  # test slides a fold
+FEW, RARE = 20, 5  # test slides a fold, and test patients of one class
 MANY_LOST = 0.05  # of a data set's slides
 MEANING = {
     "patients": "the same patients train and test: figures flatter",
@@ -15,22 +18,42 @@ MEANING = {
 }
 
 
-def cautions(
-    dataset: str, encoder: str, tested: float, slides: Sequence[Status] = (), findings: Sequence[Finding] = ()
-) -> list[str]:
-    """Sentences, most serious first. tested: mean number of test slides a fold; slides, findings: of slides.csv and audit.csv."""
+def cautions(one: OutOfFold, slides: Sequence[Status] = (), findings: Sequence[Finding] = ()) -> list[str]:
+    """Sentences, most serious first. one: any model's predictions, for the slides tested; slides, findings: of slides.csv and
+    audit.csv."""
     lines = []
-    if encoder.endswith("-random"):
-        lines.append(f"{encoder}: random encoder weights. These numbers say that the path works, no more.")
-    lines += [
-        f"{dataset}: {MEANING[finding.check]} ({finding.detail})" for finding in findings if finding.outcome == "leak"
-    ]
+    if one.encoder.endswith("-random"):
+        lines.append(f"{one.encoder}: random encoder weights. These numbers say that the path works, no more.")
+    leaks = [finding for finding in findings if finding.outcome == "leak"]
+    lines += [f"{one.dataset}: {MEANING[finding.check]} ({finding.detail})" for finding in leaks]
     wanted = [row for row in slides if row.status != Reason.EXCLUDED]
     lost = sum(row.status != OK for row in wanted)
     if lost > MANY_LOST * len(wanted):
         lines.append(
-            f"{dataset}: {lost} of {len(wanted)} slides are lost: what is left may not be what was meant to be studied"
+            f"{one.dataset}: {lost} of {len(wanted)} slides are lost: what is left may not be what was meant to be studied"
         )
+    return [*lines, *_of_folds(one)]
+
+
+def _of_folds(one: OutOfFold) -> list[str]:
+    """Too few to test on, and slides that several folds test."""
+    lines, folds = [], np.unique(one.folds)
+    tested = len(one.slides) / len(folds)
+    patients = {
+        name: np.mean([len(set(one.patients[(one.folds == fold) & (one.labels == c)])) for fold in folds])
+        for c, name in enumerate(one.classes)
+    }
+    rarest = min(patients, key=lambda name: patients[name])
     if tested < FEW:
-        lines.append(f"{dataset}: {tested:.0f} test slides a fold are few: read the intervals")
+        lines.append(f"{one.dataset}: {tested:.0f} test slides a fold are few: read the intervals, where there are any")
+    if patients[rarest] < RARE:
+        lines.append(
+            f"{one.dataset}: {patients[rarest]:.1f} test patients of class {rarest} a fold: average precision over so few lies above "
+            "what a larger test would give"
+        )
+    if one.repeated:
+        lines.append(
+            f"{one.dataset}: {one.repeated} slides are tested by several folds, which are not independent then: intervals over folds "
+            "and their tests flatter, DeLong's is not made"
+        )
     return lines

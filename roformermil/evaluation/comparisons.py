@@ -13,6 +13,7 @@ from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 COMPARED = ("auroc", "average_precision")
+ROUND_OFF = 1e-12  # of differences that are equal
 COLUMNS = [
     "dataset", "encoder", "metric", "model", "against", "difference", "ci_low", "ci_high", "test", "statistic", "p", "p_holm",
     "folds",
@@ -70,9 +71,10 @@ def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
     if len(known) < 2:
         return NOT_KNOWN
     mean, error = known.mean(), known.std(ddof=1) * math.sqrt(1 / len(known) + test_to_train)
+    if error < ROUND_OFF:  # all folds differ by the same: by nothing, or there is no variance to judge by
+        equal = abs(mean) < ROUND_OFF
+        return NOT_KNOWN._replace(difference=mean, p=1.0 if equal else math.nan, folds=len(known))
     low, high = corrected_interval(known, test_to_train, bounds=(-1, 1))
-    if error == 0:  # all folds differ by the same: by nothing, or there is no variance to judge by
-        return Comparison(mean, low, high, 0.0 if mean == 0 else math.nan, 1.0 if mean == 0 else math.nan, len(known))
     statistic = mean / error
     return Comparison(mean, low, high, statistic, 2 * t.sf(abs(statistic), len(known) - 1), len(known))
 
@@ -82,7 +84,8 @@ def delong(one: OutOfFold, other: OutOfFold) -> Comparison:
 
     A patient's slides are no independent trials: variances are Obuchowski's for clustered data (Biometrics 53, 1997),
     which are DeLong's (Biometrics 44, 1988) where each patient has one slide. Folds are independent test sets of models taken as they
-    are, so the variance of the mean is the sum of the folds' over k^2.
+    are, so the variance of the mean is the sum of the folds' over k^2. Not known where several folds test a slide: they are
+    not independent then.
     """
     if not (np.array_equal(one.slides, other.slides) and np.array_equal(one.folds, other.folds)):
         raise ValueError(f"{one.model} and {other.model} were tested on different slides")
@@ -98,6 +101,8 @@ def delong(one: OutOfFold, other: OutOfFold) -> Comparison:
         variances.append(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if not differences:
         return NOT_KNOWN
+    if one.repeated:
+        return NOT_KNOWN._replace(difference=float(np.mean(differences)), folds=len(differences))
     mean, error = float(np.mean(differences)), math.sqrt(max(0.0, np.sum(variances))) / len(differences)
     if not error > 0:  # equal rankings; NaN: a fold has one patient of a class
         equal = mean == 0 and error == 0
@@ -117,10 +122,9 @@ def clustered_auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray)
     areas = order.mean(axis=(1, 2))
     names, cluster = np.unique(clusters, return_inverse=True)
     member = np.eye(len(names))[cluster]  # (n, I)
-    above = (order.mean(axis=2) - areas[:, None]) @ member[
-        truth
-    ]  # (M, I): a cluster's positives, less their expectation
-    below = (order.mean(axis=1) - areas[:, None]) @ member[~truth]  # (M, I): its negatives
+    # (M, I): what a cluster's positives, then its negatives, have above their expectation
+    above = (order.mean(axis=2) - areas[:, None]) @ member[truth]
+    below = (order.mean(axis=1) - areas[:, None]) @ member[~truth]
     m, n, count = positive.shape[1], negative.shape[1], len(names)
     with_positive, with_negative = (member[part].any(axis=0).sum() for part in (truth, ~truth))
     if min(with_positive, with_negative) < 2:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
+from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_band
 from roformermil.evaluation.predictions import OutOfFold
 
 POINTS = np.linspace(0, 1, 101)  # false positive rate, or recall
@@ -37,12 +37,11 @@ def curves(found: OutOfFold, positive: int = 1) -> dict[str, Curve]:
             roc[r, -1] = 1
             drawn = hits[r] + alarms[r]
             precision = np.divide(hits[r], drawn, out=np.zeros_like(drawn), where=drawn > 0)
-            pr[r] = precision[
-                np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)
-            ]  # at the first threshold that reaches it
+            reached = np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)  # the first threshold with this recall
+            pr[r] = precision[reached]
         return {"roc": roc, "pr": pr}
 
     middle = over_folds(found, np.ones((1, len(found.labels))), figures)
     drawn = over_folds(found, draws(found, REPLICATES), figures)
     tails = expanded_tails(found)
-    return {name: Curve(middle[name][0], *percentile_interval(drawn[name], tails)) for name in ("roc", "pr")}
+    return {name: Curve(middle[name][0], *percentile_band(drawn[name], tails)) for name in ("roc", "pr")}

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from roformermil.bags.folds import read_folds, rows_id
 from roformermil.errors import ConfigError, StoreError
 from roformermil.evaluation.predictions import KEYS, FoldResult, out_of_fold
-from roformermil.evaluation.summary import fold_metrics, summarise, with_bootstrap
+from roformermil.evaluation.summary import by_bootstrap, fold_metrics, summarise
 from roformermil.features.store import is_as_written, read_attributes
 from roformermil.files import content_id, file_sha256
 from roformermil.status import OK, read_status
@@ -85,8 +85,7 @@ class Walk:
                     f"fold {fold}: predictions.csv gives {again[fold]:.6f}, metrics.csv says {value:.6f}"
                 )
         one = self.figures[self.figures.metric == metric]
-        summary = summarise(one, (self.sizes.test / self.sizes.train).to_dict())
-        now = with_bootstrap(summary, out_of_fold(self.results)).to_dict("records")[0]
+        now = summarise(one, by_bootstrap(out_of_fold(self.results))).to_dict("records")[0]
         for name in FIGURES:
             if not np.isclose(now[name], chosen[name], equal_nan=True):
                 self.differs.append(f"{self.table}: {name} is {chosen[name]:.6f}, the predictions give {now[name]:.6f}")

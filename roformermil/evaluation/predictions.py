@@ -1,14 +1,15 @@
 """Out-of-fold predictions: every fold's test slides, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from roformermil.metrics import COLUMN
+
 TEXT = {"slide_id": str, "patient_id": str, "label": str, "part": str}
 KEYS = ["dataset", "encoder", "model"]
-COLUMN = "probability_"  # and the class's name
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class OutOfFold:
     @property
     def key(self) -> tuple[str, str, str]:
         return self.dataset, self.encoder, self.model
+
+    @property
+    def repeated(self) -> int:
+        """How many slides several folds test, as some published folds do."""
+        return int((np.unique(self.slides, return_counts=True)[1] > 1).sum())
+
+    def once(self) -> "OutOfFold":
+        """Each slide as the first fold that tests it predicted it, for figures that count slides."""
+        first = np.sort(np.unique(self.slides, return_index=True)[1])
+        names = ("slides", "patients", "folds", "labels", "probabilities")
+        return replace(self, **{name: getattr(self, name)[first] for name in names})
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, list[str]]:

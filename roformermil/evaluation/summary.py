@@ -1,6 +1,7 @@
 """Figures fold by fold and over folds, and the paper's table of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFo
 from roformermil.evaluation.weighted import weighted_scores
 from roformermil.metrics import METRICS, score
 
+Row = tuple[Any, ...]  # data set, encoder, model, metric
+Bounds = Sequence[float] | np.ndarray  # low, high
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
 
 
@@ -44,28 +47,40 @@ def fold_metrics(
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
-def summarise(metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1) and corrected t interval (95%) over folds. A fold without both classes has no AUROC."""
+def summarise(metrics: pd.DataFrame, interval: Callable[[Row, np.ndarray], Bounds]) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC.
+
+    interval: low and high for a row (data set, encoder, model, metric) and its values over folds: `by_bootstrap` or `by_folds`.
+    """
     rows = []
-    for (dataset, encoder, model, metric), group in metrics.groupby([*KEYS, "metric"], sort=False):
+    for key, group in metrics.groupby([*KEYS, "metric"], sort=False):
         values = group.value.to_numpy(float)
         values = values[np.isfinite(values)]
-        low, high = corrected_interval(values, test_to_train[str(dataset)])
         mean = values.mean() if len(values) else np.nan
         std = values.std(ddof=1) if len(values) > 1 else np.nan
-        rows.append((dataset, encoder, model, metric, mean, std, low, high, len(values)))
+        rows.append((*key, mean, std, *interval(key, values), len(values)))
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
 
 
-def with_bootstrap(summary: pd.DataFrame, found: list[OutOfFold]) -> pd.DataFrame:
-    """The summary with intervals by the patient-clustered bootstrap of out-of-fold predictions."""
+def by_folds(test_to_train: Mapping) -> Callable[[Row, np.ndarray], Bounds]:
+    """Corrected t intervals. test_to_train: each data set's test slides over training slides."""
+    return lambda row, values: corrected_interval(values, test_to_train[row[0]])
+
+
+def by_bootstrap(found: list[OutOfFold]) -> Callable[[Row, np.ndarray], Bounds]:
+    """Intervals by the patient-clustered bootstrap of out-of-fold predictions."""
     bounds = {}
     for one in found:
-        figures = over_folds(one, draws(one), weighted_scores)
-        for name, values in figures.items():
+        for name, values in over_folds(one, draws(one), weighted_scores).items():
             bounds[(*one.key, name)] = percentile_interval(values, expanded_tails(one))
-    rows = [bounds[tuple(row)] for row in summary[[*KEYS, "metric"]].itertuples(index=False)]
-    return summary.assign(ci_low=[low for low, _ in rows], ci_high=[high for _, high in rows])
+    return lambda row, _: bounds[row]
+
+
+def interval_text(row: Mapping, form: str = ".2f") -> str:
+    """`[low, high]` of a row, or that there is none."""
+    if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        return "[no interval]"
+    return f"[{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
 
 
 def paper_table(summary: pd.DataFrame, notes: Mapping[tuple[str, str], list[str]]) -> str:

@@ -9,47 +9,50 @@ from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.classes import class_table
 from roformermil.evaluation.comparisons import compare
-from roformermil.evaluation.predictions import FoldResult, out_of_fold
-from roformermil.evaluation.summary import fold_metrics, paper_table, summarise, with_bootstrap
+from roformermil.evaluation.predictions import FoldResult, OutOfFold, out_of_fold
+from roformermil.evaluation.summary import by_bootstrap, fold_metrics, paper_table, summarise
 from roformermil.files import write_text
 from roformermil.provenance import write_provenance
 from roformermil.status import attrition, read_status
 
 
 def evaluate(predictions: list[Path], data_sets: list[Path], out: Path, config: str = "{}") -> None:
-    """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `classes.csv`, `calibration.csv`, `confusion.csv`,
-    `comparisons.csv`, and `provenance.json`: the configuration (JSON) and the code that made them.
+    """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
+    `confusion.csv`, `comparisons.csv`, and `provenance.json`: the configuration (JSON) and the code that made them.
 
     predictions: every fold's predictions.csv; data_sets: folders that hold a data set's slides.csv and audit.csv.
     """
     results = [FoldResult.at(path) for path in predictions]
     found = out_of_fold(results)
     metrics, sizes = fold_metrics(results)
-    summary = with_bootstrap(summarise(metrics, (sizes.test / sizes.train).to_dict()), found)
+    summary = summarise(metrics, by_bootstrap(found))
+    notes = notes_of(found, data_sets)
+    said = [(*key, line) for key, lines in notes.items() for line in lines[1:]]
     tables = {
         "metrics": metrics,
         "summary": summary,
         "classes": class_table(found),
         "calibration": calibration_table(found),
         "confusion": confusion(found),
+        "cautions": pd.DataFrame(said, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare(found, metrics, (sizes.test / sizes.train).to_dict()),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", _csv(table))
-    notes = notes_of(summary, data_sets, sizes.test.to_dict())
     write_text(out / "summary.md", paper_table(summary, notes))
     write_provenance(out / "provenance.json", config)
 
 
-def notes_of(summary: pd.DataFrame, data_sets: list[Path], tested: dict) -> dict[tuple[str, str], list[str]]:
+def notes_of(found: list[OutOfFold], data_sets: list[Path]) -> dict[tuple[str, str], list[str]]:
     """What is to be said of each data set and encoder: how many slides it has, then why its numbers cannot be trusted."""
-    notes = {}
-    for dataset, encoder in summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None):
-        folder = next(folder for folder in data_sets if folder.name == dataset)
+    notes: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        if (one.dataset, one.encoder) in notes:
+            continue  # another model, tested on the same slides
+        folder = next(folder for folder in data_sets if folder.name == one.dataset)
         slides, findings = read_status(folder / "slides.csv"), read_findings(folder / "audit.csv")
-        folds = summary[(summary.dataset == dataset) & (summary.encoder == encoder)].folds.max()
-        count = f"{dataset}: {folds} folds; {attrition(slides)}"
-        notes[dataset, encoder] = [count, *cautions(dataset, encoder, tested[dataset], slides, findings)]
+        count = f"{one.dataset}: {len(set(one.folds))} folds; {attrition(slides)}"
+        notes[one.dataset, one.encoder] = [count, *cautions(one, slides, findings)]
     return notes
 
 

@@ -27,5 +27,5 @@ def history_figure(results: list[FoldResult], path: Path) -> None:
         panel.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("loss", fontsize=8)
     axes[0, -1].legend(fontsize=7)
-    figure.suptitle(f"{results[0].dataset}: losses by epoch, a line a fold", fontsize=10)
+    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, a line a fold", fontsize=10)
     save(figure, path)

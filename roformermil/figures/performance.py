@@ -29,7 +29,9 @@ def curves_figure(found: list[OutOfFold], path: Path) -> None:
     for panel, (_, label) in zip(axes[:, 0], AXES.values(), strict=True):
         panel.set_ylabel(label, fontsize=8)
     axes[1, -1].legend(fontsize=7, loc="lower left")
-    figure.suptitle(f"{found[0].dataset}: mean over folds, 95% bands by patients drawn anew", fontsize=10)
+    figure.suptitle(
+        f"{found[0].dataset} ({found[0].encoder}): mean over folds, 95% bands by patients drawn anew", fontsize=10
+    )
     save(figure, path)
 
 
@@ -41,7 +43,7 @@ def _band(panel: Any, curve: Curve, colour: str, label: str) -> None:
 def calibration_figure(found: list[OutOfFold], path: Path) -> None:
     """Reliability curves over all out-of-fold predictions, and how many slides stand behind each point."""
     figure, axes = panels([one.model for one in found], rows=2)
-    for (above, below), one in zip(axes.T, found, strict=True):
+    for (above, below), one in zip(axes.T, map(OutOfFold.once, found), strict=True):
         curve = reliability(one.labels, one.probabilities)
         above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
         above.plot(curve.claimed, curve.observed, marker="o", ms=4, lw=1.2)
@@ -52,7 +54,7 @@ def calibration_figure(found: list[OutOfFold], path: Path) -> None:
         below.set_xlabel(_claim(one), fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
-    figure.suptitle(f"{found[0].dataset}: reliability of all out-of-fold predictions", fontsize=10)
+    figure.suptitle(f"{found[0].dataset} ({found[0].encoder}): reliability over all slides out of fold", fontsize=10)
     save(figure, path)
 
 
@@ -69,12 +71,11 @@ def confusion_figure(found: list[OutOfFold], path: Path) -> None:
         panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         panel.grid(False)
         for i, j in np.ndindex(counts.shape):
-            panel.text(
-                j, i, f"{counts[i, j]}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black"
-            )
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            panel.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=colour)
         panel.set_xticks(range(len(one.classes)), one.classes, fontsize=7, rotation=20, ha="right")
         panel.set_yticks(range(len(one.classes)), one.classes if panel is axes[0, 0] else [], fontsize=7)
         panel.set_xlabel("decided", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    figure.suptitle(f"{found[0].dataset}: test slides of all folds", fontsize=10)
+    figure.suptitle(f"{found[0].dataset} ({found[0].encoder}): test slides of all folds", fontsize=10)
     save(figure, path)

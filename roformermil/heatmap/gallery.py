@@ -12,7 +12,8 @@ from roformermil.files import atomic_path
 def gallery(predictions: list[Path], sheets: Path, out: Path, per_class: int) -> list[str]:
     """Copy into `out` the sheets of the slides that the model was surest of: of each class, `per_class` that it got right and
     `per_class` that it got wrong. Returns their slide ids."""
-    (one,) = out_of_fold([FoldResult.at(path) for path in predictions])
+    (found,) = out_of_fold([FoldResult.at(path) for path in predictions])
+    one = found.once()  # by the fold that drew its sheet
     table = pd.DataFrame({"slide_id": one.slides, "label": one.labels, "decided": one.probabilities.argmax(axis=1)})
     table["sure"], table["right"] = one.probabilities.max(axis=1), table.label == table.decided
     table = table[[(sheets / f"{slide_id}.jpg").exists() for slide_id in table.slide_id]]

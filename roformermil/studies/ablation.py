@@ -12,8 +12,8 @@ from safetensors import safe_open
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult
-from roformermil.evaluation.summary import fold_metrics, summarise
+from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult, out_of_fold
+from roformermil.evaluation.summary import by_folds, fold_metrics, summarise
 from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
@@ -47,7 +47,8 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapp
     table.insert(3, "parameters", table.model.map(parameters(results)))
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "ablation.md", markdown(table, base, fold_metrics(results)[1].test.to_dict()))
+    notes = {one.dataset: cautions(one) for one in out_of_fold(results) if one.model == base}
+    write_text(out / "ablation.md", markdown(table, base, notes))
     ablation_figure(table, base, out / "ablation.png")
 
 
@@ -71,7 +72,7 @@ def compare(results: list[FoldResult], base: str, part: str, slides: Mapping[str
     """Mean, interval, and paired difference from `base`, of each arm. A fold without both classes does not count."""
     metrics, sizes = fold_metrics(results, part, slides)
     ratio = (sizes.test / sizes.train).to_dict()
-    summary = summarise(metrics, ratio)
+    summary = summarise(metrics, by_folds(ratio))
     if part == "train":  # the interval is that of a mean over slides that were not trained on
         summary[["ci_low", "ci_high"]] = np.nan
     values = metrics.pivot_table(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
@@ -108,10 +109,10 @@ def _half(row: Mapping, folds: int) -> str:
     return f"{row['mean']:.2f}" + (f" ({row['folds']})" if row["folds"] < folds else "")
 
 
-def markdown(table: pd.DataFrame, base: str, tested: Mapping) -> str:
+def markdown(table: pd.DataFrame, base: str, notes: Mapping[str, list[str]]) -> str:
     """A table a data set, its arms down: AUROC by part and by half, and the difference from `base` with its interval.
 
-    tested: test slides a fold of each data set.
+    notes: what to be careful about, of each data set.
     """
     lines = ["AUROC, mean over folds [95% interval]; difference on the same folds", ""]
     auroc = table[table.metric == "auroc"]
@@ -135,7 +136,7 @@ def markdown(table: pd.DataFrame, base: str, tested: Mapping) -> str:
             ]
             texts += [_half(cells["test", side], folds) for side in SIDES]
             lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
-        lines += ["", *(f"- {line}" for line in cautions(str(dataset), str(encoder), tested[dataset])), ""]
+        lines += ["", *(f"- {line}" for line in notes[str(dataset)]), ""]
     lines += [
         "Train against validation and test shows overfitting. sparse, dense: test slides whose tiles have fewer or more",
         "neighbours than the data set's median slide; small, large: fewer or more tiles. A fold counts where it has every",

@@ -16,7 +16,7 @@ from roformermil.bags.loading import batches
 from roformermil.config import Model, Training
 from roformermil.errors import BagError
 from roformermil.features.store import read_attributes
-from roformermil.metrics import auroc
+from roformermil.metrics import COLUMN, auroc
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.models.precision import autocast, precision_of
 from roformermil.training.memory import memory_errors_named
@@ -152,7 +152,7 @@ class Fit:
         """Rows of predictions.csv for a part: the slide, its label, and a probability a class."""
         _, probabilities, _ = self._evaluate(part)
         rows = [row for row in self.job.rows if row.part == part]
-        columns = [f"probability_{name}" for name in self.job.classes]
+        columns = [f"{COLUMN}{name}" for name in self.job.classes]
         return [
             {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, "part": part}
             | dict(zip(columns, ps, strict=True))

@@ -6,19 +6,18 @@ from roformermil.evaluation.predictions import OutOfFold
 
 @pytest.fixture
 def simulated():
-    """Out-of-fold predictions with a known population: simulated(rng, patients=..., folds=..., shift=...).
+    """Out-of-fold predictions with a known population: simulated(rng, patients=..., folds=...).
 
-    Patients have one to three slides, which share a part of the error of their score. `shift` adds a constant a fold.
+    Patients have one to three slides, which share a part of the error of their score; scores have ties.
     """
 
-    def make(rng, patients=60, folds=5, classes=2, model="m", shift=0.0):
+    def make(rng, patients=60, folds=5, classes=2, model="m"):
         label, count = rng.integers(0, classes, patients), rng.integers(1, 4, patients)
         label[:classes] = range(classes)
         fold_of = rng.permutation(patients) % folds
         of = np.repeat(np.arange(patients), count)
         error = rng.normal(0, 0.7, (patients, classes))[of] + rng.normal(0, 0.7, (len(of), classes))
         scores = 1.2 * np.eye(classes)[label[of]] + error
-        scores[:, -1] += shift * rng.normal(0, 1, folds)[fold_of[of]]
         scores = scores.round(1)  # ties
         probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         names = [f"class_{c}" for c in range(classes)]

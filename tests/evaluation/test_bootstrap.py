@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
+from benchmarks.coverage import Design, coverage
 from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
 from roformermil.evaluation.weighted import weighted_scores
 from roformermil.metrics import score
@@ -39,27 +41,35 @@ def test_slides_of_one_patient_are_no_new_information(simulated):
     assert widths[0] == pytest.approx(widths[1], rel=0.02)
 
 
-def coverage(simulated, runs: int, replicates: int, tails) -> float:
-    rng = np.random.default_rng(0)
-    population = simulated(rng, patients=100_000, folds=1)
-    truth = roc_auc_score(population.labels, population.probabilities[:, 1])
-    inside = 0
-    for _ in range(runs):
-        found = simulated(rng, patients=200, folds=10)
-        found.__dict__["dataset"] = f"set_{_}"  # draws of its own
-        low, high = percentile_interval(
-            over_folds(found, draws(found, replicates), lambda *x: {"auroc": weighted_scores(*x)["auroc"]})["auroc"],
-            tails(found),
-        )
-        inside += low <= truth <= high
-    return inside / runs
+def test_a_perfect_figure_has_no_interval(simulated):
+    """Every drawing of patients gives 1.00 again: that is no proof that another test set would."""
+    found = simulated(np.random.default_rng(3))
+    found = replace(found, probabilities=np.eye(2)[found.labels])
+    drawn = over_folds(found, draws(found, 200), weighted_scores)
+    for name in ("auroc", "average_precision", "accuracy"):
+        assert np.isnan(percentile_interval(drawn[name], expanded_tails(found))).all(), name
+
+
+def test_intervals_are_the_quantiles_of_what_moves():
+    values = np.stack([np.arange(101.0), np.full(101, 0.3), np.where(np.arange(101) < 60, np.nan, 1.0)], axis=1)
+    low, high = percentile_interval(values, (0.1, 0.9))
+    assert (low[0], high[0]) == (10, 90) and np.isnan([*low[1:], *high[1:]]).all()
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_truth_as_often_as_they_say(simulated):
-    assert 0.93 <= coverage(simulated, 1000, 500, expanded_tails) <= 0.97
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    found = coverage(Design(200, 10, 0.5, 1.2), runs=1000, replicates=500)
+    assert all(0.93 <= share <= 0.97 for share, _ in found.values()), found
 
 
 @pytest.mark.slow
-def test_the_simulation_would_show_intervals_that_are_too_narrow(simulated):
-    assert coverage(simulated, 300, 300, lambda found: (0.1, 0.9)) < 0.9
+def test_intervals_hold_with_few_positives_too():
+    found = coverage(Design(200, 10, 0.2, 1.2), runs=1000, replicates=500)
+    assert 0.93 <= found["auroc"][0] <= 0.97 and 0.93 <= found["average_precision"][0] <= 0.97
+    assert found["average_precision"][1] > 0.03 > abs(found["auroc"][1]), "what the cautions say of few positives"
+
+
+@pytest.mark.slow
+def test_the_simulation_would_show_intervals_that_are_too_narrow():
+    found = coverage(Design(200, 10, 0.5, 1.2), 300, 300, lambda found: (0.1, 0.9))
+    assert all(share < 0.9 for share, _ in found.values())

@@ -18,6 +18,7 @@ rule evaluate:
             f"{RESULTS}/summary.csv", category="Tables", labels={"table": "summary"}, caption="../report/summary.rst"
         ),
         table=f"{RESULTS}/summary.md",
+        cautions=f"{RESULTS}/cautions.csv",
         classes=report(
             f"{RESULTS}/classes.csv", category="Tables", labels={"table": "by class"}, caption="../report/classes.rst"
         ),
@@ -57,8 +58,10 @@ localrules:
 
 rule overview:
     input:
-        summary=f"{RESULTS}/summary.csv",
-        comparisons=f"{RESULTS}/comparisons.csv",
+        tables=expand(
+            f"{RESULTS}/{{table}}",
+            table=("summary.csv", "cautions.csv", "classes.csv", "comparisons.csv", "provenance.json"),
+        ),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
     output:
