@@ -8,11 +8,11 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
-SEGMENT = 2
+SEGMENT = 3
 TILE = 2
 EMBED = 2
 IMPORT = 1
-SPLIT = 1
+SPLIT = 2
 TRAIN = 2
 MEASURE = 1
 

@@ -15,7 +15,8 @@ from roformermil.sheet import Slide
 from roformermil.status import Status, write_rows
 
 SHOWN = 5  # names in a message
-STRONG, UNLIKELY = 0.3, 0.01  # Cramer's V and p value from which site and label are called associated
+STRONG, UNLIKELY = 0.3, 0.05  # Cramer's V and p value from which site and label are called associated
+PERMUTATIONS = 9999
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def _patients(rows: list[FoldRow]) -> Finding:
 
 
 def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
-    """Slides of equal content. In one part they count twice; across parts, or with two labels, they leak."""
-    content = {row.slide_id: row.content or row.fingerprint for row in statuses}
+    """Slides of equal pixels, in whatever files. In one part they count twice; across parts, or with two labels, they leak."""
+    content = {row.slide_id: row.pixels or row.content or row.fingerprint for row in statuses}
     labels, twins = defaultdict(set), defaultdict(set)
     for row in rows:
         if mark := content.get(row.slide_id):
@@ -77,7 +78,7 @@ def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
             twins[mark].add(row.slide_id)
     repeated = {mark: sorted(names) for mark, names in twins.items() if len(names) > 1}
     if not repeated:
-        return Finding("duplicates", "well", 0, "no two slides have the same content")
+        return Finding("duplicates", "well", 0, "no two slides show the same")
     crossing = _crossing((row.fold, content.get(row.slide_id, ""), row.part) for row in rows)
     bad = [" = ".join(names) for mark, names in repeated.items() if mark in crossing or len(labels[mark]) > 1]
     if bad:
@@ -91,7 +92,7 @@ def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
 
 def _sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
     """Whether the site that a slide comes from tells its label: then a model can learn the scanner. One vote a patient."""
-    from scipy.stats import chi2_contingency
+    from scipy.stats import PermutationMethod, chi2_contingency
     from scipy.stats.contingency import association
 
     used = {row.slide_id for row in rows}
@@ -102,10 +103,12 @@ def _sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
         return Finding("sites", "unknown", len(sites), "the slide sheet's column `site` names fewer than two sites")
     counts = np.zeros((len(sites), len(labels)), int)
     np.add.at(counts, (site, label), 1)
-    strength, p = float(association(counts, method="cramer")), float(chi2_contingency(counts).pvalue)
+    drawn = PermutationMethod(n_resamples=PERMUTATIONS, rng=np.random.default_rng(0))  # right in small tables too
+    strength = float(association(counts, method="cramer"))
+    p = float(chi2_contingency(counts, correction=False, method=drawn).pvalue)
     alone = (counts.max(axis=1) == counts.sum(axis=1)).sum()
     detail = (
-        f"Cramer's V of site and label is {strength:.2f} (p = {p:.1g}) over {len(known)} patients; {alone} of {len(sites)} sites "
+        f"Cramer's V of site and label is {strength:.2f} (p = {p:.1g}) over {len({patient for patient, _, _ in known})} patients; {alone} of {len(sites)} sites "
         "have one label only"
     )
     return Finding("sites", "leak" if strength >= STRONG and p < UNLIKELY else "well", len(sites), detail)

@@ -67,9 +67,12 @@ class BagDataset(Dataset[Bag]):
         """Threads may read at once. Raises StoreError or BagError naming the slide that cannot be used."""
         if index in self._cache:
             return self._cache[index]
-        stored = read_store(self._path(index))
-        self._check(index, stored)
-        slide_id = self.rows[index].slide_id
+        slide_id, stored = self.rows[index].slide_id, read_bag(self._path(index))
+        if stored.features.shape[1] != self.width:
+            raise BagError(
+                f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
+                f"{self.width}: features of two encoders; {_remedy(self._path(index))}"
+            )
         bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
         with self._lock:
             if index not in self._cache and stored.features.nbytes <= self._room:
@@ -80,21 +83,20 @@ class BagDataset(Dataset[Bag]):
     def _path(self, index: int) -> Path:
         return self.stores / f"{self.rows[index].slide_id}.zarr"
 
-    def _check(self, index: int, stored: Features) -> None:
-        slide_id = self.rows[index].slide_id
-        if len(stored.features) == 0:
-            raise BagError(f"slide {slide_id} has no tiles in its feature store; {self._remedy(index)}")
-        extremes = torch.aminmax(torch.from_numpy(stored.features))  # NaN spreads into both; far faster than isfinite
-        if not all(map(torch.isfinite, extremes)):
-            raise BagError(f"slide {slide_id}: its features hold NaN or infinity; {self._remedy(index)}")
-        if stored.features.shape[1] != self.width:
-            raise BagError(
-                f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
-                f"{self.width}: features of two encoders; {self._remedy(index)}"
-            )
 
-    def _remedy(self, index: int) -> str:
-        return f"delete {self._path(index)} and make it anew: snakemake --forcerun embed"
+def read_bag(store: Path) -> Features:
+    """A slide's store, as a model may be fed with it. Raises StoreError, or BagError for no tiles, NaN or infinity."""
+    stored = read_store(store)
+    if len(stored.features) == 0:
+        raise BagError(f"slide {store.stem} has no tiles in its feature store; {_remedy(store)}")
+    extremes = torch.aminmax(torch.from_numpy(stored.features))  # NaN spreads into both; far faster than isfinite
+    if not all(map(torch.isfinite, extremes)):
+        raise BagError(f"slide {store.stem}: its features hold NaN or infinity; {_remedy(store)}")
+    return stored
+
+
+def _remedy(store: Path) -> str:
+    return f"delete {store} and make it anew (in the pipeline: snakemake --forcerun embed)"
 
 
 def pack(bags: Sequence[Bag]) -> Batch:

@@ -1,4 +1,4 @@
-"""Folds: which slides train, validate and test. Stratified by label, a patient's slides together, checked for leaks."""
+"""Folds: which slides train, validate and test. Stratified by label, a patient's slides together."""
 
 import csv
 import hashlib
@@ -74,14 +74,14 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
         for slide, part, validating in zip(slides, part_of, validates, strict=True):
             name = "test" if part == fold else "validation" if validating else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, name))
-    check_folds(rows, classes, grouped=settings.group_by_patient)
+    check_folds(rows, classes)
     return rows
 
 
 def given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name take no part.
 
-    Raises FoldsError for an unknown part, slides none of which are in the sheet, or a leak.
+    Raises FoldsError for an unknown part, slides none of which are in the sheet, or a slide in two parts of a fold.
     """
     known = {s.slide_id: s for s in slides}
     try:
@@ -96,22 +96,22 @@ def given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Seque
         raise FoldsError(f"{path}: none of its slides is in the slide sheet")
     if sorted({row.fold for row in rows}) != list(range(settings.count)):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
-    check_folds(rows, classes, grouped=settings.group_by_patient)
+    check_folds(rows, classes)
     return rows
 
 
-def check_folds(rows: list[FoldRow], classes: Sequence[str], grouped: bool = True) -> None:
-    """Raises FoldsError where a slide (with `grouped`: a patient) is in two parts of a fold, or a part lacks a class."""
+def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
+    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. Patients are the leak audit's."""
     parts: dict[tuple[int, str], set[str]] = defaultdict(set)
-    seen: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    seen: dict[tuple[int, str], set[str]] = defaultdict(set)
     for row in rows:
         parts[row.fold, row.part].add(row.label)
-        seen[row.fold, "slide", row.slide_id].add(row.part)
-        if grouped:
-            seen[row.fold, "patient", row.patient_id].add(row.part)
-    for (fold, kind, name), where in seen.items():
+        seen[row.fold, row.slide_id].add(row.part)
+    for (fold, name), where in seen.items():
         if len(where) > 1:
-            raise FoldsError(f"fold {fold} leaks: {kind} {name} is in {' and '.join(sorted(where))}")
+            raise FoldsError(
+                f"fold {fold}: slide {name} is in {' and '.join(sorted(where))}; a slide has one part in a fold"
+            )
     for fold in {row.fold for row in rows}:
         for part in PARTS:
             if missing := set(classes) - parts[fold, part]:
@@ -141,11 +141,16 @@ def write_folds(path: Path, rows: list[FoldRow]) -> None:
 
 def read_folds(path: Path, fold: int) -> list[FoldRow]:
     """The rows of one fold. Raises FoldsError when the file has none."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [FoldRow(int(r.pop("fold")), **r) for r in csv.DictReader(file) if int(r["fold"]) == fold]
+    rows = [row for row in read_all_folds(path) if row.fold == fold]
     if not rows:
         raise FoldsError(f"{path}: has no fold {fold}")
     return rows
+
+
+def read_all_folds(path: Path) -> list[FoldRow]:
+    """The rows of all folds, in the file's order."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [FoldRow(int(r.pop("fold")), **r) for r in csv.DictReader(file)]
 
 
 def rows_id(rows: list[FoldRow]) -> str:

@@ -45,9 +45,9 @@ class Audit(Settings):
     patients: Action = "fail"
     """A patient in two parts of a fold. Always a warning where `folds` are by slide, since that was asked for."""
     duplicates: Action = "fail"
-    """Slides of equal content in two parts of a fold, or with two labels."""
+    """Slides of equal pixels in two parts of a fold, or with two labels."""
     sites: Action = "warn"
-    """The sheet's column `site` tells the label (Cramer's V 0.3 or more, p < 0.01): no split can mend that."""
+    """The sheet's column `site` tells the label (Cramer's V 0.3 or more, p < 0.05 by permutation): no split can mend that."""
 
 
 class Model(Settings):

@@ -52,6 +52,14 @@ def test_a_site_that_tells_the_label_is_found():
     assert "V of site and label is 1.00" in finding.detail and "2 of 2 sites have one label only" in finding.detail
 
 
+@pytest.mark.parametrize(("patients", "outcome"), [(8, "leak"), (4, "well")])
+def test_small_tables_of_sites_are_judged_exactly(patients, outcome):
+    """Each of two sites has one label: by chance in 2 of the 70 ways to label 8 patients, in 2 of the 6 ways to label 4."""
+    slides = [Slide(f"s{k}", f"p{k}", "ab"[k % 2], f"s{k}.svs", None, site="xy"[k % 2]) for k in range(patients)]
+    rows = [FoldRow(0, slide.slide_id, slide.patient_id, slide.label, "train") for slide in slides]
+    assert {finding.check: finding.outcome for finding in audit(rows, slides, [])}["sites"] == outcome
+
+
 def test_leaks_stop_unless_they_were_asked_for(tmp_path):
     slides, statuses = data(content=lambda k: "same" if k in (0, 30) else f"c{k}")
     rows = [FoldRow(0, "s0", "p0", "a", "train"), FoldRow(0, "s1", "p0", "a", "test")]
