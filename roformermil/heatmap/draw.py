@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from roformermil.errors import BagError
-from roformermil.features.store import Features, read_store
+from roformermil.features.store import Features
 from roformermil.files import atomic_path, write_text
 from roformermil.isolation import isolated
 from roformermil.models.trained import Answer
@@ -27,16 +26,19 @@ RED, BLUE, DARK = (200, 30, 40), (30, 70, 200), (40, 40, 40)
 
 
 def draw_slide(
-    row: Status, store: Path, answer: Answer, classes: list[str], out: Path, label: str = "", timeout: float = 600
+    row: Status,
+    features: Features,
+    answer: Answer,
+    classes: list[str],
+    out: Path,
+    label: str = "",
+    timeout: float = 600,
 ) -> None:
     """Write a slide's sheet and its tiles for QuPath into `out`, for the class that is decided for.
 
-    row: its place and content; store: its features, which the answer was given to; label: what it is, where that is known.
+    row: its place and content; features: what the answer was given to; label: what it is, where that is known.
     Raises SlideError when the slide cannot be read, or is no longer the one that the features are of.
     """
-    features = read_store(store)
-    if len(features.grid) != len(answer.attention):
-        raise BagError(f"slide {row.slide_id}: {len(answer.attention)} values for {len(features.grid)} tiles")
     decided = int(answer.probabilities.argmax())
     values = answer.attention[:, decided] if answer.contributions is None else answer.contributions[:, decided]
     order = np.argsort(-values, kind="stable")
@@ -47,7 +49,7 @@ def draw_slide(
     sheet = _sheet(row.slide_id, views, features, answer, decided, classes, label)
     with atomic_path(out / f"{row.slide_id}.jpg") as scratch:
         sheet.save(scratch, quality=80)
-    write_text(out / f"{row.slide_id}.geojson", to_geojson(features, answer, decided, classes))
+    write_text(out / f"{row.slide_id}.geojson", to_geojson(features, answer, decided, classes, views.origin))
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -124,13 +126,15 @@ def _sheet(
     return sheet
 
 
-def to_geojson(features: Features, answer: Answer, decided: int, classes: list[str]) -> str:
-    """The tiles as QuPath opens them: squares in level-0 pixels, their values as measurements."""
+def to_geojson(
+    features: Features, answer: Answer, decided: int, classes: list[str], origin: tuple[int, int] = (0, 0)
+) -> str:
+    """The tiles as QuPath opens them: squares in level-0 pixels from its `origin` on, their values as measurements."""
     step = int(features.attributes["step"])
     rank = ranks(answer.attention[:, decided])
 
     def tiles() -> Iterator[dict[str, Any]]:
-        for k, (x, y) in enumerate(features.coords.tolist()):
+        for k, (x, y) in enumerate((features.coords - origin).tolist()):
             measured = {"attention": float(answer.attention[k, decided]), "attention rank": round(float(rank[k]), 4)}
             if answer.contributions is not None:
                 measured[f"contribution to {classes[decided]}"] = float(answer.contributions[k, decided])

@@ -1,12 +1,11 @@
-"""Heat maps of a data set: each slide by the model of the fold that tested it, which never saw its patient."""
+"""Heat maps of a data set: each slide by the model of the fold that tested it."""
 
-import csv
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from roformermil.bags.folds import FoldRow
-from roformermil.features.store import read_store
+from roformermil.bags.dataset import read_bag
+from roformermil.bags.folds import FoldRow, read_all_folds
 from roformermil.heatmap.draw import draw_slide
 from roformermil.models.trained import TrainedModel, load_model
 from roformermil.status import Status, run_stage
@@ -28,8 +27,8 @@ def draw_batch(
     def draw(row: Status) -> dict[str, Any]:
         if part := tested.get(row.slide_id):
             model, store = model_of(part.fold), stores / f"{row.slide_id}.zarr"
-            bag = read_store(store)
-            draw_slide(row, store, model.answer(bag.features, bag.grid), model.classes, out, part.label, timeout)
+            bag = read_bag(store)
+            draw_slide(row, bag, model.answer(bag.features, bag.grid), model.classes, out, part.label, timeout)
         return {}
 
     return run_stage("heatmap", rows, draw, progress=progress)
@@ -37,6 +36,4 @@ def draw_batch(
 
 def _tested(folds: Path) -> dict[str, FoldRow]:
     """The first fold that tests each slide."""
-    with open(folds, newline="", encoding="utf-8") as file:
-        rows = [FoldRow(int(row.pop("fold")), **row) for row in csv.DictReader(file)]
-    return {row.slide_id: row for row in reversed(rows) if row.part == "test"}
+    return {row.slide_id: row for row in reversed(read_all_folds(folds)) if row.part == "test"}

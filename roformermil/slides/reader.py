@@ -3,6 +3,7 @@
 Positions are level-0 pixels, x before y; resolutions are mpp, micrometres a pixel.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -37,6 +38,7 @@ class SlideReader:
         self.level_sizes = self._slide.level_sizes
         self.downsamples = self._slide.downsamples
         self.size: tuple[int, int] = self.level_sizes[0]
+        self.origin = _bounds(self._slide.properties)
         try:
             if not (min(self.size) > 0 and max(self.size) <= LARGEST_SIDE):
                 raise SlideError(Reason.ABSURD_SIZE, f"it says it is {self.size[0]} x {self.size[1]} px: damaged?")
@@ -103,3 +105,8 @@ class SlideReader:
             rows.append(np.concatenate(row, axis=1))
         whole = np.concatenate(rows)
         return cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
+
+
+def _bounds(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Level-0 pixel at which the scanned part begins. QuPath shows formats that state it (MRXS, SCN, BIF) from there on."""
+    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))

@@ -3,6 +3,7 @@
 A slide file is opened in a process of its own (`isolation`) alone: these functions are what runs there.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,12 +88,13 @@ def segment_slide(row: Status, out: Path, settings: Tissue) -> dict[str, Any]:
         view = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / VIEW))
         facts = {
             **_said_by(slide),
+            "pixels": fingerprint(mpp=settings.mpp, overview=hashlib.sha256(image.tobytes()).hexdigest()),
             "tissue_mm2": round(float(mask.mean()) * slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6, 4),
         }
     check_unchanged(row, content)
     with atomic_path(target.with_suffix(".jpg")) as scratch:
         Image.fromarray(outline(view, mask)).save(scratch, quality=85)
-    write_text(target.with_suffix(".geojson"), to_geojson(mask, slide.size))
+    write_text(target.with_suffix(".geojson"), to_geojson(mask, slide.size, slide.origin))
     info = PngImagePlugin.PngInfo()
     info.add_text("roformermil", json.dumps({"fingerprint": mark, "content": content, "facts": facts}))
     with atomic_path(target) as scratch:  # last: it is what marks the slide as done

@@ -89,10 +89,11 @@ def outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(image.copy(), contours, -1, OUTLINE, thickness)
 
 
-def to_geojson(mask: np.ndarray, size: tuple[int, int]) -> str:
+def to_geojson(mask: np.ndarray, size: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> str:
     """The mask as GeoJSON polygons in level-0 pixels, one feature a region, holes as inner rings.
 
-    mask: (h, w) bool over a slide of `size` (width, height) level-0 pixels. QuPath opens the file as annotations.
+    mask: (h, w) bool over a slide of `size` (width, height) level-0 pixels; origin: where positions count from, as QuPath
+    crops some formats to what was scanned. QuPath opens the file as annotations.
     """
     # Contours run through pixel centres; enlarging and cutting there keeps nearly all of the outer pixels' area.
     zoom = 2
@@ -103,10 +104,10 @@ def to_geojson(mask: np.ndarray, size: tuple[int, int]) -> str:
     for k, contour in enumerate(contours):
         if tree[0][k][3] != -1 or len(contour) < 3:
             continue  # a hole: it is written with its region
-        rings, hole = [_ring(contour, scale)], tree[0][k][2]
+        rings, hole = [_ring(contour, scale, origin)], tree[0][k][2]
         while hole != -1:
             if len(contours[hole]) >= 3:
-                rings.append(_ring(contours[hole], scale))
+                rings.append(_ring(contours[hole], scale, origin))
             hole = tree[0][hole][0]
         features.append({
             "type": "Feature",
@@ -116,6 +117,6 @@ def to_geojson(mask: np.ndarray, size: tuple[int, int]) -> str:
     return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
 
 
-def _ring(contour: np.ndarray, scale: np.ndarray) -> list[list[float]]:
-    points = ((contour[:, 0] + 0.5) * scale).round(1).tolist()
+def _ring(contour: np.ndarray, scale: np.ndarray, origin: tuple[int, int]) -> list[list[float]]:
+    points = ((contour[:, 0] + 0.5) * scale - origin).round(1).tolist()
     return [*points, points[0]]

@@ -16,6 +16,7 @@ class Views:
 
     whole: np.ndarray  # (h, w, 3) uint8
     size: tuple[int, int]  # level-0 pixels
+    origin: tuple[int, int]  # where QuPath's image begins, level-0 pixels
     tiles: list[np.ndarray]  # (tile, tile, 3) each, in the order asked for
 
 
@@ -34,4 +35,4 @@ def look(row: Status, coords: list[list[int]], step: int, side: int, tile: int, 
             cv2.resize(slide.read(x, y, read, read, level), (tile, tile), interpolation=cv2.INTER_AREA)
             for x, y in coords
         ]
-        return Views(slide.overview(mpp), slide.size, tiles)
+        return Views(slide.overview(mpp), slide.size, slide.origin, tiles)

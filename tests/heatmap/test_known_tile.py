@@ -13,26 +13,27 @@ from roformermil.demo import write_pyramid
 from roformermil.errors import SlideError
 from roformermil.features.extract import Embedder
 from roformermil.features.store import read_store
-from roformermil.heatmap.draw import draw_slide, ranks, raster
+from roformermil.heatmap.draw import draw_slide, ranks, raster, to_geojson
 from roformermil.heatmap.out_of_fold import draw_batch
 from roformermil.models.trained import load_model
 from roformermil.slides.stages import segment_slide, tile_slide
 from roformermil.status import Status, run_stage
 from roformermil.training import Job, train_fold
 
-TILE, ACROSS, DOWN = 64, 7, 5  # pixels of a tile; tiles of a slide
+TILE, STEP = 64, 128  # pixels of a tile, and of its place on the slide: slides have twice the resolution of tiles
+ACROSS, DOWN = 7, 5  # tiles of a slide
 MARK = (5, 2)  # grid position of the informative tile on the slide that is looked at
 
 
 def draw(path, mark):
     """Pink noise, and where there is a mark one tile of dark blue stripes."""
     rng = np.random.default_rng(int(path.stem[1:]))
-    image = rng.normal((215, 150, 190), 12, (DOWN * TILE, ACROSS * TILE, 3)).clip(0, 255).astype(np.uint8)
+    image = rng.normal((215, 150, 190), 12, (DOWN * STEP, ACROSS * STEP, 3)).clip(0, 255).astype(np.uint8)
     if mark:
-        x, y = mark[0] * TILE, mark[1] * TILE
-        image[y : y + TILE, x : x + TILE : 4] = (60, 30, 120)
-        image[y : y + TILE, x + 1 : x + TILE : 4] = (60, 30, 120)
-    write_pyramid(path, image)
+        x, y = mark[0] * STEP, mark[1] * STEP
+        for k in range(4):
+            image[y : y + STEP, x + k : x + STEP : 8] = (60, 30, 120)
+    write_pyramid(path, image, mpp=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def test_the_tile_is_found_at_its_pixel(made):
     name = "contribution to marked"
     best = max(features, key=lambda tile: tile["properties"]["measurements"][name])
     ring = np.array(best["geometry"]["coordinates"][0])
-    assert ring.min(axis=0).tolist() == [MARK[0] * TILE, MARK[1] * TILE]
-    assert ring.max(axis=0).tolist() == [(MARK[0] + 1) * TILE, (MARK[1] + 1) * TILE]
+    assert ring.min(axis=0).tolist() == [MARK[0] * STEP, MARK[1] * STEP]
+    assert ring.max(axis=0).tolist() == [(MARK[0] + 1) * STEP, (MARK[1] + 1) * STEP]
     assert best["properties"]["objectType"] == "tile"
     assert len(features) == ACROSS * DOWN
 
@@ -100,12 +101,16 @@ def test_the_sheet_is_reddest_there(made):
     by_tile = np.array([[c.mean() for c in np.array_split(row, ACROSS, axis=1)] for row in cells])
     y, x = np.unravel_index(by_tile.argmax(), by_tile.shape)
     assert (x, y) == MARK
+    strips = 36 + panel.shape[0] + 6 + 18  # below the views and a line of text
+    tiles = [sheet[strips + 2 : strips + 86, left + 2 : left + 86] for left in range(6, 6 + 16 * 94, 94)]
+    blueness = [float((tile[..., 2] - tile[..., 0]).mean()) for tile in tiles]
+    assert np.argmax(blueness) == 0, "the first tile of the strip is the one with the stripes"
 
 
 def test_a_raster_puts_each_value_over_its_tile(made):
     folder, _ = made
     store = read_store(folder / "stores/s14.zarr")
-    size = (ACROSS * TILE, DOWN * TILE)
+    size = (ACROSS * STEP, DOWN * STEP)
     image = raster(np.arange(len(store.grid)), store, size, (DOWN * 10, ACROSS * 10))
     for (x, y), value in zip(store.grid, range(len(store.grid)), strict=True):
         assert (image[y * 10 : y * 10 + 10, x * 10 : x * 10 + 10] == value).all()
@@ -122,5 +127,16 @@ def test_another_file_under_the_slides_name_is_no_place_for_its_map(made, tmp_pa
     draw(tmp_path / "s99.tif", None)
     row = Status("s14", str(tmp_path / "s99.tif"))
     with pytest.raises(SlideError) as error:
-        draw_slide(row, folder / "stores/s14.zarr", model.answer(store.features, store.grid), model.classes, tmp_path)
+        draw_slide(row, store, model.answer(store.features, store.grid), model.classes, tmp_path)
     assert error.value.reason == "changed"
+
+
+def test_tiles_for_qupath_count_from_where_its_image_begins(made):
+    folder, _ = made
+    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
+    answer = model.answer(store.features, store.grid)
+    plain, moved = (
+        np.array([f["geometry"]["coordinates"] for f in json.loads(text)["features"]])
+        for text in (to_geojson(store, answer, 1, model.classes, origin) for origin in ((0, 0), (300, 200)))
+    )
+    assert (plain - moved == (300, 200)).all()
