@@ -1,26 +1,28 @@
 """From raw slide files to predictions and heat maps, through the same code as training."""
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from roformermil.bags.dataset import read_bag
+from roformermil.card import Card
 from roformermil.config import Encoder, Tiles, Tissue
-from roformermil.errors import ModelError, Reason, SlideError, StoreError
-from roformermil.features.store import read_attributes, read_store
+from roformermil.errors import BagError, ConfigError, ModelError, Reason, SlideError, StoreError
+from roformermil.features.store import Features, read_attributes
 from roformermil.files import file_sha256
 from roformermil.heatmap.draw import draw_slide
 from roformermil.isolation import isolated
+from roformermil.metrics import COLUMN
 from roformermil.models.trained import Answer, TrainedModel, average, load_model
 from roformermil.progress import track
 from roformermil.settings import read_settings
-from roformermil.slides.stages import segment_slide, slide_content, tile_slide
+from roformermil.slides.stages import open_slide, segment_slide, slide_content, tile_slide
 from roformermil.status import OK, Status, failed, run_stage, write_rows
+from roformermil.training.memory import EVALUATION, is_memory
 
-COLUMN = "probability_"
 log = logging.getLogger(__name__)
 
 
@@ -29,102 +31,131 @@ class Ensemble:
     """A packaged model: its members, and what their features must be."""
 
     members: list[TrainedModel]
-    card: dict[str, Any]  # model.json
+    card: Card
 
     @property
     def classes(self) -> list[str]:
-        return self.card["classes"]
+        return self.card.classes
 
-    def answer(self, store: Path) -> tuple[Answer, list[Answer]]:
-        """The ensemble's answer for a slide's features, and its members'. Raises ModelError for features that it was not
-        trained on, StoreError for none."""
-        self.check(store)
-        bag = read_store(store)
+    def answer(self, bag: Features) -> tuple[Answer, list[Answer]]:
+        """The ensemble's answer for a slide's features, and its members'. Raises BagError for features that do not fit."""
         answers = [member.answer(bag.features, bag.grid) for member in self.members]
         return average(answers), answers
 
     def check(self, store: Path) -> None:
         """Raises ModelError when the features are of another encoder, or of tiles of another size or scale."""
         found = read_attributes(store)
-        if not found:
-            raise StoreError(f"{store}: no whole feature store here")
-        for name, wanted in self.card["features"].items():
-            if found.get(name) != wanted:
+        for name, wanted in self.card.features.items():
+            if found and found.get(name) != wanted:
                 raise ModelError(f"{store}: its {name} is {found.get(name)}, the model was trained on {wanted}")
 
 
 def load_ensemble(folder: Path) -> Ensemble:
     """A folder that `package` wrote. Raises ModelError when a file is missing or is not the one that was packaged."""
     try:
-        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        for name, sha256 in card["members"].items():
+        card = read_settings(Card, (folder / "model.json").read_text(encoding="utf-8"), "model.json")
+        members = []
+        for name, sha256 in card.members.items():
             if file_sha256(folder / name) != sha256:
                 raise ModelError(
                     f"{folder / name}: is not the file that was packaged (its sha256 differs): copy it again"
                 )
-    except (OSError, KeyError, ValueError) as error:
+            members.append(load_model(folder / name))
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ModelError(f"{folder}: no packaged model here ({error}); results/.../MODEL/model is one") from error
-    return Ensemble([load_model(folder / name) for name in card["members"]], card)
+    if any(member.classes != card.classes for member in members):
+        raise ModelError(f"{folder}: model.json names other classes than its models were trained on: copy it again")
+    return Ensemble(members, card)
 
 
 def predict(
-    slides: Sequence[Path], model: Path, out: Path, weights: Path | None = None, mpp: float | None = None,
-    heatmaps: bool = True, timeout: float = 600, progress: bool = True,
+    slides: Sequence[Path], model: Path, out: Path, weights: Path | None = None, tissue_weights: Path | None = None,
+    mpp: float | None = None, heatmaps: bool = True, timeout: float = 600, progress: bool = True,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Predict slides, or feature stores (`.zarr` that `embed` wrote); write `predictions.csv` and heat maps into `out`.
 
-    weights: the encoder's, where they are not where the model's settings say; mpp: um/px of slides that state none.
-    Returns a row a slide: its status, the class decided for, a probability a class, and how far the members disagree. A slide
-    that cannot be read is a row that says why. What is done already is not done again.
+    weights, tissue_weights: files of the encoder's and of the tissue segmentation's weights, where those are a lab's own;
+    mpp: um/px of slides that state none. Returns a row a slide: its status, the class decided for, a probability a class, and
+    how far the members disagree. A slide or store that cannot be used is a row that says why. Features that are there already
+    are not made again. Raises ModelError for a model or features that do not go together.
     """
     ensemble = load_ensemble(model)
-    rows = _rows(slides, mpp)
-    stores = {row.slide_id: Path(row.path) for row in rows if _is_store(Path(row.path))}
-    raw = [row for row in rows if row.slide_id not in stores]
-    done = {row.slide_id: row for row in (_features(raw, ensemble, out, weights, timeout, progress) if raw else [])}
+    for line in ensemble.card.cautions:
+        log.warning("the model's training: %s", line)
+    rows = _rows(slides)
+    stores = {row.slide_id: Path(row.path) for row in rows if (Path(row.path) / "features").is_dir()}
+    for store in stores.values():
+        ensemble.check(store)
+    raw = [_with_mpp(row, mpp, timeout) for row in rows if row.slide_id not in stores]
+    given = {"encoder": weights, "tissue": tissue_weights}
+    done = {row.slide_id: row for row in (_features(raw, ensemble.card, given, out, timeout, progress) if raw else [])}
     stores |= {row.slide_id: out / "features" / f"{row.slide_id}.zarr" for row in raw}
     rows = [done.get(row.slide_id, row) for row in rows]
-    drawn = out / "heatmaps"
     table = [
-        _predict(row, stores[row.slide_id], ensemble, drawn if heatmaps and row.slide_id in done else None, timeout)
+        _predict(row, stores.get(row.slide_id), ensemble, out / "heatmaps" if heatmaps and row.slide_id in done else None, timeout)
         for row in track(rows, desc="predict", unit="slide", on=progress)
-    ]
+    ]  # fmt: skip
     write_rows(out / "predictions.csv", table)
     return table
 
 
-def _predict(row: Status, store: Path, ensemble: Ensemble, heatmaps: Path | None, timeout: float) -> dict[str, Any]:
+def _predict(
+    row: Status, store: Path | None, ensemble: Ensemble, heatmaps: Path | None, timeout: float
+) -> dict[str, Any]:
     """A slide's row of the table, and its heat map."""
     names = [f"{COLUMN}{name}" for name in ensemble.classes]
-    values: dict[str, Any] = dict.fromkeys(["decided", *names, "disagreement", "tiles"])
+    values: dict[str, Any] = dict.fromkeys(["decided", *names, "disagreement", "tiles", "heatmap"])
+    if row.status == OK and store:
+        try:
+            bag = read_bag(store)
+            answer, answers = ensemble.answer(bag)
+        except (StoreError, BagError) as error:
+            row = failed(row, "predict", SlideError(Reason.UNREADABLE, str(error)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+            row = failed(row, "predict", SlideError(Reason.OUT_OF_MEMORY, f"out of memory: {EVALUATION}"))
     if row.status == OK:
-        answer, answers = ensemble.answer(store)
         decided = int(answer.probabilities.argmax())
         spread = [float(one.probabilities[decided]) for one in answers]
-        values = {"decided": ensemble.classes[decided], **dict(zip(names, answer.probabilities.tolist(), strict=True))}
+        values |= {"decided": ensemble.classes[decided], **dict(zip(names, answer.probabilities.tolist(), strict=True))}
         values |= {"disagreement": max(spread) - min(spread), "tiles": len(answer.attention)}
         if heatmaps:
             try:
-                draw_slide(row, store, answer, ensemble.classes, heatmaps, timeout=timeout)
+                draw_slide(row, bag, answer, ensemble.classes, heatmaps, timeout=timeout)
+                values["heatmap"] = str(heatmaps / f"{row.slide_id}.jpg")
             except SlideError as error:  # its prediction stands
                 log.warning("%s: no heat map: %s", row.slide_id, error)
     return {"slide_id": row.slide_id, "path": row.path, "status": row.status, "reason": row.reason, **values}
 
 
 def _features(
-    rows: list[Status], ensemble: Ensemble, out: Path, weights: Path | None, timeout: float, progress: bool
+    rows: list[Status], card: Card, given: dict[str, Path | None], out: Path, timeout: float, progress: bool
 ) -> list[Status]:
-    """Segment, tile and encode as the model's training did. Raises ModelError when the encoder at hand is another."""
+    """Segment, tile and encode as the model's training did. Raises ModelError when weights at hand are not the model's.
+
+    given: weights by section of the settings, where they are a lab's own.
+    """
     from roformermil.features.extract import Embedder  # torch's compiler, for slides alone
 
-    settings = ensemble.card["settings"]
-    tissue, tiles = (
-        read_settings(Tissue, settings["tissue"], "tissue"),
-        read_settings(Tiles, settings["tiles"], "tiles"),
-    )
-    given = settings["encoder"] | ({"weights": str(weights)} if weights else {})
-    embedder = Embedder(read_settings(Encoder, given, "encoder"), timeout, progress)
-    if embedder.weights != (wanted := ensemble.card["features"]["weights"]):
+    if not card.takes_slides:
+        raise ModelError(f"{card.name}: was trained on features that were imported; give it such (.zarr), not slides")
+    own = {
+        name: section | {"weights": str(path)}
+        for name, path in given.items()
+        if (section := card.settings[name]) and path
+    }
+    settings = card.settings | own
+    tissue = read_settings(Tissue, settings["tissue"], "tissue")
+    tiles = read_settings(Tiles, settings["tiles"], "tiles")
+    encoder = read_settings(Encoder, settings["encoder"], "encoder")
+    for option, path in (("--weights", encoder.weights_path), ("--tissue-weights", tissue.weights)):
+        if path and not path.exists():
+            raise ModelError(
+                f"{card.name}: needs the weights {path.name}, a file of the lab that made it: give it by {option}"
+            )
+    embedder = Embedder(encoder, timeout, progress)
+    if embedder.weights != (wanted := card.features["weights"]):
         raise ModelError(
             f"the encoder's weights are {embedder.weights}, the model was trained on {wanted}; see --weights"
         )
@@ -140,11 +171,22 @@ def _features(
     return embedder.embed(rows, out / "tiles", out / "features")
 
 
-def _rows(slides: Sequence[Path], mpp: float | None) -> list[Status]:
+def _with_mpp(row: Status, mpp: float | None, timeout: float) -> Status:
+    """The row with this resolution where its file states none."""
+    if mpp is None or row.status != OK:
+        return row
+    try:
+        isolated(open_slide, row, timeout=timeout)
+    except SlideError as error:  # what else is wrong with it, `segment` says
+        return replace(row, sheet_mpp=mpp) if error.reason == Reason.NO_MPP else row
+    return row
+
+
+def _rows(slides: Sequence[Path]) -> list[Status]:
     """A row a file, named by it. Raises ModelError where two files have one name; a file that is not there is a row."""
     rows = []
     for path in slides:
-        row = Status(path.stem, str(path), sheet_mpp=mpp)
+        row = Status(path.stem, str(path))
         gone = SlideError(Reason.MISSING, f"{path}: no such file")
         rows.append(row if path.exists() else failed(row, "predict", gone))
     names = [row.slide_id for row in rows]
@@ -153,7 +195,3 @@ def _rows(slides: Sequence[Path], mpp: float | None) -> list[Status]:
             f"slides are named by their files, and {sorted(twice)[0]} stands twice: predict them into two folders"
         )
     return rows
-
-
-def _is_store(path: Path) -> bool:
-    return path.suffix == ".zarr" and bool(read_attributes(path))

@@ -2,15 +2,19 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from safetensors.numpy import load_file
 
+from roformermil.bags.audit import audit, enforce
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow, make_folds, write_folds
-from roformermil.config import Encoder, Folds, Model, Tiles, Tissue, Training
+from roformermil.config import Audit, Encoder, Folds, Model, Tiles, Tissue, Training
 from roformermil.demo import draw_slide, write_pyramid
 from roformermil.errors import ModelError
 from roformermil.features.extract import Embedder
@@ -56,6 +60,7 @@ def lab(tmp_path_factory):
         train_fold(job, out / f"resnet50-random/ro-abmil/fold_{fold}", progress=False)
         paths.append(out / f"resnet50-random/ro-abmil/fold_{fold}/predictions.csv")
     settings = {"tissue": TISSUE.model_dump(), "tiles": TILES.model_dump(), "encoder": ENCODER.model_dump()}
+    enforce(audit(folds, slides, rows[:6]), Audit(), Folds(), "set", out / "audit.csv")
     package(paths, out, stores, settings, folder / "model")
     return folder
 
@@ -106,6 +111,27 @@ def test_feature_stores_are_taken_as_they_are_and_checked(lab, predicted, tmp_pa
             predict([other], lab / "model", tmp_path / "out", progress=False)
 
 
+def test_a_damaged_store_is_a_row_and_the_others_are_predicted(lab, predicted, tmp_path):
+    stores = lab / "results/set/features/resnet50-random"
+    shutil.copytree(stores / "s7.zarr", tmp_path / "s7.zarr")
+    next(path for path in (tmp_path / "s7.zarr/features/c").rglob("*") if path.is_file()).unlink()
+    rows = predict([stores / "s6.zarr", tmp_path / "s7.zarr"], lab / "model", tmp_path / "out", progress=False)
+    assert [row["status"] for row in rows] == ["ok", "unreadable"]
+    assert "s7.zarr: no whole feature store here" in rows[1]["reason"]
+    with open(tmp_path / "out/predictions.csv", newline="") as file:
+        assert [row["decided"] for row in csv.DictReader(file)] == [predicted[0]["decided"], ""]
+
+
+def test_mpp_is_for_slides_that_state_none(lab, predicted, tmp_path):
+    pixels = tifffile.imread(lab / "slides/s6.tif")
+    tifffile.imwrite(tmp_path / "mute.tif", pixels, tile=(256, 256), compression="zlib")
+    slides = [lab / "slides/s6.tif", tmp_path / "mute.tif"]
+    stated, mute = predict(slides, lab / "model", tmp_path / "none", heatmaps=False, progress=False)
+    assert (stated["status"], mute["status"]) == ("ok", "no_mpp")
+    stated, mute = predict(slides, lab / "model", tmp_path / "one", mpp=0.25, heatmaps=False, progress=False)
+    assert stated["tiles"] == predicted[0]["tiles"] > mute["tiles"] > 0, "the file's own resolution stands"
+
+
 def test_an_encoder_with_other_weights_is_refused(lab, tmp_path):
     shutil.copytree(lab / "model", tmp_path / "model")
     card = json.loads((tmp_path / "model/model.json").read_text())
@@ -117,13 +143,42 @@ def test_an_encoder_with_other_weights_is_refused(lab, tmp_path):
 
 def test_the_package_says_what_it_was_trained_on(lab):
     card = load_ensemble(lab / "model").card
-    assert card["trained_on"]["slides"] == card["trained_on"]["patients"] == 6
-    assert card["trained_on"]["labels"] == {"separate": 3, "mixed": 3}
+    assert card.trained_on.slides == card.trained_on.patients == 6
+    assert card.trained_on.labels == {"separate": 3, "mixed": 3}
     text = (lab / "model/README.md").read_text()
     assert (
         "6 slides of 6 patients (3 separate, 3 mixed)" in text or "6 slides of 6 patients (3 mixed, 3 separate)" in text
     )
-    assert "random" in text and "roformermil predict" in text
+    assert "roformermil predict slides/*.svs" in text
+    assert "random encoder weights" in text and "2 test slides a fold are few" in text, "what not to trust goes with it"
+
+
+def test_no_slides_name_and_no_path_leaves_the_lab(lab, tmp_path):
+    results = lab / "results/set"
+    own = {"weights": "/home/someone/secret/resnet50.pth", "label": "r"}
+    paths = sorted(results.glob("resnet50-random/ro-abmil/fold_*/predictions.csv"))
+    package(
+        paths,
+        results,
+        results / "features/resnet50-random",
+        {"tissue": {}, "tiles": {}, "encoder": own},
+        tmp_path / "model",
+    )
+    for path in (tmp_path / "model").iterdir():
+        assert not re.search(rb'secret|"s[0-5]"|slides/s', path.read_bytes()), path
+    for fold in range(3):
+        one, other = (
+            load_file(folder / name)
+            for folder, name in (
+                (results / f"resnet50-random/ro-abmil/fold_{fold}", "model.safetensors"),
+                (tmp_path / "model", f"fold_{fold}.safetensors"),
+            )
+        )
+        assert one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+    with pytest.raises(
+        ModelError, match=r"needs the weights resnet50.pth, a file of the lab that made it: give it by --weights"
+    ):
+        predict([lab / "slides/s6.tif"], tmp_path / "model", tmp_path / "out", progress=False)
 
 
 def test_a_package_that_is_damaged_or_none_is_an_error(lab, tmp_path):
@@ -133,5 +188,16 @@ def test_a_package_that_is_damaged_or_none_is_an_error(lab, tmp_path):
         load_ensemble(tmp_path / "model")
     with pytest.raises(ModelError, match="no packaged model here"):
         load_ensemble(tmp_path)
+    card = json.loads((lab / "model/model.json").read_text())
+    for change, said in (
+        ({"classes": ["mixed", "separate"]}, "other classes"),
+        ({"members": {}}, "members"),
+        ({"members": {"../fold_0.safetensors": "0"}}, "members"),
+        ({"features": None}, "features"),
+    ):
+        shutil.copytree(lab / "model", tmp_path / "changed", dirs_exist_ok=True)
+        (tmp_path / "changed/model.json").write_text(json.dumps(card | change))
+        with pytest.raises(ModelError, match=said):
+            load_ensemble(tmp_path / "changed")
     with pytest.raises(ModelError, match="s6 stands twice"):
         predict([lab / "slides/s6.tif"] * 2, lab / "model", tmp_path, progress=False)

@@ -51,7 +51,7 @@ def gallery(
 @app.command()
 def package(
     predictions: Predictions,
-    data: Annotated[Path, typer.Option(help="folder with the data set's slides.csv", exists=True)],
+    data: Annotated[Path, typer.Option(help="folder with the data set's slides.csv and audit.csv", exists=True)],
     features: Annotated[Path, typer.Option(help="folder of feature stores", exists=True)],
     out: Annotated[Path, typer.Option(help="folder to write")],
     settings: Annotated[str, typer.Option(help="sections tissue, tiles and encoder of the configuration, JSON")] = "{}",
@@ -69,23 +69,30 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for predictions.csv, heatmaps/ and what leads to them")] = Path(
         "predictions"
     ),
-    weights: Annotated[Path | None, typer.Option(help="the encoder's weights, where they have moved")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="file of the encoder's weights, where they are a lab's own")
+    ] = None,
+    tissue_weights: Annotated[Path | None, typer.Option(help="the same for the tissue segmentation")] = None,
     mpp: Annotated[float | None, typer.Option(min=0.01, help="um/px of slides that state none")] = None,
     heatmaps: Annotated[bool, typer.Option(help="draw heat maps too")] = True,
     timeout: Timeout = 600,
     threads: Threads = 0,
 ) -> None:
     """Predict slides with a packaged model: from raw files to a table and heat maps."""
+    from roformermil.metrics import COLUMN
     from roformermil.predict import predict as predict_slides
     from roformermil.status import OK
 
     use_machine(threads)
     with alone(out / "predictions.csv"):
-        rows = predict_slides(slides, model, out, weights, mpp, heatmaps, timeout)
+        rows = predict_slides(slides, model, out, weights, tissue_weights, mpp, heatmaps, timeout)
     for row in rows:
         if row["status"] == OK:
-            probability = row[f"probability_{row['decided']}"]
+            probability = row[f"{COLUMN}{row['decided']}"]
             typer.echo(f"{row['slide_id']}: {row['decided']} ({probability:.3f})")
         else:
             typer.echo(f"{row['slide_id']}: {row['status']}: {row['reason']}")
-    typer.echo(f"{out / 'predictions.csv'}" + (f", heat maps in {out / 'heatmaps'}" if heatmaps else ""))
+    drawn = sum(row["heatmap"] is not None for row in rows)
+    typer.echo(f"{out / 'predictions.csv'}" + (f", {drawn} heat maps in {out / 'heatmaps'}" if drawn else ""))
+    if all(row["status"] != OK for row in rows):
+        raise typer.Exit(1)

@@ -60,7 +60,7 @@ def read_store(path: Path) -> Features:
         features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(
-            f"{path}: no whole feature store here ({error}); delete what is there, then: snakemake --forcerun embed"
+            f"{path}: no whole feature store here ({error}); delete what is there and make it anew (in the pipeline: snakemake --forcerun embed)"
         ) from error
     return Features(features, coords, grid, dict(group.attrs))
 

@@ -56,10 +56,15 @@ class MILModel(nn.Module):
         """What each tile, as the blocks left it, adds to each logit: (T, C). A bag's sum to its logits without the head's
         biases. None for TransMIL, whose class token meets the tiles in layers that are not linear.
         """
+        return self.explained(features, grid, lengths)[1]
+
+    def explained(self, features: Tensor, grid: Tensor, lengths: list[int]) -> tuple[ModelOutput, Tensor | None]:
+        """What `forward` and `contributions` say, the blocks run once."""
+        x = self._tiles(features, grid, lengths)  # (T, D)
         if isinstance(self.head, TransMILHead):
-            return None
+            return ModelOutput(*self.head(x, grid, lengths)), None
         head: Any = self.head
-        return head.contributions(self._tiles(features, grid, lengths), lengths)
+        return ModelOutput(*head(x, lengths)), head.contributions(x, lengths)
 
     def _tiles(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
         """The tiles' vectors that the head is given."""

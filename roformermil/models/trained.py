@@ -23,9 +23,7 @@ class Answer:
 
     probabilities: np.ndarray  # (C,), sum 1
     attention: np.ndarray  # (n, C), each class's sums to 1
-    contributions: (
-        np.ndarray | None
-    )  # (n, C), what each tile adds to each logit; None where the model has no such thing
+    contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None where a model has no such thing
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class TrainedModel:
         x = torch.from_numpy(np.asarray(features)).to(self.device)
         places = torch.from_numpy(np.asarray(grid)).to(self.device)
         with autocast(self.device, self.precision):
-            out = self.model(x, places, [len(places)])
-            parts = self.model.contributions(x, places, [len(places)])
+            out, parts = self.model.explained(x, places, [len(places)])
         return Answer(
             out.logits[0].double().softmax(dim=-1).cpu().numpy(),
             out.attention.float().cpu().numpy(),
@@ -62,10 +59,8 @@ def load_model(path: Path | str) -> TrainedModel:
     try:
         with safe_open(path, "pt") as file:
             said = dict(file.metadata() or {})
-        settings, training = (
-            read_settings(Model, said["model"], str(path)),
-            read_settings(Training, said["training"], str(path)),
-        )
+        settings = read_settings(Model, said["model"], str(path))
+        training = read_settings(Training, said["training"], str(path))
         model = build_model(settings, int(said["in_dim"]), len(classes := json.loads(said["classes"])))
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:

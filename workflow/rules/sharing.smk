@@ -80,6 +80,7 @@ rule package:
         predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),
         models=expand(f"{FOLD}/model.safetensors", fold=FOLDS, allow_missing=True),
         slides=f"{DATASET}/slides.csv",
+        audit=f"{DATASET}/audit.csv",
     output:
         folder=directory(f"{MODEL}/model"),
     log:
