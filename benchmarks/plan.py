@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+HEATMAPS = "ro-abmil"  # the model that gets them by default
 MODELS = ["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "mean"]
 PEAK = """import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
@@ -45,6 +46,7 @@ def write_data_sets(folder: Path, data_sets: int, slides: int, batch: int, extra
 def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
     """Output, seconds and peak memory (GB) of one call."""
     command = [sys.executable, "-c", PEAK, sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--workflow-profile", "none"]  # plain text
     command += ["--directory", str(folder), "--cores", "2", *arguments, "--configfile", str(folder / "config.json")]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -59,14 +61,17 @@ def make_outputs(folder: Path, slides: int, batch: int, folds: int) -> int:
     """Every declared output as an empty file, slides' dates in the past; returns how many."""
     results, count = folder / "results", 0
     names = ["metrics.csv", "summary.csv", "summary.md", "provenance.json", "overview.html", "comparisons.png"]
-    names += [f"{name}.csv" for name in ("classes", "calibration", "confusion", "comparisons")]
+    names += [f"{name}.csv" for name in ("cautions", "classes", "calibration", "confusion", "comparisons")]
     for data_set in sorted(folder.glob("slides_*")):
         name = data_set.name.replace("slides", "set")
         names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg")]
         names += [f"{name}/figures/{figure}.png" for figure in ("curves", "calibration", "confusion", "history")]
         for b in range(-(-slides // batch)):
             names += [f"{name}/{stage}/batch_{b}.csv" for stage in ("tissue", "tiles", "features/resnet50-imagenet")]
+            names.append(f"{name}/resnet50-imagenet/{HEATMAPS}/heatmaps/batch_{b}.csv")
+        (results / f"{name}/resnet50-imagenet/{HEATMAPS}/heatmaps/gallery").mkdir(parents=True)
         for model in MODELS:
+            (results / f"{name}/resnet50-imagenet/{model}/model").mkdir(parents=True)
             for fold in range(folds):
                 here = f"{name}/resnet50-imagenet/{model}/fold_{fold}"
                 names += [f"{here}/{file}" for file in ("model.safetensors", "history.csv", "predictions.csv")]
