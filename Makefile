@@ -78,10 +78,9 @@ bench: .venv/ready ## measure embedding, a training step, reading and a job agai
 arrangement: .venv/ready ## train on bags that differ only in arrangement (5 minutes)
 	python benchmarks/arrangement.py
 
-schema: .venv/ready ## write the config's schema and reference from roformermil/config.py
+schema: .venv/ready ## write the config's schema and reference from roformermil/config/
 	roformermil schema > workflow/schemas/config.schema.json
-	roformermil schema --markdown > config/REFERENCE.md
-	sed "s|](../docs/|](|g" config/REFERENCE.md > docs/reference.md
+	roformermil schema --markdown > docs/reference.md
 
 clean: ## remove results and demo slides, keep .venv
 	rm -rf results data/demo .snakemake

@@ -16,7 +16,7 @@ def reference() -> str:
     lines = [
         "# Configuration reference",
         "",
-        "Written by `roformermil schema --markdown` from `roformermil/config.py`.",
+        "Written by `roformermil schema --markdown` from `roformermil/config/`.",
         "",
     ]
     for title, section in {"(top level)": tree, **tree["$defs"]}.items():

@@ -31,8 +31,8 @@ def test_schema_file_is_in_step():
 
 
 def test_reference_is_in_step():
-    stored = (ROOT / "config/REFERENCE.md").read_text()
-    assert stored == reference(), "run: roformermil schema --markdown > config/REFERENCE.md"
+    stored = (ROOT / "docs/reference.md").read_text()
+    assert stored == reference(), "run: roformermil schema --markdown > docs/reference.md"
 
 
 def test_every_setting_is_documented_in_the_schema():

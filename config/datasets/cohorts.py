@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COLUMNS = ["slide_id", "patient_id", "label", "path", "exclude", "site", "note"]
+COLUMNS = ["slide_id", "patient_id", "label", "path", "exclude", "note"]
 GROUPS = {"Group_BT": "benign", "Group_AT": "atypical", "Group_MT": "malignant"}
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 # what the organisers of Camelyon16 say of single slides
@@ -30,17 +30,19 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def row(
-    slide_id: str, patient: str, label: str, path: str, exclude: str = "", site: str = "", note: str = ""
-) -> dict[str, str]:
-    return dict(zip(COLUMNS, (slide_id, patient, label, path, exclude, site, note), strict=True))
+def row(slide_id: str, patient: str, label: str, path: str, exclude: str = "", note: str = "") -> dict[str, str]:
+    return dict(zip(COLUMNS, (slide_id, patient, label, path, exclude, note), strict=True))
 
 
 def tcga_nsclc(lists: Path) -> list[dict[str, str]]:
-    """A TCGA barcode begins with its patient: TCGA-05-4250-01Z-00-DX1 is of TCGA-05-4250, whose tissue source site is 05."""
+    """A TCGA barcode begins with its patient: TCGA-05-4250-01Z-00-DX1 is of TCGA-05-4250.
+
+    No column `site`: the next two digits are of a hospital in one study, so that each has one label by the way they are given
+    out, not by what a model could have learned.
+    """
     slides = read(lists / "tcga_nsclc/labels_takt.csv")
     ids = ((s["slide_id"], s["label"].upper()) for s in slides)
-    return [row(slide, slide[:12], label, f"{slide}.svs", site=slide[5:7]) for slide, label in ids]
+    return [row(slide, slide[:12], label, f"{slide}.svs") for slide, label in ids]
 
 
 def camelyon16(lists: Path) -> list[dict[str, str]]:

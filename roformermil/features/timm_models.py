@@ -16,7 +16,7 @@ try:
     from timm.layers import SwiGLUPacked
 except (ImportError, RuntimeError) as problem:  # RuntimeError: a torchvision that was built for another torch
     raise WeightsError(
-        f"this encoder needs timm ({problem}): pip install 'roformermil[timm]', or use `make tiatoolbox`'s environment"
+        f"this encoder needs timm ({problem}): pip install timm, or use `make tiatoolbox`'s environment"
     ) from problem
 
 LAYERS: dict[str, Any] = {"SwiGLUPacked": SwiGLUPacked, "silu": nn.SiLU}

@@ -62,9 +62,7 @@ def open_board(out: Path, history: list[dict[str, Any]]) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ConfigError(
-            "training.tensorboard: TensorBoard is not installed here: pip install 'roformermil[tensorboard]'"
-        ) from error
+        raise ConfigError("training.tensorboard: TensorBoard is not installed here: pip install tensorboard") from error
     shutil.rmtree(out / "tensorboard", ignore_errors=True)  # of another run
     board = SummaryWriter(out / "tensorboard")
     for row in history:

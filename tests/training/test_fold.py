@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,18 @@ def test_the_learning_rate_falls_on_a_plateau(job, tmp_path):
     rates = [float(row["learning_rate"]) for row in read(tmp_path / "history.csv")]
     assert rates[0] == 0.1
     assert rates[-1] < 0.1
+
+
+def test_tensorboard_shows_each_epoch_by_a_switch(job, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    asked = job()
+    train_fold(asked, tmp_path / "off", progress=False)
+    assert not (tmp_path / "off/tensorboard").exists()
+    train_fold(replace(asked, training=asked.training.model_copy(update={"tensorboard": True})), tmp_path / "on", False)
+    board = EventAccumulator(str(tmp_path / "on/tensorboard"))
+    board.Reload()
+    history = read(tmp_path / "on/history.csv")
+    shown = [event.value for event in board.Scalars("validation_loss")]
+    assert shown == pytest.approx([float(row["validation_loss"]) for row in history], rel=1e-6)
+    assert (tmp_path / "on/predictions.csv").read_bytes() == (tmp_path / "off/predictions.csv").read_bytes()

@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.workflow.running import environment, snakemake
 
 BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
-CATEGORIES = ["Figures", "Heat maps", "Models compared", "Overview", "Slides", "Tables"]
+CATEGORIES = ["3 Figures", "6 Heat maps", "4 Models compared", "1 Overview", "2 Slides", "7 Tables"]
 FIGURES = ["calibration", "confusion matrices", "ROC and precision-recall curves", "training curves"]
 MOST = 15e6  # bytes
 
@@ -235,7 +235,7 @@ def page(report):
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(report.as_uri())
-        page.get_by_text("Models compared").first.wait_for()
+        page.get_by_text("4 Models compared").first.wait_for()
         yield page
         browser.close()
 
@@ -265,26 +265,26 @@ def test_it_is_small_and_opens_with_the_table_and_its_cautions(report, page):
 
 def test_every_figure_renders(page):
     for figure in FIGURES:
-        open_category(page, "Figures")
+        open_category(page, "3 Figures")
         page.locator("tr", has_text=figure).locator("a").first.click()
         width, height = shown_image(page)
         assert width > 400 and height > 200, figure
-    open_category(page, "Slides")
+    open_category(page, "2 Slides")
     page.locator("tr", has_text="demo").locator("a").first.click()
     assert min(shown_image(page)) > 500
-    open_category(page, "Models compared")
+    open_category(page, "4 Models compared")
     page.locator("tr", has_text="differences").locator("a").first.click()
     assert min(shown_image(page)) > 150
 
 
 def test_heat_maps_are_there_and_say_whose_they_are(page):
-    open_category(page, "Heat maps")
+    open_category(page, "6 Heat maps")
     page.locator("tr", has_text=re.compile("demo_.*, by ro-abmil")).first.locator("a").first.click()
     assert min(shown_image(page)) > 500
 
 
 def test_captions_open(page):
-    open_category(page, "Tables")
+    open_category(page, "7 Tables")
     page.locator("tr", has_text="comparisons").locator("a").last.click()
     page.get_by_text("Every pair of models on the same folds").wait_for()
 

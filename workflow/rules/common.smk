@@ -76,7 +76,7 @@ def figure(name, title):
     """An output: one of a data set's figures, as the report shows it. Its caption has the figure's name."""
     return report(
         f"{DATASET}/figures/{name}.png",
-        category="Figures",
+        category="3 Figures",
         subcategory="{dataset}",
         labels={"figure": title},
         caption=f"../report/{name}.rst",

@@ -44,7 +44,7 @@ rule contact:
     output:
         sheet=report(
             f"{DATASET}/tissue.jpg",
-            category="Slides",
+            category="2 Slides",
             labels={"data set": "{dataset}"},
             caption="../report/tissue.rst",
         ),

@@ -15,18 +15,18 @@ rule evaluate:
     output:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
-            f"{RESULTS}/summary.csv", category="Tables", labels={"table": "summary"}, caption="../report/summary.rst"
+            f"{RESULTS}/summary.csv", category="7 Tables", labels={"table": "summary"}, caption="../report/summary.rst"
         ),
         table=f"{RESULTS}/summary.md",
         cautions=f"{RESULTS}/cautions.csv",
         classes=report(
-            f"{RESULTS}/classes.csv", category="Tables", labels={"table": "by class"}, caption="../report/classes.rst"
+            f"{RESULTS}/classes.csv", category="7 Tables", labels={"table": "by class"}, caption="../report/classes.rst"
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
-            category="Tables",
+            category="7 Tables",
             labels={"table": "comparisons"},
             caption="../report/comparisons.rst",
         ),
@@ -67,13 +67,13 @@ rule overview:
     output:
         page=report(
             f"{RESULTS}/overview.html",
-            category="Overview",
+            category="1 Overview",
             labels={"page": "overview"},
             caption="../report/overview.rst",
         ),
         comparisons=report(
             f"{RESULTS}/comparisons.png",
-            category="Models compared",
+            category="4 Models compared",
             labels={"figure": "differences in AUROC"},
             caption="../report/comparisons.rst",
         ),

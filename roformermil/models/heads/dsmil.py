@@ -33,7 +33,6 @@ class DSMILHead(nn.Module):
     def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
         """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
         _, weights, _ = self(x, lengths)  # (T, C)
-        scored = torch.einsum(
-            "td,ckd->tck", self.dropout(x), self.classifier.weight
-        )  # (T, C, C): as value of class k's pool
+        # (T, C, C): what a tile as a value of class k's pool is to class c
+        scored = torch.einsum("td,ckd->tck", self.dropout(x), self.classifier.weight)
         return torch.einsum("tk,tck->tc", weights, scored)

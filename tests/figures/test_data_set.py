@@ -1,0 +1,75 @@
+"""A data set's figures show what the predictions say: their colours are looked for where curves and bars must be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from roformermil.figures.data_set import draw
+
+BLUE, ORANGE, GREY = (31, 119, 180), (255, 127, 14), (140, 140, 140)  # matplotlib's first colours
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """Figures of a model that is always right and one that guesses, two classes, five folds."""
+    folder, rng = tmp_path_factory.mktemp("figures"), np.random.default_rng(0)
+    paths = []
+    for model in ("knows", "guesses"):
+        for fold in range(5):
+            label = np.arange(20) % 2
+            p = 0.05 + 0.9 * label if model == "knows" else rng.random(20)
+            names = [f"{fold}_{k}" for k in range(20)]
+            table = pd.DataFrame(
+                {"slide_id": names, "patient_id": names, "label": np.array(["a", "b"])[label], "part": "test"}
+            )
+            path = folder / f"set/net/{model}/fold_{fold}/predictions.csv"
+            path.parent.mkdir(parents=True)
+            table.assign(probability_a=1 - p, probability_b=p).to_csv(path, index=False)
+            losses = pd.DataFrame(
+                {"epoch": range(5), "train_loss": np.linspace(1, 0.2, 5), "validation_loss": np.linspace(1, 0.6, 5)}
+            )
+            losses.to_csv(path.with_name("history.csv"), index=False)
+            paths.append(path)
+    draw(paths, folder)
+    return folder
+
+
+def panel(path, column, row, rows):
+    """The pixels of a panel, (h, w, 3), of two columns; axes and labels with it."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    top = 50  # the title
+    height, width = (pixels.shape[0] - top) // rows, pixels.shape[1] // 2
+    return pixels[top + row * height : top + (row + 1) * height, column * width : (column + 1) * width]
+
+
+def has(pixels, colour):
+    return (np.abs(pixels - colour).max(axis=-1) < 12).sum()
+
+
+def test_curves_of_who_knows_lie_in_the_corner(figures):
+    knows, guesses = (panel(figures / "curves.png", column, 0, 2) for column in (0, 1))
+    assert min(has(knows, BLUE), has(guesses, BLUE)) > 100
+    y, x = np.nonzero(np.abs(guesses - BLUE).max(axis=-1) < 12)
+    assert np.corrcoef(x, y)[0, 1] < -0.8, "guessing runs along the diagonal"
+    y, x = np.nonzero(np.abs(knows - BLUE).max(axis=-1) < 12)
+    assert np.ptp(y) < 0.2 * knows.shape[0] and np.ptp(x) > 0.6 * knows.shape[1], "knowing along the top"
+    shade = np.array(BLUE) * 0.18 + 255 * 0.82
+    assert has(guesses, shade) > 20 * has(knows, shade), "a band where patients make a difference"
+
+
+def test_confusion_is_dark_on_its_diagonal(figures):
+    knows = panel(figures / "confusion.png", 0, 0, 1)
+    dark = np.abs(knows - (8, 48, 107)).max(axis=-1) < 12  # the darkest of Blues
+    y, x = np.nonzero(dark)
+    middle_y, middle_x = np.median(np.unique(y)), np.median(np.unique(x))
+    assert (((y < middle_y) == (x < middle_x)).mean()) > 0.95 and dark.sum() > 5000
+
+
+def test_calibration_and_history_are_drawn(figures):
+    for column in (0, 1):
+        assert has(panel(figures / "calibration.png", column, 0, 2), BLUE) > 50
+        assert has(panel(figures / "calibration.png", column, 1, 2), (179, 179, 179)) > 500, "slides a bin"
+        history = panel(figures / "history.png", column, 0, 1)
+        assert min(has(history, ORANGE), has(history, GREY)) > 50
