@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -71,6 +72,18 @@ def test_a_command_of_the_docs_works(checkout, page, command):
         words, cwd=checkout, env={**environment(checkout), "COLUMNS": "200"}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+
+
+PYTHON = {page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL) for page in PAGES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
+def test_the_python_of_the_docs_works(checkout, page):
+    code = "\n".join(block for block in PYTHON[page] if not block.startswith("module "))  # Snakemake's: test_module
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=checkout, env=environment(checkout), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.mark.slow
