@@ -25,20 +25,18 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 sys.exit(code)"""
 
 
-def write_data_sets(folder: Path, data_sets: int, slides: int, batch: int, extra: dict) -> Path:
-    """Sheets, empty slide files and a configuration; returns the configuration."""
+def write_data_sets(folder: Path, data_sets: dict[str, tuple[int, list[str]]], batch: int, extra: dict) -> Path:
+    """Sheets, empty slide files and a configuration; returns the configuration. data_sets: slides and classes by name."""
     config = {"datasets": {}, "models": MODELS, "slides_per_batch": batch, "results": "results", **extra}
-    for k in range(data_sets):
-        root = folder / f"slides_{k}"
+    for name, (slides, classes) in data_sets.items():
+        root = folder / f"slides_{name}"
         root.mkdir()
         lines = ["slide_id,patient_id,label,path"]
         for s in range(slides):
             (root / f"s{s}.svs").touch()
-            lines.append(f"s{s},p{s // 2},{'ab'[s // 2 % 2]},s{s}.svs")
-        (folder / f"sheet_{k}.csv").write_text("\n".join(lines) + "\n")
-        config["datasets"][f"set_{k}"] = {
-            "slides": str(folder / f"sheet_{k}.csv"), "root": str(root), "classes": ["a", "b"]
-        }  # fmt: skip
+            lines.append(f"s{s},p{s // 2},{classes[s // 2 % len(classes)]},s{s}.svs")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        config["datasets"][name] = {"slides": str(folder / f"{name}.csv"), "root": str(root), "classes": classes}
     (folder / "config.json").write_text(json.dumps(config))
     return folder / "config.json"
 
@@ -57,21 +55,19 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
     return done.stdout + "\n".join(text), seconds, int(peak) / 1e6
 
 
-def make_outputs(folder: Path, slides: int, batch: int, folds: int) -> int:
-    """Every declared output as an empty file, slides' dates in the past; returns how many."""
-    results, count = folder / "results", 0
+def make_outputs(results: Path, data_sets: dict[str, tuple[int, list[str]]], batch: int, folds: int) -> None:
+    """Every declared output that is not there, as an empty file."""
     names = ["metrics.csv", "summary.csv", "summary.md", "provenance.json", "overview.html", "comparisons.png"]
     names += [f"{name}.csv" for name in ("cautions", "classes", "calibration", "confusion", "comparisons")]
-    for data_set in sorted(folder.glob("slides_*")):
-        name = data_set.name.replace("slides", "set")
+    for name, (slides, _) in data_sets.items():
         names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg")]
         names += [f"{name}/figures/{figure}.png" for figure in ("curves", "calibration", "confusion", "history")]
         for b in range(-(-slides // batch)):
             names += [f"{name}/{stage}/batch_{b}.csv" for stage in ("tissue", "tiles", "features/resnet50-imagenet")]
             names.append(f"{name}/resnet50-imagenet/{HEATMAPS}/heatmaps/batch_{b}.csv")
-        (results / f"{name}/resnet50-imagenet/{HEATMAPS}/heatmaps/gallery").mkdir(parents=True)
+        (results / f"{name}/resnet50-imagenet/{HEATMAPS}/heatmaps/gallery").mkdir(parents=True, exist_ok=True)
         for model in MODELS:
-            (results / f"{name}/resnet50-imagenet/{model}/model").mkdir(parents=True)
+            (results / f"{name}/resnet50-imagenet/{model}/model").mkdir(parents=True, exist_ok=True)
             for fold in range(folds):
                 here = f"{name}/resnet50-imagenet/{model}/fold_{fold}"
                 names += [f"{here}/{file}" for file in ("model.safetensors", "history.csv", "predictions.csv")]
@@ -79,8 +75,6 @@ def make_outputs(folder: Path, slides: int, batch: int, folds: int) -> int:
         path = results / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        count += 1
-    return count
 
 
 def main() -> None:
@@ -94,12 +88,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         extra = {"folds": {"count": options.folds}}
-        write_data_sets(folder, options.data_sets, options.slides, options.batch, extra)
+        data_sets = {f"set_{k}": (options.slides, ["a", "b"]) for k in range(options.data_sets)}
+        write_data_sets(folder, data_sets, options.batch, extra)
         rows = []
         text, seconds, memory = snakemake(folder, "-n", "--quiet", "rules")
         jobs = next(line.split()[-1] for line in text.splitlines() if line.startswith("total"))
         rows.append(("plan (-n)", jobs, seconds, memory))
-        make_outputs(folder, options.slides, options.batch, options.folds)
+        make_outputs(folder / "results", data_sets, options.batch, options.folds)
         snakemake(folder, "--touch", "--quiet", "all")
         for what, arguments in (("nothing to do (-n)", ["-n"]), ("nothing to do (run)", [])):
             text, seconds, memory = snakemake(folder, *arguments)
