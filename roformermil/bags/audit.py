@@ -35,21 +35,26 @@ def audit(rows: list[FoldRow], slides: list[Slide], statuses: list[Status]) -> l
 
 
 def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str, table: Path) -> list[str]:
-    """Write the findings (CSV). Returns warnings, a line each; raises LeakError for a leak that is not to be warned of alone.
+    """Write the findings (CSV). Returns warnings, a line each; raises LeakError for a leak that is not to be warned of alone,
+    the findings then in `audit_failed.csv`, as Snakemake removes what a failed job was to make.
 
     Folds that are not grouped by patient were asked for as such: patients across parts are a warning then.
     """
-    write_rows(table, [asdict(finding) for finding in findings])
+    failed = table.with_name(f"{table.stem}_failed.csv")
     action = {"patients": settings.patients if folds.group_by_patient else "warn"}
     action |= {"duplicates": settings.duplicates, "sites": settings.sites}
     leaks = [finding for finding in findings if finding.outcome == "leak"]
     stopping = [finding for finding in leaks if action[finding.check] == "fail"]
     if stopping:
+        write_rows(failed, [asdict(finding) for finding in findings])
         said = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
         raise LeakError(
             f"{dataset}: its folds leak\n{said}\nMend the slide sheet (column exclude takes a slide out, patient_id keeps slides "
-            f"together), or set audit.{stopping[0].check}: warn to go on with a warning in the report"
+            f"together), or set audit.{stopping[0].check}: warn to go on with a warning in the report. "
+            f"All findings are in {failed}"
         )
+    failed.unlink(missing_ok=True)  # of an earlier run
+    write_rows(table, [asdict(finding) for finding in findings])
     return [f"{dataset}: {finding.check}: {finding.detail}" for finding in leaks]
 
 

@@ -69,7 +69,9 @@ def test_leaks_stop_unless_they_were_asked_for(tmp_path):
     ) as error:
         enforce(findings, Audit(), Folds(), "set", tmp_path / "audit.csv")
     assert error.value.reason == "leak"
-    assert read_findings(tmp_path / "audit.csv") == findings, "the table is there to look at"
+    assert not (tmp_path / "audit.csv").exists()
+    assert read_findings(tmp_path / "audit_failed.csv") == findings, "the table is there to look at"
     warnings = enforce(findings, Audit(), Folds(mode="paper"), "set", tmp_path / "audit.csv")
     assert len(warnings) == 1 and "p0" in warnings[0]
+    assert read_findings(tmp_path / "audit.csv") == findings and not (tmp_path / "audit_failed.csv").exists()
     assert enforce(findings, Audit(patients="warn"), Folds(), "set", tmp_path / "audit.csv") == warnings
