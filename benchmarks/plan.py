@@ -57,10 +57,18 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
 
 def make_outputs(results: Path, data_sets: dict[str, tuple[int, list[str]]], batch: int, folds: int) -> None:
     """Every declared output that is not there, as an empty file."""
-    names = ["metrics.csv", "summary.csv", "summary.md", "provenance.json", "overview.html", "comparisons.png"]
+    names = [
+        "metrics.csv",
+        "summary.csv",
+        "summary.md",
+        "provenance.json",
+        "overview.html",
+        "tables.html",
+        "comparisons.png",
+    ]
     names += [f"{name}.csv" for name in ("cautions", "classes", "calibration", "confusion", "comparisons")]
     for name, (slides, _) in data_sets.items():
-        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg")]
+        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg", "tissue.html")]
         names += [f"{name}/figures/{figure}.png" for figure in ("curves", "calibration", "confusion", "history")]
         for b in range(-(-slides // batch)):
             names += [f"{name}/{stage}/batch_{b}.csv" for stage in ("tissue", "tiles", "features/resnet50-imagenet")]

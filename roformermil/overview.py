@@ -1,4 +1,5 @@
-"""The report's opening page: can these numbers be trusted, what are they, how do they compare with the paper's."""
+"""The report's own pages. The opening one: can these numbers be trusted, what are they, how do they compare with the paper's.
+And one of all tables."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,16 +31,17 @@ STYLE = """<style>
 
 
 def write_overview(results: Path, data_sets: list[Path]) -> None:
-    """Write `overview.html` and `comparisons.png` into `results`, from the tables that `evaluate` wrote there.
+    """Write `overview.html`, `tables.html` and `comparisons.png` into `results`, from the tables that `evaluate` wrote there.
 
     data_sets: folders that hold a data set's slides.csv and audit.csv.
     """
-    tables = ("summary", "cautions", "classes", "comparisons")
-    summary, cautions, classes, comparisons = (pd.read_csv(results / f"{table}.csv") for table in tables)
+    names = ("summary", "cautions", "classes", "comparisons", "calibration")
+    summary, cautions, classes, comparisons, calibration = (pd.read_csv(results / f"{name}.csv") for name in names)
+    care = _cautions(list(dict.fromkeys(cautions.caution)))
     parts = [
         STYLE,
         '<div class="overview">',
-        _cautions(list(dict.fromkeys(cautions.caution))),
+        care,
         "<h2>Results</h2>",
         _results(summary, {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}),
         "<h2>Models compared</h2>",
@@ -53,6 +55,15 @@ def write_overview(results: Path, data_sets: list[Path]) -> None:
         "</div>",
     ]
     write_text(results / "overview.html", "\n".join(parts) + "\n")
+    ece = calibration[[*KEYS, "ece"]].drop_duplicates()
+    titled = {
+        "Summary": summary,
+        "By class": classes,
+        "Models compared": comparisons,
+        "Expected calibration error": ece,
+    }
+    tables = [f"<h2>{title}</h2>{_frame(table)}" for title, table in titled.items()]
+    write_text(results / "tables.html", "\n".join([STYLE, '<div class="overview">', care, *tables, "</div>"]) + "\n")
     comparison_figure(comparisons, results / "comparisons.png")
 
 
@@ -132,6 +143,14 @@ def _audit(data_sets: list[Path]) -> str:
 
 def _versions(run: dict[str, str]) -> str:
     return _table(["", "version"], [(escape(name), escape(version)) for name, version in run.items() if version])
+
+
+def _frame(table: pd.DataFrame) -> str:
+    """A table of figures as it is, with three digits."""
+    text = table.map(
+        lambda value: "–" if pd.isna(value) else f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+    )
+    return _table([name.replace("_", " ") for name in table.columns], text.itertuples(index=False))
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

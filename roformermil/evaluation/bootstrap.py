@@ -65,11 +65,10 @@ def expanded_tails(found: OutOfFold, level: float = LEVEL) -> tuple[float, float
     """The quantiles that make an interval of this level (Hesterberg, American Statistician 69, 2015, section 5.3).
 
     Replicates of m independent units vary by (m - 1) / m too little, and Student's t is wider than the normal. A figure of
-    one fold rests on its patients of each class, m on average; the mean over folds on all patients.
+    one fold rests on its patients, m on average; the mean over folds on all patients.
     """
-    units = set(zip(found.folds.tolist(), found.labels.tolist(), found.patients.tolist(), strict=True))
-    groups = {unit[:2] for unit in units}
-    m = max(2.0, len(units) / len(groups))
-    degrees = max(1, len(np.unique(found.patients)) - len(np.unique(found.folds)))
+    folds = len(np.unique(found.folds))
+    m = max(2.0, len(set(zip(found.folds.tolist(), found.patients.tolist(), strict=True))) / folds)
+    degrees = max(1, len(np.unique(found.patients)) - folds)
     tail = float(norm.cdf(t.ppf((1 - level) / 2, degrees) * np.sqrt(m / (m - 1))))
     return tail, 1 - tail

@@ -47,7 +47,7 @@ def calibration_figure(found: list[OutOfFold], path: Path) -> None:
         curve = reliability(one.labels, one.probabilities)
         above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
         above.plot(curve.claimed, curve.observed, marker="o", ms=4, lw=1.2)
-        above.text(0.04, 0.92, f"ECE {calibration_error(curve):.3f}", fontsize=8, transform=above.transAxes)
+        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}", fontsize=9)
         above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
         below.set(xlim=(-0.02, 1.02))

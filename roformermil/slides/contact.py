@@ -1,22 +1,26 @@
 """A data set's tissue at a glance: the outlines of all its slides on one sheet."""
 
+import base64
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from roformermil.files import atomic_path
+from roformermil.files import atomic_path, write_text
 from roformermil.status import OK, Status
 
 THUMB, CAPTION, GAP = 240, 30, 6  # pixels
 MANY, SMALL = 1000, 120  # so many slides get thumbnails of this size: a JPEG has at most 65,535 pixels a side
+PAGE = 2000  # pixels across in the report
 FINE, LOST = (60, 60, 60), (190, 0, 0)
 
 
 def contact_sheet(rows: list[Status], outlines: Path, path: Path) -> None:
     """Write a JPEG of every slide's outline (`{slide_id}.jpg` in `outlines`) under its name, its tissue and its tiles; of a
-    slide that failed, in red, why. Rows are in the sheet's order, from left to right."""
+    slide that failed, in red, why. Rows are in the sheet's order, from left to right. Beside it an HTML page of the same name
+    with the sheet no wider than a screen: what a report has room for."""
     side = THUMB if len(rows) <= MANY else SMALL
     columns = math.ceil(math.sqrt(len(rows)))
     cell = (side + GAP, side + CAPTION + GAP)
@@ -38,6 +42,11 @@ def contact_sheet(rows: list[Status], outlines: Path, path: Path) -> None:
             draw.text((x, y + side + line * (CAPTION // 2)), shorten(text, font, side), colour, font)
     with atomic_path(path) as scratch:
         sheet.save(scratch, quality=85)
+    sheet.thumbnail((PAGE, sheet.height))
+    held = io.BytesIO()
+    sheet.save(held, "JPEG", quality=75)
+    embedded = f'<img src="data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}" style="max-width: 100%">'
+    write_text(path.with_suffix(".html"), f"<!DOCTYPE html><title>Tissue outlines</title>{embedded}\n")
 
 
 def caption(row: Status) -> tuple[str, str]:

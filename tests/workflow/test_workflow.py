@@ -271,7 +271,14 @@ def test_every_figure_renders(page):
         assert width > 400 and height > 200, figure
     open_category(page, "2 Slides")
     page.locator("tr", has_text="demo").locator("a").first.click()
-    assert min(shown_image(page)) > 500
+    sheet = page.frame_locator("iframe").locator("img")
+    sheet.wait_for()
+    assert sheet.evaluate("image => Math.min(image.naturalWidth, image.naturalHeight)") > 500
+    open_category(page, "7 Tables")
+    page.locator("tr", has_text="all of them").locator("a").first.click()
+    tables = page.frame_locator("iframe").locator("body")
+    tables.get_by_text("Expected calibration error").wait_for()
+    assert "balanced_accuracy" in tables.inner_text() and "Read these numbers with care" in tables.inner_text()
     open_category(page, "4 Models compared")
     page.locator("tr", has_text="differences").locator("a").first.click()
     assert min(shown_image(page)) > 150
@@ -285,7 +292,7 @@ def test_heat_maps_are_there_and_say_whose_they_are(page):
 
 def test_captions_open(page):
     open_category(page, "7 Tables")
-    page.locator("tr", has_text="comparisons").locator("a").last.click()
+    page.locator("tr", has_text="comparisons.csv").locator("a").last.click()
     page.get_by_text("Every pair of models on the same folds").wait_for()
 
 

@@ -28,7 +28,7 @@ TRAINABLE = {model.id: model for model in [*CONFIG.models, *(arm.model for arm i
 MEASURED = {model.id: model for model in CONFIG.overhead.models}
 ARM_MODELS = list(dict.fromkeys(arm.model.id for arm in ARMS))  # the varied model first
 FOLDS = range(CONFIG.folds.count)
-CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.jpg" for name in CONFIG.datasets]
+CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.html" for name in CONFIG.datasets]
 SLIDES_ENV, FEATURES_ENV = (
     f"../../envs/{'tissue' if CONFIG.needs_tiatoolbox else step}.yaml" for step in ("slides", "features")
 )

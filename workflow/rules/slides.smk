@@ -42,10 +42,11 @@ rule contact:
     input:
         status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
     output:
-        sheet=report(
-            f"{DATASET}/tissue.jpg",
+        sheet=f"{DATASET}/tissue.jpg",
+        page=report(
+            f"{DATASET}/tissue.html",
             category="2 Slides",
-            labels={"data set": "{dataset}"},
+            labels={"tissue outlines": "{dataset}"},
             caption="../report/tissue.rst",
         ),
     log:

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md", "overview.html")),
+        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md", "tables.html")),
         expand(f"{DATASET}/figures/curves.png", dataset=CONFIG.datasets),
 
 
@@ -15,19 +15,19 @@ rule evaluate:
     output:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
-            f"{RESULTS}/summary.csv", category="7 Tables", labels={"table": "summary"}, caption="../report/summary.rst"
+            f"{RESULTS}/summary.csv", category="7 Tables", labels={"table": "summary.csv"}, caption="../report/summary.rst"
         ),
         table=f"{RESULTS}/summary.md",
         cautions=f"{RESULTS}/cautions.csv",
         classes=report(
-            f"{RESULTS}/classes.csv", category="7 Tables", labels={"table": "by class"}, caption="../report/classes.rst"
+            f"{RESULTS}/classes.csv", category="7 Tables", labels={"table": "classes.csv"}, caption="../report/classes.rst"
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="7 Tables",
-            labels={"table": "comparisons"},
+            labels={"table": "comparisons.csv"},
             caption="../report/comparisons.rst",
         ),
         provenance=f"{RESULTS}/provenance.json",
@@ -60,7 +60,14 @@ rule overview:
     input:
         tables=expand(
             f"{RESULTS}/{{table}}",
-            table=("summary.csv", "cautions.csv", "classes.csv", "comparisons.csv", "provenance.json"),
+            table=(
+                "summary.csv",
+                "cautions.csv",
+                "classes.csv",
+                "comparisons.csv",
+                "calibration.csv",
+                "provenance.json",
+            ),
         ),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
@@ -70,6 +77,12 @@ rule overview:
             category="1 Overview",
             labels={"page": "overview"},
             caption="../report/overview.rst",
+        ),
+        tables=report(
+            f"{RESULTS}/tables.html",
+            category="7 Tables",
+            labels={"table": "all of them"},
+            caption="../report/tables.rst",
         ),
         comparisons=report(
             f"{RESULTS}/comparisons.png",
