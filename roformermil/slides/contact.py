@@ -45,8 +45,9 @@ def contact_sheet(rows: list[Status], outlines: Path, path: Path) -> None:
     sheet.thumbnail((PAGE, sheet.height))
     held = io.BytesIO()
     sheet.save(held, "JPEG", quality=75)
-    embedded = f'<img src="data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}" style="max-width: 100%">'
-    write_text(path.with_suffix(".html"), f"<!DOCTYPE html><title>Tissue outlines</title>{embedded}\n")
+    data = base64.b64encode(held.getvalue()).decode()
+    page = f'<!DOCTYPE html><title>Tissue outlines</title><img src="data:image/jpeg;base64,{data}" style="max-width: 100%">'
+    write_text(path.with_suffix(".html"), page + "\n")
 
 
 def caption(row: Status) -> tuple[str, str]:
