@@ -7,6 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def package(predictions: list[Path], data: Path, stores: Path, settings: dict[st
     summary = summarise(fold_metrics(results)[0], by_bootstrap(found))
     statuses = read_status(data / "slides.csv")
     slides = [row for row in statuses if row.status == OK]
+    findings = [
+        replace(f, detail=f"{f.found} found") for f in read_findings(data / "audit.csv")
+    ]  # details name patients
     used = read_attributes(stores / f"{slides[0].slide_id}.zarr")
     with safe_open(results[0].path.with_name("model.safetensors"), "np") as file:
         said = file.metadata()
@@ -69,7 +73,7 @@ def package(predictions: list[Path], data: Path, stores: Path, settings: dict[st
             results=[
                 {name: _known(value) for name, value in row.items()} for row in summary[FIGURES].to_dict("records")
             ],
-            cautions=cautions(found[0], statuses, read_findings(data / "audit.csv")),
+            cautions=cautions(found[0], statuses, findings),
             run=this_run(),
         )
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")

@@ -140,12 +140,10 @@ def _features(
 
     if not card.takes_slides:
         raise ModelError(f"{card.name}: was trained on features that were imported; give it such (.zarr), not slides")
-    own = {
-        name: section | {"weights": str(path)}
-        for name, path in given.items()
-        if (section := card.settings[name]) and path
+    settings = {
+        name: card.settings.get(name, {}) | ({"weights": str(path)} if (path := given.get(name)) else {})
+        for name in ("tissue", "tiles", "encoder")
     }
-    settings = card.settings | own
     tissue = read_settings(Tissue, settings["tissue"], "tissue")
     tiles = read_settings(Tiles, settings["tiles"], "tiles")
     encoder = read_settings(Encoder, settings["encoder"], "encoder")

@@ -11,12 +11,12 @@ import tifffile
 import torch
 from safetensors.numpy import load_file
 
-from roformermil.bags.audit import audit, enforce
+from roformermil.bags.audit import Finding, audit, enforce
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow, make_folds, write_folds
 from roformermil.config import Audit, Encoder, Folds, Model, Tiles, Tissue, Training
 from roformermil.demo import draw_slide, write_pyramid
-from roformermil.errors import ModelError
+from roformermil.errors import LeakError, ModelError
 from roformermil.features.extract import Embedder
 from roformermil.features.store import read_store, write_store
 from roformermil.models.trained import load_model
@@ -157,15 +157,21 @@ def test_no_slides_name_and_no_path_leaves_the_lab(lab, tmp_path):
     results = lab / "results/set"
     own = {"weights": "/home/someone/secret/resnet50.pth", "label": "r"}
     paths = sorted(results.glob("resnet50-random/ro-abmil/fold_*/predictions.csv"))
+    data = tmp_path / "set"
+    shutil.copytree(results, data, ignore=shutil.ignore_patterns("features", "resnet50-random", "tissue", "tiles"))
+    with pytest.raises(LeakError):
+        enforce([Finding("patients", "leak", 1, 'in two parts: "s3"')], Audit(), Folds(), "set", data / "audit.csv")
+    (data / "audit_failed.csv").rename(data / "audit.csv")
     package(
         paths,
-        results,
+        data,
         results / "features/resnet50-random",
         {"tissue": {}, "tiles": {}, "encoder": own},
         tmp_path / "model",
     )
     for path in (tmp_path / "model").iterdir():
-        assert not re.search(rb'secret|"s[0-5]"|slides/s', path.read_bytes()), path
+        assert not re.search(rb'secret|"s[0-5]|slides/s', path.read_bytes()), path
+    assert "the same patients train and test: figures flatter (1 found)" in (tmp_path / "model/README.md").read_text()
     for fold in range(3):
         one, other = (
             load_file(folder / name)

@@ -1,7 +1,11 @@
+import base64
+import io
+import re
+
 import numpy as np
 from PIL import Image, ImageFont
 
-from roformermil.slides.contact import CAPTION, GAP, THUMB, contact_sheet, shorten
+from roformermil.slides.contact import CAPTION, GAP, PAGE, THUMB, contact_sheet, shorten
 from roformermil.status import Status
 
 
@@ -19,6 +23,15 @@ def test_every_slide_is_on_the_sheet_and_lost_ones_in_red(tmp_path):
         assert np.abs(sheet[y, x] - colour).max() < 20
     last = sheet[THUMB + CAPTION + GAP :, THUMB + GAP :]
     assert (last[..., 0] - last[..., 1] > 40).sum() > 100  # a red frame and words
+
+
+def test_the_reports_page_is_no_wider_than_a_screen(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)).save(tmp_path / "a.jpg")
+    for count, width in ((4, 2 * (THUMB + GAP) + GAP), (200, PAGE)):
+        contact_sheet([Status("a", "", tissue_mm2=1.0, tiles=1)] * count, tmp_path, tmp_path / "sheet.jpg")
+        page = (tmp_path / "sheet.html").read_text()
+        data = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+        assert Image.open(io.BytesIO(base64.b64decode(data[1]))).width == width
 
 
 def test_long_names_keep_both_ends():
