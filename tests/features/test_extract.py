@@ -83,6 +83,7 @@ def test_tiles_stream_in_order(slide):
     assert np.array_equal(np.concatenate(chunks), expected)
 
 
+@pytest.mark.slow
 def test_batches_run_across_slides_and_change_nothing(slide, damaged, tmp_path):
     """Three slides in one call, the middle one's pixels gone: the others are what they are alone, byte for byte."""
     alone = run(slide, tmp_path / "alone")

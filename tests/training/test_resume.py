@@ -36,6 +36,7 @@ def same_numbers(one, two):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_a_fold_killed_in_epoch_3_ends_with_the_same_numbers(job, tmp_path):
     asked = job(epochs=12, patience=12, max_tiles=4, learning_rate=1e-3, scheduler_patience=1)
     write_folds(tmp_path / "folds.csv", asked.rows)

@@ -15,12 +15,18 @@ rule evaluate:
     output:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
-            f"{RESULTS}/summary.csv", category="7 Tables", labels={"table": "summary.csv"}, caption="../report/summary.rst"
+            f"{RESULTS}/summary.csv",
+            category="7 Tables",
+            labels={"table": "summary.csv"},
+            caption="../report/summary.rst",
         ),
         table=f"{RESULTS}/summary.md",
         cautions=f"{RESULTS}/cautions.csv",
         classes=report(
-            f"{RESULTS}/classes.csv", category="7 Tables", labels={"table": "classes.csv"}, caption="../report/classes.rst"
+            f"{RESULTS}/classes.csv",
+            category="7 Tables",
+            labels={"table": "classes.csv"},
+            caption="../report/classes.rst",
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
