@@ -24,7 +24,7 @@ data/demo/slides.csv: roformermil/demo.py | .venv/ready
 
 demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and print the table
 	snakemake --cores all
-	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/"
+	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/. Next: make report, then open results/report.html"
 
 report: .venv/ready ## write results/report.html, of what `make demo` made
 	snakemake --cores all --report results/report.html

@@ -145,3 +145,8 @@ class TooManyFailedError(RoFormerMILError):
 
     def __init__(self, message: str):
         super().__init__(Reason.TOO_MANY_FAILED, message)
+
+
+def some_of(names: list[str], shown: int = 5) -> str:
+    """The first of many names, for a message."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -26,6 +26,7 @@ STYLE = """<style>
 .overview h2 {font-size: 1.25em; margin: 1.2em 0 .3em} .overview small {color: #666}
 .prose:has(.overview) {max-width: none} .flex:has(> .py-2 > .prose .overview) {flex-direction: column}
 .items-center:has(.overview) {align-items: flex-start; justify-content: flex-start}
+.overview.tables {font-size: 13px; max-width: none} .overview.tables :is(th, td) {padding: .2em .45em}
 .overview .caution {background: #fff4d6; border-left: .4em solid #e0a100; padding: .5em 1em}
 </style>"""
 
@@ -63,7 +64,9 @@ def write_overview(results: Path, data_sets: list[Path]) -> None:
         "Expected calibration error": ece,
     }
     tables = [f"<h2>{title}</h2>{_frame(table)}" for title, table in titled.items()]
-    write_text(results / "tables.html", "\n".join([STYLE, '<div class="overview">', care, *tables, "</div>"]) + "\n")
+    write_text(
+        results / "tables.html", "\n".join([STYLE, '<div class="overview tables">', care, *tables, "</div>"]) + "\n"
+    )
     comparison_figure(comparisons, results / "comparisons.png")
 
 

@@ -1,5 +1,6 @@
 """From raw slide files to predictions and heat maps, through the same code as training."""
 
+import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -77,9 +78,10 @@ def predict(
     weights, tissue_weights: files of the encoder's and of the tissue segmentation's weights, where those are a lab's own;
     mpp: um/px of slides that state none. Returns a row a slide: its status, the class decided for, a probability a class, and
     how far the members disagree. A slide or store that cannot be used is a row that says why. Features that are there already
-    are not made again. Raises ModelError for a model or features that do not go together.
+    are not made again; `predictions.csv` keeps the rows of other slides that this model predicted before. Raises ModelError for
+    a model or features that do not go together.
     """
-    ensemble = load_ensemble(model)
+    ensemble, mark = load_ensemble(model), file_sha256(model / "model.json")[:12]
     for line in ensemble.card.cautions:
         log.warning("the model's training: %s", line)
     rows = _rows(slides)
@@ -95,8 +97,23 @@ def predict(
         _predict(row, stores.get(row.slide_id), ensemble, out / "heatmaps" if heatmaps and row.slide_id in done else None, timeout)
         for row in track(rows, desc="predict", unit="slide", on=progress)
     ]  # fmt: skip
-    write_rows(out / "predictions.csv", table)
+    table = [row | {"model": mark} for row in table]
+    write_rows(out / "predictions.csv", [*_others(out / "predictions.csv", table), *table])
     return table
+
+
+def _others(path: Path, table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of slides that the same model predicted in earlier calls."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        was = list(csv.DictReader(file))
+    now = {row["slide_id"] for row in table}
+    return [
+        row
+        for row in was
+        if row.keys() == table[0].keys() and row["model"] == table[0]["model"] and row["slide_id"] not in now
+    ]
 
 
 def _predict(

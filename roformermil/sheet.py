@@ -4,11 +4,13 @@ import csv
 import math
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from roformermil.config import Tissue
-from roformermil.errors import ConfigError, SheetError
+from roformermil.errors import ConfigError, SheetError, some_of
+from roformermil.files import content_id
 from roformermil.settings import read_settings
 
 REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
@@ -58,7 +60,9 @@ def read_sheet(
     if len(columns) == 1 and ";" in columns[0]:
         raise SheetError(f"{sheet}: its cells are separated by ';'; save it with commas (CSV, comma delimited)")
     if missing := [c for c in REQUIRED if c not in columns]:
-        raise SheetError(f"{sheet}: column {missing[0]!r} is missing; expected {', '.join(REQUIRED + OPTIONAL)}")
+        raise SheetError(
+            f"{sheet}: column {missing[0]!r} is missing; needed are {', '.join(REQUIRED)}, and there may be {', '.join(OPTIONAL)}"
+        )
     if unknown := [c for c in columns if c not in REQUIRED + OPTIONAL]:
         raise SheetError(f"{sheet}: unknown column {unknown[0]!r}; expected {', '.join(REQUIRED + OPTIONAL)}")
     if twice := {c for c in columns if columns.count(c) > 1}:
@@ -81,6 +85,19 @@ def read_sheet(
             raise SheetError(f"{where}: slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
         slides[slide.slide_id], owners[slide.path] = slide, slide.slide_id
     return list(slides.values())
+
+
+def doubts(slides: list[Slide]) -> list[str]:
+    """What may be meant, and is worth a look before hours go into it: patients with several labels, files that are the same."""
+    labels, contents = defaultdict(set), defaultdict(list)
+    for slide in slides:
+        labels[slide.patient_id].add(slide.label)
+        if os.path.isfile(slide.path):
+            contents[content_id(Path(slide.path))].append(slide.slide_id)
+    several = sorted(patient for patient, found in labels.items() if len(found) > 1)
+    lines = [f"{len(several)} patients have slides of several classes: {some_of(several)}"] if several else []
+    same = [" = ".join(names) for names in contents.values() if len(names) > 1]
+    return lines + ([f"{len(same)} slides stand twice, in files of the same content: {some_of(same)}"] if same else [])
 
 
 def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | None, absolute: bool) -> Slide:

@@ -122,6 +122,22 @@ def test_a_damaged_store_is_a_row_and_the_others_are_predicted(lab, predicted, t
         assert [row["decided"] for row in csv.DictReader(file)] == [predicted[0]["decided"], ""]
 
 
+def test_earlier_rows_of_the_same_model_stay(lab, predicted, tmp_path):
+    def ids():
+        with open(tmp_path / "out/predictions.csv", newline="") as file:
+            return [row["slide_id"] for row in csv.DictReader(file)]
+
+    stores = [lab / f"results/set/features/resnet50-random/s{k}.zarr" for k in (6, 7, 8)]
+    for chosen in (stores[:2], stores[1:]):
+        assert len(predict(chosen, lab / "model", tmp_path / "out", progress=False)) == 2
+    assert ids() == ["s6", "s7", "s8"]
+    other = shutil.copytree(lab / "model", tmp_path / "other")
+    card = json.loads((other / "model.json").read_text())
+    (other / "model.json").write_text(json.dumps(card | {"name": "another"}))
+    predict(stores[:1], other, tmp_path / "out", progress=False)
+    assert ids() == ["s6"], "no table mixes models"
+
+
 def test_mpp_is_for_slides_that_state_none(lab, predicted, tmp_path):
     pixels = tifffile.imread(lab / "slides/s6.tif")
     tifffile.imwrite(tmp_path / "mute.tif", pixels, tile=(256, 256), compression="zlib")

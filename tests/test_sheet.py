@@ -1,7 +1,7 @@
 import pytest
 
 from roformermil.errors import SheetError
-from roformermil.sheet import read_sheet
+from roformermil.sheet import doubts, read_sheet
 
 HEADER = "slide_id,patient_id,label,path,mpp\n"
 
@@ -87,3 +87,14 @@ def test_absolute_paths_are_a_permission(tmp_path):
 def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
     (tmp_path / "root/c.zarr").mkdir()
     assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.endswith("c.zarr")
+
+
+def test_what_may_be_meant_is_said(sheet, tmp_path):
+    for name in "ab":
+        (tmp_path / f"root/{name}.svs").write_text(name)
+    rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
+    assert doubts(sheet(HEADER + rows)) == []
+    (tmp_path / "root/c.svs").write_text("a")
+    patients, files = doubts(sheet(HEADER + rows + "s3,p2,x,c.svs,\n"))
+    assert patients == "1 patients have slides of several classes: p2"
+    assert files == "1 slides stand twice, in files of the same content: s1 = s3"

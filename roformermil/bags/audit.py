@@ -10,11 +10,10 @@ import numpy as np
 
 from roformermil.bags.folds import FoldRow
 from roformermil.config import Audit, Folds
-from roformermil.errors import LeakError
+from roformermil.errors import LeakError, some_of
 from roformermil.sheet import Slide
 from roformermil.status import Status, write_rows
 
-SHOWN = 5  # names in a message
 STRONG, UNLIKELY = 0.3, 0.05  # Cramer's V and p value from which site and label are called associated
 PERMUTATIONS = 9999
 
@@ -69,7 +68,7 @@ def _patients(rows: list[FoldRow]) -> Finding:
     if not crossing:
         return Finding("patients", "well", 0, "no patient is in two parts of a fold")
     return Finding(
-        "patients", "leak", len(crossing), f"{len(crossing)} patients are in two parts of a fold: {_some(crossing)}"
+        "patients", "leak", len(crossing), f"{len(crossing)} patients are in two parts of a fold: {some_of(crossing)}"
     )
 
 
@@ -87,11 +86,11 @@ def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
     crossing = _crossing((row.fold, content.get(row.slide_id, ""), row.part) for row in rows)
     bad = [" = ".join(names) for mark, names in repeated.items() if mark in crossing or len(labels[mark]) > 1]
     if bad:
-        what = f"{len(bad)} slides stand twice, in two parts of a fold or with two labels: {_some(bad)}"
+        what = f"{len(bad)} slides stand twice, in two parts of a fold or with two labels: {some_of(bad)}"
         return Finding("duplicates", "leak", len(bad), what)
     same = [" = ".join(names) for names in repeated.values()]
     return Finding(
-        "duplicates", "well", len(same), f"{len(same)} slides stand twice, always in the same part: {_some(same)}"
+        "duplicates", "well", len(same), f"{len(same)} slides stand twice, always in the same part: {some_of(same)}"
     )
 
 
@@ -105,7 +104,9 @@ def _sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
     sites, site = np.unique([name for _, name, _ in sorted(known)], return_inverse=True)
     labels, label = np.unique([name for _, _, name in sorted(known)], return_inverse=True)
     if len(sites) < 2 or len(labels) < 2:
-        return Finding("sites", "unknown", len(sites), "the slide sheet's column `site` names fewer than two sites")
+        return Finding(
+            "sites", "unknown", len(sites), "a column `site` of two sites or more in the slide sheet would tell"
+        )
     counts = np.zeros((len(sites), len(labels)), int)
     np.add.at(counts, (site, label), 1)
     drawn = PermutationMethod(n_resamples=PERMUTATIONS, rng=np.random.default_rng(0))  # right in small tables too
@@ -125,7 +126,3 @@ def _crossing(places: Iterable[tuple[int, str, str]]) -> list[str]:
     for fold, name, part in places:
         parts[fold, name].add(part)
     return sorted({name for (_, name), where in parts.items() if len(where) > 1})
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

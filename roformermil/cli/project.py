@@ -34,7 +34,7 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     """Check a configuration, its slide sheets, folds and weights, and that each slide opens and has a scale."""
     from roformermil.bags.folds import divide
     from roformermil.isolation import isolated
-    from roformermil.sheet import read_sheet
+    from roformermil.sheet import doubts, read_sheet
     from roformermil.slides.stages import open_slide, settings_of
     from roformermil.status import OK, attrition, from_sheet, run_stage
     from roformermil.studies.arms import arms
@@ -63,6 +63,8 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
             look = open_features if settings.encoder.is_imported else open_slide
             rows = run_stage("check", from_sheet(slides), partial(isolated, look, timeout=settings.slide_timeout))
             usable = [slide for slide, row in zip(slides, rows, strict=True) if row.status == OK]
+            for line in doubts(usable):
+                log.warning("%s: %s", name, line)
             log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in usable}))
             if len(rows) - len(usable) > settings.max_failed_fraction * len(rows):
                 raise ConfigError("more slides are lost than max_failed_fraction allows")
@@ -72,6 +74,7 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
             wrong.append(name)
     if wrong:
         raise ConfigError(f"{config}: not to be run as it is, see above: {', '.join(wrong)}")
+    log.info("well; go on with: snakemake --cores all --configfile %s", config)
 
 
 @app.command("schema")

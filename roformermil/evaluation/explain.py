@@ -50,7 +50,7 @@ def in_short(found: dict[str, Any]) -> dict[str, Any]:
     first, *others = found["folds"]
     same = [key for key in ("model", "training", "run") if all(fold[key] == first[key] for fold in others)]
     return {
-        **found,
+        **{key: value for key, value in found.items() if key != "differs"},
         "tables": {"run": found["tables"]["run"], "config": "in provenance.json"},
         "all_folds": {key: first[key] for key in same},
         "folds": [{key: value for key, value in fold.items() if key not in same} for fold in found["folds"]],

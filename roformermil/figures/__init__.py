@@ -17,7 +17,7 @@ PANEL, WIDTH = 2.9, 14.0  # inches: of a panel, and at most of a figure, which t
 def panels(titles: list[str], rows: int = 1) -> tuple[Any, Any]:
     """A figure of `rows` rows with a panel a title in each, and its panels (rows, titles)."""
     size = min(PANEL, WIDTH / len(titles))
-    width, height = 0.4 + size * len(titles), 0.5 + size * rows
+    width, height = 0.4 + size * len(titles), 0.9 + size * rows
     figure, axes = plt.subplots(rows, len(titles), figsize=(width, height), squeeze=False, layout="constrained")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=10)
@@ -30,5 +30,5 @@ def panels(titles: list[str], rows: int = 1) -> tuple[Any, Any]:
 def save(figure: Any, path: Path) -> None:
     """Write the figure (PNG), atomically."""
     with atomic_path(path) as scratch:
-        figure.savefig(scratch, dpi=DPI)
+        figure.savefig(scratch, dpi=DPI, bbox_inches="tight")  # labels of panels that keep their shape too
     plt.close(figure)

@@ -21,6 +21,7 @@ from roformermil.status import Status
 
 SIDE, TILE = 560, 88  # pixels: a view's longer side, a tile's
 STRIP, GAP, LINE = 8, 6, 18  # tiles in a strip; pixels of a gap and of a line of text
+COLUMN, SCALE = 200, (80, 10)  # pixels: of a panel at least, so that its title fits; of a colour scale
 OPACITY = 0.55
 RED, BLUE, DARK = (200, 30, 40), (30, 70, 200), (40, 40, 40)
 
@@ -96,27 +97,34 @@ def _sheet(
     inferno, diverging = _colour_tables()
     shape = views.whole.shape[:2]
     attention = raster(ranks(answer.attention[:, decided]), features, views.size, shape)
-    panels = [("tissue", Image.fromarray(views.whole)), ("attention (rank)", _overlay(views.whole, attention, inferno))]
+    panels: list[tuple[str, Image.Image, tuple[Any, ...]]] = [
+        ("tissue", Image.fromarray(views.whole), ()),
+        ("attention (rank)", _overlay(views.whole, attention, inferno), ("least", inferno, "most")),
+    ]
     if answer.contributions is not None:
         parts = answer.contributions[:, decided]
         largest = max(float(np.quantile(np.abs(parts), 0.99)), 1e-12)
         signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, shape)
-        panels.append((f"contribution to {classes[decided]}", _overlay(views.whole, signed, diverging)))
+        scale = (f"-{largest:.2g}", diverging, f"+{largest:.2g} logit")
+        panels.append((f"contribution to {classes[decided]}", _overlay(views.whole, signed, diverging), scale))
     strips = [views.tiles[:STRIP], views.tiles[STRIP:]] if len(views.tiles) > STRIP else [views.tiles]
     across = STRIP * (TILE + GAP)  # pixels of a strip
-    width = max(len(panels) * (shape[1] + GAP), across) + GAP
+    column = max(shape[1], COLUMN) + GAP
+    width = max(len(panels) * column, across) + GAP
     beside = max(1, (width - GAP) // across)  # strips in a row
-    below = 2 * LINE + shape[0] + GAP
+    below = 3 * LINE + shape[0] + GAP
     rows = -(-len(strips) // beside)
     sheet = Image.new("RGB", (width, below + rows * (LINE + TILE + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     said = f"{name}: {classes[decided]}, probability {answer.probabilities[decided]:.3f}"
     wrong = bool(label) and label != classes[decided]
     draw.text((GAP, 2), said + (f"; labelled {label}" if label else ""), RED if wrong else DARK, font)
-    for k, (title, panel) in enumerate(panels):
-        x = GAP + k * (shape[1] + GAP)
+    for k, (title, panel, scale) in enumerate(panels):
+        x = GAP + k * column
         draw.text((x, LINE), title, DARK, font)
         sheet.paste(panel, (x, 2 * LINE))
+        if scale:
+            _draw_scale(sheet, (x, 2 * LINE + shape[0] + 2), scale, font)
     what = "attention" if answer.contributions is None else "contribution"
     for s, tiles in enumerate(strips):
         left, y = GAP + s % beside * across, below + s // beside * (LINE + TILE + GAP)
@@ -124,6 +132,17 @@ def _sheet(
         for k, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
     return sheet
+
+
+def _draw_scale(sheet: Image.Image, at: tuple[int, int], scale: tuple[Any, ...], font: Any) -> None:
+    """A colour table between the words for its ends, as it looks over white."""
+    (low, colours, high), (x, y), draw = scale, at, ImageDraw.Draw(sheet)
+    width, height = SCALE
+    bar = (OPACITY * colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
+    draw.text((x, y), low, DARK, font)
+    x += round(draw.textlength(low, font)) + GAP
+    sheet.paste(Image.fromarray(bar).resize((width, height)), (x, y + 3))
+    draw.text((x + width + GAP, y), high, DARK, font)
 
 
 def to_geojson(

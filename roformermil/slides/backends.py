@@ -58,6 +58,8 @@ def open_backend(path: Path) -> Backend:
     Raises SlideError `unreadable`, or `needs_tiatoolbox` where that is not installed.
     """
     opened: OpenSlideBackend | None = None
+    if path.is_dir() and path.suffix != ".zarr":
+        raise SlideError(Reason.UNREADABLE, f"{path}: is a folder; name the slide's file")
     problem = "not a slide format that OpenSlide reads, or cut short; copy it again"
     try:
         opened = OpenSlideBackend(path)

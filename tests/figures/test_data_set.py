@@ -8,24 +8,30 @@ from PIL import Image
 from roformermil.figures.data_set import draw
 
 BLUE, ORANGE, GREY = (31, 119, 180), (255, 127, 14), (140, 140, 140)  # matplotlib's first colours
+MODELS = ("knows", "guesses", "knows-too", "guesses-too")
 
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
-    """Figures of a model that is always right and one that guesses, two classes, five folds."""
+    """Figures of a model that is always right and one that guesses, both twice, two classes, five folds."""
     folder, rng = tmp_path_factory.mktemp("figures"), np.random.default_rng(0)
     paths = []
-    for model in ("knows", "guesses"):
+    for model in MODELS:
         for fold in range(5):
             label = np.arange(20) % 2
-            p = 0.05 + 0.9 * label if model == "knows" else rng.random(20)
+            p = 0.05 + 0.9 * label if model.startswith("knows") else rng.random(20)
             names = [f"{fold}_{k}" for k in range(20)]
             table = pd.DataFrame(
-                {"slide_id": names, "patient_id": names, "label": np.array(["a", "b"])[label], "part": "test"}
+                {
+                    "slide_id": names,
+                    "patient_id": names,
+                    "label": np.array(["adenocarcinoma", "squamous"])[label],
+                    "part": "test",
+                }
             )
             path = folder / f"set/net/{model}/fold_{fold}/predictions.csv"
             path.parent.mkdir(parents=True)
-            table.assign(probability_a=1 - p, probability_b=p).to_csv(path, index=False)
+            table.assign(probability_adenocarcinoma=1 - p, probability_squamous=p).to_csv(path, index=False)
             losses = pd.DataFrame(
                 {"epoch": range(5), "train_loss": np.linspace(1, 0.2, 5), "validation_loss": np.linspace(1, 0.6, 5)}
             )
@@ -35,12 +41,12 @@ def figures(tmp_path_factory):
     return folder
 
 
-def panel(path, column, row, rows):
-    """The pixels of a panel, (h, w, 3), of two columns; axes and labels with it."""
+def panel(path, column, row, rows, columns=4):
+    """The pixels of a panel, (h, w, 3), a column a model; axes and labels with it."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     top = 50  # the title
-    height, width = (pixels.shape[0] - top) // rows, pixels.shape[1] // 2
+    height, width = (pixels.shape[0] - top) // rows, pixels.shape[1] // columns
     return pixels[top + row * height : top + (row + 1) * height, column * width : (column + 1) * width]
 
 
@@ -60,7 +66,7 @@ def test_curves_of_who_knows_lie_in_the_corner(figures):
 
 
 def test_confusion_is_dark_on_its_diagonal(figures):
-    knows = panel(figures / "confusion.png", 0, 0, 1)
+    knows = panel(figures / "confusion.png", 0, 0, 1, columns=2)  # beside who guesses, who is never dark
     dark = np.abs(knows - (8, 48, 107)).max(axis=-1) < 12  # the darkest of Blues
     y, x = np.nonzero(dark)
     middle_y, middle_x = np.median(np.unique(y)), np.median(np.unique(x))
@@ -73,3 +79,11 @@ def test_calibration_and_history_are_drawn(figures):
         assert has(panel(figures / "calibration.png", column, 1, 2), (179, 179, 179)) > 500, "slides a bin"
         history = panel(figures / "history.png", column, 0, 1)
         assert min(has(history, ORANGE), has(history, GREY)) > 50
+
+
+@pytest.mark.parametrize("name", ["curves", "confusion", "calibration", "history"])
+def test_nothing_is_cut_off(figures, name):
+    with Image.open(figures / f"{name}.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (edges > 250).all(), "ink at the edge"

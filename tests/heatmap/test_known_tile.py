@@ -101,7 +101,7 @@ def test_the_sheet_is_reddest_there(made):
     by_tile = np.array([[c.mean() for c in np.array_split(row, ACROSS, axis=1)] for row in cells])
     y, x = np.unravel_index(by_tile.argmax(), by_tile.shape)
     assert (x, y) == MARK
-    strips = 36 + panel.shape[0] + 6 + 18  # below the views and a line of text
+    strips = 36 + panel.shape[0] + 18 + 6 + 18  # below the views, their scales and a line of text
     tiles = [sheet[strips + 2 : strips + 86, left + 2 : left + 86] for left in range(6, 6 + 16 * 94, 94)]
     blueness = [float((tile[..., 2] - tile[..., 0]).mean()) for tile in tiles]
     assert np.argmax(blueness) == 0, "the first tile of the strip is the one with the stripes"

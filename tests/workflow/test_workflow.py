@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.workflow.running import environment, snakemake
 
 BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
-CATEGORIES = ["3 Figures", "6 Heat maps", "4 Models compared", "1 Overview", "2 Slides", "7 Tables"]
+CATEGORIES = ["3 Figures", "5 Heat maps", "4 Models compared", "1 Overview", "2 Slides", "6 Tables"]
 FIGURES = ["calibration", "confusion matrices", "ROC and precision-recall curves", "training curves"]
 MOST = 15e6  # bytes
 
@@ -274,7 +274,7 @@ def test_every_figure_renders(page):
     sheet = page.frame_locator("iframe").locator("img")
     sheet.wait_for()
     assert sheet.evaluate("image => Math.min(image.naturalWidth, image.naturalHeight)") > 500
-    open_category(page, "7 Tables")
+    open_category(page, "6 Tables")
     page.locator("tr", has_text="all of them").locator("a").first.click()
     tables = page.frame_locator("iframe").locator("body")
     tables.get_by_text("Expected calibration error").wait_for()
@@ -285,13 +285,13 @@ def test_every_figure_renders(page):
 
 
 def test_heat_maps_are_there_and_say_whose_they_are(page):
-    open_category(page, "6 Heat maps")
+    open_category(page, "5 Heat maps")
     page.locator("tr", has_text=re.compile("demo_.*, by ro-abmil")).first.locator("a").first.click()
     assert min(shown_image(page)) > 500
 
 
 def test_captions_open(page):
-    open_category(page, "7 Tables")
+    open_category(page, "6 Tables")
     page.locator("tr", has_text="comparisons.csv").locator("a").last.click()
     page.get_by_text("Every pair of models on the same folds").wait_for()
 

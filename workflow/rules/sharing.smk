@@ -50,7 +50,7 @@ rule gallery:
         sheets=report(
             directory(f"{MODEL}/heatmaps/gallery"),
             patterns=["{slide}.jpg"],
-            category="6 Heat maps",
+            category="5 Heat maps",
             subcategory="{dataset}",
             labels={"heat map": "{slide}, by {model}"},
             caption="../report/heatmaps.rst",

@@ -12,7 +12,7 @@ rule ablation:
         provenance=f"{RESULTS}/ablation_provenance.json",
         figure=report(
             f"{RESULTS}/ablation.png",
-            category="5 Studies",
+            category="7 Studies",
             labels={"study": "ablation"},
             caption="../report/ablation.rst",
         ),
@@ -73,7 +73,7 @@ rule overhead:
         provenance=f"{RESULTS}/overhead_provenance.json",
         figure=report(
             f"{RESULTS}/overhead.png",
-            category="5 Studies",
+            category="7 Studies",
             labels={"study": "overhead"},
             caption="../report/overhead.rst",
         ),

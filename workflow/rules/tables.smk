@@ -16,7 +16,7 @@ rule evaluate:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
             f"{RESULTS}/summary.csv",
-            category="7 Tables",
+            category="6 Tables",
             labels={"table": "summary.csv"},
             caption="../report/summary.rst",
         ),
@@ -24,7 +24,7 @@ rule evaluate:
         cautions=f"{RESULTS}/cautions.csv",
         classes=report(
             f"{RESULTS}/classes.csv",
-            category="7 Tables",
+            category="6 Tables",
             labels={"table": "classes.csv"},
             caption="../report/classes.rst",
         ),
@@ -32,7 +32,7 @@ rule evaluate:
         confusion=f"{RESULTS}/confusion.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
-            category="7 Tables",
+            category="6 Tables",
             labels={"table": "comparisons.csv"},
             caption="../report/comparisons.rst",
         ),
@@ -86,7 +86,7 @@ rule overview:
         ),
         tables=report(
             f"{RESULTS}/tables.html",
-            category="7 Tables",
+            category="6 Tables",
             labels={"table": "all of them"},
             caption="../report/tables.rst",
         ),
