@@ -45,7 +45,9 @@ def _of_folds(one: OutOfFold) -> list[str]:
     }
     rarest = min(patients, key=lambda name: patients[name])
     if tested < FEW:
-        lines.append(f"{one.dataset}: {tested:.0f} test slides a fold are few: read the intervals, where there are any")
+        lines.append(
+            f"{one.dataset}: {tested:.0f} test slides a fold are few: one slide moves a figure far, and a perfect one may be luck"
+        )
     if patients[rarest] < RARE:
         lines.append(
             f"{one.dataset}: {patients[rarest]:.1f} test patients of class {rarest} a fold: average precision over so few lies above "
