@@ -26,7 +26,7 @@ STYLE = """<style>
 .overview h2 {font-size: 1.25em; margin: 1.2em 0 .3em} .overview small {color: #666}
 .prose:has(.overview) {max-width: none} .flex:has(> .py-2 > .prose .overview) {flex-direction: column}
 .items-center:has(.overview) {align-items: flex-start; justify-content: flex-start}
-.overview.tables {font-size: 13px; max-width: none} .overview.tables :is(th, td) {padding: .2em .45em}
+.overview.tables {max-width: none} .overview.tables :is(th, td) {font-size: 13px; padding: .2em .45em}
 .overview .caution {background: #fff4d6; border-left: .4em solid #e0a100; padding: .5em 1em}
 </style>"""
 
