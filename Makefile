@@ -30,7 +30,8 @@ report: .venv/ready ## write results/report.html, of what `make demo` made
 	snakemake --cores all --report results/report.html
 
 docs: .venv/ready ## build the documentation into site/
-	mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo; echo "Open site/index.html; with search: mkdocs serve"
 
 atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	snakemake --cores all --configfile config/atlas.yaml
@@ -82,5 +83,6 @@ schema: .venv/ready ## write the config's schema and reference from roformermil/
 	roformermil schema > workflow/schemas/config.schema.json
 	roformermil schema --markdown > docs/reference.md
 
-clean: ## remove results and demo slides, keep .venv
-	rm -rf results data/demo .snakemake
+clean: ## remove the demo's slides and results; other data sets and .venv stay
+	rm -rf data/demo results/demo results/logs/demo results/benchmarks/demo
+	[ ! -d results ] || find results -maxdepth 1 -type f -delete

@@ -156,7 +156,9 @@ def _features(
     from roformermil.features.extract import Embedder  # torch's compiler, for slides alone
 
     if not card.takes_slides:
-        raise ModelError(f"{card.name}: was trained on features that were imported; give it such (.zarr), not slides")
+        raise ModelError(
+            f"{card.name}: was trained on features that were imported; give it such (.zarr that `roformermil import` makes)"
+        )
     settings = {
         name: card.settings.get(name, {}) | ({"weights": str(path)} if (path := given.get(name)) else {})
         for name in ("tissue", "tiles", "encoder")

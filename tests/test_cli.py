@@ -5,6 +5,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from roformermil import __version__
 from roformermil.cli import app
 from roformermil.status import read_status
 
@@ -15,6 +16,10 @@ def test_every_verb_explains_itself():
     for verb in VERBS:
         result = CliRunner().invoke(app, [verb, "--help"])
         assert result.exit_code == 0, result.output
+
+
+def test_the_version_is_an_option():
+    assert CliRunner().invoke(app, ["--version"]).output == f"roformermil {__version__}\n"
 
 
 def test_a_named_error_ends_in_one_line_and_in_the_log(tmp_path):

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from roformermil import __version__
 from roformermil.cli import project, sharing, slides, studies, training
 from roformermil.errors import RoFormerMILError
 
@@ -26,9 +27,16 @@ for part in (slides, training, sharing, studies, project):
 log = logging.getLogger("roformermil")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"roformermil {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="say which")] = False,
 ) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log_file:

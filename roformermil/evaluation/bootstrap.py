@@ -11,11 +11,11 @@ import numpy as np
 from scipy.stats import norm, t
 
 from roformermil.bags.folds import derive_seed
+from roformermil.evaluation.intervals import ROUND_OFF
 from roformermil.evaluation.predictions import OutOfFold
 
 REPLICATES = 2000
 LEVEL = 0.95
-ROUND_OFF = 1e-12
 Figures = dict[str, np.ndarray]
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
-from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.intervals import ROUND_OFF, corrected_interval
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 COMPARED = ("auroc", "average_precision")
-ROUND_OFF = 1e-12  # of differences that are equal
 COLUMNS = [
     "dataset", "encoder", "metric", "model", "against", "difference", "ci_low", "ci_high", "test", "statistic", "p", "p_holm",
     "folds",

@@ -51,6 +51,7 @@ def calibration_figure(found: list[OutOfFold], path: Path) -> None:
         above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
         below.set(xlim=(-0.02, 1.02))
+        below.yaxis.get_major_locator().set_params(integer=True)
         below.set_xlabel(_claim(one), fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
@@ -70,6 +71,8 @@ def confusion_figure(found: list[OutOfFold], path: Path) -> None:
         shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         panel.grid(False)
+        panel.hlines(edges := np.arange(0.5, len(one.classes) - 1), -0.5, len(one.classes) - 0.5, color="white", lw=1.5)
+        panel.vlines(edges, -0.5, len(one.classes) - 0.5, color="white", lw=1.5)
         for i, j in np.ndindex(counts.shape):
             colour = "white" if shares[i, j] > 0.5 else "black"
             panel.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=colour)

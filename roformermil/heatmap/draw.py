@@ -128,7 +128,7 @@ def _sheet(
     what = "attention" if answer.contributions is None else "contribution"
     for s, tiles in enumerate(strips):
         left, y = GAP + s % beside * across, below + s // beside * (LINE + TILE + GAP)
-        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {what}", (RED, BLUE)[s], font)
+        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {what}", DARK, font)
         for k, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
     return sheet

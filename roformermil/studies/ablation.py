@@ -13,7 +13,7 @@ from roformermil.bags.folds import PARTS
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult, out_of_fold
-from roformermil.evaluation.summary import by_folds, fold_metrics, summarise
+from roformermil.evaluation.summary import by_folds, fold_metrics, interval_text, summarise
 from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
@@ -99,7 +99,7 @@ def parameters(results: list[FoldResult]) -> dict[str, int]:
 
 
 def _interval(row: Mapping, middle: str, low: str, high: str, form: str) -> str:
-    return f"{row[middle]:{form}} [{row[low]:{form}}, {row[high]:{form}}]"
+    return f"{row[middle]:{form}} " + interval_text({"ci_low": row[low], "ci_high": row[high]}, form)
 
 
 def _half(row: Mapping, folds: int) -> str:

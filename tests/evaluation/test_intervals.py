@@ -22,4 +22,5 @@ def test_the_correction_widens_by_its_formula():
 
 def test_edges():
     assert corrected_interval(np.array([1.0, 0.9, 1.0]), 0.1)[1] == 1.0
-    assert all(map(math.isnan, corrected_interval(np.array([0.5, np.nan]), 0.1)))
+    for nothing_known in ([0.5, np.nan], [1.0, 1.0, 1.0]):
+        assert all(map(math.isnan, corrected_interval(np.array(nothing_known), 0.1)))

@@ -49,10 +49,10 @@ rule gallery:
     output:
         sheets=report(
             directory(f"{MODEL}/heatmaps/gallery"),
-            patterns=["{slide}.jpg"],
+            patterns=["{label}/{outcome}/{slide}.jpg"],
             category="5 Heat maps",
             subcategory="{dataset}",
-            labels={"heat map": "{slide}, by {model}"},
+            labels={"heat map": "{slide}, by {model}", "label": "{label}", "decided": "{outcome}"},
             caption="../report/heatmaps.rst",
         ),
     log:
