@@ -50,8 +50,8 @@ def _of_folds(one: OutOfFold) -> list[str]:
         )
     if patients[rarest] < RARE:
         lines.append(
-            f"{one.dataset}: {patients[rarest]:.1f} test patients of class {rarest} a fold: average precision over so few lies above "
-            "what a larger test would give"
+            f"{one.dataset}: {patients[rarest]:.1f} test patients of class {rarest} a fold: an AUROC over so few takes few values, "
+            "average precision lies above what a larger test would give"
         )
     if one.repeated:
         lines.append(
