@@ -52,7 +52,8 @@ rule gallery:
             patterns=["{label}/{outcome}/{slide}.jpg"],
             category="5 Heat maps",
             subcategory="{dataset}",
-            labels={"heat map": "{slide}, by {model}", "label": "{label}", "decided": "{outcome}"},
+            # one label: of several the page makes switches, and is blank where a combination is not there
+            labels={"heat map": "{slide}, {label}, decided {outcome}, by {model}"},
             caption="../report/heatmaps.rst",
         ),
     log:
