@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo report docs atlas test test-slow test-shared test-slurm test-conda tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo report docs atlas test test-slow test-shared test-slurm test-conda test-spatialdata tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -52,6 +52,15 @@ test-slurm: .venv/ready ## run the demo through a real Slurm (Debian: slurm-wlm,
 test-conda: .venv/ready ## run the demo in environments that a real conda makes (needs ../shared)
 	pytest -m conda
 
+.venv-spatialdata/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-spatialdata
+	.venv-spatialdata/bin/pip install --quiet --constraint constraints.txt --editable '.[spatialdata]' pytest
+	.venv-spatialdata/bin/pip check
+	touch $@
+
+test-spatialdata: .venv-spatialdata/ready ## run the tests that need spatialdata
+	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_spatialdata.py
+
 tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
 
 .venv-tiatoolbox/ready: pyproject.toml constraints-tiatoolbox.txt
@@ -60,7 +69,16 @@ tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide format
 	.venv-tiatoolbox/bin/pip check
 	touch $@
 
-test-tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
+test-.venv-spatialdata/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-spatialdata
+	.venv-spatialdata/bin/pip install --quiet --constraint constraints.txt --editable '.[spatialdata]' pytest
+	.venv-spatialdata/bin/pip check
+	touch $@
+
+test-spatialdata: .venv-spatialdata/ready ## run the tests that need spatialdata
+	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_spatialdata.py
+
+tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
 	PATH="$(CURDIR)/.venv-tiatoolbox/bin:$$PATH" .venv-tiatoolbox/bin/pytest -m tiatoolbox
 
 lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy

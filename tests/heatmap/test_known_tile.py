@@ -13,8 +13,10 @@ from roformermil.demo import write_pyramid
 from roformermil.errors import SlideError
 from roformermil.features.extract import Embedder
 from roformermil.features.store import read_store
-from roformermil.heatmap.draw import draw_slide, ranks, raster, to_geojson
+from roformermil.heatmap.draw import SIDE, draw_slide
+from roformermil.heatmap.geojson import to_geojson
 from roformermil.heatmap.out_of_fold import draw_batch
+from roformermil.heatmap.overlay import ranks, raster
 from roformermil.models.trained import load_model
 from roformermil.slides.stages import segment_slide, tile_slide
 from roformermil.status import Status, run_stage
@@ -85,6 +87,46 @@ def test_the_tile_is_found_at_its_pixel(made):
     assert len(features) == ACROSS * DOWN
 
 
+def test_contributions_to_the_other_class_are_there_too(made):
+    folder, _ = made
+    features = json.loads((folder / "heatmaps/s14.geojson").read_text())["features"]
+    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
+    parts = model.answer(store.features, store.grid).contributions
+    for c, name in enumerate(model.classes):
+        measured = [tile["properties"]["measurements"][f"contribution to {name}"] for tile in features]
+        assert measured == parts[:, c].tolist()
+
+
+def by_tile(image):
+    """Means of an image over each tile's place: (DOWN, ACROSS)."""
+    rows = np.array_split(image, DOWN)
+    return np.array([[cell.mean() for cell in np.array_split(row, ACROSS, axis=1)] for row in rows])
+
+
+def overlay(folder, name):
+    with Image.open(folder / f"heatmaps/s14.{name}.png") as image:
+        assert image.size == (SIDE, SIDE * DOWN // ACROSS), "the whole slide, nothing else"
+        return np.asarray(image.convert("RGB")).astype(float)
+
+
+def test_the_overlay_of_contributions_is_red_there_and_not_beside(made):
+    view = overlay(made[0], "contribution")
+    red, side = view[..., 0] - view[..., 1], SIDE // ACROSS
+    assert np.unravel_index(by_tile(red).argmax(), (DOWN, ACROSS)) == (MARK[1], MARK[0])
+    x, y, edge = MARK[0] * side, MARK[1] * side, 4
+    assert red[y : y + side, x : x + edge].mean() > red[y : y + side, x - edge : x].mean() + 20
+    assert red[y : y + edge, x : x + side].mean() > red[y - edge : y, x : x + side].mean() + 20
+
+
+def test_the_overlay_of_attention_is_as_bright_as_ranks_are_high(made):
+    folder, _ = made
+    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
+    rank = ranks(model.answer(store.features, store.grid).attention[:, 1])
+    bright = by_tile(overlay(folder, "attention").mean(axis=2))[store.grid[:, 1], store.grid[:, 0]]
+    plain = np.array([tuple(place) != MARK for place in store.grid])  # the mark is darker tissue
+    assert np.corrcoef(rank[plain], bright[plain])[0, 1] > 0.95
+
+
 def test_the_sheet_is_reddest_there(made):
     folder, _ = made
     with Image.open(folder / "heatmaps/s14.jpg") as image:
@@ -97,10 +139,7 @@ def test_the_sheet_is_reddest_there(made):
     width = 560  # of a view, as wide as it is long at most
     panel = sheet[36 : 36 + round(width * DOWN / ACROSS), 6 + 2 * (width + 6) : 6 + 2 * (width + 6) + width]
     red = panel[..., 0] - panel[..., 1]
-    cells = red[: red.shape[0] // DOWN * DOWN].reshape(DOWN, -1, red.shape[1])
-    by_tile = np.array([[c.mean() for c in np.array_split(row, ACROSS, axis=1)] for row in cells])
-    y, x = np.unravel_index(by_tile.argmax(), by_tile.shape)
-    assert (x, y) == MARK
+    assert np.unravel_index(by_tile(red).argmax(), (DOWN, ACROSS)) == (MARK[1], MARK[0])
     strips = 36 + panel.shape[0] + 18 + 6 + 18  # below the views, their scales and a line of text
     tiles = [sheet[strips + 2 : strips + 86, left + 2 : left + 86] for left in range(6, 6 + 16 * 94, 94)]
     blueness = [float((tile[..., 2] - tile[..., 0]).mean()) for tile in tiles]
