@@ -69,16 +69,7 @@ tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide format
 	.venv-tiatoolbox/bin/pip check
 	touch $@
 
-test-.venv-spatialdata/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-spatialdata
-	.venv-spatialdata/bin/pip install --quiet --constraint constraints.txt --editable '.[spatialdata]' pytest
-	.venv-spatialdata/bin/pip check
-	touch $@
-
-test-spatialdata: .venv-spatialdata/ready ## run the tests that need spatialdata
-	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_spatialdata.py
-
-tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
+test-tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
 	PATH="$(CURDIR)/.venv-tiatoolbox/bin:$$PATH" .venv-tiatoolbox/bin/pytest -m tiatoolbox
 
 lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy

@@ -27,19 +27,24 @@ def average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """All METRICS. The decision is the most probable class; f1 is the positive class's, or the classes' mean.
+    """All METRICS. The decision is the most probable class; f1 is the positive class's, or the classes' mean, NaN where such a
+    class has no slide.
 
     labels: (n,) class indices; probabilities: (n, C).
     """
-    classes = range(probabilities.shape[1])
     decided = probabilities.argmax(axis=1)
-    f1_of = {"average": "binary"} if len(classes) == 2 else {"average": "macro", "labels": list(classes)}
+    counted = [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
+    f1 = (
+        f1_score(labels, decided, labels=counted, average="macro", zero_division=0)
+        if np.isin(counted, labels).all()
+        else np.nan
+    )
     return {
         "auroc": auroc(labels, probabilities),
         "average_precision": average_precision(labels, probabilities),
         "accuracy": float(accuracy_score(labels, decided)),
         "balanced_accuracy": float(recall_score(labels, decided, labels=np.unique(labels), average="macro")),
-        "f1": float(f1_score(labels, decided, zero_division=0, **f1_of)),
+        "f1": float(f1),
     }
 
 

@@ -12,7 +12,7 @@ from roformermil.bags.audit import read_findings
 from roformermil.errors import Reason
 from roformermil.evaluation.paper import MODELS, of_paper
 from roformermil.evaluation.predictions import KEYS
-from roformermil.evaluation.summary import COLUMNS, interval_text
+from roformermil.evaluation.summary import COLUMNS, interval_text, mean_text
 from roformermil.figures.comparison import comparison_figure
 from roformermil.files import write_text
 from roformermil.status import OK, Status, read_status
@@ -85,7 +85,7 @@ def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str
         row = [escape(f"{dataset} ({encoder})"), escape(str(model))]
         for metric, _ in COLUMNS:
             one, paper = of_metric[metric], of_paper(str(dataset), classes[str(dataset)], str(model), metric)
-            row.append(f"{one['mean']:.2f} ± {one['std']:.2f} <small>{interval_text(one)}</small>")
+            row.append(f"{mean_text(one)} <small>{interval_text(one)}</small>")
             row += [f"{paper[0]:.2f} ± {paper[1]:.2f}" if paper else "–"] if paper_has else []
         rows.append(row)
     head = ["data set (encoder)", "model"]
@@ -96,7 +96,8 @@ def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str
         "figure that no drawing moves, such as a perfect one. "
     )
     note += (
-        "The paper's figures are those of arXiv 2310.01924: its own folds, ResNet-50 with ImageNet weights."
+        "The paper's figures are those of arXiv 2310.01924, of its own folds, its own settings and ResNet-50 with ImageNet weights, "
+        "whatever stands beside them."
         if paper_has
         else "None of these data sets is the paper's."
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
@@ -48,7 +49,7 @@ def package(predictions: list[Path], data: Path, stores: Path, settings: dict[st
     used = read_attributes(stores / f"{slides[0].slide_id}.zarr")
     with safe_open(results[0].path.with_name("model.safetensors"), "np") as file:
         said = file.metadata()
-    table, _ = read_predictions(results[0].path)
+    table = pd.concat([read_predictions(result.path)[0] for result in results]).drop_duplicates("slide_id")
     with atomic_path(out) as scratch:
         scratch.mkdir()
         for result in results:
@@ -64,9 +65,9 @@ def package(predictions: list[Path], data: Path, stores: Path, settings: dict[st
             settings={name: _without_paths(section) for name, section in settings.items()},
             trained_on=TrainedOn(
                 dataset=results[0].dataset,
-                slides=table.slide_id.nunique(),
+                slides=len(table),
                 patients=table.patient_id.nunique(),
-                labels=Counter(table.drop_duplicates("slide_id").label),
+                labels=Counter(table.label),
                 tiles=_spread([row.tiles or 0 for row in slides]),
                 mpp=_spread([row.mpp for row in slides if row.mpp]),
             ),

@@ -53,6 +53,10 @@ class Ensemble:
 
 def load_ensemble(folder: Path) -> Ensemble:
     """A folder that `package` wrote. Raises ModelError when a file is missing or is not the one that was packaged."""
+    if not (folder / "model.json").is_file():
+        raise ModelError(
+            f"{folder}: is no packaged model, a folder with model.json such as results/DATASET/ENCODER/MODEL/model"
+        )
     try:
         card = read_settings(Card, (folder / "model.json").read_text(encoding="utf-8"), "model.json")
         members = []
@@ -63,7 +67,7 @@ def load_ensemble(folder: Path) -> Ensemble:
                 )
             members.append(load_model(folder / name))
     except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise ModelError(f"{folder}: no packaged model here ({error}); results/.../MODEL/model is one") from error
+        raise ModelError(f"{folder}: its packaged model cannot be read ({error}): copy it again") from error
     if any(member.classes != card.classes for member in members):
         raise ModelError(f"{folder}: model.json names other classes than its models were trained on: copy it again")
     return Ensemble(members, card)

@@ -8,7 +8,7 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
-SEGMENT = 3
+SEGMENT = 4
 TILE = 2
 EMBED = 2
 IMPORT = 1

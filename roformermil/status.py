@@ -40,7 +40,7 @@ class Status:
     mpp: float | None = None  # um/px in use
     mpp_source: str = ""
     content: str = ""  # identity of the slide file that was worked on
-    pixels: str = ""  # identity of its overview's pixels, whatever file holds them
+    pixels: str = ""  # its coarsest view, whatever file holds it
     tissue_mm2: float | None = None
     tiles: int | None = None
     fingerprint: str = ""  # of the slide's features: what decided them

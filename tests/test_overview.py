@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from roformermil.bags.audit import Finding, enforce
 from roformermil.config import Audit, Folds, load_config
@@ -44,6 +45,7 @@ def run(tmp_path_factory):
                 pd.DataFrame({"epoch": [0, 1], "train_loss": [1, 0.5], "validation_loss": [1, 0.7]}).to_csv(
                     path.with_name("history.csv"), index=False
                 )
+                save_file({"w": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "1"})
                 paths.append(path)
     evaluate(paths, [folder / "camelyon16", folder / "mine"], folder)
     write_overview(folder, [folder / "camelyon16", folder / "mine"])
@@ -82,6 +84,15 @@ def test_the_papers_classes_are_those_of_its_configuration():
     assert {name: set(data_set.classes) for name, data_set in data_sets.items()} == {
         name: set(names) for name, names in CLASSES.items()
     }
+
+
+def test_every_figure_is_the_summarys(run):
+    text = (run[0] / "overview.html").read_text()
+    for row in pd.read_csv(run[0] / "summary.csv").query("metric in ('auroc', 'average_precision')").itertuples():
+        line = next(s for s in text.split("<tr>") if f">{row.dataset} ({row.encoder})<" in s and f">{row.model}<" in s)
+        cell = line.split("<td")[3 if row.metric == "auroc" else 5].split(">", 1)[1]
+        bounds = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else "[no interval]"
+        assert cell.startswith(f"{row.mean:.2f} ± {row.std:.2f} <small>{bounds}</small>")
 
 
 def test_it_warns_in_words_and_names_the_lost(run):

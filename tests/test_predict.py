@@ -208,7 +208,7 @@ def test_a_package_that_is_damaged_or_none_is_an_error(lab, tmp_path):
     shutil.copy(tmp_path / "model/fold_1.safetensors", tmp_path / "model/fold_0.safetensors")
     with pytest.raises(ModelError, match=r"fold_0.safetensors: is not the file that was packaged"):
         load_ensemble(tmp_path / "model")
-    with pytest.raises(ModelError, match="no packaged model here"):
+    with pytest.raises(ModelError, match="is no packaged model, a folder with model.json"):
         load_ensemble(tmp_path)
     card = json.loads((lab / "model/model.json").read_text())
     for change, said in (

@@ -3,7 +3,7 @@
     python config/datasets/cohorts.py ../shared/manifests
 
 The lists are facts that others published with their code: TCGA-NSCLC by TAKT (labels) and HIPT (folds), Camelyon16 by MS-CLAM
-(agreeing with ACMIL and TransMIL), BRACS by ACMIL.
+(agreeing with ACMIL and TransMIL), BRACS by ACMIL (labels of a data set under CC BY-NC 4.0).
 """
 
 import csv
@@ -46,10 +46,10 @@ def tcga_nsclc(lists: Path) -> list[dict[str, str]]:
 
 
 def camelyon16(lists: Path) -> list[dict[str, str]]:
-    """One slide a patient. Paths are those of its bucket."""
+    """One slide a patient, who is named so that this is seen to be known. Paths are those of its bucket."""
     slides = [(s["slide_id"], s["label"]) for s in read(lists / "camelyon16/labels.csv")]
-    rows = [row(s, s, label, f"{s}.tif", note=CAMELYON16_NOTES.get(s, "")) for s, label in slides]
-    return rows + [row(s, s, label, f"{s}.tif", why) for s, (label, why) in CAMELYON16_LEFT_OUT.items()]
+    rows = [row(s, f"patient_{s}", label, f"{s}.tif", note=CAMELYON16_NOTES.get(s, "")) for s, label in slides]
+    return rows + [row(s, f"patient_{s}", label, f"{s}.tif", why) for s, (label, why) in CAMELYON16_LEFT_OUT.items()]
 
 
 def bracs(lists: Path) -> list[dict[str, str]]:

@@ -16,6 +16,8 @@ from roformermil.status import Status, write_rows
 
 STRONG, UNLIKELY = 0.3, 0.05  # Cramer's V and p value from which site and label are called associated
 PERMUTATIONS = 9999
+# by how much views of one slide may differ, in grey levels of 255, and its shape and tissue: other compression, other levels
+SAME, NEAR = 3, 0.03
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,19 @@ def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str
         write_rows(failed, [asdict(finding) for finding in findings])
         said = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
         raise LeakError(
-            f"{dataset}: its folds leak\n{said}\nMend the slide sheet (column exclude takes a slide out, patient_id keeps slides "
-            f"together), or set audit.{stopping[0].check}: warn to go on with a warning in the report. "
+            f"{dataset}: its folds leak\n{said}\n{_remedy(stopping)}, or set "
+            f"{' and '.join(f'audit.{finding.check}: warn' for finding in stopping)} to go on with a warning in the report. "
             f"All findings are in {failed}"
         )
     failed.unlink(missing_ok=True)  # of an earlier run
     write_rows(table, [asdict(finding) for finding in findings])
     return [f"{dataset}: {finding.check}: {finding.detail}" for finding in leaks]
+
+
+def _remedy(stopping: list[Finding]) -> str:
+    if all(finding.check == "sites" for finding in stopping):
+        return "No split mends that: leave out what is of one site (column exclude)"
+    return "Mend the slide sheet (column exclude takes a slide out, patient_id keeps slides together)"
 
 
 def read_findings(table: Path) -> list[Finding]:
@@ -64,6 +72,14 @@ def read_findings(table: Path) -> list[Finding]:
 
 
 def _patients(rows: list[FoldRow]) -> Finding:
+    """A patient that has a slide's name stands for that slide: whose it is, is not known."""
+    if all(row.patient_id == row.slide_id for row in rows):
+        return Finding(
+            "patients",
+            "unknown",
+            0,
+            "every slide stands for a patient of its own (patient_id is slide_id): whether any share one cannot be seen",
+        )
     crossing = _crossing((row.fold, row.patient_id, row.part) for row in rows)
     if not crossing:
         return Finding("patients", "well", 0, "no patient is in two parts of a fold")
@@ -74,7 +90,7 @@ def _patients(rows: list[FoldRow]) -> Finding:
 
 def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
     """Slides of equal pixels, in whatever files. In one part they count twice; across parts, or with two labels, they leak."""
-    content = {row.slide_id: row.pixels or row.content or row.fingerprint for row in statuses}
+    content = _content(statuses)
     labels, twins = defaultdict(set), defaultdict(set)
     for row in rows:
         if mark := content.get(row.slide_id):
@@ -92,6 +108,22 @@ def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
     return Finding(
         "duplicates", "well", len(same), f"{len(same)} slides stand twice, always in the same part: {some_of(same)}"
     )
+
+
+def _content(statuses: list[Status]) -> dict[str, str]:
+    """A name for what each slide shows, the same for slides that show the same: by their coarsest view, their shape and their
+    tissue; by their file where none was looked at (features of another pipeline)."""
+    content = {row.slide_id: row.content or row.fingerprint for row in statuses}
+    if not (seen := [row for row in statuses if row.pixels]):
+        return content
+    views = np.array([list(bytes.fromhex(row.pixels)) for row in seen], np.int16)
+    sizes = np.array([((row.width or 1) / (row.height or 1), row.tissue_mm2 or 0) for row in seen])
+    for k, row in enumerate(seen):
+        alike = (np.abs(views[:k] - views[k]) <= SAME).all(axis=1)
+        alike &= (np.abs(sizes[:k] - sizes[k]) <= NEAR * sizes[k]).all(axis=1)
+        twins = np.flatnonzero(alike)
+        content[row.slide_id] = content[seen[twins[0]].slide_id] if len(twins) else row.slide_id
+    return content
 
 
 def _sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:

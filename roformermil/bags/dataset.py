@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +54,13 @@ class BagDataset(Dataset[Bag]):
         self.labels = [list(classes).index(row.label) for row in self.rows]
         self._cache: dict[int, Bag] = {}
         self._room, self._lock = cache_bytes, Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For the processes of a DataLoader: each reads for itself."""
+        return {**self.__dict__, "_cache": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -45,9 +45,10 @@ class Audit(Settings):
     patients: Action = "fail"
     """A patient in two parts of a fold. Always a warning where `folds` are by slide, since that was asked for."""
     duplicates: Action = "fail"
-    """Slides of equal pixels in two parts of a fold, or with two labels."""
-    sites: Action = "warn"
-    """The sheet's column `site` tells the label (Cramer's V 0.3 or more, p < 0.05 by permutation): no split can mend that."""
+    """Slides that show the same, in whatever files, in two parts of a fold, or with two labels."""
+    sites: Action = "fail"
+    """The sheet's column `site` tells the label (Cramer's V 0.3 or more, p < 0.05 by permutation). No split mends that: `warn` goes
+    on, with a warning in the report."""
 
 
 class Model(Settings):

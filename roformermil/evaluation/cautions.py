@@ -11,6 +11,7 @@ from roformermil.status import OK, Status
 
 FEW, RARE = 20, 5  # test slides a fold, and test patients of one class
 MANY_LOST = 0.05  # of a data set's slides
+NO_PATIENTS = "patients are not known, each slide stands for one: where slides share a patient, figures flatter and intervals are too narrow"
 MEANING = {
     "patients": "the same patients train and test: figures flatter",
     "duplicates": "the same slides train and test: figures flatter",
@@ -26,6 +27,8 @@ def cautions(one: OutOfFold, slides: Sequence[Status] = (), findings: Sequence[F
         lines.append(f"{one.encoder}: random encoder weights. These numbers say that the path works, no more.")
     leaks = [finding for finding in findings if finding.outcome == "leak"]
     lines += [f"{one.dataset}: {MEANING[finding.check]} ({finding.detail})" for finding in leaks]
+    if any(finding.check == "patients" and finding.outcome == "unknown" for finding in findings):
+        lines.append(f"{one.dataset}: {NO_PATIENTS}")
     wanted = [row for row in slides if row.status != Reason.EXCLUDED]
     lost = sum(row.status != OK for row in wanted)
     if lost > MANY_LOST * len(wanted):
@@ -55,7 +58,7 @@ def _of_folds(one: OutOfFold) -> list[str]:
         )
     if one.repeated:
         lines.append(
-            f"{one.dataset}: {one.repeated} slides are tested by several folds, which are not independent then: intervals over folds "
-            "and their tests flatter, DeLong's is not made"
+            f"{one.dataset}: {one.repeated} slides are tested by several folds, which are not independent then: standard "
+            "deviations over folds and the corrected t-test flatter"
         )
     return lines

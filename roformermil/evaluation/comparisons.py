@@ -82,56 +82,60 @@ def delong(one: OutOfFold, other: OutOfFold) -> Comparison:
     """DeLong's test of two AUROCs on the same slides, fold by fold; the difference is the mean over folds.
 
     A patient's slides are no independent trials: variances are Obuchowski's for clustered data (Biometrics 53, 1997),
-    which are DeLong's (Biometrics 44, 1988) where each patient has one slide. Folds are independent test sets of models taken as they
-    are, so the variance of the mean is the sum of the folds' over k^2. Not known where several folds test a slide: they are
-    not independent then.
+    which are DeLong's (Biometrics 44, 1988) where each patient has one slide. Where each patient is tested in one fold, folds are
+    independent test sets of models taken as they are, so the variance of the mean is the sum of the folds' over k^2; a
+    patient that several folds test adds the covariance of what it contributes to each.
     """
     if not (np.array_equal(one.slides, other.slides) and np.array_equal(one.folds, other.folds)):
         raise ValueError(f"{one.model} and {other.model} were tested on different slides")
-    differences, variances = [], []
+    names, patient = np.unique(one.patients, return_inverse=True)
+    differences, variances, parts = [], [], []
     for fold in np.unique(one.folds):
         here = one.folds == fold
         truth = one.labels[here] == 1
         if truth.all() or not truth.any():
             continue
         scores = np.stack([one.probabilities[here, 1], other.probabilities[here, 1]])
-        areas, covariance = clustered_auroc(truth, scores, one.patients[here])
-        differences.append(areas[0] - areas[1])
-        variances.append(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+        found = clustered_auroc(truth, scores, patient[here], len(names))
+        differences.append(found.areas[0] - found.areas[1])
+        variances.append(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
+        parts.append(found.influence[0] - found.influence[1])
     if not differences:
         return NOT_KNOWN
-    if one.repeated:
-        return NOT_KNOWN._replace(difference=float(np.mean(differences)), folds=len(differences))
-    mean, error = float(np.mean(differences)), math.sqrt(max(0.0, np.sum(variances))) / len(differences)
-    if not error > 0:  # equal rankings; NaN: a fold has one patient of a class
-        equal = mean == 0 and error == 0
+    across = np.square(np.sum(parts, axis=0)).sum() - np.square(parts).sum()  # twice the folds' covariances
+    mean, error = float(np.mean(differences)), math.sqrt(max(0.0, np.sum(variances) + across)) / len(differences)
+    if not error > ROUND_OFF:  # equal rankings; NaN: a fold has one patient of a class
+        equal = mean == 0 and error < ROUND_OFF
         return NOT_KNOWN._replace(difference=mean, p=1.0 if equal else math.nan, folds=len(differences))
     half = norm.ppf(0.975) * error
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
     return Comparison(mean, low, high, mean / error, 2 * norm.sf(abs(mean / error)), len(differences))
 
 
-def clustered_auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUROCs (M,) of M scores (M, n) on the same n slides, and their covariance (M, M); Obuchowski 1997, equations 3 to 6.
+class Areas(NamedTuple):
+    """AUROCs of M scores on the same slides."""
 
-    NaN variances where a class has fewer than two clusters.
-    """
+    areas: np.ndarray  # (M,)
+    covariance: np.ndarray  # (M, M); NaN where a class has fewer than two clusters
+    influence: np.ndarray  # (M, I) what each cluster adds to its area beyond expectation
+
+
+def clustered_auroc(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray, count: int) -> Areas:
+    """M scores (M, n) of n slides, which are of clusters 0 to count - 1: (n,) int. Obuchowski 1997, equations 3 to 6."""
     positive, negative = scores[:, truth], scores[:, ~truth]  # (M, P), (M, N)
     order = np.sign(positive[:, :, None] - negative[:, None, :]) / 2 + 0.5  # (M, P, N)
     areas = order.mean(axis=(1, 2))
-    names, cluster = np.unique(clusters, return_inverse=True)
-    member = np.eye(len(names))[cluster]  # (n, I)
+    member = np.eye(count)[clusters]  # (n, I)
     # (M, I): what a cluster's positives, then its negatives, have above their expectation
-    above = (order.mean(axis=2) - areas[:, None]) @ member[truth]
-    below = (order.mean(axis=1) - areas[:, None]) @ member[~truth]
-    m, n, count = positive.shape[1], negative.shape[1], len(names)
-    with_positive, with_negative = (member[part].any(axis=0).sum() for part in (truth, ~truth))
+    above = (order.mean(axis=2) - areas[:, None]) @ member[truth] / positive.shape[1]
+    below = (order.mean(axis=1) - areas[:, None]) @ member[~truth] / negative.shape[1]
+    with_positive, with_negative, here = (member[part].any(axis=0).sum() for part in (truth, ~truth, slice(None)))
     if min(with_positive, with_negative) < 2:
-        return areas, np.full((len(scores), len(scores)), np.nan)
-    covariance = above @ above.T * (with_positive / (with_positive - 1)) / m**2
-    covariance += below @ below.T * (with_negative / (with_negative - 1)) / n**2
-    across = above @ below.T * (count / (count - 1)) / (m * n)
-    return areas, covariance + across + across.T
+        return Areas(areas, np.full((len(scores), len(scores)), np.nan), above + below)
+    covariance = above @ above.T * (with_positive / (with_positive - 1))
+    covariance += below @ below.T * (with_negative / (with_negative - 1))
+    across = above @ below.T * (here / (here - 1))
+    return Areas(areas, covariance + across + across.T, above + below)
 
 
 def holm_correction(p: np.ndarray) -> np.ndarray:

@@ -34,7 +34,6 @@ def curves(found: OutOfFold, positive: int = 1) -> dict[str, Curve]:
         for r in np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0)):
             recall, fall_out = hits[r] / hits[r, -1], alarms[r] / alarms[r, -1]
             roc[r] = np.interp(POINTS, np.append(0, fall_out), np.append(0, recall))
-            roc[r, -1] = 1
             drawn = hits[r] + alarms[r]
             precision = np.divide(hits[r], drawn, out=np.zeros_like(drawn), where=drawn > 0)
             reached = np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)  # the first threshold with this recall

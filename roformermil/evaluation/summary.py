@@ -76,6 +76,13 @@ def by_bootstrap(found: list[OutOfFold]) -> Callable[[Row, np.ndarray], Bounds]:
     return lambda row, _: bounds[row]
 
 
+def mean_text(row: Mapping) -> str:
+    """`mean ± std` of a row, as far as there are such."""
+    if not np.isfinite(row["mean"]):
+        return "–"
+    return f"{row['mean']:.2f}" + (f" ± {row['std']:.2f}" if np.isfinite(row["std"]) else "")
+
+
 def interval_text(row: Mapping, form: str = ".2f") -> str:
     """`[low, high]` of a row, or that there is none."""
     if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
@@ -98,7 +105,7 @@ def paper_table(summary: pd.DataFrame, notes: Mapping[tuple[str, str], list[str]
         texts = []
         for group in groups:
             found = [cells.loc[(*group, model, name)] for name, _ in COLUMNS if (*group, model, name) in cells.index]
-            texts.append(" / ".join(f"{row['mean']:.2f} ± {row['std']:.2f}" for row in found) or "–")
+            texts.append(" / ".join(map(mean_text, found)) or "–")
         lines.append(f"| {model} | " + " | ".join(texts) + " |")
     lines.append("")
     lines += [f"- {note}" for group in groups for note in notes[group]]

@@ -54,7 +54,8 @@ def _average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarra
     last = np.append(np.diff(scores[order]) != 0, True)  # one threshold a score
     drawn, hits = weights[:, order].cumsum(axis=1)[:, last], (weights * truth)[:, order].cumsum(axis=1)[:, last]
     steps = np.diff(hits, axis=1, prepend=0)
-    return _ratio((np.nan_to_num(_ratio(hits, drawn)) * steps).sum(axis=1), (weights * truth).sum(axis=1))
+    found = _ratio((np.nan_to_num(_ratio(hits, drawn)) * steps).sum(axis=1), (weights * truth).sum(axis=1))
+    return np.where((weights * ~truth).sum(axis=1) > 0, found, np.nan)  # 1 without negatives, whatever the scores
 
 
 def _share(weights: np.ndarray, which: np.ndarray) -> np.ndarray:

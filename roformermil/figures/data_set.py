@@ -10,7 +10,8 @@ from roformermil.figures.performance import calibration_figure, confusion_figure
 def draw(predictions: list[Path], out: Path) -> None:
     """Write `curves.png`, `calibration.png`, `confusion.png` and `history.png` into `out`.
 
-    predictions: predictions.csv of every fold of every model of one data set, each beside its history.csv.
+    predictions: predictions.csv of every fold of every model of one data set, each beside its history.csv and its
+    model.safetensors.
     """
     results = [FoldResult.at(path) for path in predictions]
     found = out_of_fold(results)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+from safetensors import safe_open
 
 from roformermil.evaluation.predictions import FoldResult
 from roformermil.figures import panels, save
@@ -11,7 +12,7 @@ COLOURS = {"train_loss": "0.55", "validation_loss": "tab:orange"}
 
 
 def history_figure(results: list[FoldResult], path: Path) -> None:
-    """Losses by epoch, a line a fold and a model a column; a dot where the validation loss was lowest."""
+    """Losses by epoch, a line a fold and a model a column; a dot at the epoch whose model was kept."""
     models = list(dict.fromkeys(result.model for result in results))
     figure, axes = panels(models)
     for panel, model in zip(axes[0], models, strict=True):
@@ -21,8 +22,9 @@ def history_figure(results: list[FoldResult], path: Path) -> None:
             for name, colour in COLOURS.items():
                 label = name.replace("_", " ") if result is of_model[0] else None
                 panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
-            lowest = history.nsmallest(1, "validation_loss")
-            panel.plot(lowest.epoch, lowest.validation_loss, marker="o", ms=3.5, color="tab:red")
+            with safe_open(result.path.with_name("model.safetensors"), "np") as file:
+                kept = history[history.epoch == int(file.metadata()["best_epoch"])]
+            panel.plot(kept.epoch, kept.validation_loss, marker="o", ms=3.5, color="tab:red")
         panel.set_xlabel("epoch", fontsize=8)
         panel.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("loss", fontsize=8)

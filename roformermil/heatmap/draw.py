@@ -36,7 +36,7 @@ def draw_slide(
     Raises SlideError when the slide cannot be read, or is no longer the one that the features are of.
     """
     decided = int(answer.probabilities.argmax())
-    values = answer.attention[:, decided] if answer.contributions is None else answer.contributions[:, decided]
+    values = (answer.attention if answer.margins is None else answer.margins)[:, decided]
     order = np.argsort(-values, kind="stable")
     strip = [*order[:STRIP], *order[max(STRIP, len(order) - STRIP) :]]
     step = int(features.attributes["step"])

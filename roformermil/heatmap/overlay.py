@@ -28,18 +28,18 @@ class Overlay:
 
 
 def overlays(views: Views, features: Features, answer: Answer, decided: int, classes: list[str]) -> Iterator[Overlay]:
-    """Attention for the class decided for, as ranks; what each tile adds to its logit, where the model has such a thing."""
+    """Attention for the class decided for, as ranks; what each tile adds to its log-odds, where the model has such a thing."""
     inferno, diverging = _colour_tables()
     attention = raster(ranks(answer.attention[:, decided]), features, views.size, views.whole.shape[:2])
     yield Overlay("attention", "attention (rank)", _over(views.whole, attention, inferno), "least", "most", inferno)
-    if answer.contributions is None:
+    if answer.margins is None:
         return
-    parts = answer.contributions[:, decided]
+    parts = answer.margins[:, decided]
     largest = max(float(np.quantile(np.abs(parts), 0.99)), 1e-12)
     signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, views.whole.shape[:2])
     yield Overlay(
         "contribution", f"contribution to {classes[decided]}", _over(views.whole, signed, diverging),
-        f"-{largest:.2g}", f"+{largest:.2g} logit", diverging,
+        f"-{largest:.2g}", f"+{largest:.2g} log-odds", diverging,
     )  # fmt: skip
 
 

@@ -25,6 +25,15 @@ class Answer:
     attention: np.ndarray  # (n, C), each class's sums to 1
     contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None where a model has no such thing
 
+    @property
+    def margins(self) -> np.ndarray | None:
+        """What each tile adds to a class's logit over the mean of the others', (n, C): with two classes to its log-odds. A tile
+        that adds as much to all logits moves no probability."""
+        if self.contributions is None:
+            return None
+        classes = self.contributions.shape[1]
+        return (self.contributions - self.contributions.mean(axis=1, keepdims=True)) * classes / (classes - 1)
+
 
 @dataclass(frozen=True)
 class TrainedModel:

@@ -10,10 +10,10 @@ import pandas as pd
 from safetensors import safe_open
 
 from roformermil.bags.folds import PARTS
-from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult, out_of_fold
 from roformermil.evaluation.summary import by_folds, fold_metrics, interval_text, summarise
+from roformermil.evaluation.tables import notes_of
 from roformermil.features.store import read_grid
 from roformermil.files import write_text
 from roformermil.studies.figures import ablation_figure
@@ -34,7 +34,8 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapp
     """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`.
 
     predictions: predictions.csv of every fold of every arm, each beside its model.safetensors. base: id of the varied
-    model. stores: each data set's folder of feature stores, from which size and density of its slides are taken.
+    model. stores: each data set's folder of feature stores (in its results, where slides.csv and audit.csv are), from which size
+    and density of its slides are taken.
     """
     results = [FoldResult.at(path) for path in predictions]
     table = pd.concat(
@@ -47,7 +48,8 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapp
     table.insert(3, "parameters", table.model.map(parameters(results)))
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
-    notes = {one.dataset: cautions(one) for one in out_of_fold(results) if one.model == base}
+    found = [one for one in out_of_fold(results) if one.model == base]
+    notes = notes_of(found, [folder.parents[1] for folder in stores.values()])
     write_text(out / "ablation.md", markdown(table, base, notes))
     ablation_figure(table, base, out / "ablation.png")
 
@@ -109,10 +111,10 @@ def _half(row: Mapping, folds: int) -> str:
     return f"{row['mean']:.2f}" + (f" ({row['folds']})" if row["folds"] < folds else "")
 
 
-def markdown(table: pd.DataFrame, base: str, notes: Mapping[str, list[str]]) -> str:
+def markdown(table: pd.DataFrame, base: str, notes: Mapping[tuple[str, str], list[str]]) -> str:
     """A table a data set, its arms down: AUROC by part and by half, and the difference from `base` with its interval.
 
-    notes: what to be careful about, of each data set.
+    notes: how many slides there are and what to be careful about, of each data set and encoder.
     """
     lines = ["AUROC, mean over folds [95% interval]; difference on the same folds", ""]
     auroc = table[table.metric == "auroc"]
@@ -136,7 +138,7 @@ def markdown(table: pd.DataFrame, base: str, notes: Mapping[str, list[str]]) -> 
             ]
             texts += [_half(cells["test", side], folds) for side in SIDES]
             lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
-        lines += ["", *(f"- {line}" for line in notes[str(dataset)]), ""]
+        lines += ["", *(f"- {line}" for line in notes[str(dataset), str(encoder)]), ""]
     lines += [
         "Train against validation and test shows overfitting. sparse, dense: test slides whose tiles have fewer or more",
         "neighbours than the data set's median slide; small, large: fewer or more tiles. A fold counts where it has every",

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -60,3 +62,19 @@ def test_another_encoders_width_and_an_unknown_label_name_their_slide(make_store
 def test_a_bag_without_tiles_names_its_slide(make_stores):
     with pytest.raises(BagError, match="slide a has no tiles"):
         BagDataset(ROWS, make_stores({"a": 0}), ["x", "y"])[0]
+
+
+def test_a_data_set_goes_to_a_loaders_processes(make_stores):
+    data = BagDataset(ROWS, make_stores(TILES), ["x", "y"], 1e6)
+    data[0]
+    again = pickle.loads(pickle.dumps(data))
+    assert again[0].slide_id == "a" and again[0] is again[0], "it reads, and keeps, for itself"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_read_the_same_batches(make_stores, start):
+    data = BagDataset(ROWS, make_stores(TILES), ["x", "y"])
+    (batch,) = DataLoader(data, batch_size=3, collate_fn=pack, num_workers=1, multiprocessing_context=start)
+    (expected,) = DataLoader(data, batch_size=3, collate_fn=pack)
+    assert batch.slide_ids == expected.slide_ids and torch.equal(batch.features, expected.features)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,18 @@ def test_intervals_are_the_quantiles_of_what_moves():
     values = np.stack([np.arange(101.0), np.full(101, 0.3), np.where(np.arange(101) < 60, np.nan, 1.0)], axis=1)
     low, high = percentile_interval(values, (0.1, 0.9))
     assert (low[0], high[0]) == (10, 90) and np.isnan([*low[1:], *high[1:]]).all()
+
+
+def test_tails_are_expanded_as_for_so_many_patients(simulated):
+    """One fold, one slide each: Hesterberg's quantile for n = 20, with t(0.975, 19) = 2.093 from a table."""
+    found = simulated(np.random.default_rng(0), patients=20, folds=1)
+    first = np.unique(found.patients, return_index=True)[1]
+    found = replace(
+        found,
+        **{name: getattr(found, name)[first] for name in ("slides", "patients", "folds", "labels", "probabilities")},
+    )
+    tail = 0.5 * math.erfc(2.093 * math.sqrt(20 / 19) / math.sqrt(2))
+    assert expanded_tails(found) == pytest.approx((tail, 1 - tail), rel=1e-3)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from sklearn.metrics import confusion_matrix
 
 from roformermil.evaluation.calibration import calibration_error, calibration_table, confusion, reliability
 from roformermil.evaluation.cautions import cautions
-from roformermil.evaluation.comparisons import delong
 
 
 def test_two_classes_are_scikit_learns_curve(simulated):
@@ -39,12 +38,14 @@ def test_tables_count_every_slide(simulated):
     table = calibration_table(found)
     assert table.groupby("model").slides.sum().tolist() == [len(one.labels) for one in found]
     for one in found:
+        ece = table[table.model == one.model].ece.unique()
+        assert ece == pytest.approx([calibration_error(reliability(one.labels, one.probabilities))])
         counts = confusion(found).query("model == @one.model").slides.to_numpy().reshape(3, 3)
         assert (counts == confusion_matrix(one.labels, one.probabilities.argmax(axis=1))).all()
 
 
 def test_a_slide_that_several_folds_test_counts_once(simulated):
-    """As in published folds by repeated drawing; DeLong's test, whose folds are independent, is not made then."""
+    """As in published folds by repeated drawing."""
     found = simulated(np.random.default_rng(2))
     arrays = {name: getattr(found, name) for name in ("slides", "patients", "labels", "probabilities")}
     again = {name: np.concatenate([array, array[:20]]) for name, array in arrays.items()}
@@ -56,7 +57,3 @@ def test_a_slide_that_several_folds_test_counts_once(simulated):
     assert confusion([twice]).equals(confusion([found]))
     assert calibration_table([twice]).equals(calibration_table([found]))
     assert any("20 slides are tested by several folds" in line for line in cautions(twice))
-    other = replace(twice, probabilities=twice.probabilities.round(1))
-    assert np.isnan(delong(twice, other).p) and not np.isnan(
-        delong(found, replace(found, probabilities=found.probabilities.round(1))).p
-    )

@@ -1,5 +1,7 @@
 """Tests of models against each other, checked with published worked examples and another package's numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,7 +58,7 @@ def test_delongs_test_gives_what_mlstatkit_gives():
     assert found.difference == pytest.approx(0.8855 - 0.778)
     assert (found.statistic, found.p) == pytest.approx((1.6603408233253192, 0.09684590756569335))
     assert found.low < 0 < found.high
-    areas, covariance = clustered_auroc(truth == 1, np.stack([one, other]), np.arange(65))
+    areas, covariance, _ = clustered_auroc(truth == 1, np.stack([one, other]), np.arange(65), 65)
     assert areas == pytest.approx([roc_auc_score(truth, one), roc_auc_score(truth, other)])
     width = norm.ppf(0.975) * covariance[0, 0] ** 0.5
     assert (areas[0] - width, areas[0] + width) == pytest.approx((0.8034972995279727, 0.9675027004720272))
@@ -69,10 +71,10 @@ def test_the_clustered_variance_is_that_of_repeated_samples():
     for _ in range(2000):
         label, patient = np.repeat(rng.permutation(40) % 2, 4), np.repeat(np.arange(40), 4)
         score = label + np.repeat(rng.normal(0, 1, 40), 4) + rng.normal(0, 0.5, 160)
-        area, covariance = clustered_auroc(label == 1, score[None], patient)
+        area, covariance, _ = clustered_auroc(label == 1, score[None], patient, 40)
         areas.append(area[0])
         estimates.append(covariance[0, 0])
-        naive.append(clustered_auroc(label == 1, score[None], np.arange(160))[1][0, 0])
+        naive.append(clustered_auroc(label == 1, score[None], np.arange(160), 160).covariance[0, 0])
     assert np.mean(estimates) == pytest.approx(np.var(areas), rel=0.1)
     assert np.mean(naive) < np.var(areas) / 2, "taking slides for patients would"
 
@@ -83,7 +85,7 @@ def test_patients_with_slides_of_both_classes_count_too():
     patient = np.repeat(np.arange(60), 4)
     truth = rng.integers(0, 2, 240) == 1
     score = truth + np.repeat(rng.normal(0, 1, 60), 4) + rng.normal(0, 0.7, 240)
-    _, covariance = clustered_auroc(truth, score[None], patient)
+    covariance = clustered_auroc(truth, score[None], patient, 60).covariance
     left_out = [roc_auc_score(truth[patient != k], score[patient != k]) for k in range(60)]
     jackknife = 59 / 60 * ((left_out - np.mean(left_out)) ** 2).sum()
     assert covariance[0, 0] == pytest.approx(jackknife, rel=0.03)
@@ -118,5 +120,49 @@ def test_every_pair_by_every_test():
     metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "metric", "value"])
     table = compare(found, metrics, {"d": 0.2})
     assert len(table) == 3 * 3  # pairs; corrected t of two metrics, DeLong of AUROC
-    row = table.query("model == 'y' and against == 'x' and metric == 'auroc' and test == 'corrected_t'").iloc[0]
-    assert row.difference < 0 and row.p_holm >= row.p
+    of_model = {one.model: one for one in found}
+    for (metric, test), rows in table.groupby(["metric", "test"]):
+        assert rows.p_holm.tolist() == pytest.approx(holm_correction(rows.p.to_numpy())), "of this family alone"
+        for row in rows.itertuples():
+            values = metrics[metrics.metric == metric].pivot(index="fold", columns="model", values="value")
+            differences = (values[row.model] - values[row.against]).to_numpy()
+            expected = (
+                corrected_t(differences, 0.2)
+                if test == "corrected_t"
+                else delong(of_model[row.model], of_model[row.against])
+            )
+            assert (row.difference, row.ci_low, row.ci_high, row.statistic, row.p, row.folds) == pytest.approx(expected)
+            assert row.difference == pytest.approx(differences.mean())
+
+
+def test_over_folds_the_variance_is_that_of_a_mean():
+    """By DeLong's structural components, fold by fold, written down once more: a sum over folds, over k squared."""
+    truth, one, other = two_scores()
+    folds = np.arange(len(truth)) % 3
+    differences, variance = [], 0.0
+    for k in range(3):
+        positive, negative = (folds == k) & (truth == 1), (folds == k) & (truth == 0)
+        wins = [((s[positive, None] > s[negative]) + (s[positive, None] == s[negative]) / 2) for s in (one, other)]
+        apart = wins[0] - wins[1]
+        differences.append(apart.mean())
+        variance += apart.mean(axis=1).var(ddof=1) / positive.sum() + apart.mean(axis=0).var(ddof=1) / negative.sum()
+    found = delong(of(truth, one, folds=folds), of(truth, other, folds=folds))
+    assert found.difference == pytest.approx(np.mean(differences))
+    assert found.statistic == pytest.approx(np.mean(differences) / (variance**0.5 / 3))
+
+
+def test_patients_whom_several_folds_test_are_no_new_information():
+    """Four slides of a patient, divided by slide, some tested twice: p values of equal models are small as rarely as they say."""
+    rng, p = np.random.default_rng(0), []
+    for _ in range(400):
+        patient = np.repeat(np.arange(80), 4)
+        truth = (rng.random(80) < 0.5).astype(int)[patient]
+        tested = np.concatenate([np.arange(320), rng.choice(320, 60, replace=False)])
+        folds = np.append(rng.permutation(320) % 5, np.full(60, 5))
+        models = []
+        for model in "ab":
+            score = (truth + rng.normal(0, 1, 80)[patient] + rng.normal(0, 0.5, 320))[tested]
+            one = of(truth[tested], score, patient[tested], model, folds)
+            models.append(replace(one, slides=tested))
+        p.append(delong(*models).p)
+    assert 0.02 < np.mean(np.array(p) < 0.05) < 0.085

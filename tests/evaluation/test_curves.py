@@ -38,3 +38,19 @@ def test_perfect_scores_are_at_the_top(simulated):
     )
     for curve in curves(perfect).values():
         assert (curve.middle == 1).all() and (curve.low == 1).all()
+
+
+def test_bands_hold_95_of_100_drawings_of_patients(simulated):
+    """Against drawings made one by one, with scikit-learn's curve of each."""
+    found = simulated(np.random.default_rng(4), patients=80, folds=1)
+    rng, drawn = np.random.default_rng(5), []
+    patients = np.unique(found.patients)
+    of = {patient: np.flatnonzero(found.patients == patient) for patient in patients}
+    for _ in range(400):
+        chosen = np.concatenate([of[patient] for patient in rng.choice(patients, len(patients))])
+        fall_out, recall, _ = roc_curve(found.labels[chosen], found.probabilities[chosen, 1])
+        drawn.append(np.interp(POINTS, fall_out, recall))
+    curve = curves(found)["roc"]
+    inner = slice(10, 60)
+    inside = (np.array(drawn) >= curve.low - 1e-9) & (np.array(drawn) <= curve.high + 1e-9)
+    assert 0.94 < inside[:, inner].mean() < 0.985, "a little wider than 95%: expanded tails"

@@ -59,3 +59,18 @@ def test_a_replicate_without_a_class_has_no_figure_that_needs_it():
     assert np.isnan(found["auroc"]).all()
     assert found["accuracy"].tolist() == [0.5, 1.0]
     assert found["f1"][0] == pytest.approx(2 / 3) and np.isnan(found["f1"][1])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 2, 2], [1, 2, 2]])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_folds_that_lack_a_class_have_the_same_figures_in_both_tables(labels, classes):
+    """metrics.csv's and those that intervals are made of."""
+    labels = np.minimum(labels, classes - 1)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), 3)
+    found = weighted_scores(labels, probabilities, np.ones((1, 3)))
+    assert {name: found[name][0] for name in METRICS} == pytest.approx(score(labels, probabilities), nan_ok=True)
+
+
+def test_average_precision_without_negatives_says_nothing():
+    found = class_scores(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]), np.ones((1, 2)))
+    assert np.isnan(found["average_precision"]).all()

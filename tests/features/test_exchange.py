@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -50,6 +52,30 @@ def test_a_current_store_stays_and_a_new_file_replaces_it(tmp_path):
     assert import_slide(row, tmp_path, "clam") != first
 
 
+def test_another_name_or_scale_makes_a_store_anew(tmp_path):
+    row = Status("a", str(write_h5(tmp_path / "a.h5")))
+    marks = {
+        import_slide(row, tmp_path, "clam")["fingerprint"],
+        import_slide(row, tmp_path, "trident")["fingerprint"],
+        import_slide(replace(row, sheet_mpp=0.25), tmp_path, "trident")["fingerprint"],
+    }
+    assert len(marks) == 3
+    stored = read_store(tmp_path / "a.zarr").attributes
+    assert (stored["encoder"], stored["mpp"]) == ("trident", 0.25)
+
+
+def test_a_twentieth_of_the_tiles_may_share_a_place(tmp_path):
+    coords = lattice((0, 0), 512, 10)
+    for more, fits in ((5, True), (7, False)):
+        both = np.concatenate([coords, coords[:more] + 100])
+        path = write_h5(tmp_path / f"{more}.h5", np.ones((100 + more, 3), np.float32), both, patch_size_level0=512)
+        if fits:
+            assert read_h5(path)[2] == 512
+        else:
+            with pytest.raises(SlideError, match="107 tiles have only 100 places"):
+                read_h5(path)
+
+
 def test_export_is_read_back_as_it_was(tmp_path):
     grid = COORDS // 512
     write_store(tmp_path / "a.zarr", VECTORS, COORDS, grid, {"slide_id": "a", "step": 512, "mpp": None})
@@ -57,6 +83,7 @@ def test_export_is_read_back_as_it_was(tmp_path):
     with h5py.File(tmp_path / "a.h5") as file:
         assert set(file) == {"features", "coords"}
         assert file["coords"].attrs["patch_size_level0"] == 512
+        assert (file["coords"].attrs["slide_id"], file["coords"].attrs["name"]) == ("a", "a")
     import_slide(Status("b", str(tmp_path / "a.h5")), tmp_path, "x")
     one, two = read_store(tmp_path / "a.zarr"), read_store(tmp_path / "b.zarr")
     for name in ("features", "coords", "grid"):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from roformermil.figures.data_set import draw
 
@@ -36,6 +37,7 @@ def figures(tmp_path_factory):
                 {"epoch": range(5), "train_loss": np.linspace(1, 0.2, 5), "validation_loss": np.linspace(1, 0.6, 5)}
             )
             losses.to_csv(path.with_name("history.csv"), index=False)
+            save_file({"w": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "2"})
             paths.append(path)
     draw(paths, folder)
     return folder
@@ -79,6 +81,19 @@ def test_calibration_and_history_are_drawn(figures):
         assert has(panel(figures / "calibration.png", column, 1, 2), (179, 179, 179)) > 500, "slides a bin"
         history = panel(figures / "history.png", column, 0, 1)
         assert min(has(history, ORANGE), has(history, GREY)) > 50
+
+
+def test_who_guesses_comes_true_half_of_the_time_whatever_is_claimed(figures):
+    y, x = np.nonzero(np.abs(panel(figures / "calibration.png", 1, 0, 2) - BLUE).max(axis=-1) < 12)
+    assert x.std() > 1.3 * y.std(), "claimed to the right, observed upwards"
+
+
+def test_the_dot_is_at_the_epoch_that_was_kept(figures):
+    """Epoch 2 of 0 to 4: in the middle, though the loss falls to the end."""
+    pixels = panel(figures / "history.png", 1, 0, 1)
+    _, dots = np.nonzero(np.abs(pixels - (214, 39, 40)).max(axis=-1) < 12)
+    _, line = np.nonzero(np.abs(pixels - ORANGE).max(axis=-1) < 12)
+    assert np.median(dots) == pytest.approx((line.min() + line.max()) / 2, abs=4)
 
 
 @pytest.mark.parametrize("name", ["curves", "confusion", "calibration", "history"])

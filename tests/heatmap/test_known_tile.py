@@ -2,12 +2,14 @@
 real pixels, must point at that tile's place."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from roformermil.bags.folds import FoldRow, write_folds
+from roformermil.bags.folds import FoldRow, read_all_folds, write_folds
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.demo import write_pyramid
 from roformermil.errors import SlideError
@@ -91,7 +93,7 @@ def test_contributions_to_the_other_class_are_there_too(made):
     folder, _ = made
     features = json.loads((folder / "heatmaps/s14.geojson").read_text())["features"]
     model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    parts = model.answer(store.features, store.grid).contributions
+    parts = model.answer(store.features, store.grid).margins
     for c, name in enumerate(model.classes):
         measured = [tile["properties"]["measurements"][f"contribution to {name}"] for tile in features]
         assert measured == parts[:, c].tolist()
@@ -107,6 +109,32 @@ def overlay(folder, name):
     with Image.open(folder / f"heatmaps/s14.{name}.png") as image:
         assert image.size == (SIDE, SIDE * DOWN // ACROSS), "the whole slide, nothing else"
         return np.asarray(image.convert("RGB")).astype(float)
+
+
+def test_each_slide_is_drawn_by_the_fold_that_tested_it(made, tmp_path):
+    """A second fold, which trained on the first one's test slides and tests two others, with a model of its own."""
+    folder, rows = made
+    second = [("test", "train")[k % 14 > 1] if k < 12 else "train" if k > 13 else "validation" for k in range(16)]
+    folds = read_all_folds(folder / "folds.csv")
+    folds += [replace(row, fold=1, part=part) for row, part in zip(folds, second, strict=True)]
+    write_folds(tmp_path / "folds.csv", folds)
+    shutil.copytree(folder / "models/fold_0", tmp_path / "models/fold_0")
+    job = Job(
+        "set", 1, folds[16:], folder / "stores", ["plain", "marked"], Model(name="abmil", hidden_dim=32, attention_dim=32, heads=1), Training(epochs=1),
+    )  # fmt: skip
+    train_fold(job, tmp_path / "models/fold_1", progress=False)
+    chosen = [rows[0], rows[14]]
+    draw_batch(chosen, tmp_path / "folds.csv", tmp_path / "models", folder / "stores", tmp_path / "out", progress=False)
+    for row, fold in zip(chosen, (1, 0), strict=True):
+        model = load_model(tmp_path / f"models/fold_{fold}/model.safetensors")
+        store = read_store(folder / f"stores/{row.slide_id}.zarr")
+        tiles = json.loads((tmp_path / f"out/{row.slide_id}.geojson").read_text())["features"]
+        found = [tile["properties"]["measurements"]["contribution to marked"] for tile in tiles]
+        assert found == pytest.approx(model.answer(store.features, store.grid).margins[:, 1].tolist())
+    draw_batch(
+        rows[4:5], tmp_path / "folds.csv", tmp_path / "models", folder / "stores", tmp_path / "none", progress=False
+    )
+    assert not (tmp_path / "none").exists(), "no fold tests it"
 
 
 def test_the_overlay_of_contributions_is_red_there_and_not_beside(made):
@@ -134,7 +162,7 @@ def test_the_sheet_is_reddest_there(made):
     model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
     answer = model.answer(store.features, store.grid)
     assert answer.probabilities.argmax() == 1
-    parts = answer.contributions[:, 1]
+    parts = answer.margins[:, 1]
     assert tuple(store.grid[parts.argmax()]) == MARK
     width = 560  # of a view, as wide as it is long at most
     panel = sheet[36 : 36 + round(width * DOWN / ACROSS), 6 + 2 * (width + 6) : 6 + 2 * (width + 6) + width]

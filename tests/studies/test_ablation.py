@@ -4,8 +4,11 @@ import pytest
 from safetensors.numpy import save_file
 from scipy.stats import t
 
+from roformermil.bags.audit import Finding, enforce
+from roformermil.config import Audit, Folds
 from roformermil.features.store import write_store
 from roformermil.metrics import auroc
+from roformermil.status import Status, write_slides
 from roformermil.studies.ablation import ArmName, ablate
 
 ARMS = [ArmName("position", "rope", "ro"), ArmName("position", "none", "bag"), ArmName("capacity", "plain", "bag")]
@@ -32,6 +35,9 @@ def results(tmp_path):
                 folder / "predictions.csv", index=False
             )
             save_file({"w": np.zeros(1)}, folder / "model.safetensors", {"parameters": "1234"})
+    write_slides(tmp_path / "d/slides.csv", [Status(f"s{k}", "x.svs") for k in range(SLIDES)])
+    leak = Finding("patients", "leak", 1, "1 patients are in two parts of a fold: p")
+    enforce([leak], Audit(), Folds(mode="paper"), "d", tmp_path / "d/audit.csv")
     for k in range(SLIDES):
         grid = np.stack(np.divmod(np.arange(9 + k), 5), axis=1) * (2 if k // 4 % 2 else 1)
         write_store(tmp_path / f"d/features/e/s{k}.zarr", np.zeros((len(grid), 2)), grid * 256, grid, {})
@@ -61,7 +67,7 @@ def test_the_table_has_each_arm_by_part_and_half_with_its_difference_on_the_same
     assert np.isnan(table.loc["position", "none", "train", "all", "auroc"].ci_low)
     text = (results / "ablation.md").read_text()
     assert "| position | rope | 1,234 |" in text
-    assert "10 test slides a fold are few" in text
+    assert "10 test slides a fold are few" in text and "the same patients train and test" in text
     assert (results / "ablation.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -6,6 +6,7 @@ rule ablation:
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=ARM_MODELS, fold=FOLDS),
         asked=ablation_is_possible,
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",

@@ -119,6 +119,7 @@ rule figures:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", model=MODELS, fold=FOLDS, allow_missing=True),
         histories=expand(f"{FOLD}/history.csv", model=MODELS, fold=FOLDS, allow_missing=True),
+        models=expand(f"{FOLD}/model.safetensors", model=MODELS, fold=FOLDS, allow_missing=True),
     output:
         curves=figure("curves", "ROC and precision-recall curves"),
         calibration=figure("calibration", "calibration"),
