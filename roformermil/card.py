@@ -53,7 +53,9 @@ def card_text(card: Card) -> str:
             f"A whole-slide image classifier: {', '.join(card.classes)}. Made by RoFormerMIL {card.roformermil} (arXiv 2310.01924), model "
             f"`{card.model['name']}`, {card.parameters:,} parameters, an ensemble of {len(card.members)} (one a cross-validation fold).",
             *_cautions(card.cautions),
-            f"```bash\nroformermil predict {'slides/*.svs' if card.takes_slides else 'features/*.zarr'} --model THIS_FOLDER --out predictions\n```",
+            "## Use",
+            f"With RoFormerMIL {card.roformermil}{_commit(card.run)} installed (Python 3.11 to 3.13; its README says how):",
+            f"```bash\nroformermil predict {'slides/*.svs' if card.takes_slides else 'features/*.zarr'} --model THIS_FOLDER{_given(card)} --out predictions\n```",
             "## Trained on",
             _data(card),
             "## Results",
@@ -68,6 +70,23 @@ def card_text(card: Card) -> str:
     ) + "\n"  # fmt: skip
 
 
+OPTIONS = {"encoder": "--weights", "tissue": "--tissue-weights"}
+
+
+def _own_weights(card: Card) -> dict[str, str]:
+    """Names of weights' files of the lab's own, by section of the settings."""
+    named = {section: str(card.settings.get(section, {}).get("weights") or "") for section in OPTIONS}
+    return {section: name for section, name in named.items() if "." in name}
+
+
+def _given(card: Card) -> str:
+    return "".join(f" {OPTIONS[section]} {name}" for section, name in _own_weights(card).items())
+
+
+def _commit(run: dict[str, Any]) -> str:
+    return f" (commit {str(run['commit'])[:12]})" if run.get("commit") else ""
+
+
 def _cautions(lines: list[str]) -> list[str]:
     return ["**Read its numbers with care:**", "\n".join(f"- {line}" for line in lines)] if lines else []
 
@@ -79,7 +98,11 @@ def _data(card: Card) -> str:
     said += f"tiles a slide (median {tiles['median']:,.0f}). "
     if card.takes_slides:
         said += f"Tiles of {features['tile_px']} px at {features['target_mpp']} um/px, encoded by `{features['encoder']}` with weights "
-        return said + f"`{str(features['weights'])[:19]}`; features of another encoder or scale are refused."
+        said += f"`{features['weights']}`; features of another encoder or scale are refused."
+        files = [f"`{name}` ({OPTIONS[section]})" for section, name in _own_weights(card).items()]
+        if files:
+            said += f" The weights are a file of the lab that made this model, which is not in this folder: {' and '.join(files)}; its sha256 is compared."
+        return said
     said += f"Features that another pipeline made, imported as `{features['encoder']}`: of what tiles and weights they do not say, so "
     return said + "that nothing but this name is compared."
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from roformermil.bags.audit import read_findings
+from roformermil.bags.folds import read_all_folds
 from roformermil.errors import Reason
 from roformermil.evaluation.paper import MODELS, of_paper
 from roformermil.evaluation.predictions import KEYS
@@ -34,7 +35,7 @@ STYLE = """<style>
 def write_overview(results: Path, data_sets: list[Path]) -> None:
     """Write `overview.html`, `tables.html` and `comparisons.png` into `results`, from the tables that `evaluate` wrote there.
 
-    data_sets: folders that hold a data set's slides.csv and audit.csv.
+    data_sets: folders that hold a data set's slides.csv, folds.csv and audit.csv.
     """
     names = ("summary", "cautions", "classes", "comparisons", "calibration")
     summary, cautions, classes, comparisons, calibration = (pd.read_csv(results / f"{name}.csv") for name in names)
@@ -43,6 +44,11 @@ def write_overview(results: Path, data_sets: list[Path]) -> None:
         STYLE,
         '<div class="overview">',
         care,
+        "<h2>Data</h2>",
+        _data(
+            data_sets,
+            {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset", sort=False)},
+        ),
         "<h2>Results</h2>",
         _results(summary, {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}),
         "<h2>Models compared</h2>",
@@ -92,8 +98,8 @@ def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str
     for _, title in COLUMNS:
         head += [title, "the paper's"] if paper_has else [title]
     note = (
-        "Mean ± standard deviation over folds; in brackets the 95% interval by drawing patients anew, which says nothing about a "
-        "figure that no drawing moves, such as a perfect one. "
+        "Mean ± standard deviation over folds; in brackets the 95% interval by resampling patients (bootstrap). A figure that no "
+        "resampling moves, such as a perfect one, has none. "
     )
     note += (
         "The paper's figures are those of arXiv 2310.01924, of its own folds, its own settings and ResNet-50 with ImageNet weights, "
@@ -101,7 +107,47 @@ def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str
         if paper_has
         else "None of these data sets is the paper's."
     )
-    return f"<p>{note}</p>" + _table(head, rows)
+    areas = summary[(summary.metric == "auroc") & (summary.ci_low <= 0.5) & (summary.ci_high >= 0.5)]
+    guessing = [f"{row['model']} on {row['dataset']}" for row in areas.to_dict("records")]
+    said = (
+        f"<p>Intervals of AUROC that hold 0.5, what guessing reaches: {escape(', '.join(guessing))}.</p>"
+        if guessing
+        else ""
+    )
+    return f"<p>{note}</p>" + _table(head, rows) + said
+
+
+def _data(data_sets: list[Path], classes: Mapping[str, Sequence[str]]) -> str:
+    """Whom the figures are of: patients and slides by class, and how they are divided."""
+    rows = []
+    for folder in data_sets:
+        divided, names = read_all_folds(folder / "folds.csv"), classes[folder.name]
+        labels = {row.slide_id: row.label for row in divided}
+        patients = {row.slide_id: row.patient_id for row in divided}
+        counted = [
+            f"{sum(label == name for label in labels.values())} {name} "
+            f"({len({patients[slide] for slide, label in labels.items() if label == name})} patients)"
+            for name in names
+        ]
+        folds = len({row.fold for row in divided})
+        tested = sum(row.part == "test" for row in divided) / folds
+        positive = names[1] if len(names) == 2 else "each against the rest"
+        rows.append(
+            [
+                folder.name,
+                f"{len(labels)}",
+                f"{len(set(patients.values()))}",
+                ", ".join(counted),
+                f"{folds}",
+                f"{tested:.1f}",
+                positive,
+            ]
+        )
+    head = ["data set", "slides", "patients", "slides by class", "folds", "test slides a fold", "positive class"]
+    return (
+        _table(head, [map(escape, row) for row in rows])
+        + "<p>A slide is predicted to be of its most probable class.</p>"
+    )
 
 
 def _comparisons(table: pd.DataFrame) -> str:
@@ -113,11 +159,11 @@ def _comparisons(table: pd.DataFrame) -> str:
         f"{abs(row['difference']):.3f} AUROC [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}], p = {row['p_holm']:.2g}"
         for row in found.to_dict("records")
     ]
-    untested = int(table.p_holm.isna().sum())
-    said = f"{len(found)} of {len(table)} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction)."
-    said += (
-        f" Of {untested} that cannot be said: fewer than two folds, or a difference without spread." if untested else ""
-    )
+    tested = int(table.p_holm.notna().sum())
+    said = f"{len(found)} of {tested} pairs of models that can be tested differ at the 5% level (corrected resampled t-test, Holm's correction). "
+    said += "That the others do not is no proof that they are equal. " if len(found) < tested else ""
+    if untested := len(table) - tested:
+        said += f"{untested} cannot be tested: fewer than two folds, or the same difference in all of them. "
     return f"<p>{said}</p>" + _list(lines)
 
 

@@ -48,7 +48,13 @@ class Ensemble:
         found = read_attributes(store)
         for name, wanted in self.card.features.items():
             if found and found.get(name) != wanted:
-                raise ModelError(f"{store}: its {name} is {found.get(name)}, the model was trained on {wanted}")
+                raise ModelError(
+                    f"{store}: its {name} is {_short(found.get(name))}, the model was trained on {_short(wanted)}"
+                )
+
+
+def _short(value: Any) -> Any:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value  # a sha256
 
 
 def load_ensemble(folder: Path) -> Ensemble:
@@ -80,18 +86,24 @@ def predict(
     """Predict slides, or feature stores (`.zarr` that `embed` wrote); write `predictions.csv` and heat maps into `out`.
 
     weights, tissue_weights: files of the encoder's and of the tissue segmentation's weights, where those are a lab's own;
-    mpp: um/px of slides that state none. Returns a row a slide: its status, the class decided for, a probability a class, and
-    how far the members disagree. A slide or store that cannot be used is a row that says why. Features that are there already
+    mpp: um/px of slides that state none. Returns a row a slide: its status, the class decided for, a probability a class,
+    how far the members' probabilities of it are apart, and why it is to be doubted, where that is seen. A slide or store that cannot
+    be used, features of another encoder or scale among them, is a row that says why. Features that are there already
     are not made again; `predictions.csv` keeps the rows of other slides that this model predicted before. Raises ModelError for
-    a model or features that do not go together.
+    a damaged model, and for slides that its encoder, as it is given, is not the one for.
     """
     ensemble, mark = load_ensemble(model), file_sha256(model / "model.json")[:12]
     for line in ensemble.card.cautions:
         log.warning("the model's training: %s", line)
     rows = _rows(slides)
     stores = {row.slide_id: Path(row.path) for row in rows if (Path(row.path) / "features").is_dir()}
-    for store in stores.values():
-        ensemble.check(store)
+    refused = {}
+    for slide_id, store in stores.items():
+        try:
+            ensemble.check(store)
+        except ModelError as error:
+            refused[slide_id] = SlideError(Reason.STORE, str(error))
+    rows = [failed(row, "predict", refused[row.slide_id]) if row.slide_id in refused else row for row in rows]
     raw = [_with_mpp(row, mpp, timeout) for row in rows if row.slide_id not in stores]
     given = {"encoder": weights, "tissue": tissue_weights}
     done = {row.slide_id: row for row in (_features(raw, ensemble.card, given, out, timeout, progress) if raw else [])}
@@ -125,7 +137,7 @@ def _predict(
 ) -> dict[str, Any]:
     """A slide's row of the table, and its heat map."""
     names = [f"{COLUMN}{name}" for name in ensemble.classes]
-    values: dict[str, Any] = dict.fromkeys(["decided", *names, "disagreement", "tiles", "heatmap"])
+    values: dict[str, Any] = dict.fromkeys(["decided", *names, "disagreement", "tiles", "caution", "heatmap"])
     if row.status == OK and store:
         try:
             bag = read_bag(store)
@@ -141,6 +153,7 @@ def _predict(
         spread = [float(one.probabilities[decided]) for one in answers]
         values |= {"decided": ensemble.classes[decided], **dict(zip(names, answer.probabilities.tolist(), strict=True))}
         values |= {"disagreement": max(spread) - min(spread), "tiles": len(answer.attention)}
+        values["caution"] = _caution(ensemble, decided, answers)
         if heatmaps:
             try:
                 draw_slide(row, bag, answer, ensemble.classes, heatmaps, timeout=timeout)
@@ -148,6 +161,18 @@ def _predict(
             except SlideError as error:  # its prediction stands
                 log.warning("%s: no heat map: %s", row.slide_id, error)
     return {"slide_id": row.slide_id, "path": row.path, "status": row.status, "reason": row.reason, **values}
+
+
+def _caution(ensemble: Ensemble, decided: int, answers: list[Answer]) -> str:
+    """Why this prediction is to be doubted, as far as can be seen; empty where nothing is."""
+    lines = []
+    others = sum(int(one.probabilities.argmax()) != decided for one in answers)
+    if others:
+        lines.append(f"{others} of {len(answers)} members decide otherwise")
+    trained, tiles = ensemble.card.trained_on.tiles, len(answers[0].attention)
+    if not trained["least"] <= tiles <= trained["most"]:
+        lines.append(f"{tiles:,} tiles, slides of its training had {trained['least']:,.0f} to {trained['most']:,.0f}")
+    return "; ".join(lines)
 
 
 def _features(

@@ -1,6 +1,7 @@
-"""Progress of long work: a bar on a terminal, a line in the log every half a minute where there is none."""
+"""Progress of long work: a bar on a terminal; a line in the log every half a minute where there is none, or where Snakemake has it."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -8,7 +9,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 PAUSE = 30.0  # seconds between two lines of a log
-LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
+LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left"
+FOLLOWED = "ROFORMERMIL_FOLLOWED"  # set where Snakemake runs: `following` shows there what logs say
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,11 @@ class _Log:
 
 def track(items: Iterable[T] | None = None, on: bool = True, **settings: Any) -> Any:
     """tqdm with its own settings (desc, unit, total, ...); silent unless `on`."""
-    if on and not sys.stderr.isatty():
-        settings |= {"file": _Log(), "mininterval": PAUSE, "maxinterval": PAUSE, "bar_format": LINE, "delay": PAUSE}
+    if on and (FOLLOWED in os.environ or not sys.stderr.isatty()):
+        settings |= {"file": _Log(), "mininterval": PAUSE, "miniters": 1, "bar_format": LINE, "delay": PAUSE}
     return tqdm(items, disable=not on, **settings)
+
+
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a record belongs on the screen: not progress that is shown there already."""
+    return record.name != __name__ or FOLLOWED not in os.environ

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -50,7 +51,9 @@ def to_text(settings: Settings) -> str:
 
 
 def _problem(section: type[Settings], error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(top level)"
+    key = (
+        ".".join(str(part + 1) if isinstance(part, int) else part for part in error["loc"]) or "(top level)"
+    )  # lists count from 1
     if error["type"] == "extra_forbidden":
         known = _keys_beside(section, error["loc"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
@@ -58,6 +61,12 @@ def _problem(section: type[Settings], error: Any) -> str:
         return f"{key}: unknown key; {hint}"
     if error["type"] == "missing":
         return f"{key}: is missing"
+    if error["type"] == "literal_error":
+        known = [str(value) for value in re.findall(r"'([^']*)'", error["ctx"]["expected"])]
+        close = difflib.get_close_matches(str(error["input"]), known, n=1)
+        return f"{key}: {error['input']!r} is none of {', '.join(known)}" + (
+            f"; did you mean `{close[0]}`?" if close else ""
+        )
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
 

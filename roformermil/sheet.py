@@ -10,10 +10,10 @@ from pathlib import Path
 
 from roformermil.config import Tissue
 from roformermil.errors import ConfigError, SheetError, some_of
-from roformermil.files import content_id
 from roformermil.settings import read_settings
 
 REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
+LISTED = 10  # faults of a sheet that are said at once
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -40,7 +40,7 @@ def read_sheet(
 ) -> list[Slide]:
     """Read and check a slide sheet; labels only where `classes` are given, files only with `files`.
 
-    Raises SheetError naming the file, the row (1 is the header) and what was expected, at the first row that has a
+    Raises SheetError naming the file, the row (1 is the header) and what was expected, for each row that has a
     duplicate or unusable id, no patient, an unknown class, a path to no file, or outside `root` (unless it is absolute and
     that is allowed), an unusable mpp, or unusable tissue settings.
     """
@@ -72,32 +72,41 @@ def read_sheet(
 
     slides: dict[str, Slide] = {}
     owners: dict[str, str] = {}
+    faults: list[str] = []
     for number, cells in rows:
         where = f"{sheet}, row {number}"
-        if len(cells) != len(columns):
-            raise SheetError(f"{where}: {len(cells)} cells where the header has {len(columns)} (a decimal comma?)")
-        slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes, allow_absolute)
-        if files and not slide.exclude:
-            _check_file(slide, where)
-        if slide.slide_id in slides:
-            raise SheetError(f"{where}: slide_id {slide.slide_id!r} stands twice")
-        if owner := owners.get(slide.path):
-            raise SheetError(f"{where}: slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
-        slides[slide.slide_id], owners[slide.path] = slide, slide.slide_id
+        try:
+            if len(cells) != len(columns):
+                raise SheetError(f"{where}: {len(cells)} cells where the header has {len(columns)} (a decimal comma?)")
+            slide = _slide(dict(zip(columns, cells, strict=True)), where, root, classes, allow_absolute)
+            if files and not slide.exclude:
+                _check_file(slide, where)
+            if slide.slide_id in slides:
+                raise SheetError(f"{where}: slide_id {slide.slide_id!r} stands twice")
+            if owner := owners.get(slide.path):
+                raise SheetError(f"{where}: slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
+            slides[slide.slide_id], owners[slide.path] = slide, slide.slide_id
+        except SheetError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise SheetError(
+            "\n".join(faults[:LISTED]) + (f"\nand {len(faults) - LISTED} more" if len(faults) > LISTED else "")
+        )
     return list(slides.values())
 
 
 def doubts(slides: list[Slide]) -> list[str]:
-    """What may be meant, and is worth a look before hours go into it: patients with several labels, files that are the same."""
-    labels, contents = defaultdict(set), defaultdict(list)
+    """What may be meant, and is worth a look before hours go into it."""
+    labels = defaultdict(set)
     for slide in slides:
         labels[slide.patient_id].add(slide.label)
-        if os.path.isfile(slide.path):
-            contents[content_id(Path(slide.path))].append(slide.slide_id)
     several = sorted(patient for patient, found in labels.items() if len(found) > 1)
-    lines = [f"{len(several)} patients have slides of several classes: {some_of(several)}"] if several else []
-    same = [" = ".join(names) for names in contents.values() if len(names) > 1]
-    return lines + ([f"{len(same)} slides stand twice, in files of the same content: {some_of(same)}"] if same else [])
+    if not several:
+        return []
+    return [
+        f"patients with slides of several classes: {some_of(several)}. Is that meant? Folds keep a patient's slides together, each "
+        "slide under its own label"
+    ]
 
 
 def _slide(row: dict[str, str], where: str, root: Path, classes: list[str] | None, absolute: bool) -> Slide:

@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from roformermil.bags.audit import Finding, enforce
+from roformermil.bags.folds import FoldRow, write_folds
 from roformermil.config import Audit, Folds, load_config
 from roformermil.evaluation.paper import CLASSES, MODELS, of_paper
 from roformermil.evaluation.tables import evaluate
@@ -47,6 +48,8 @@ def run(tmp_path_factory):
                 )
                 save_file({"w": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "1"})
                 paths.append(path)
+        rows = pd.read_csv(path, usecols=["slide_id", "patient_id", "label", "part"]).itertuples(index=False)
+        write_folds(folder / name / "folds.csv", [FoldRow(0, *row) for row in rows])
     evaluate(paths, [folder / "camelyon16", folder / "mine"], folder)
     write_overview(folder, [folder / "camelyon16", folder / "mine"])
     return folder, paths
@@ -93,6 +96,17 @@ def test_every_figure_is_the_summarys(run):
         cell = line.split("<td")[3 if row.metric == "auroc" else 5].split(">", 1)[1]
         bounds = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else "[no interval]"
         assert cell.startswith(f"{row.mean:.2f} ± {row.std:.2f} <small>{bounds}</small>")
+
+
+def test_it_says_whom_the_figures_are_of(run):
+    text = (run[0] / "overview.html").read_text()
+    assert '<td class="n">10 a (10 patients), 10 b (10 patients), 10 c&lt;d (10 patients)</td>' in text
+    row = next(line for line in text.split("<tr>") if ">camelyon16</td>" in line and "tumor" in line)
+    assert (
+        ">30<" in row
+        and ">15 normal (15 patients), 15 tumor (15 patients)<" in row
+        and row.rstrip("\n").count(">tumor<") == 1
+    )
 
 
 def test_it_warns_in_words_and_names_the_lost(run):

@@ -108,7 +108,27 @@ def test_feature_stores_are_taken_as_they_are_and_checked(lab, predicted, tmp_pa
         other = tmp_path / f"{name}.zarr"
         write_store(other, was.features, was.coords, was.grid, was.attributes | {name: value})
         with pytest.raises(ModelError, match=f"its {name} is {value}, the model was trained on"):
-            predict([other], lab / "model", tmp_path / "out", progress=False)
+            load_ensemble(lab / "model").check(other)
+        refused, good = predict([other, store], lab / "model", tmp_path / "out", progress=False)
+        assert (refused["status"], good["status"]) == ("store", "ok"), "the others are predicted all the same"
+        assert f"its {name} is {value}" in refused["reason"] and refused["decided"] is None
+
+
+def test_what_is_doubtful_is_said(lab, predicted, tmp_path):
+    """More tiles than any slide of the training; members that decide otherwise."""
+    was = read_store(lab / "results/set/features/resnet50-random/s6.zarr")
+    card = load_ensemble(lab / "model").card
+    times = int(card.trained_on.tiles["most"] // len(was.grid)) + 1
+    many = [np.concatenate([array] * times) for array in (was.features, was.coords, was.grid)]
+    write_store(tmp_path / "many.zarr", *many, was.attributes)
+    (row,) = predict([tmp_path / "many.zarr"], lab / "model", tmp_path / "out", progress=False)
+    assert f"{len(many[0]):,} tiles, slides of its training had" in row["caution"]
+    for row in predicted[:3]:
+        store = read_store(lab / f"results/set/features/resnet50-random/{row['slide_id']}.zarr")
+        _, members = load_ensemble(lab / "model").answer(store)
+        decided = [["separate", "mixed"][int(one.probabilities.argmax())] for one in members]
+        others = sum(name != row["decided"] for name in decided)
+        assert (f"{others} of 3 members decide otherwise" in row["caution"]) == (others > 0)
 
 
 def test_a_damaged_store_is_a_row_and_the_others_are_predicted(lab, predicted, tmp_path):

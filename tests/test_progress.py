@@ -10,7 +10,7 @@ def test_without_a_terminal_the_log_says_how_much_is_left(monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         for _ in progress.track(range(10), desc="embed", unit="tile"):
             time.sleep(0.02)
-    lines = [line for line in caplog.messages if re.fullmatch(r"embed: [1-9] of 10 tile, .*tile.*, 00:0\d left", line)]
+    lines = [line for line in caplog.messages if re.fullmatch(r"embed: [1-9] of 10 tiles, .*tile.*, 00:0\d left", line)]
     assert lines, caplog.messages
 
 

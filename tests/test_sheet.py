@@ -90,11 +90,17 @@ def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
 
 
 def test_what_may_be_meant_is_said(sheet, tmp_path):
-    for name in "ab":
-        (tmp_path / f"root/{name}.svs").write_text(name)
     rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
     assert doubts(sheet(HEADER + rows)) == []
-    (tmp_path / "root/c.svs").write_text("a")
-    patients, files = doubts(sheet(HEADER + rows + "s3,p2,x,c.svs,\n"))
-    assert patients == "1 patients have slides of several classes: p2"
-    assert files == "1 slides stand twice, in files of the same content: s1 = s3"
+    (tmp_path / "root/c.svs").touch()
+    (line,) = doubts(sheet(HEADER + rows + "s3,p2,x,c.svs,\n"))
+    assert line.startswith("patients with slides of several classes: p2.")
+
+
+def test_all_faults_of_a_sheet_are_said_at_once(sheet):
+    rows = [f"s{k},p{k},{'z' if k % 2 else 'x'},a{k}.svs," for k in range(14)]
+    with pytest.raises(SheetError) as error:
+        sheet(HEADER + "\n".join(rows) + "\n")
+    said = str(error.value).splitlines()
+    assert len(said) == 11 and said[-1] == "and 4 more"
+    assert "row 2: slide 's0': no file at" in said[0] and "row 3: slide 's1' has label 'z'" in said[1]

@@ -35,34 +35,34 @@ def audit(rows: list[FoldRow], slides: list[Slide], statuses: list[Status]) -> l
     return [_patients(rows), _duplicates(rows, statuses), _sites(rows, slides)]
 
 
-def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str, table: Path) -> list[str]:
-    """Write the findings (CSV). Returns warnings, a line each; raises LeakError for a leak that is not to be warned of alone,
-    the findings then in `audit_failed.csv`, as Snakemake removes what a failed job was to make.
+def refusal(findings: list[Finding], settings: Audit, folds: Folds) -> str:
+    """Why a data set stops, and the remedy; empty where nothing found stops it.
 
     Folds that are not grouped by patient were asked for as such: patients across parts are a warning then.
     """
-    failed = table.with_name(f"{table.stem}_failed.csv")
     action = {"patients": settings.patients if folds.group_by_patient else "warn"}
     action |= {"duplicates": settings.duplicates, "sites": settings.sites}
-    leaks = [finding for finding in findings if finding.outcome == "leak"]
-    stopping = [finding for finding in leaks if action[finding.check] == "fail"]
-    if stopping:
+    stopping = [finding for finding in findings if finding.outcome == "leak" and action[finding.check] == "fail"]
+    if not stopping:
+        return ""
+    remedy = "Mend the slide sheet (column exclude takes a slide out, patient_id keeps slides together)"
+    if all(finding.check == "sites" for finding in stopping):
+        remedy = "No split mends that: leave out what is of one site (column exclude)"
+    said = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
+    settings_of = " and ".join(f"audit.{finding.check}: warn" for finding in stopping)
+    return f"its folds leak\n{said}\n{remedy}, or set {settings_of} to go on with a warning in the report."
+
+
+def enforce(findings: list[Finding], settings: Audit, folds: Folds, dataset: str, table: Path) -> list[str]:
+    """Write the findings (CSV). Returns warnings, a line each; raises LeakError for a leak that is not to be warned of alone,
+    the findings then in `audit_failed.csv`, as Snakemake removes what a failed job was to make."""
+    failed = table.with_name(f"{table.stem}_failed.csv")
+    if why := refusal(findings, settings, folds):
         write_rows(failed, [asdict(finding) for finding in findings])
-        said = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
-        raise LeakError(
-            f"{dataset}: its folds leak\n{said}\n{_remedy(stopping)}, or set "
-            f"{' and '.join(f'audit.{finding.check}: warn' for finding in stopping)} to go on with a warning in the report. "
-            f"All findings are in {failed}"
-        )
+        raise LeakError(f"{dataset}: {why} All findings are in {failed}")
     failed.unlink(missing_ok=True)  # of an earlier run
     write_rows(table, [asdict(finding) for finding in findings])
-    return [f"{dataset}: {finding.check}: {finding.detail}" for finding in leaks]
-
-
-def _remedy(stopping: list[Finding]) -> str:
-    if all(finding.check == "sites" for finding in stopping):
-        return "No split mends that: leave out what is of one site (column exclude)"
-    return "Mend the slide sheet (column exclude takes a slide out, patient_id keeps slides together)"
+    return [f"{dataset}: {finding.check}: {finding.detail}" for finding in findings if finding.outcome == "leak"]
 
 
 def read_findings(table: Path) -> list[Finding]:

@@ -14,6 +14,7 @@ import typer
 from roformermil import __version__
 from roformermil.cli import project, sharing, slides, studies, training
 from roformermil.errors import RoFormerMILError
+from roformermil.progress import is_for_people
 
 HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
 
@@ -38,7 +39,9 @@ def common(
     log_file: Annotated[Path | None, typer.Option("--log", help="write what happens to this file too")] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="say which")] = False,
 ) -> None:
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    screen = logging.StreamHandler()
+    screen.addFilter(is_for_people)
+    handlers: list[logging.Handler] = [screen]
     if log_file:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What stands beside the pipeline."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from roformermil import __version__
 from roformermil.config import load_config
 from roformermil.config.encoder_specs import encoder_spec
-from roformermil.errors import ConfigError, RoFormerMILError
+from roformermil.errors import ConfigError, LeakError, RoFormerMILError
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -31,8 +32,10 @@ def demo_slides(
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
-    """Check a configuration, its slide sheets, folds and weights, and that each slide opens and has a scale."""
+    """Check a configuration, its slide sheets, folds and weights, that each slide opens and has a scale, and look for leaks."""
+    from roformermil.bags.audit import audit, refusal
     from roformermil.bags.folds import divide
+    from roformermil.files import content_id
     from roformermil.isolation import isolated
     from roformermil.sheet import doubts, read_sheet
     from roformermil.slides.stages import open_slide, settings_of
@@ -44,7 +47,10 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
     if settings.tissue.needs_tiatoolbox and not find_spec("tiatoolbox"):
         log.warning("tissue.method %s: not installed here, see `make tiatoolbox`", settings.tissue.method)
     if encoder_spec(settings.encoder.name).architecture and not find_spec("timm"):
-        log.warning("encoder %s: timm is not installed here, see `make tiatoolbox`", settings.encoder.name)
+        log.warning(
+            "encoder %s: timm is not installed here, where `snakemake` will need it: `make tiatoolbox`",
+            settings.encoder.name,
+        )
     if settings.encoder.is_imported:
         from roformermil.features.exchange import open_features
     if (weights := settings.encoder.weights_path) and not Path(weights).is_file():
@@ -65,16 +71,22 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
             usable = [slide for slide, row in zip(slides, rows, strict=True) if row.status == OK]
             for line in doubts(usable):
                 log.warning("%s: %s", name, line)
-            log.info("%s: %s of %d patients", name, attrition(rows), len({s.patient_id for s in usable}))
-            if len(rows) - len(usable) > settings.max_failed_fraction * len(rows):
-                raise ConfigError("more slides are lost than max_failed_fraction allows")
-            divide(name, usable, settings.folds, dataset.classes)
+            log.info("%s: %s; %d patients in use", name, attrition(rows), len({s.patient_id for s in usable}))
+            lost = 1 - len(usable) / len(rows)
+            if lost > settings.max_failed_fraction:
+                raise ConfigError(
+                    f"{lost:.0%} of its slides are lost, max_failed_fraction allows {settings.max_failed_fraction:.0%}"
+                )
+            folds = divide(name, usable, settings.folds, dataset.classes)
+            known = [replace(row, content=content_id(Path(row.path))) for row in rows if row.status == OK]
+            if why := refusal(audit(folds, usable, known), settings.audit, settings.folds):
+                raise LeakError(why)
         except RoFormerMILError as error:  # the next data set may have a fault of its own to show
             log.error("%s: %s", name, error)
             wrong.append(name)
     if wrong:
         raise ConfigError(f"{config}: not to be run as it is, see above: {', '.join(wrong)}")
-    log.info("well; go on with: snakemake --cores all --configfile %s", config)
+    log.info("no fault found; go on with: snakemake --cores all --configfile %s", config)
 
 
 @app.command("schema")

@@ -65,7 +65,7 @@ def package(
 @app.command()
 def predict(
     slides: Annotated[list[Path], typer.Argument(help="slide files, or feature stores (.zarr)")],
-    model: Annotated[Path, typer.Option(help="a packaged model: results/{dataset}/{encoder}/{model}/model")],
+    model: Annotated[Path, typer.Option(help="a packaged model: results/DATASET/ENCODER/MODEL/model")],
     out: Annotated[Path, typer.Option(help="folder for predictions.csv, heatmaps/ and what leads to them")] = Path(
         "predictions"
     ),
@@ -89,7 +89,8 @@ def predict(
     for row in rows:
         if row["status"] == OK:
             probability = row[f"{COLUMN}{row['decided']}"]
-            typer.echo(f"{row['slide_id']}: {row['decided']} ({probability:.3f})")
+            doubt = f"; {row['caution']}" if row["caution"] else ""
+            typer.echo(f"{row['slide_id']}: {row['decided']} ({probability:.3f}){doubt}")
         else:
             typer.echo(f"{row['slide_id']}: {row['status']}: {row['reason']}")
     drawn = sum(row["heatmap"] is not None for row in rows)

@@ -49,7 +49,7 @@ def _of_folds(one: OutOfFold) -> list[str]:
     rarest = min(patients, key=lambda name: patients[name])
     if tested < FEW:
         lines.append(
-            f"{one.dataset}: {tested:.0f} test slides a fold are few: one slide moves a figure far, and a perfect one may be luck"
+            f"{one.dataset}: {tested:.3g} test slides a fold are few: one slide moves a figure far, and a perfect one may be luck"
         )
     if patients[rarest] < RARE:
         lines.append(

@@ -70,9 +70,8 @@ def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
     if len(known) < 2:
         return NOT_KNOWN
     mean, error = known.mean(), known.std(ddof=1) * math.sqrt(1 / len(known) + test_to_train)
-    if error < ROUND_OFF:  # all folds differ by the same: by nothing, or there is no variance to judge by
-        equal = abs(mean) < ROUND_OFF
-        return NOT_KNOWN._replace(difference=mean, p=1.0 if equal else math.nan, folds=len(known))
+    if error < ROUND_OFF:  # all folds differ by the same: there is no variance to judge by
+        return NOT_KNOWN._replace(difference=mean, folds=len(known))
     low, high = corrected_interval(known, test_to_train, bounds=(-1, 1))
     statistic = mean / error
     return Comparison(mean, low, high, statistic, 2 * t.sf(abs(statistic), len(known) - 1), len(known))
@@ -105,8 +104,7 @@ def delong(one: OutOfFold, other: OutOfFold) -> Comparison:
     across = np.square(np.sum(parts, axis=0)).sum() - np.square(parts).sum()  # twice the folds' covariances
     mean, error = float(np.mean(differences)), math.sqrt(max(0.0, np.sum(variances) + across)) / len(differences)
     if not error > ROUND_OFF:  # equal rankings; NaN: a fold has one patient of a class
-        equal = mean == 0 and error < ROUND_OFF
-        return NOT_KNOWN._replace(difference=mean, p=1.0 if equal else math.nan, folds=len(differences))
+        return NOT_KNOWN._replace(difference=mean, folds=len(differences))
     half = norm.ppf(0.975) * error
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
     return Comparison(mean, low, high, mean / error, 2 * norm.sf(abs(mean / error)), len(differences))

@@ -30,7 +30,9 @@ def explain(table: Path, row: str, read_features: bool = False) -> dict[str, Any
     """
     rows = pd.read_csv(table)
     if list(rows.columns[: len(SELECTORS) + 1]) != [*SELECTORS, "mean"]:
-        raise ConfigError(f"{table}: numbers are walked back from a summary.csv, whose columns are others")
+        raise ConfigError(
+            f"{table}: is no summary.csv; only rows of that are walked back (what models are compared by are its rows too)"
+        )
     chosen = _row(rows, row, table)
     walk = Walk(table, {key: chosen[key] for key in SELECTORS})
     walk.compare(chosen)
@@ -50,12 +52,12 @@ def in_short(found: dict[str, Any]) -> dict[str, Any]:
     first, *others = found["folds"]
     same = [key for key in ("model", "training", "run") if all(fold[key] == first[key] for fold in others)]
     return {
+        "differs": found["differs"] or "nothing",
         **{key: value for key, value in found.items() if key != "differs"},
         "tables": {"run": found["tables"]["run"], "config": "in provenance.json"},
         "all_folds": {key: first[key] for key in same},
         "folds": [{key: value for key, value in fold.items() if key not in same} for fold in found["folds"]],
         "slides": f"{len(found['slides'])}, listed by --slides",
-        "differs": found["differs"] or "nothing",
     }
 
 
@@ -159,8 +161,11 @@ def _row(table: pd.DataFrame, row: str, path: Path) -> dict[str, Any]:
             )
         found = table[np.all([table[key].astype(str) == value for key, value in pairs.items()], axis=0)]
     if len(found) != 1:
-        known = "\n".join("  " + ",".join(f"{key}={r[key]}" for key in SELECTORS) for _, r in table.iterrows())
-        raise ConfigError(f"--row {row}: {len(found)} rows of {path} are meant; its rows are\n{known}")
+        known = [
+            ",".join(f"{key}={r[key]}" for key in SELECTORS) for _, r in (found if len(found) else table).iterrows()
+        ]
+        meant = f"{len(found)} rows of {path} are meant" if len(found) else f"no row of {path} is meant"
+        raise ConfigError(f"--row {row}: {meant}; choose one of\n  " + "\n  ".join(known))
     return {str(key): value for key, value in found.iloc[0].items()}
 
 

@@ -69,4 +69,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for files that are not its own
-        raise WeightsError(f"encoder.weights: {path} is not a torch state dict: {error}") from error
+        said = f": {error}" if isinstance(error, OSError) else ""  # what else torch says is of its own inside
+        raise WeightsError(
+            f"encoder.weights: {path} is not a file of weights (a torch state dict, or .safetensors){said}"
+        ) from error

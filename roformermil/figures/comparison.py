@@ -25,7 +25,7 @@ def comparison_figure(table: pd.DataFrame, path: Path) -> None:
             colour = "tab:blue" if row["test"] == "corrected_t" else "tab:green"
             error = [[row["difference"] - row["ci_low"]], [row["ci_high"] - row["difference"]]]
             panel.errorbar(row["difference"], k, xerr=error, fmt="o", ms=4, capsize=2, color=colour)
-            p = f"p = {row['p_holm']:.2g}" if pd.notna(row["p_holm"]) else "p not known"
+            p = f"Holm's p = {row['p_holm']:.2g}" if pd.notna(row["p_holm"]) else "cannot be tested"
             labels.append(f"{row['model']} − {row['against']}, {NAMES[row['test']]}, {p}")
         panel.set_yticks(range(len(labels)), labels, fontsize=7)
         panel.invert_yaxis()

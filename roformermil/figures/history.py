@@ -24,7 +24,8 @@ def history_figure(results: list[FoldResult], path: Path) -> None:
                 panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
             with safe_open(result.path.with_name("model.safetensors"), "np") as file:
                 kept = history[history.epoch == int(file.metadata()["best_epoch"])]
-            panel.plot(kept.epoch, kept.validation_loss, marker="o", ms=3.5, color="tab:red")
+            panel.plot(kept.epoch, kept.validation_loss, ls="", marker="o", ms=3.5, color="tab:red",
+                       label="model kept" if result is of_model[0] else None)  # fmt: skip
         panel.set_xlabel("epoch", fontsize=8)
         panel.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("loss", fontsize=8)

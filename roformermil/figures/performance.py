@@ -21,7 +21,7 @@ def curves_figure(found: list[OutOfFold], path: Path) -> None:
         chosen = [1] if len(one.classes) == 2 else range(len(one.classes))
         for number, c in enumerate(chosen):
             for panel, (kind, curve) in zip(column, curves(one, c).items(), strict=True):
-                _band(panel, curve, f"C{number}", one.classes[c])
+                _band(panel, curve, f"C{number}", one.classes[c], from_corner=kind == "roc")
                 panel.set(xlabel=AXES[kind][0], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
                 panel.xaxis.label.set_size(8)
             column[1].axhline((one.labels == c).mean(), color=f"C{number}", lw=0.7, ls=":")  # what guessing reaches
@@ -30,13 +30,14 @@ def curves_figure(found: list[OutOfFold], path: Path) -> None:
         panel.set_ylabel(label, fontsize=8)
     axes[1, -1].legend(fontsize=7, loc="lower left")
     figure.suptitle(
-        f"{found[0].dataset} ({found[0].encoder}): mean over folds, 95% bands by patients drawn anew", fontsize=10
+        f"{found[0].dataset} ({found[0].encoder}): mean over folds, 95% bands by resampling patients", fontsize=10
     )
     save(figure, path)
 
 
-def _band(panel: Any, curve: Curve, colour: str, label: str) -> None:
-    panel.plot(POINTS, curve.middle, color=colour, lw=1.4, label=label)
+def _band(panel: Any, curve: Curve, colour: str, label: str, from_corner: bool) -> None:
+    x, y = (np.append(0, POINTS), np.append(0, curve.middle)) if from_corner else (POINTS, curve.middle)
+    panel.plot(x, y, color=colour, lw=1.4, label=label)
     panel.fill_between(POINTS, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
 
 

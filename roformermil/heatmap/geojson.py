@@ -10,16 +10,16 @@ from roformermil.models.trained import Answer
 
 
 def to_geojson(
-    features: Features, answer: Answer, decided: int, classes: list[str], origin: tuple[int, int] = (0, 0)
+    features: Features, answer: Answer, shown: int, classes: list[str], origin: tuple[int, int] = (0, 0)
 ) -> str:
-    """Squares in level-0 pixels from QuPath's `origin` on; as measurements attention for the class decided for, and what a
+    """Squares in level-0 pixels from QuPath's `origin` on; as measurements attention for the class `shown`, and what a
     tile adds to each class's log-odds, so that slides of different decisions can be coloured by the same one."""
     step = int(features.attributes["step"])
-    rank, margins = ranks(answer.attention[:, decided]), answer.margins
+    rank, margins = ranks(answer.attention[:, shown]), answer.margins
 
     def tiles() -> Iterator[dict[str, Any]]:
         for k, (x, y) in enumerate((features.coords - origin).tolist()):
-            measured = {"attention": float(answer.attention[k, decided]), "attention rank": round(float(rank[k]), 4)}
+            measured = {"attention": float(answer.attention[k, shown]), "attention rank": round(float(rank[k]), 4)}
             if margins is not None:
                 parts = zip(classes, margins[k].tolist(), strict=True)
                 measured |= {f"contribution to {name}": part for name, part in parts}

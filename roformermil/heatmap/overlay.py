@@ -27,18 +27,30 @@ class Overlay:
     colours: np.ndarray  # (256, 3), low to high
 
 
-def overlays(views: Views, features: Features, answer: Answer, decided: int, classes: list[str]) -> Iterator[Overlay]:
-    """Attention for the class decided for, as ranks; what each tile adds to its log-odds, where the model has such a thing."""
+def overlays(views: Views, features: Features, answer: Answer, shown: int, classes: list[str]) -> Iterator[Overlay]:
+    """Attention for a class, as ranks; what each tile adds to its log-odds, where the model has such a thing.
+
+    Full colour is the slide's 99th percentile, and 1 / n at least: n tiles of that would move the log-odds by 1. So a slide
+    whose tiles say little is pale.
+    """
     inferno, diverging = _colour_tables()
-    attention = raster(ranks(answer.attention[:, decided]), features, views.size, views.whole.shape[:2])
-    yield Overlay("attention", "attention (rank)", _over(views.whole, attention, inferno), "least", "most", inferno)
+    peak = answer.attention[:, shown].max() * len(features.coords)
+    attention = raster(ranks(answer.attention[:, shown]), features, views.size, views.whole.shape[:2])
+    yield Overlay(
+        "attention",
+        "attention (rank)",
+        _over(views.whole, attention, inferno),
+        "least",
+        f"most ({peak:.1f} x even)",
+        inferno,
+    )
     if answer.margins is None:
         return
-    parts = answer.margins[:, decided]
-    largest = max(float(np.quantile(np.abs(parts), 0.99)), 1e-12)
+    parts = answer.margins[:, shown]
+    largest = max(float(np.quantile(np.abs(parts), 0.99)), 1 / len(parts))
     signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, views.whole.shape[:2])
     yield Overlay(
-        "contribution", f"contribution to {classes[decided]}", _over(views.whole, signed, diverging),
+        "contribution", f"contribution to {classes[shown]}", _over(views.whole, signed, diverging),
         f"-{largest:.2g}", f"+{largest:.2g} log-odds", diverging,
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from roformermil.heatmap.overlay import OPACITY, RED, Overlay
 
 SIDE, TILE, STRIP = 560, 88, 8  # pixels: a panel's longer side, a tile's; tiles in a strip
-GAP, LINE = 6, 18  # pixels of a gap and of a line of text
-COLUMN, SCALE = 200, (80, 10)  # pixels: of a panel at least, so that its title fits; of a colour scale
+GAP, FONT, LINE = 6, 19, 26  # pixels of a gap, of a letter and of a line of text
+COLUMN, SCALE = 330, (80, 14)  # pixels: of a panel at least, so that its title fits; of a colour scale
 DARK = (40, 40, 40)
 
 
@@ -28,7 +28,7 @@ def sheet(title: str, wrong: bool, whole: np.ndarray, maps: list[Overlay], tiles
     below = 3 * LINE + size[1] + GAP
     rows = -(-len(strips) // beside)
     drawn = Image.new("RGB", (width, below + rows * (LINE + TILE + GAP)), "white")
-    draw, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=13)
+    draw, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=FONT)
     draw.text((GAP, 2), title, RED if wrong else DARK, font)
     for k, (name, picture) in enumerate(panels):
         x = GAP + k * column
@@ -38,7 +38,7 @@ def sheet(title: str, wrong: bool, whole: np.ndarray, maps: list[Overlay], tiles
             _draw_scale(drawn, (x, 2 * LINE + size[1] + 2), maps[k - 1], font)
     for s, strip in enumerate(strips):
         left, y = GAP + s % beside * across, below + s // beside * (LINE + TILE + GAP)
-        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {maps[-1].name}", DARK, font)
+        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {maps[-1].title}", DARK, font)
         for k, tile in enumerate(strip):
             drawn.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
     return drawn
@@ -51,5 +51,5 @@ def _draw_scale(drawn: Image.Image, at: tuple[int, int], one: Overlay, font: Any
     bar = (OPACITY * one.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
     draw.text((x, y), one.low, DARK, font)
     x += round(draw.textlength(one.low, font)) + GAP
-    drawn.paste(Image.fromarray(bar).resize((width, height)), (x, y + 3))
+    drawn.paste(Image.fromarray(bar).resize((width, height)), (x, y + 6))
     draw.text((x + width + GAP, y), one.high, DARK, font)

@@ -65,6 +65,10 @@ def load_model(path: Path | str) -> TrainedModel:
     Raises ModelError for a file that is not such a model.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ModelError(
+            f"{path}: is a folder; a fold's model.safetensors is meant (of a packaged model: predict.load_ensemble)"
+        )
     try:
         with safe_open(path, "pt") as file:
             said = dict(file.metadata() or {})

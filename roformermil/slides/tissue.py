@@ -12,6 +12,9 @@ from roformermil.slides.artefacts import folds, pen_marks
 
 DARK = 64  # of 255: most of a brightfield slide, tissue or glass, is brighter; most of a fluorescence slide is black
 OUTLINE = (0, 160, 0)
+EDGE = (
+    2  # outermost pixels of a view that are not believed: coarse levels end in colours that their compression made up
+)
 
 
 def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
@@ -27,6 +30,9 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
         raise SlideError(
             Reason.NOT_BRIGHTFIELD, "the slide is dark (fluorescence?): tissue is sought by stain on a light background"
         )
+    if min(image.shape[:2]) > 4 * EDGE:
+        inner = image[EDGE:-EDGE, EDGE:-EDGE]
+        image = cv2.copyMakeBorder(inner, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
     if settings.needs_tiatoolbox:
         toolbox = _toolbox(settings.method)
         mask = (
@@ -85,7 +91,7 @@ def outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A view (h, w, 3) uint8 RGB of the slide with the mask's outline drawn on it. The mask may be of another size."""
     large = cv2.resize(mask.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    thickness = max(1, round(max(image.shape) / 500))
+    thickness = max(1, round(max(image.shape) / 320))
     return cv2.drawContours(image.copy(), contours, -1, OUTLINE, thickness)
 
 

@@ -9,7 +9,7 @@ from roformermil.evaluation.predictions import OutOfFold
 from roformermil.status import Status
 
 
-def tested(slides=40, patients=40, positive=20, encoder="net", folds=2):
+def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
     """Folds of so many slides, of so many patients (in turn), the first `positive` patients of the second class."""
     patient = np.tile(np.arange(slides) % patients, folds)
     fold, label = np.repeat(np.arange(folds), slides), (patient < positive).astype(int)
@@ -19,17 +19,17 @@ def tested(slides=40, patients=40, positive=20, encoder="net", folds=2):
 
 
 def test_enough_of_everything_needs_no_caution():
-    assert cautions(tested(), [Status("s", "s.svs")], [Finding("patients", "well", 0, "")]) == []
+    assert cautions(predictions(), [Status("s", "s.svs")], [Finding("patients", "well", 0, "")]) == []
 
 
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (tested(encoder="resnet50-random"), "random encoder weights"),
-        (tested(slides=19, patients=19, positive=9), "19 test slides a fold are few"),
-        (tested(positive=4), "4.0 test patients of class b a fold"),
-        (tested(slides=80, patients=8, positive=4), "4.0 test patients of class"),  # of many slides each
-        (tested(patients=40, positive=36), "4.0 test patients of class a a fold"),
+        (predictions(encoder="resnet50-random"), "random encoder weights"),
+        (predictions(slides=19, patients=19, positive=9), "19 test slides a fold are few"),
+        (predictions(positive=4), "4.0 test patients of class b a fold"),
+        (predictions(slides=80, patients=8, positive=4), "4.0 test patients of class"),  # of many slides each
+        (predictions(patients=40, positive=36), "4.0 test patients of class a a fold"),
     ],
 )
 def test_each_reason_is_said(one, said):
@@ -37,7 +37,9 @@ def test_each_reason_is_said(one, said):
     assert said in line
 
 
-@pytest.mark.parametrize("one", [tested(slides=20, patients=20, positive=10), tested(positive=5), tested(positive=35)])
+@pytest.mark.parametrize(
+    "one", [predictions(slides=20, patients=20, positive=10), predictions(positive=5), predictions(positive=35)]
+)
 def test_at_the_limit_nothing_is_said(one):
     assert cautions(one) == []
 
@@ -46,19 +48,19 @@ def test_at_the_limit_nothing_is_said(one):
 def test_many_lost_slides(lost, said):
     rows = [Status(f"s{k}", "s.svs", status="no_mpp" if k < lost else "ok") for k in range(20)]
     rows += [Status("x", "x.svs", status="excluded")] * 20
-    assert [f"{lost} of 20 slides are lost" in line for line in cautions(tested(), rows)] == [True] * said
+    assert [f"{lost} of 20 slides are lost" in line for line in cautions(predictions(), rows)] == [True] * said
 
 
 def test_what_the_audit_found_or_could_not_know():
     leaks = [Finding(check, "leak", 2, "p1, p2") for check in ("patients", "duplicates", "sites")]
-    lines = cautions(tested(), findings=leaks)
+    lines = cautions(predictions(), findings=leaks)
     assert ["the same patients" in lines[0], "the same slides" in lines[1], "site" in lines[2]] == [True] * 3
-    (line,) = cautions(tested(), findings=[Finding("patients", "unknown", 0, "")])
+    (line,) = cautions(predictions(), findings=[Finding("patients", "unknown", 0, "")])
     assert "patients are not known" in line
-    assert cautions(tested(), findings=[Finding("sites", "unknown", 0, "")]) == []
+    assert cautions(predictions(), findings=[Finding("sites", "unknown", 0, "")]) == []
 
 
 def test_slides_that_several_folds_test():
-    one = tested()
+    one = predictions()
     (line,) = cautions(replace(one, slides=np.tile(one.slides[:40], 2)))
     assert "40 slides are tested by several folds" in line

@@ -62,7 +62,10 @@ def test_curves_of_who_knows_lie_in_the_corner(figures):
     y, x = np.nonzero(np.abs(guesses - BLUE).max(axis=-1) < 12)
     assert np.corrcoef(x, y)[0, 1] < -0.8, "guessing runs along the diagonal"
     y, x = np.nonzero(np.abs(knows - BLUE).max(axis=-1) < 12)
-    assert np.ptp(y) < 0.2 * knows.shape[0] and np.ptp(x) > 0.6 * knows.shape[1], "knowing along the top"
+    assert np.ptp(y[x > x.min() + 5]) < 0.2 * knows.shape[0] and np.ptp(x) > 0.6 * knows.shape[1], (
+        "knowing along the top"
+    )
+    assert np.ptp(y) > 0.5 * knows.shape[0], "from the corner"
     shade = np.array(BLUE) * 0.18 + 255 * 0.82
     assert has(guesses, shade) > 20 * has(knows, shade), "a band where patients make a difference"
 
@@ -91,8 +94,8 @@ def test_who_guesses_comes_true_half_of_the_time_whatever_is_claimed(figures):
 def test_the_dot_is_at_the_epoch_that_was_kept(figures):
     """Epoch 2 of 0 to 4: in the middle, though the loss falls to the end."""
     pixels = panel(figures / "history.png", 1, 0, 1)
-    _, dots = np.nonzero(np.abs(pixels - (214, 39, 40)).max(axis=-1) < 12)
-    _, line = np.nonzero(np.abs(pixels - ORANGE).max(axis=-1) < 12)
+    dots, _ = np.nonzero(np.abs(pixels - (214, 39, 40)).max(axis=-1) < 12)
+    line, _ = np.nonzero(np.abs(pixels - ORANGE).max(axis=-1) < 12)
     assert np.median(dots) == pytest.approx((line.min() + line.max()) / 2, abs=4)
 
 

@@ -18,9 +18,13 @@ from roformermil.features.store import read_store
 from roformermil.heatmap.draw import SIDE, draw_slide
 from roformermil.heatmap.geojson import to_geojson
 from roformermil.heatmap.out_of_fold import draw_batch
-from roformermil.heatmap.overlay import ranks, raster
-from roformermil.models.trained import load_model
+from roformermil.heatmap.overlay import overlays, ranks, raster
+from roformermil.heatmap.sheet import GAP, LINE, STRIP
+from roformermil.heatmap.sheet import SIDE as PANEL
+from roformermil.heatmap.sheet import TILE as SIDE_OF_TILE
+from roformermil.models.trained import Answer, load_model
 from roformermil.slides.stages import segment_slide, tile_slide
+from roformermil.slides.views import Views
 from roformermil.status import Status, run_stage
 from roformermil.training import Job, train_fold
 
@@ -164,14 +168,47 @@ def test_the_sheet_is_reddest_there(made):
     assert answer.probabilities.argmax() == 1
     parts = answer.margins[:, 1]
     assert tuple(store.grid[parts.argmax()]) == MARK
-    width = 560  # of a view, as wide as it is long at most
-    panel = sheet[36 : 36 + round(width * DOWN / ACROSS), 6 + 2 * (width + 6) : 6 + 2 * (width + 6) + width]
+    top, left, height = 2 * LINE, GAP + 2 * (PANEL + GAP), PANEL * DOWN // ACROSS
+    panel = sheet[top : top + height, left : left + PANEL]
     red = panel[..., 0] - panel[..., 1]
     assert np.unravel_index(by_tile(red).argmax(), (DOWN, ACROSS)) == (MARK[1], MARK[0])
-    strips = 36 + panel.shape[0] + 18 + 6 + 18  # below the views, their scales and a line of text
-    tiles = [sheet[strips + 2 : strips + 86, left + 2 : left + 86] for left in range(6, 6 + 16 * 94, 94)]
+    strips = top + height + LINE + GAP + LINE  # below the views, their scales and a line of text
+    places = range(GAP, GAP + 2 * STRIP * (SIDE_OF_TILE + GAP), SIDE_OF_TILE + GAP)
+    tiles = [sheet[strips + 2 : strips + SIDE_OF_TILE - 2, x + 2 : x + SIDE_OF_TILE - 2] for x in places]
     blueness = [float((tile[..., 2] - tile[..., 0]).mean()) for tile in tiles]
     assert np.argmax(blueness) == 0, "the first tile of the strip is the one with the stripes"
+
+
+def test_a_slide_whose_tiles_say_little_is_pale(made):
+    """Red on white glass: as far as the scale says, and full colour only where tiles could move the log-odds by 1."""
+    folder, _ = made
+    store, views = (
+        read_store(folder / "stores/s14.zarr"),
+        Views(np.full((50, 70, 3), 255, np.uint8), (ACROSS * STEP, DOWN * STEP), (0, 0), []),
+    )
+    n = len(store.grid)
+    attention = np.full((n, 2), 1 / n)
+    redness = []
+    for total in (0.01, 1, 5):
+        parts = np.stack([np.full(n, -total / n / 2), np.full(n, total / n / 2)], axis=1)
+        _, one = overlays(views, store, Answer(np.array([0.5, 0.5]), attention, parts), 1, ["a", "b"])
+        pixels = np.asarray(one.picture).astype(float)
+        redness.append((pixels[..., 0] - pixels[..., 1]).mean())
+    assert redness[0] < 0.05 * redness[1] and redness[1] == pytest.approx(redness[2], rel=0.02)
+
+
+def test_red_means_the_second_class_whatever_is_decided(made):
+    folder, _ = made
+    for name, probability in (("s14", "marked"), ("s15", "plain")):
+        tiles = json.loads((folder / f"heatmaps/{name}.geojson").read_text())["features"]
+        model, store = (
+            load_model(folder / "models/fold_0/model.safetensors"),
+            read_store(folder / f"stores/{name}.zarr"),
+        )
+        answer = model.answer(store.features, store.grid)
+        assert model.classes[int(answer.probabilities.argmax())] == probability
+        measured = [tile["properties"]["measurements"]["attention"] for tile in tiles]
+        assert measured == pytest.approx(answer.attention[:, 1].tolist())
 
 
 def test_a_raster_puts_each_value_over_its_tile(made):

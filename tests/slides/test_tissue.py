@@ -32,6 +32,14 @@ def test_regions_and_holes_by_area(image):
     assert mask.sum() == 100 * 120 - 30 * 30
 
 
+def test_a_coloured_edge_is_no_tissue_and_tissue_reaches_the_edge(image):
+    image[:, -2:], image[-2:] = (212, 255, 203), (212, 255, 203)  # as a coarse JPEG level may end
+    image[60:140, :40] = PINK
+    mask = segment(image, Tissue(median=1, close=1))
+    assert not mask[:, -2:].any() and not mask[-2:].any()
+    assert mask[100, 0]
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 9])
 def test_closing_closes_gaps_and_moves_nothing(width):
     image = np.full((120, 120, 3), WHITE, np.uint8)

@@ -4,12 +4,15 @@ import shutil
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 import roformermil
 from roformermil import revisions
 from roformermil.config import Config
 from roformermil.errors import RoFormerMILError
 from roformermil.files import content_id
+from roformermil.following import Follower
+from roformermil.progress import FOLLOWED
 from roformermil.settings import read_settings, to_text
 from roformermil.studies.arms import arm_rows, arms
 
@@ -45,6 +48,11 @@ DATASET = f"{RESULTS}/{{dataset}}"
 FEATURES = f"{DATASET}/features/{ENCODER}"
 MODEL = f"{DATASET}/{ENCODER}/{{model}}"
 FOLD = f"{MODEL}/fold_{{fold}}"
+
+
+if workflow.is_main_process:  # what jobs say of their progress stands above the live view
+    os.environ[FOLLOWED] = "1"
+    Follower(Path(RESULTS) / "logs", logger.info).start()
 
 
 wildcard_constraints:

@@ -1,8 +1,6 @@
 # The slides of the data sets: their sheets, their batches, their files, and what of a row decides a job.
 from functools import cache
 
-from snakemake.logging import logger
-
 from roformermil.bags.folds import check_enough
 from roformermil.errors import FoldsError
 from roformermil.files import fingerprint

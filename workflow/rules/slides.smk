@@ -2,6 +2,7 @@
 
 
 rule segment:
+    priority: 2  # before tiles are encoded, which takes long: outlines are there to be looked at by then
     input:
         slides=slide_files("tissue"),
         here=downloaded,
@@ -38,7 +39,13 @@ rule segment:
         " --timeout {params.timeout} --threads {threads}"
 
 
+rule tissue:
+    input:
+        CONTACT_SHEETS,
+
+
 rule contact:
+    priority: 1
     input:
         status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
     output:
@@ -68,6 +75,7 @@ rule contact:
 
 
 rule tile:
+    priority: 2
     input:
         status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:

@@ -76,6 +76,7 @@ rule overview:
             ),
         ),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        folds=expand(f"{DATASET}/folds.csv", dataset=CONFIG.datasets),
         audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
     output:
         page=report(
