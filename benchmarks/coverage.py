@@ -22,25 +22,35 @@ from roformermil.metrics import METRICS, score
 class Design(NamedTuple):
     patients: int
     folds: int
-    positive: float  # fraction of patients
+    positive: float  # fraction of patients, of each class but the first
     effect: float  # between the classes, in standard deviations of the error
+    classes: int = 2
+    by: str = "patient"  # folds divide by patient, or by slide as the paper's release does
 
 
 DESIGNS = (
-    Design(50, 5, 0.5, 1.2), Design(200, 10, 0.5, 1.2), Design(200, 10, 0.2, 1.2), Design(200, 10, 0.5, 2.5), Design(500, 10, 0.5, 1.2)
+    Design(50, 5, 0.5, 1.2), Design(200, 10, 0.5, 1.2), Design(200, 10, 0.2, 1.2), Design(200, 10, 0.5, 2.5), Design(500, 10, 0.5, 1.2),
+    Design(200, 10, 1 / 3, 1.2, classes=3), Design(200, 10, 0.5, 1.2, by="slide"), Design(200, 10, 1 / 3, 1.2, 3, "slide"),
 )  # fmt: skip
 
 
 def data_set(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     """Out-of-fold predictions of patients drawn anew, divided by label as `make_folds` does."""
-    label = (rng.random(design.patients) < design.positive).astype(int)
-    fold_of = np.empty(design.patients, int)
-    fold_of[np.argsort(label + rng.random(design.patients) / 2)] = np.arange(design.patients) % design.folds
+    label = (rng.random(design.patients) / design.positive).astype(int)  # 0, 1, ... as often as `positive` says
+    label = np.where(label < design.classes - 1, label + 1, 0)
     of = np.repeat(np.arange(design.patients), rng.integers(1, 4, design.patients))
-    error = rng.normal(0, 0.7, design.patients)[of] + rng.normal(0, 0.7, len(of))
-    positive = 1 / (1 + np.exp(-2 * (design.effect * (label[of] - 0.5) + error)))
-    probabilities = np.stack([1 - positive, positive], axis=1)
-    return OutOfFold(name, "-", "-", ["a", "b"], np.arange(len(of)), of, fold_of[of], label[of], probabilities)
+    units = label if design.by == "patient" else label[of]
+    fold_of = np.empty(len(units), int)
+    fold_of[np.argsort(units + rng.random(len(units)) / 2)] = np.arange(len(units)) % design.folds
+    folds = fold_of[of] if design.by == "patient" else fold_of
+    error = rng.normal(0, 0.7, (design.patients, design.classes - 1))[of] + rng.normal(
+        0, 0.7, (len(of), design.classes - 1)
+    )
+    logits = 2 * (design.effect * ((label[of, None] == np.arange(1, design.classes)) - 0.5) + error)
+    scores = np.exp(np.concatenate([np.zeros((len(of), 1)), logits], axis=1))
+    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    names = list("abc"[: design.classes])
+    return OutOfFold(name, "-", "-", names, np.arange(len(of)), of, folds, label[of], probabilities)
 
 
 def coverage(design: Design, runs: int, replicates: int, tails=expanded_tails) -> dict[str, tuple[float, float]]:
@@ -69,12 +79,16 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=500)
     options = parser.parse_args()
     print(
-        f"| patients | folds | positive | effect | {' | '.join(METRICS)} |\n|--:|--:|--:|--:|" + "--:|" * len(METRICS)
+        f"| patients | folds | positive | effect | classes | folds by | {' | '.join(METRICS)} |\n|--:|--:|--:|--:|--:|---|"
+        + "--:|" * len(METRICS)
     )
     for design in DESIGNS:
         found = coverage(design, options.runs, options.replicates)
         cells = [f"{share:.1%} ({share / 0.95:.2f}), bias {bias:+.3f}" for share, bias in found.values()]
-        print(f"| {' | '.join(map(str, design))} | {' | '.join(cells)} |", flush=True)
+        print(
+            f"| {' | '.join(f'{value:.2g}' if isinstance(value, float) else str(value) for value in design)} | {' | '.join(cells)} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from roformermil.config import Encoder, Tissue
 from roformermil.settings import Settings
 
 FEATURES = ("encoder", "weights", "target_mpp", "tile_px")  # attributes of a store that a model's features must share
@@ -75,8 +76,9 @@ OPTIONS = {"encoder": "--weights", "tissue": "--tissue-weights"}
 
 def _own_weights(card: Card) -> dict[str, str]:
     """Names of weights' files of the lab's own, by section of the settings."""
-    named = {section: str(card.settings.get(section, {}).get("weights") or "") for section in OPTIONS}
-    return {section: name for section, name in named.items() if "." in name}
+    encoder, tissue = Encoder(**card.settings.get("encoder", {})), Tissue(**card.settings.get("tissue", {}))
+    files = {"encoder": encoder.weights_path, "tissue": tissue.weights}
+    return {section: file.name for section, file in files.items() if file}
 
 
 def _given(card: Card) -> str:

@@ -1,4 +1,4 @@
-"""What running jobs say of their progress, brought to where Snakemake shows the run: its live view would draw over a job's own bar."""
+"""What running jobs say, brought to where Snakemake shows the run: its live view would be drawn over by what jobs print themselves."""
 
 import re
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from threading import Event, Thread
 from roformermil.progress import PAUSE
 
 PROGRESS = re.compile(r"^\S+ \S+ INFO .*: (\d.* of .* left)$", re.MULTILINE)  # progress.LINE, as the log has it
-TAIL = 4096  # bytes of a log that are looked at
+WARNING = re.compile(r"^\S+ \S+ WARNING (.*)$", re.MULTILINE)
 
 
 class Follower(Thread):
-    """Reads the logs of a run while it lasts, and announces the last line of progress of each that has a new one."""
+    """Reads the logs of a run while it lasts; announces warnings, and of each log that has a new one the last line of progress."""
 
     def __init__(self, logs: Path, announce: Callable[[str], None]):
         super().__init__(name="follower", daemon=True)  # ends with Snakemake
         self.logs, self.announce = logs, announce
-        self.seen: dict[Path, float] = {path: path.stat().st_mtime for path in logs.rglob("*.log")}  # of earlier runs
+        self.read = {path: path.stat().st_size for path in logs.rglob("*.log")}  # bytes; all of earlier runs
         self.ended = Event()
 
     def run(self) -> None:
@@ -28,14 +28,20 @@ class Follower(Thread):
         """Announce what is new."""
         for path in sorted(self.logs.rglob("*.log")):
             try:
-                changed = path.stat().st_mtime
-                if changed == self.seen.get(path):
-                    continue
-                with open(path, "rb") as file:
-                    file.seek(max(0, file.seek(0, 2) - TAIL))
-                    found = PROGRESS.findall(file.read().decode(errors="replace"))
+                new = self._news(path)
             except FileNotFoundError:  # of a job that starts anew
                 continue
-            self.seen[path] = changed
-            if found:
-                self.announce(f"{path.relative_to(self.logs).with_suffix('')}: {found[-1]}")
+            lines = list(dict.fromkeys(WARNING.findall(new))) + PROGRESS.findall(new)[-1:]
+            for line in lines:
+                self.announce(f"{path.relative_to(self.logs).with_suffix('')}: {line}")
+
+    def _news(self, path: Path) -> str:
+        """Whole lines that came since the last look; all of a log that was begun again."""
+        start = self.read.get(path, 0)
+        if (size := path.stat().st_size) == start:
+            return ""
+        with open(path, "rb") as file:
+            file.seek(start if size > start else 0)
+            new = file.read()
+            self.read[path] = file.tell() - len(new.rpartition(b"\n")[2])
+        return new.rpartition(b"\n")[0].decode(errors="replace")

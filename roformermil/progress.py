@@ -34,5 +34,5 @@ def track(items: Iterable[T] | None = None, on: bool = True, **settings: Any) ->
 
 
 def is_for_people(record: logging.LogRecord) -> bool:
-    """Whether a record belongs on the screen: not progress that is shown there already."""
-    return record.name != __name__ or FOLLOWED not in os.environ
+    """Whether a record belongs on the screen: where Snakemake has it, errors alone; the rest is in the log, and announced from there."""
+    return record.levelno >= logging.ERROR or FOLLOWED not in os.environ

@@ -7,7 +7,7 @@ import sys
 from roformermil.following import Follower
 
 JOB = """
-import sys, time
+import logging, sys, time
 from roformermil import progress
 progress.PAUSE = 0.2
 from roformermil.cli import app
@@ -16,6 +16,7 @@ import typer
 def work():
     for _ in progress.track(range(8), desc="embed", unit="tile"):
         time.sleep(0.1)
+    logging.warning("mind this")
 app(["--log", sys.argv[1], "work"], standalone_mode=False)
 """
 
@@ -36,9 +37,26 @@ def test_what_a_job_logs_is_announced_once(tmp_path):
     printed = run(tmp_path / "set/net/embed_0.log", ROFORMERMIL_FOLLOWED="1")
     follower.look()
     follower.look()
-    (line,) = said
+    warning, line = said
+    assert warning == "set/net/embed_0: mind this"
     assert line.startswith("set/net/embed_0: ") and "of 8 tiles" in line and line.endswith(" left")
     assert printed == "", "a bar of its own would be drawn over"
+
+
+def test_a_log_that_is_begun_again_is_read_from_its_start(tmp_path):
+    line = "2026-01-01 00:00:00,000 WARNING {}\n"
+    (tmp_path / "job.log").write_text(line.format("of an earlier run, and long"))
+    said = []
+    follower = Follower(tmp_path, said.append)
+    (tmp_path / "job.log").write_text(line.format("new"))
+    follower.look()
+    with open(tmp_path / "job.log", "a") as file:
+        file.write("2026-01-01 00:00:00,000 WARN")
+    follower.look()
+    with open(tmp_path / "job.log", "a") as file:
+        file.write("ING late\n")
+    follower.look()
+    assert said == ["job: new", "job: late"], "no half lines, nothing twice"
 
 
 def test_by_hand_a_job_says_so_itself(tmp_path):

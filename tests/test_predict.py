@@ -207,7 +207,9 @@ def test_no_slides_name_and_no_path_leaves_the_lab(lab, tmp_path):
     )
     for path in (tmp_path / "model").iterdir():
         assert not re.search(rb'secret|"s[0-5]|slides/s', path.read_bytes()), path
-    assert "the same patients train and test: figures flatter (1 found)" in (tmp_path / "model/README.md").read_text()
+    text = (tmp_path / "model/README.md").read_text()
+    assert "the same patients train and test: figures flatter (1 found)" in text
+    assert "--model THIS_FOLDER --weights resnet50.pth --out" in text and "`resnet50.pth` (--weights)" in text
     for fold in range(3):
         one, other = (
             load_file(folder / name)

@@ -22,7 +22,8 @@ from roformermil.sheet import read_sheet
 from roformermil.status import changed_files, read_status
 from roformermil.training import Job, train_fold
 from tests.conftest import ROOT
-from tests.workflow.running import environment, snakemake
+from tests.workflow.browsing import make_report, open_category, opened, shown_image
+from tests.workflow.running import snakemake
 
 BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "blank": "empty", "damaged": "read_failed"}
 CATEGORIES = ["3 Figures", "5 Heat maps", "4 Models compared", "1 Overview", "2 Slides", "6 Tables"]
@@ -203,54 +204,13 @@ def test_exported_features_come_back_without_the_slides(done, tmp_path):
 
 @pytest.fixture(scope="module")
 def report(done, tmp_path_factory):
-    """The report of the demo's run: (its file, the run's folder)."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        environment()["PYTHONPATH"] + "/Snakefile",
-        "--directory",
-        done,
-    ]
-    command += ["--cores", "2", "--report", path, "--configfile", done / "config.yaml"]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=done)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return path
+    return make_report(done, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture
 def page(report):
-    """The report open in Chromium, without a network; what it asked one for is in `page.asked`, errors in `page.errors`."""
-    from playwright.sync_api import sync_playwright
-
-    if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
-        pytest.skip("needs a Chromium (Debian: chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1500, "height": 1000}, offline=True)
-        page = context.new_page()
-        page.asked, page.errors = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(report.as_uri())
-        page.get_by_text("4 Models compared").first.wait_for()
+    with opened(report) as page:
         yield page
-        browser.close()
-
-
-def open_category(page, name):
-    page.reload()
-    page.locator("nav").get_by_text(name, exact=True).click()
-
-
-def shown_image(page) -> tuple[int, int]:
-    """Pixels of the image in the page's middle, as the browser decoded it."""
-    image = page.locator("div.p-3 > img")
-    image.wait_for()
-    page.wait_for_function("document.querySelector('div.p-3 > img').complete")
-    return tuple(image.evaluate("image => [image.naturalWidth, image.naturalHeight]"))
 
 
 def test_it_is_small_and_opens_with_the_table_and_its_cautions(report, page):
