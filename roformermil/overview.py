@@ -160,7 +160,11 @@ def _comparisons(table: pd.DataFrame) -> str:
         for row in found.to_dict("records")
     ]
     tested = int(table.p_holm.notna().sum())
-    said = f"{len(found)} of {tested} pairs of models that can be tested differ at the 5% level (corrected resampled t-test, Holm's correction). "
+    said = (
+        f"{len(found)} of {tested} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction). "
+        if tested
+        else ""
+    )
     said += "That the others do not is no proof that they are equal. " if len(found) < tested else ""
     if untested := len(table) - tested:
         said += f"{untested} cannot be tested: fewer than two folds, or the same difference in all of them. "
