@@ -39,18 +39,16 @@ def write_overview(results: Path, data_sets: list[Path]) -> None:
     """
     names = ("summary", "cautions", "classes", "comparisons", "calibration")
     summary, cautions, classes, comparisons, calibration = (pd.read_csv(results / f"{name}.csv") for name in names)
+    class_names = {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}
     care = _cautions(list(dict.fromkeys(cautions.caution)))
     parts = [
         STYLE,
         '<div class="overview">',
         care,
         "<h2>Data</h2>",
-        _data(
-            data_sets,
-            {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset", sort=False)},
-        ),
+        _data(data_sets, class_names),
         "<h2>Results</h2>",
-        _results(summary, {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}),
+        _results(summary, class_names),
         "<h2>Models compared</h2>",
         _comparisons(comparisons),
         "<h2>Slides</h2>",
@@ -122,26 +120,16 @@ def _data(data_sets: list[Path], classes: Mapping[str, Sequence[str]]) -> str:
     rows = []
     for folder in data_sets:
         divided, names = read_all_folds(folder / "folds.csv"), classes[folder.name]
-        labels = {row.slide_id: row.label for row in divided}
-        patients = {row.slide_id: row.patient_id for row in divided}
-        counted = [
-            f"{sum(label == name for label in labels.values())} {name} "
-            f"({len({patients[slide] for slide, label in labels.items() if label == name})} patients)"
-            for name in names
-        ]
-        folds = len({row.fold for row in divided})
+        slides = {row.slide_id: row for row in divided}.values()  # once each, whatever the folds
+        counted = []
+        for name in names:
+            of_class = [row.patient_id for row in slides if row.label == name]
+            counted.append(f"{len(of_class)} {name} ({len(set(of_class))} patients)")
+        folds, patients = len({row.fold for row in divided}), len({row.patient_id for row in slides})
         tested = sum(row.part == "test" for row in divided) / folds
         positive = names[1] if len(names) == 2 else "each against the rest"
         rows.append(
-            [
-                folder.name,
-                f"{len(labels)}",
-                f"{len(set(patients.values()))}",
-                ", ".join(counted),
-                f"{folds}",
-                f"{tested:.1f}",
-                positive,
-            ]
+            [folder.name, str(len(slides)), str(patients), ", ".join(counted), str(folds), f"{tested:.1f}", positive]
         )
     head = ["data set", "slides", "patients", "slides by class", "folds", "test slides a fold", "positive class"]
     return (

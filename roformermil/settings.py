@@ -51,9 +51,8 @@ def to_text(settings: Settings) -> str:
 
 
 def _problem(section: type[Settings], error: Any) -> str:
-    key = (
-        ".".join(str(part + 1) if isinstance(part, int) else part for part in error["loc"]) or "(top level)"
-    )  # lists count from 1
+    parts = (str(part + 1) if isinstance(part, int) else part for part in error["loc"])  # lists count from 1
+    key = ".".join(parts) or "(top level)"
     if error["type"] == "extra_forbidden":
         known = _keys_beside(section, error["loc"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
@@ -62,11 +61,10 @@ def _problem(section: type[Settings], error: Any) -> str:
     if error["type"] == "missing":
         return f"{key}: is missing"
     if error["type"] == "literal_error":
-        known = [str(value) for value in re.findall(r"'([^']*)'", error["ctx"]["expected"])]
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         close = difflib.get_close_matches(str(error["input"]), known, n=1)
-        return f"{key}: {error['input']!r} is none of {', '.join(known)}" + (
-            f"; did you mean `{close[0]}`?" if close else ""
-        )
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        return f"{key}: {error['input']!r} is none of {', '.join(known)}{hint}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
 

@@ -89,7 +89,7 @@ def _patients(rows: list[FoldRow]) -> Finding:
 
 
 def _duplicates(rows: list[FoldRow], statuses: list[Status]) -> Finding:
-    """Slides of equal pixels, in whatever files. In one part they count twice; across parts, or with two labels, they leak."""
+    """Slides that show the same, in whatever files. In one part they count twice; across parts, or with two labels, they leak."""
     content = _content(statuses)
     labels, twins = defaultdict(set), defaultdict(set)
     for row in rows:

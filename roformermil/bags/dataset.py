@@ -56,8 +56,9 @@ class BagDataset(Dataset[Bag]):
         self._room, self._lock = cache_bytes, Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For the processes of a DataLoader: each reads for itself."""
-        return {**self.__dict__, "_cache": {}, "_lock": None}
+        """For the processes of a DataLoader: each reads for itself, and has the whole room to keep bags in."""
+        room = self._room + sum(bag.features.nbytes for bag in self._cache.values())
+        return {**self.__dict__, "_cache": {}, "_room": room, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=Lock())

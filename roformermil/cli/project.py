@@ -72,10 +72,10 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
             for line in doubts(usable):
                 log.warning("%s: %s", name, line)
             log.info("%s: %s; %d patients in use", name, attrition(rows), len({s.patient_id for s in usable}))
-            lost = 1 - len(usable) / len(rows)
-            if lost > settings.max_failed_fraction:
+            lost, allowed = len(rows) - len(usable), settings.max_failed_fraction
+            if lost > allowed * len(rows):
                 raise ConfigError(
-                    f"{lost:.0%} of its slides are lost, max_failed_fraction allows {settings.max_failed_fraction:.0%}"
+                    f"{lost / len(rows):.0%} of its slides are lost, max_failed_fraction allows {allowed:.0%}"
                 )
             folds = divide(name, usable, settings.folds, dataset.classes)
             known = [replace(row, content=content_id(Path(row.path))) for row in rows if row.status == OK]

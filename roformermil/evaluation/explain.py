@@ -31,7 +31,7 @@ def explain(table: Path, row: str, read_features: bool = False) -> dict[str, Any
     rows = pd.read_csv(table)
     if list(rows.columns[: len(SELECTORS) + 1]) != [*SELECTORS, "mean"]:
         raise ConfigError(
-            f"{table}: is no summary.csv; only rows of that are walked back (what models are compared by are its rows too)"
+            f"{table}: is no summary.csv, whose rows alone are walked back; for a comparison, the rows of its two models"
         )
     chosen = _row(rows, row, table)
     walk = Walk(table, {key: chosen[key] for key in SELECTORS})

@@ -1,6 +1,7 @@
 """A slide's heat maps on one sheet: tissue, attention and contribution side by side; below, the tiles that speak most for the
-decision and most against it."""
+class shown and most against it."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from roformermil.heatmap.overlay import OPACITY, RED, Overlay
 
 SIDE, TILE, STRIP = 560, 88, 8  # pixels: a panel's longer side, a tile's; tiles in a strip
 GAP, FONT, LINE = 6, 19, 26  # pixels of a gap, of a letter and of a line of text
-COLUMN, SCALE = 330, (80, 14)  # pixels: of a panel at least, so that its title fits; of a colour scale
+COLUMN, SCALE = 330, (80, 14)  # pixels: of a panel at least, so that its scale fits; of a colour scale
 DARK = (40, 40, 40)
 
 
@@ -22,13 +23,14 @@ def sheet(title: str, wrong: bool, whole: np.ndarray, maps: list[Overlay], tiles
     size = max(1, round(whole.shape[1] * factor)), max(1, round(whole.shape[0] * factor))
     strips = [tiles[:STRIP], tiles[STRIP:]] if len(tiles) > STRIP else [tiles]
     across = STRIP * (TILE + GAP)  # pixels of a strip
-    column = max(size[0], COLUMN) + GAP
-    width = max(len(panels) * column, across) + GAP
-    beside = max(1, (width - GAP) // across)  # strips in a row
+    font = ImageFont.load_default(size=FONT)
+    column = max(size[0], COLUMN, *(_length(name, font) for name, _ in panels)) + GAP
+    width = max(len(panels) * column, across, _length(title, font)) + 2 * GAP
+    beside = max(1, (width - 2 * GAP) // across)  # strips in a row
     below = 3 * LINE + size[1] + GAP
     rows = -(-len(strips) // beside)
     drawn = Image.new("RGB", (width, below + rows * (LINE + TILE + GAP)), "white")
-    draw, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=FONT)
+    draw = ImageDraw.Draw(drawn)
     draw.text((GAP, 2), title, RED if wrong else DARK, font)
     for k, (name, picture) in enumerate(panels):
         x = GAP + k * column
@@ -42,6 +44,11 @@ def sheet(title: str, wrong: bool, whole: np.ndarray, maps: list[Overlay], tiles
         for k, tile in enumerate(strip):
             drawn.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
     return drawn
+
+
+def _length(text: str, font: Any) -> int:
+    """Pixels of a line: names of slides and classes are as long as they are."""
+    return math.ceil(font.getlength(text))
 
 
 def _draw_scale(drawn: Image.Image, at: tuple[int, int], one: Overlay, font: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Answer:
     attention: np.ndarray  # (n, C), each class's sums to 1
     contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None where a model has no such thing
 
-    @property
+    @cached_property
     def margins(self) -> np.ndarray | None:
         """What each tile adds to a class's logit over the mean of the others', (n, C): with two classes to its log-odds. A tile
         that adds as much to all logits moves no probability."""

@@ -12,9 +12,8 @@ from roformermil.slides.artefacts import folds, pen_marks
 
 DARK = 64  # of 255: most of a brightfield slide, tissue or glass, is brighter; most of a fluorescence slide is black
 OUTLINE = (0, 160, 0)
-EDGE = (
-    2  # outermost pixels of a view that are not believed: coarse levels end in colours that their compression made up
-)
+# outermost pixels of a view that are not believed: coarse levels end in colours that their compression made up
+EDGE = 2
 
 
 def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:

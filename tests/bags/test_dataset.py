@@ -71,6 +71,13 @@ def test_a_data_set_goes_to_a_loaders_processes(make_stores):
     assert again[0].slide_id == "a" and again[0] is again[0], "it reads, and keeps, for itself"
 
 
+def test_what_was_kept_before_leaves_a_process_its_whole_room(make_stores):
+    data = BagDataset(ROWS, make_stores(TILES), ["x", "y"], cache_bytes=5 * 16 * 2)
+    assert data[0] is data[0]
+    again = pickle.loads(pickle.dumps(data))
+    assert again[0] is again[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_read_the_same_batches(make_stores, start):
