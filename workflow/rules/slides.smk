@@ -2,7 +2,6 @@
 
 
 rule segment:
-    priority: 2  # before tiles are encoded, which takes long: outlines are there to be looked at by then
     input:
         slides=slide_files("tissue"),
         here=downloaded,
@@ -13,6 +12,7 @@ rule segment:
         f"{RESULTS}/logs/{{dataset}}/segment_{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/segment_{{batch}}.tsv"
+    priority: 2  # before tiles are encoded, which takes long: outlines are there to be looked at by then
     conda:
         SLIDES_ENV
     threads: 4
@@ -45,7 +45,6 @@ rule tissue:
 
 
 rule contact:
-    priority: 1
     input:
         status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
     output:
@@ -60,6 +59,7 @@ rule contact:
         f"{RESULTS}/logs/{{dataset}}/contact.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/contact.tsv"
+    priority: 1
     conda:
         SLIDES_ENV
     resources:
@@ -75,7 +75,6 @@ rule contact:
 
 
 rule tile:
-    priority: 2
     input:
         status=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:
@@ -84,6 +83,7 @@ rule tile:
         f"{RESULTS}/logs/{{dataset}}/tile_{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/tile_{{batch}}.tsv"
+    priority: 2
     conda:
         SLIDES_ENV
     resources:
