@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
+from roformermil.evaluation.bootstrap import LEVEL, intervals, over_folds
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.evaluation.weighted import weighted_scores
 from roformermil.metrics import METRICS, score
@@ -53,7 +53,7 @@ def data_set(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     return OutOfFold(name, "-", "-", names, np.arange(len(of)), of, folds, label[of], probabilities)
 
 
-def coverage(design: Design, runs: int, replicates: int, tails=expanded_tails) -> dict[str, tuple[float, float]]:
+def coverage(design: Design, runs: int, replicates: int, level: float = LEVEL) -> dict[str, tuple[float, float]]:
     """By metric: the share of `runs` intervals that hold the truth, and the table's bias."""
     rng = np.random.default_rng(0)
     population = data_set(rng, "population", design._replace(patients=100_000, folds=1))
@@ -62,10 +62,10 @@ def coverage(design: Design, runs: int, replicates: int, tails=expanded_tails) -
     for run in range(runs):
         found = data_set(rng, f"{design}, {run}", design)
         means = over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
-        drawn = over_folds(found, draws(found, replicates), weighted_scores)
+        drawn = intervals(found, weighted_scores, replicates, level)
         for name in METRICS:
             figures[name].append(means[name][0])
-            bounds[name].append(percentile_interval(drawn[name], tails(found)))
+            bounds[name].append(drawn[name])
     result = {}
     for name in METRICS:
         expected, (low, high) = np.mean(figures[name]), np.array(bounds[name]).T

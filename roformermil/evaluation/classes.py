@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
+from roformermil.evaluation.bootstrap import intervals, over_folds
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.weighted import CLASS_METRICS, class_scores
 
@@ -13,9 +13,9 @@ def class_table(found: list[OutOfFold]) -> pd.DataFrame:
     rows = []
     for one in found:
         means = over_folds(one, np.ones((1, len(one.labels))), class_scores)
-        drawn, tails = over_folds(one, draws(one), class_scores), expanded_tails(one)
+        bounds = intervals(one, class_scores)
         for metric in CLASS_METRICS:
-            low, high = percentile_interval(drawn[metric], tails)
+            low, high = bounds[metric]
             rows += [
                 (*one.key, name, int((one.labels == c).sum()), metric, means[metric][0, c], low[c], high[c])
                 for c, name in enumerate(one.classes)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_interval
+from roformermil.evaluation.bootstrap import intervals
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFold, read_predictions
 from roformermil.evaluation.weighted import weighted_scores
@@ -69,10 +69,7 @@ def by_folds(test_to_train: Mapping) -> Callable[[Row, np.ndarray], Bounds]:
 
 def by_bootstrap(found: list[OutOfFold]) -> Callable[[Row, np.ndarray], Bounds]:
     """Intervals by the patient-clustered bootstrap of out-of-fold predictions."""
-    bounds = {}
-    for one in found:
-        for name, values in over_folds(one, draws(one), weighted_scores).items():
-            bounds[(*one.key, name)] = percentile_interval(values, expanded_tails(one))
+    bounds = {(*one.key, name): low_high for one in found for name, low_high in intervals(one, weighted_scores).items()}
     return lambda row, _: bounds[row]
 
 

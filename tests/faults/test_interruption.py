@@ -69,7 +69,7 @@ def test_stores_after_a_few_kills_are_those_of_an_undisturbed_run(slide, tmp_pat
     assert content(tmp_path / "killed/features") == content(tmp_path / "calm/features")
 
 
-@pytest.mark.parametrize(("verb", "room"), [(0, 1000), (2, 20_000)])
+@pytest.mark.parametrize(("verb", "room"), [(0, 1000), pytest.param(2, 20_000, marks=pytest.mark.slow)])
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(slide, tmp_path, verb, room):
     """The limit on a file's size is the kernel's: a write beyond it fails as on a full disk."""
     commands = verbs(copies(slide, tmp_path, 2), tmp_path / "out")

@@ -61,13 +61,14 @@ def test_features_are_the_plain_loops(slide, tmp_path):
 
 
 def test_a_current_store_stays_and_a_stale_one_goes(slide, tmp_path):
-    run(slide, tmp_path)
+    tiles = Tiles(size=128, mpp=2)
+    run(slide, tmp_path, tiles=tiles)
     stamp = (tmp_path / "one.zarr").stat().st_mtime_ns
-    run(slide, tmp_path)
+    run(slide, tmp_path, tiles=tiles)
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp
-    run(slide, tmp_path, tissue=Tissue(min_hole=16385))
+    run(slide, tmp_path, tiles=tiles, tissue=Tissue(min_hole=16385))
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp, "other settings, the same tiles: nothing to encode"
-    stored = run(slide, tmp_path, encoder=Encoder(weights="random", seed=1, compile="never"))
+    stored = run(slide, tmp_path, Encoder(weights="random", seed=1, compile="never"), tiles)
     assert (tmp_path / "one.zarr").stat().st_mtime_ns > stamp
     assert stored.attributes["weights"] == "random:1"
 

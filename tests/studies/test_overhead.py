@@ -29,6 +29,7 @@ def test_measurements_become_a_table_and_a_figure(tmp_path):
     assert (tmp_path / "overhead.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_step_alone(tmp_path):
     """The step comes after inference, which must not hide what it needs: at least the hidden layer, kept for it."""
     measure(

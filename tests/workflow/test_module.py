@@ -32,7 +32,7 @@ rule report:
 """
 
 
-@pytest.fixture(params=["a folder", "a web server"])
+@pytest.fixture(params=["a folder", pytest.param("a web server", marks=pytest.mark.slow)])
 def snakefile(request):
     """Where the other workflow finds this one."""
     if request.param == "a folder":

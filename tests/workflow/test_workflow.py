@@ -135,6 +135,7 @@ def shuffled(seed: int) -> dict[str, str]:
     return {patient: CLASSES[k % 2] for patient, k in zip(PATIENTS, order, strict=True)}
 
 
+@pytest.mark.slow
 def test_shuffled_labels_teach_nothing(learn):
     assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(2)]) < 0.7
 
