@@ -47,8 +47,11 @@ def intervals(
     replicates: int = REPLICATES,
     level: float = LEVEL,
 ) -> Figures:
-    """Each figure's interval, (2, ...): low, high. NaN where the replicates say nothing: most of them have no value, or
-    all have the same, as those of a perfect figure do."""
+    """Each figure's interval, (2, ...): low, high. Figures lie between 0 and 1.
+
+    NaN where there is nothing to tell by: most replicates have no value, or all have the same, as those of a perfect figure
+    do, or no patient that is left out changes the figure.
+    """
     tails = ((1 - level) / 2, (1 + level) / 2)
     middle = over_folds(found, np.ones((1, len(found.labels))), figures)
     drawn, errors = over_folds(found, draws(found, replicates), figures), jackknife_errors(found, figures)
@@ -58,19 +61,20 @@ def intervals(
 def _about(figure: np.ndarray, drawn: np.ndarray, error: np.ndarray, tails: tuple[float, float]) -> np.ndarray:
     """The quantiles of what was drawn, moved to lie about the figure and spread to its standard error.
 
-    Moved, as a slide that is drawn twice flatters average precision, and a class drawn seldom harms F1: intervals would miss
-    the figure itself. Spread, as replicates of the average precision of few slides vary too little (Boyd, Eng and Page, ECML
-    2013): benchmarks/coverage.py.
+    Moved, as replicates of average precision and F1 are biased, so that quantiles alone miss some figures themselves. Spread, as
+    those of average precision over several classes vary too little: a bootstrap's intervals of it hold too seldom (Boyd, Eng and
+    Page, ECML 2013; benchmarks/coverage.py).
     """
-    quantiles, scale = percentile_band(drawn, tails), _spread(drawn)
-    moves = (scale > ROUND_OFF) & (error > ROUND_OFF)
-    away = (quantiles - _mean(drawn)) * np.divide(error, scale, out=np.full_like(scale, np.nan), where=moves)
-    return np.clip(figure + away, 0, 1)
+    offsets, spread = percentile_band(drawn, tails) - _mean(drawn), _spread(drawn)
+    varies = (spread > ROUND_OFF) & (error > ROUND_OFF)
+    return np.clip(figure + offsets * np.divide(error, spread, out=np.full_like(spread, np.nan), where=varies), 0, 1)
 
 
 def jackknife_errors(found: OutOfFold, figures: Callable[[np.ndarray, np.ndarray, np.ndarray], Figures]) -> Figures:
-    """Each figure's standard error by leaving out a patient at a time, a little too large rather than too small
-    (Efron and Stein, Annals of Statistics 9, 1981)."""
+    """Each figure's standard error by leaving out a patient at a time (Efron and Stein, Annals of Statistics 9, 1981).
+
+    Rather too large than too small, most where a fold tests one patient of a class: without that one the fold does not count.
+    """
     patients, of_patient = np.unique(found.patients, return_inverse=True)
     folds: dict[str, list[np.ndarray]] = {}
     for fold in np.unique(found.folds):  # one at a time: who is not in a fold changes nothing there
@@ -92,7 +96,7 @@ def percentile_band(values: np.ndarray, tails: tuple[float, float]) -> np.ndarra
 
 
 def expanded_tails(found: OutOfFold, level: float = LEVEL) -> tuple[float, float]:
-    """The quantiles that make an interval of this level (Hesterberg, American Statistician 69, 2015, section 5.3).
+    """The quantiles that make a curve's band of this level (Hesterberg, American Statistician 69, 2015, section 5.3).
 
     Replicates of m independent units vary by (m - 1) / m too little, and Student's t is wider than the normal. A figure of
     one fold rests on its patients, m on average; the mean over folds on all patients.

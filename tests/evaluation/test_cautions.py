@@ -27,6 +27,7 @@ def test_enough_of_everything_needs_no_caution():
     [
         (predictions(encoder="resnet50-random"), "random encoder weights"),
         (predictions(slides=19, patients=19, positive=9), "19 test slides a fold are few"),
+        (predictions(positive=1), "hold in about nine cases of ten"),
         (predictions(positive=4), "4.0 test patients of class b a fold"),
         (predictions(slides=80, patients=8, positive=4), "4.0 test patients of class"),  # of many slides each
         (predictions(patients=40, positive=36), "4.0 test patients of class a a fold"),
@@ -42,6 +43,11 @@ def test_each_reason_is_said(one, said):
 )
 def test_at_the_limit_nothing_is_said(one):
     assert cautions(one) == []
+
+
+def test_intervals_over_two_patients_of_a_class_are_not_blamed():
+    (line,) = cautions(predictions(positive=2))
+    assert "nine cases" not in line
 
 
 @pytest.mark.parametrize(("lost", "said"), [(1, False), (2, True)])
