@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from plan import MODELS, make_outputs, snakemake, write_data_sets
+from safetensors.numpy import save_file
 
 from roformermil.bags.audit import Finding, enforce
+from roformermil.bags.folds import FoldRow, write_folds
 from roformermil.config import Audit, Folds
 from roformermil.evaluation.tables import evaluate
 from roformermil.figures.data_set import draw
@@ -27,10 +29,10 @@ LIMIT = 120.0  # seconds
 
 
 def write_run(folder: Path) -> list[Path]:
-    """Predictions, histories and tables of slides as a run leaves them; returns the predictions' paths."""
+    """Predictions, histories, models without parameters and tables of slides as a run leaves them; returns the predictions' paths."""
     rng, paths = np.random.default_rng(0), []
     for name, (slides, classes) in COHORTS.items():
-        label = rng.integers(0, len(classes), slides)
+        label, divided = rng.integers(0, len(classes), slides), []
         write_slides(folder / name / "slides.csv", [Status(f"s{k}", f"s{k}.svs", tiles=12000) for k in range(slides)])
         enforce([Finding("patients", "well", 0, "none")], Audit(), Folds(), name, folder / name / "audit.csv")
         for model in MODELS:
@@ -48,7 +50,13 @@ def write_run(folder: Path) -> list[Path]:
                 table.to_csv(path, index=False)
                 losses = {"train_loss": np.linspace(0.7, 0.1, 30), "validation_loss": np.linspace(0.7, 0.4, 30)}
                 pd.DataFrame({"epoch": range(30), **losses}).to_csv(path.with_name("history.csv"), index=False)
+                save_file({"none": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "20"})
                 paths.append(path)
+                if model == MODELS[0]:
+                    divided += [
+                        FoldRow(fold, *row) for row in table[["slide_id", "patient_id", "label", "part"]].values
+                    ]
+        write_folds(folder / name / "folds.csv", divided)
     return paths
 
 

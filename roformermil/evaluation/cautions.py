@@ -56,7 +56,7 @@ def _of_folds(one: OutOfFold) -> list[str]:
         lines.append(
             f"{one.dataset}: {patients[rarest]:.1f} test patients of class {rarest} a fold: an AUROC over so few takes few values, "
             "average precision lies above what a larger test would give"
-            + (", their 95% intervals hold in about nine cases of ten" if patients[rarest] < LONE else "")
+            + (", and 95% intervals of both hold in about nine cases of ten" if patients[rarest] < LONE else "")
         )
     if one.repeated:
         lines.append(
