@@ -207,9 +207,7 @@ def test_no_slides_name_and_no_path_leaves_the_lab(lab, tmp_path):
     )
     for path in (tmp_path / "model").iterdir():
         said = path.read_bytes()
-        if (
-            path.suffix == ".safetensors"
-        ):  # parameters may hold any bytes by chance; what a file says stands before them
+        if path.suffix == ".safetensors":  # parameters hold any bytes; what a file says stands before them
             said = said[8 : 8 + int.from_bytes(said[:8], "little")]
         assert not re.search(rb'secret|"s[0-5]|slides/s', said), path
     text = (tmp_path / "model/README.md").read_text()

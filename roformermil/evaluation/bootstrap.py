@@ -18,6 +18,7 @@ from roformermil.evaluation.predictions import OutOfFold
 REPLICATES = 2000
 LEVEL = 0.95
 Figures = dict[str, np.ndarray]
+Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], Figures]  # of labels, probabilities and weights (R, n)
 
 
 def draws(found: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
@@ -28,9 +29,7 @@ def draws(found: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
     return chosen[:, of_patient].astype(float)
 
 
-def over_folds(
-    found: OutOfFold, weights: np.ndarray, figures: Callable[[np.ndarray, np.ndarray, np.ndarray], Figures]
-) -> Figures:
+def over_folds(found: OutOfFold, weights: np.ndarray, figures: Scores) -> Figures:
     """Each figure's mean over folds, a replicate: `figures(labels, probabilities, weights)` gives (R, ...) a fold.
     A fold in which it is NaN does not count."""
     folds: dict[str, list[np.ndarray]] = {}
@@ -43,7 +42,7 @@ def over_folds(
 
 def intervals(
     found: OutOfFold,
-    figures: Callable[[np.ndarray, np.ndarray, np.ndarray], Figures],
+    figures: Scores,
     replicates: int = REPLICATES,
     level: float = LEVEL,
 ) -> Figures:
@@ -70,7 +69,7 @@ def _about(figure: np.ndarray, drawn: np.ndarray, error: np.ndarray, tails: tupl
     return np.clip(figure + offsets * np.divide(error, spread, out=np.full_like(spread, np.nan), where=varies), 0, 1)
 
 
-def jackknife_errors(found: OutOfFold, figures: Callable[[np.ndarray, np.ndarray, np.ndarray], Figures]) -> Figures:
+def jackknife_errors(found: OutOfFold, figures: Scores) -> Figures:
     """Each figure's standard error by leaving out a patient at a time (Efron and Stein, Annals of Statistics 9, 1981).
 
     Rather too large than too small, most where a fold tests one patient of a class: without that one the fold does not count.
