@@ -41,7 +41,7 @@ test: .venv/ready ## run the tests (4 to 9 minutes on 2 cores, by their speed)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
 
 test-slow: .venv/ready ## run the tests that take long
-	pytest -m slow
+	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	pytest -m "shared and not tiatoolbox"

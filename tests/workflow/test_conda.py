@@ -1,4 +1,7 @@
-"""The demo as a user runs it with a real conda: `snakemake --cores all --use-conda` in a checkout, against the same without."""
+"""The demo as a user runs it with a real conda: `snakemake --cores all --use-conda` in a checkout, against the same without.
+
+What the run costs is the environments, so the demo is a short one: fewer slides, coarser tiles, three folds, few epochs.
+"""
 
 import os
 import platform
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roformermil.demo import write_demo
 from tests.conftest import ROOT
@@ -30,7 +34,7 @@ def conda(shared, tmp_path_factory) -> dict[str, str]:
 
 
 def copy_checkout(to: Path) -> Path:
-    """What git would give a user, with the changes of the working tree, and the demo's slides."""
+    """What git would give a user, with the changes of the working tree, half the demo's slides, and less to do in its config.yaml."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -41,7 +45,11 @@ def copy_checkout(to: Path) -> Path:
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, to / name)
-    write_demo(to / "data/demo")
+    write_demo(to / "data/demo", 12)
+    config = yaml.safe_load((to / "config/config.yaml").read_text())
+    config |= {"tiles": {"size": 128, "mpp": 1.9}, "folds": {"count": 3}}
+    config["training"] |= {"epochs": 10}
+    (to / "config/config.yaml").write_text(yaml.safe_dump(config))
     return to
 
 

@@ -52,11 +52,19 @@ def demo(tmp_path_factory, broken) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(demo) -> Path:
-    """The same folder after a run."""
-    result = snakemake(demo, demo / "config.yaml")
+def encoded(demo) -> Path:
+    """The same folder with its feature stores."""
+    result = snakemake(demo, demo / "config.yaml", "features")
     assert result.returncode == 0, result.stderr[-5000:]
     return demo
+
+
+@pytest.fixture(scope="module")
+def done(encoded) -> Path:
+    """The same folder after a whole run."""
+    result = snakemake(encoded, encoded / "config.yaml")
+    assert result.returncode == 0, result.stderr[-5000:]
+    return encoded
 
 
 def test_every_bad_slide_is_a_row_and_the_others_finish(done):
@@ -101,10 +109,10 @@ def test_a_second_run_does_nothing(done):
 
 
 @pytest.fixture(scope="module")
-def learn(done, tmp_path_factory):
+def learn(encoded, tmp_path_factory):
     """learn(labels, leak) trains three folds of the demo under other labels; returns the mean AUROC on test slides."""
-    config = load_config(done / "config.yaml")
-    slides = read_sheet(done / "slides/slides.csv", done / "slides")[:24]
+    config = load_config(encoded / "config.yaml")
+    slides = read_sheet(encoded / "slides/slides.csv", encoded / "slides")[:24]
     training = Training(**{**config.training.model_dump(), "epochs": 60, "patience": 60, "scheduler_patience": 60})
 
     def train(labels: dict[str, str], leak: bool = False) -> float:
@@ -115,7 +123,7 @@ def learn(done, tmp_path_factory):
             if leak:
                 here += [replace(row, part="train") for row in here if row.part != "train"]
             out = tmp_path_factory.mktemp("fold")
-            job = Job("demo", fold, here, done / "results/demo/features/resnet50-random", list(CLASSES),
+            job = Job("demo", fold, here, encoded / "results/demo/features/resnet50-random", list(CLASSES),
                       Model(name="ro-dsmil", hidden_dim=64), training)  # fmt: skip
             train_fold(job, out, progress=False)
             table = pd.read_csv(out / "predictions.csv")
