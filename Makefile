@@ -44,7 +44,7 @@ test-slow: .venv/ready ## run the tests that take long
 	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile
 
 test-shared: .venv/ready ## run the tests that need ../shared
-	pytest -m "shared and not tiatoolbox"
+	OMP_NUM_THREADS=1 pytest -m "shared and not tiatoolbox" -n 2 --dist loadfile
 
 test-slurm: .venv/ready ## run the demo through a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
 	pytest -m slurm

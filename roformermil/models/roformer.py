@@ -51,6 +51,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = (self.widen(rows) for rows in x.split(STRETCH))  # (<= STRETCH, width) each
+        if not torch.is_grad_enabled():  # nothing to keep; checkpoint would import torch's compiler, 1 to 2 s a process
+            return torch.cat([self._finish(h) for h in hidden])
         return torch.cat([checkpoint(self._finish, h, use_reentrant=False, preserve_rng_state=False) for h in hidden])
 
     def _finish(self, hidden: Tensor) -> Tensor:
