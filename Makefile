@@ -46,10 +46,10 @@ test-slow: .venv/ready ## run the tests that take long
 test-shared: .venv/ready ## run the tests that need ../shared
 	OMP_NUM_THREADS=1 pytest -m "shared and not tiatoolbox" -n 2 --dist loadfile
 
-test-slurm: .venv/ready ## run the demo through a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
+test-slurm: .venv/ready ## run a short demo through a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
 	pytest -m slurm
 
-test-conda: .venv/ready ## run the demo in environments that a real conda makes (needs ../shared)
+test-conda: .venv/ready ## run a short demo in environments that a real conda makes (needs ../shared)
 	pytest -m conda
 
 .venv-spatialdata/ready: pyproject.toml constraints.txt

@@ -1,9 +1,7 @@
 """Every command of README.md and docs/ is run, on the demo's slides; what needs the paper's cohorts, or a cluster, as a dry run."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -11,8 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.workflow.running import environment
-from tests.workflow.test_conda import copy_checkout
+from tests.workflow.running import COARSE, copy_checkout, environment
 
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 ELSEWHERE = {  # what another test runs, or what needs what a test cannot have
@@ -44,11 +41,11 @@ def test_no_command_is_of_an_unknown_kind():
     assert {command.split()[0] for _, command in ALL} <= {*ELSEWHERE, "snakemake", "roformermil", "cat"}
 
 
-MINE = {  # a user's own slides: as few as three folds allow, models as small as they come
+MINE = {  # a user's own slides: as few as three folds allow, coarse tiles, models as small as they come
     "datasets": {"mine": {"slides": "config/datasets/mine.csv", "root": "data/demo", "classes": ["separate", "mixed"]}},
     "results": "results/mine",
     "encoder": {"weights": "random", "compile": "never"},
-    "tiles": {"size": 128, "mpp": 1.9},
+    "tiles": COARSE,
     "folds": {"count": 3},
     "models": [{"name": name, "hidden_dim": 32, "attention_dim": 32} for name in ("abmil", "ro-abmil")],
     "training": {"epochs": 2},
@@ -65,7 +62,8 @@ def checkout(tmp_path_factory):
     run = ["snakemake", "--cores", "2", "--quiet", "all"]
     result = subprocess.run(run, cwd=folder, env=environment(folder), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
-    shutil.copy(folder / "data/demo/slides.csv", folder / "config/datasets/mine.csv")
+    rows = (folder / "data/demo/slides.csv").read_text().splitlines(keepends=True)
+    (folder / "config/datasets/mine.csv").write_text("".join(rows[:13]))
     (folder / "config/mine.yaml").write_text(yaml.safe_dump(MINE))
     return folder
 
@@ -99,12 +97,17 @@ def test_the_python_of_the_docs_works(checkout, page):
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_on_the_demo(checkout):
+def test_the_demo_ends_with_the_table_of_the_readme(checkout):
+    assert (checkout / "results/summary.md").read_text().strip() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_on_the_demo(checkout, monkeypatch):
     import nbformat
     from nbclient import NotebookClient
 
     notebook = nbformat.read(checkout / "docs/tutorial.ipynb", 4)
-    os.environ["PYTHONPATH"] = str(checkout)
+    monkeypatch.setenv("PYTHONPATH", str(checkout))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(checkout / "docs")}}).execute()
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
 

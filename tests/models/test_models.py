@@ -1,4 +1,6 @@
 import ast
+import subprocess
+import sys
 from typing import get_args
 
 import numpy as np
@@ -10,6 +12,7 @@ from roformermil.config import ModelName
 from roformermil.errors import BagError, ConfigError, WeightsError
 from roformermil.models import build_model, load_reference_parameters
 from roformermil.models.build import mil_loss, parameter_count
+from roformermil.models.roformer import STRETCH, FeedForward
 
 MODELS = get_args(ModelName)
 SMALL = {"hidden_dim": 32, "attention_dim": 16, "heads": 4}
@@ -41,6 +44,23 @@ def test_packed_bags_give_what_single_bags_give(name, layers, batch):
     assert torch.allclose(together.attention, torch.cat([s.attention for s in singles]), atol=1e-5)
     sums = torch.stack([a.sum(0) for a in together.attention.split(LENGTHS)])
     assert torch.allclose(sums, torch.ones(3, 3), atol=1e-5)
+
+
+def test_learning_nothing_changes_nothing_and_imports_no_compiler():
+    """More tiles than a feed-forward layer takes at a time; what heat maps and `predict` import would cost each of their jobs."""
+    torch.manual_seed(0)
+    layer, x = FeedForward(8, 16), torch.randn(2 * STRETCH + 5, 8)
+    with torch.no_grad():
+        unlearned = layer(x)
+    assert torch.equal(unlearned, layer(x))
+    code = """
+import sys, torch, roformermil.heatmap.out_of_fold
+from roformermil.models import build_model
+with torch.no_grad():
+    build_model({"name": "ro-abmil"}, 8, 2).explained(torch.randn(3, 8), torch.zeros(3, 2, dtype=torch.long), [3])
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

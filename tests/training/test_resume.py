@@ -38,7 +38,7 @@ def same_numbers(one, two):
 
 @pytest.mark.slow
 def test_a_fold_killed_in_epoch_3_ends_with_the_same_numbers(job, tmp_path):
-    asked = job(epochs=12, patience=12, max_tiles=4, learning_rate=1e-3, scheduler_patience=1)
+    asked = job(epochs=40, patience=40, max_tiles=4, learning_rate=1e-3, scheduler_patience=1)
     write_folds(tmp_path / "folds.csv", asked.rows)
     process = subprocess.Popen(command(asked, tmp_path / "folds.csv", tmp_path / "killed"), stderr=subprocess.PIPE)
     kept = tmp_path / "killed" / NAME

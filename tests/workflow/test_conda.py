@@ -1,20 +1,15 @@
-"""The demo as a user runs it with a real conda: `snakemake --cores all --use-conda` in a checkout, against the same without.
-
-What the run costs is the environments, so the demo is a short one: fewer slides, coarser tiles, three folds, few epochs.
-"""
+"""A short demo as a user runs it with a real conda: `snakemake --cores all --use-conda` in a checkout, against the same without."""
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from roformermil.demo import write_demo
 from tests.conftest import ROOT
+from tests.workflow.running import copy_checkout, shorten
 
 sys.path.insert(0, str(ROOT / "envs"))
 from pin import PYTHON
@@ -33,36 +28,18 @@ def conda(shared, tmp_path_factory) -> dict[str, str]:
     return {**os.environ, "CONDARC": str(folder / "condarc"), "PATH": path}
 
 
-def copy_checkout(to: Path) -> Path:
-    """What git would give a user, with the changes of the working tree, half the demo's slides, and less to do in its config.yaml."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, to / name)
-    write_demo(to / "data/demo", 12)
-    config = yaml.safe_load((to / "config/config.yaml").read_text())
-    config |= {"tiles": {"size": 128, "mpp": 1.9}, "folds": {"count": 3}}
-    config["training"] |= {"epochs": 10}
-    (to / "config/config.yaml").write_text(yaml.safe_dump(config))
-    return to
-
-
 @pytest.mark.conda
-def test_the_demo_ends_in_the_same_table_with_and_without_conda(conda, tmp_path):
-    tables = {}
+def test_the_demo_ends_in_the_same_numbers_with_and_without_conda(conda, tmp_path):
+    numbers = {}
     for name, arguments in {"with": ["--use-conda"], "without": []}.items():
-        checkout = copy_checkout(tmp_path / name)
+        shorten(checkout := copy_checkout(tmp_path / name, slides=12))
         command = [sys.executable, "-m", "snakemake", "--cores", "all", *arguments]
         result = subprocess.run(command, cwd=checkout, env=conda, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
-        tables[name] = (checkout / "results/summary.csv").read_text()
-    assert tables["with"] == tables["without"]
+        tables = [*checkout.glob("results/*.csv"), *checkout.glob("results/demo/*/*/fold_*/predictions.csv")]
+        numbers[name] = {str(path.relative_to(checkout)): path.read_text() for path in tables}
+    assert sum(path.endswith("predictions.csv") for path in numbers["with"]) == 4 * 3
+    assert numbers["with"] == numbers["without"]
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
     assert len(made) == len(USED)
     for environment in made:  # the package comes from that checkout, not from this one

@@ -32,7 +32,7 @@ def done(tmp_path_factory):
     """A folder with three data sets of 12 slides in batches of 4, one of them with a broken one more, after a whole run."""
     folder = tmp_path_factory.mktemp("reruns")
     for part in ("roformermil", "workflow", "envs"):
-        shutil.copytree(ROOT / part, folder / "package" / part)
+        shutil.copytree(ROOT / part, folder / "package" / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder / "package")
     for name in SETS:
         write_demo(folder / name, 12)

@@ -1,0 +1,76 @@
+"""What labels teach, on features that the real Snakemake made: shuffled ones nothing, as long as no test slide is among those learned from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from roformermil.bags.folds import make_folds
+from roformermil.config import Folds, Model, Training, load_config
+from roformermil.demo import CLASSES, write_demo
+from roformermil.metrics import auroc
+from roformermil.sheet import read_sheet
+from roformermil.training import Job, train_fold
+from tests.conftest import ROOT
+from tests.workflow.running import COARSE, snakemake
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """A folder with the demo's slides and config.yaml, coarser tiles in it, and their feature stores."""
+    folder = tmp_path_factory.mktemp("labels")
+    write_demo(folder / "data/demo")
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"tiles": COARSE}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    result = snakemake(folder, folder / "config.yaml", "features")
+    assert result.returncode == 0, result.stderr[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learn(encoded, tmp_path_factory):
+    """learn(labels, leak) trains three folds of the demo under other labels; returns the mean AUROC on test slides."""
+    config = load_config(encoded / "config.yaml")
+    slides = read_sheet(encoded / "data/demo/slides.csv", encoded / "data/demo")
+    training = Training(**{**config.training.model_dump(), "epochs": 60, "patience": 60, "scheduler_patience": 60})
+
+    def train(labels: dict[str, str], leak: bool = False) -> float:
+        relabelled = [replace(slide, label=labels[slide.patient_id]) for slide in slides]
+        rows, areas = make_folds(relabelled, Folds(count=3), CLASSES), []
+        for fold in range(3):
+            here = [row for row in rows if row.fold == fold]
+            if leak:
+                here += [replace(row, part="train") for row in here if row.part != "train"]
+            out = tmp_path_factory.mktemp("fold")
+            job = Job("demo", fold, here, encoded / "results/demo/features/resnet50-random", list(CLASSES),
+                      Model(name="ro-dsmil", hidden_dim=64), training)  # fmt: skip
+            train_fold(job, out, progress=False)
+            table = pd.read_csv(out / "predictions.csv")
+            test = table[table.part == "test"]
+            p = test[[f"probability_{name}" for name in CLASSES]].to_numpy()
+            areas.append(auroc(test.label.map(CLASSES.index).to_numpy(), p))
+        return float(np.mean(areas))
+
+    return train
+
+
+PATIENTS = [f"patient_{k:02d}" for k in range(12)]
+
+
+def shuffled(seed: int) -> dict[str, str]:
+    order = np.random.default_rng(seed).permutation(12)
+    return {patient: CLASSES[k % 2] for patient, k in zip(PATIENTS, order, strict=True)}
+
+
+@pytest.mark.slow
+def test_shuffled_labels_teach_nothing(learn):
+    assert 0.25 < np.mean([learn(shuffled(seed)) for seed in range(2)]) < 0.7
+
+
+@pytest.mark.slow
+def test_the_same_training_would_show_a_leak(learn):
+    """With real labels it learns; with shuffled ones too, as soon as test slides are among the training slides."""
+    assert learn({patient: CLASSES[k % 2] for k, patient in enumerate(PATIENTS)}) >= 0.9
+    assert learn(shuffled(0), leak=True) >= 0.85
