@@ -8,7 +8,6 @@ from roformermil.errors import Reason
 from tests.faults.conftest import content, run, write_sheet
 
 PLACES = 200
-TIMEOUT = 120  # seconds a slide, on a machine that has other work
 KINDS = ("header", "directory", "tiles", "cut")
 
 
@@ -38,9 +37,9 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
         kind = KINDS[k % len(KINDS)]
         damaged.append(tmp_path / f"{kind}_{k}.svs")
         damage(healthy[k % len(healthy)], damaged[-1], kind, rng)
-    alone = run(write_sheet(tmp_path / "healthy.csv", healthy), tmp_path / "alone", TIMEOUT)
+    alone = run(write_sheet(tmp_path / "healthy.csv", healthy), tmp_path / "alone")
     sheet = write_sheet(tmp_path / "all.csv", [*damaged[:100], *healthy, *damaged[100:]])
-    first, second = run(sheet, tmp_path / "first", TIMEOUT), run(sheet, tmp_path / "second", TIMEOUT)
+    first, second = run(sheet, tmp_path / "first"), run(sheet, tmp_path / "second")
 
     rows = {row.slide_id: row for row in first}
     assert len(rows) == PLACES + len(healthy)
@@ -53,7 +52,7 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     }
     lost = {kind: sum(status != "ok" for status in found) for kind, found in kinds.items()}
     assert min(lost["header"], lost["directory"], lost["cut"]) >= PLACES / 8 and lost["tiles"] >= 5, lost
-    assert max(row.seconds for row in first) < TIMEOUT, "no hang over its time-out"
+    assert max(row.seconds for row in first) < 60, "no hang over its time-out"
 
     def told(rows):
         return [(row.slide_id, row.status, row.reason, row.stage, row.tiles, row.fingerprint) for row in rows]

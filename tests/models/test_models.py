@@ -46,13 +46,13 @@ def test_packed_bags_give_what_single_bags_give(name, layers, batch):
     assert torch.allclose(sums, torch.ones(3, 3), atol=1e-5)
 
 
-def test_learning_nothing_changes_nothing_and_imports_no_compiler():
+def test_without_gradients_the_layer_gives_the_same_and_no_compiler_is_imported():
     """More tiles than a feed-forward layer takes at a time; what heat maps and `predict` import would cost each of their jobs."""
     torch.manual_seed(0)
     layer, x = FeedForward(8, 16), torch.randn(2 * STRETCH + 5, 8)
     with torch.no_grad():
-        unlearned = layer(x)
-    assert torch.equal(unlearned, layer(x))
+        without = layer(x)
+    assert torch.equal(without, layer(x))
     code = """
 import sys, torch, roformermil.heatmap.out_of_fold
 from roformermil.models import build_model

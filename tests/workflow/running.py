@@ -56,7 +56,7 @@ def copy_checkout(to: Path, slides: int = 24) -> Path:
 
 
 def shorten(checkout: Path) -> None:
-    """Change the demo's configuration to one that takes a quarter of the time: coarse tiles, three folds, ten epochs."""
+    """Change the demo's configuration to one that takes less time: coarse tiles, three folds, ten epochs."""
     path = checkout / "config/config.yaml"
     config = yaml.safe_load(path.read_text()) | {"tiles": COARSE, "folds": {"count": 3}}
     config["training"] |= {"epochs": 10}
