@@ -18,7 +18,7 @@ setup: .venv/ready ## create .venv with the pinned packages
 	$(BIN)/pip check
 	touch $@
 
-data/demo/slides.csv: roformermil/demo.py | .venv/ready
+data/demo/slides.csv: roformermil/cohort/synthetic.py | .venv/ready
 	rm -rf data/demo
 	roformermil demo-slides data/demo
 

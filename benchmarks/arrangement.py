@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roformermil.metrics import auroc
+from roformermil.evaluation.metrics import auroc
 from roformermil.models import MILModel, build_model
 from roformermil.models.build import mil_loss
 
@@ -27,7 +27,7 @@ KINDS = ("lung_aca", "lung_scc", "lung_n")  # A, B, background
 GRID, TILES, MARKED, APART = 14, 100, 10, 3
 CELLS = np.stack(np.divmod(np.arange(GRID**2), GRID), axis=1)
 DISTANCE = np.abs(CELLS[:, None] - CELLS).max(axis=2)  # Chebyshev, between any two cells
-SIZE = {"hidden_dim": 128, "attention_dim": 64, "heads": 4}
+SIZE = {"hidden_dim": 128, "attention_dim": 64, "num_heads": 4}
 ARMS = {
     "ro-abmil, rope pixel": {"name": "ro-abmil"},
     "ro-dsmil, rope pixel": {"name": "ro-dsmil"},

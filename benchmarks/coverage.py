@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roformermil.evaluation.bootstrap import LEVEL, intervals, over_folds
+from roformermil.evaluation.bootstrap import LEVEL, intervals, mean_over_folds
+from roformermil.evaluation.metrics import METRICS, compute_metrics
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.evaluation.weighted import weighted_scores
-from roformermil.metrics import METRICS, score
 
 
 class Design(NamedTuple):
@@ -59,11 +59,11 @@ def coverage(design: Design, runs: int, replicates: int, level: float = LEVEL) -
     """By metric: the share of `runs` intervals that hold the truth, and the table's bias."""
     rng = np.random.default_rng(0)
     population = data_set(rng, "population", design._replace(patients=100_000, folds=1))
-    truth = score(population.labels, population.probabilities)
+    truth = compute_metrics(population.labels, population.probabilities)
     figures, bounds = {name: [] for name in METRICS}, {name: [] for name in METRICS}
     for run in range(runs):
         found = data_set(rng, f"{design}, {run}", design)
-        means = over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
+        means = mean_over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
         low_high = intervals(found, weighted_scores, replicates, level)
         for name in METRICS:
             figures[name].append(means[name][0])

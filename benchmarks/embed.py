@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.synthetic import write_demo_slides
 from roformermil.config import Encoder, Tiles, Tissue
 from roformermil.config.encoder_specs import IMAGENET
-from roformermil.demo import write_demo
+from roformermil.features.embed import Embedder
 from roformermil.features.encoders import load_trunk
-from roformermil.features.extract import Embedder
-from roformermil.features.reading import TileStream
+from roformermil.features.tile_stream import TileStream
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import TileTable, read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import TileTable, read_tiles, segment_slide, tile_slide
 from roformermil.slides.tiles import fit_tile, read_tile
-from roformermil.status import Status
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs")
 TOOLBOX = Path(".venv-tiatoolbox/bin/python")
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not options.slide.exists():
             print(f"{options.slide} is not there: measuring on a demo slide")
-            options.slide = write_demo(Path(folder), slides=2).parent / "demo_00.tif"
+            options.slide = write_demo_slides(Path(folder), slides=2).parent / "demo_00.tif"
         measure(options.slide, Path(folder), options)
 
 
@@ -113,10 +113,10 @@ def report(rates: dict[str, list[float]], readers: int) -> None:
         print(f"| {name} | {statistics.median(values):.1f} | " + " | ".join(f"{r:.2f}" for r in ratios) + " |")
 
 
-def tiled(slide: Path, folder: Path, tiles: int) -> tuple[Status, TileTable]:
+def tiled(slide: Path, folder: Path, tiles: int) -> tuple[SlideRecord, TileTable]:
     """The slide's row, and its first tiles in `folder` as `tile` leaves them."""
-    row = Status("slide", str(slide))
-    row = Status("slide", str(slide), mpp=segment_slide(row, folder, Tissue())["mpp"])
+    row = SlideRecord("slide", str(slide))
+    row = SlideRecord("slide", str(slide), mpp=segment_slide(row, folder, Tissue())["mpp"])
     tile_slide(row, folder, folder, Tiles())
     table = folder / "slide.npz"
     with np.load(table) as whole:
@@ -125,7 +125,7 @@ def tiled(slide: Path, folder: Path, tiles: int) -> tuple[Status, TileTable]:
     return row, read_tiles(table)
 
 
-def decode(row: Status, table: TileTable, threads: int) -> None:
+def decode(row: SlideRecord, table: TileTable, threads: int) -> None:
     """OpenSlide in threads with a handle each, the pixels dropped: what reading can reach at most."""
 
     def work(k: int) -> None:
@@ -139,7 +139,7 @@ def decode(row: Status, table: TileTable, threads: int) -> None:
         list(pool.map(work, range(threads)))
 
 
-def plain_tiles(row: Status, table: TileTable) -> Iterator[np.ndarray]:
+def plain_tiles(row: SlideRecord, table: TileTable) -> Iterator[np.ndarray]:
     """One tile after another, as a script would read them."""
     with SlideReader(row.path) as slide:
         for x, y in table.coords.tolist():
@@ -158,7 +158,7 @@ def plain_trunk(settings: Encoder) -> Callable[[torch.Tensor], torch.Tensor]:
     return run
 
 
-def plain_loop(row: Status, table: TileTable, trunk: Callable, settings: Encoder, count: int) -> None:
+def plain_loop(row: SlideRecord, table: TileTable, trunk: Callable, settings: Encoder, count: int) -> None:
     batch: list[np.ndarray] = []
     for k, tile in enumerate(plain_tiles(row, table), start=1):
         batch.append(tile)
@@ -171,7 +171,7 @@ def plain_loop(row: Status, table: TileTable, trunk: Callable, settings: Encoder
 
 def toolbox(python: Path, slide: Path, table: TileTable) -> dict[str, float]:
     """Rates of tiatoolbox's extractor over the same tiles, by its own Python."""
-    work = json.dumps({"slide": str(slide), "coords": table.coords.tolist(), "side": table.spec.size})
+    work = json.dumps({"slide": str(slide), "coords": table.coords.tolist(), "side": table.spec.tile_px})
     script = Path(__file__).with_name("toolbox_reading.py")
     result = subprocess.run([python, script], input=work, capture_output=True, text=True, check=True)
     return json.loads(result.stdout.splitlines()[-1])

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from roformermil.demo import write_pyramid
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.slides.reader import SlideReader
-from roformermil.status import read_status
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs").resolve()
 SIDE = 4096
@@ -57,7 +57,7 @@ def run(name: str, slides: list[Path], out: Path) -> None:
         command = [sys.executable, "-m", "roformermil", verb, *map(str, arguments)]
         start = time.perf_counter()
         said, peak = watched(command)
-        tiles = sum(row.tiles or 0 for row in read_status(out / verb))
+        tiles = sum(row.tiles or 0 for row in read_slide_table(out / verb))
         print(f"| {verb} | {tiles} | {time.perf_counter() - start:.1f} | {peak:.2f} |", flush=True)
     print(f"\n{said}")
 

@@ -17,11 +17,11 @@ import torch
 
 from roformermil.bags.dataset import BagDataset
 from roformermil.bags.folds import FoldRow
-from roformermil.bags.loading import batches
+from roformermil.bags.prefetch import prefetch_batches
 from roformermil.config import Model, Training
 from roformermil.features.store import read_store, write_store
 from roformermil.studies.measure import gpu_utilisation
-from roformermil.training import Fit, Job
+from roformermil.training import Fit, TrainingJob
 
 CLASSES = ["a", "b"]
 
@@ -39,7 +39,7 @@ def main() -> None:
         if not gpu:
             print("\nNo GPU here: how busy an epoch keeps one was not measured.")
             return
-        job = Job(
+        job = TrainingJob(
             "synthetic",
             0,
             rows,
@@ -79,7 +79,7 @@ def reading(rows: list[FoldRow], folder: Path, tiles: int) -> None:
     for readers in (1, 2, 4, 8):
         data = BagDataset(rows, folder, CLASSES)
         start = time.perf_counter()
-        for _ in batches(data, [[k] for k in range(len(rows))], readers):
+        for _ in prefetch_batches(data, [[k] for k in range(len(rows))], readers):
             pass
         rate = len(rows) / (time.perf_counter() - start)
         print(f"| loader, {readers} readers | {rate:.1f} | {rate / plain:.2f} |")

@@ -68,7 +68,7 @@ def make_outputs(results: Path, data_sets: dict[str, tuple[int, list[str]]], bat
     ]
     names += [f"{name}.csv" for name in ("cautions", "classes", "calibration", "confusion", "comparisons")]
     for name, (slides, _) in data_sets.items():
-        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "audit.csv", "tissue.jpg", "tissue.html")]
+        names += [f"{name}/{table}" for table in ("slides.csv", "folds.csv", "leakage.csv", "tissue.jpg", "tissue.html")]
         names += [f"{name}/figures/{figure}.png" for figure in ("curves", "calibration", "confusion", "history")]
         for b in range(-(-slides // batch)):
             names += [f"{name}/{stage}/batch_{b}.csv" for stage in ("tissue", "tiles", "features/resnet50-imagenet")]

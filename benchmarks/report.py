@@ -16,13 +16,13 @@ import pandas as pd
 from plan import MODELS, make_outputs, snakemake, write_data_sets
 from safetensors.numpy import save_file
 
-from roformermil.bags.audit import Finding, enforce
 from roformermil.bags.folds import FoldRow, write_folds
-from roformermil.config import Audit, Folds
-from roformermil.evaluation.tables import evaluate
-from roformermil.figures.data_set import draw
-from roformermil.overview import write_overview
-from roformermil.status import Status, write_slides
+from roformermil.bags.leakage import Finding, write_findings
+from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
+from roformermil.config import Folds, Leakage
+from roformermil.evaluation.tables import write_tables
+from roformermil.report.pages import write_pages
+from roformermil.report.plots.dataset import plot_dataset
 
 COHORTS = {"tcga_nsclc": (1053, ["LUAD", "LUSC"]), "camelyon16": (399, ["normal", "tumor"]), "bracs": (547, ["benign", "atypical", "malignant"])}  # fmt: skip
 LIMIT = 120.0  # seconds
@@ -33,8 +33,10 @@ def write_run(folder: Path) -> list[Path]:
     rng, paths = np.random.default_rng(0), []
     for name, (slides, classes) in COHORTS.items():
         label, divided = rng.integers(0, len(classes), slides), []
-        write_slides(folder / name / "slides.csv", [Status(f"s{k}", f"s{k}.svs", tiles=12000) for k in range(slides)])
-        enforce([Finding("patients", "well", 0, "none")], Audit(), Folds(), name, folder / name / "audit.csv")
+        write_slides_csv(
+            folder / name / "slides.csv", [SlideRecord(f"s{k}", f"s{k}.svs", tiles=12000) for k in range(slides)]
+        )
+        write_findings([Finding("patients", "well", 0, "none")], Leakage(), Folds(), name, folder / name / "leakage.csv")
         for model in MODELS:
             for fold in range(10):
                 part = np.array(["train", "validation", "test"])[
@@ -66,14 +68,14 @@ def main() -> None:
         paths = write_run(folder)
         seconds = {}
         start = time.perf_counter()
-        evaluate(paths, [folder / name for name in COHORTS], folder)
+        write_tables(paths, [folder / name for name in COHORTS], folder)
         seconds["evaluate"] = time.perf_counter() - start
         for name in COHORTS:
             start = time.perf_counter()
-            draw([path for path in paths if path.parts[-5] == name], folder / name / "figures")
+            plot_dataset([path for path in paths if path.parts[-5] == name], folder / name / "figures")
             seconds[f"figures, {name}"] = time.perf_counter() - start
         start = time.perf_counter()
-        write_overview(folder, [folder / name for name in COHORTS])
+        write_pages(folder, [folder / name for name in COHORTS])
         seconds["overview"] = time.perf_counter() - start
         write_data_sets(folder.parent, COHORTS, 25, {})
         make_outputs(folder, COHORTS, 25, 10)

@@ -60,7 +60,7 @@ def cpu(sizes: list[int], rounds: int) -> None:
     first: tuple[float, float] | None = None
     for tiles in sizes:
         step, bare = training_step(torch.device("cpu"), [tiles]), bare_kernels(torch.device("cpu"), [tiles])
-        times = alternate({"step": step, "bare": bare}, rounds)
+        times = alternate({"base_px": step, "bare": bare}, rounds)
         ratio = statistics.median(a / b for a, b in zip(times["step"], times["bare"], strict=True))
         middle = statistics.median(times["step"])
         flops = (14 * tiles**2 * D + 6 * tiles * sum(i * o for i, o, _ in LINEAR)) / 1e12

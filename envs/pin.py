@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
 PYTHON, PIP = "3.11.7", "25.3"
 CONSTRAINTS = {False: "constraints.txt", True: "constraints-tiatoolbox.txt"}
-COMMAND_LINE = ("pydantic", "pyyaml", "tqdm", "typer")
+COMMAND_LINE = ("filelock", "pydantic", "pyyaml", "tqdm", "typer")
 SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow")
 ENVIRONMENTS = {
     "download": (*COMMAND_LINE, "requests"),
@@ -26,7 +26,17 @@ ENVIRONMENTS = {
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
     "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
     "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
-    "figures": (*COMMAND_LINE, "matplotlib", "numpy", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
+    "report": (
+        *COMMAND_LINE,
+        "jinja2",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "zarr",
+    ),
 }
 
 

@@ -2,4 +2,5 @@
 
 from roformermil.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,25 +1,39 @@
 """What can go wrong, by name.
 
-Every error carries a `reason` that a program can read and a message that tells a person which slide, row or key
-is meant and what to do about it.
+    RoFormerMILError
+    ├── SlideError           one slide cannot be used: its status in slides.csv
+    ├── ConfigError          the configuration
+    ├── SheetError           a slide sheet
+    ├── FoldsError           folds that cannot be made
+    ├── LeakError            folds whose test part was seen in training
+    ├── WeightsError         weights of an encoder or a tissue network
+    ├── StoreError           a feature store
+    ├── BagError             features that a model cannot take
+    ├── ModelError           a trained or packaged model
+    ├── OutOfMemoryError     slides that do not fit into memory
+    ├── OutputError          a result that cannot be written
+    ├── DownloadError        slides that did not arrive
+    └── TooManyFailedError   a data set that lost more slides than max_failed_fraction allows
+
+Every error has a `status` for programs and a message for people, which names the slide, row or key and the remedy.
 """
 
 from enum import StrEnum
 
 
-class Reason(StrEnum):
-    """Names of failures. A slide's failure is its `status` in `slides.csv`."""
+class Status(StrEnum):
+    """What became of a slide: the column `status` of `slides.csv`."""
 
-    # a slide
+    OK = "ok"
     EMPTY = "empty"  # no tissue, or no tile with enough of it
-    EXCLUDED = "excluded"  # by the slide sheet, which says why
+    EXCLUDED = "excluded"  # by the slide sheet
     MISSING = "missing"
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
     READ_FAILED = "read_failed"
-    TIMED_OUT = "timed_out"  # its file stood still for longer than `slide_timeout`
-    CRASHED = "crashed"  # the library that read it died
-    CHANGED = "changed"  # its file became another while the slide was worked on
+    TIMED_OUT = "timed_out"  # reading stalled for longer than `slide_timeout`
+    CRASHED = "crashed"  # the process reading the slide died
+    CHANGED = "changed"  # the file changed during processing
     NEEDS_TIATOOLBOX = "needs_tiatoolbox"
     NO_MPP = "no_mpp"
     ABSURD_MPP = "absurd_mpp"
@@ -27,126 +41,94 @@ class Reason(StrEnum):
     ABSURD_SIZE = "absurd_size"
     TOO_COARSE = "too_coarse"
     NOT_BRIGHTFIELD = "not_brightfield"
-    # a request
-    CONFIG = "config"
-    SHEET = "sheet"
-    FOLDS = "folds"
-    LEAK = "leak"
-    MODEL = "model"
-    WEIGHTS = "weights"
-    STORE = "store"
-    BAG = "bag"
-    OUT_OF_MEMORY = "out_of_memory"  # also a slide's, when reading it takes more than a slide may
-    OUTPUT = "output"
-    DOWNLOAD = "download"
-    TOO_MANY_FAILED = "too_many_failed"
+    WRONG_FEATURES = "wrong_features"  # features that do not fit the model asked to predict
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 class RoFormerMILError(Exception):
     """Base of all errors that this package raises on purpose."""
 
-    def __init__(self, reason: Reason, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple:  # errors travel between processes; subclasses take other arguments
-        return _restore, (type(self), self.reason, str(self))
-
-
-def _restore(cls: type[RoFormerMILError], reason: Reason, message: str) -> RoFormerMILError:
-    error = cls.__new__(cls)
-    RoFormerMILError.__init__(error, reason, message)
-    return error
+    status: str = "error"
 
 
 class SlideError(RoFormerMILError):
-    """One slide cannot be used. Stages turn it into a row of their status table."""
+    """One slide cannot be used. Stages record it in the slide table and continue with the others."""
+
+    def __init__(self, status: Status, message: str):
+        super().__init__(status, message)  # both are `args`, so that the error can be pickled
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.args[1]
 
 
 class ConfigError(RoFormerMILError):
-    """The configuration asks for something that does not exist."""
+    """The configuration, or an option of a command, cannot be used."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.CONFIG, message)
+    status = "config"
 
 
 class SheetError(RoFormerMILError):
-    """A slide sheet has a row that cannot be used."""
+    """A slide sheet has rows that cannot be used."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.SHEET, message)
+    status = "sheet"
 
 
 class FoldsError(RoFormerMILError):
-    """Folds cannot be made, or leak."""
+    """Folds cannot be made from these slides, or given folds do not fit them."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.FOLDS, message)
+    status = "folds"
 
 
 class LeakError(RoFormerMILError):
     """What is tested was seen in training: a patient, or the same slide under another name."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.LEAK, message)
+    status = "leak"
 
 
 class WeightsError(RoFormerMILError):
-    """Encoder weights are missing, damaged or of another network."""
+    """Weights are missing, damaged or those of another network."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.WEIGHTS, message)
+    status = "weights"
 
 
 class StoreError(RoFormerMILError):
-    """A feature store is missing, incomplete or of another shape than asked for."""
+    """A feature store is missing, damaged or incomplete."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.STORE, message)
+    status = "store"
 
 
 class BagError(RoFormerMILError):
     """A bag cannot be fed to a model."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.BAG, message)
+    status = "bag"
 
 
 class ModelError(RoFormerMILError):
-    """A trained model is missing, damaged, or asked about features that it was not trained on."""
+    """A trained or packaged model is missing, damaged, or was trained on other features than those given."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.MODEL, message)
+    status = "model"
 
 
 class OutOfMemoryError(RoFormerMILError):
-    """Slides do not fit into memory as they are trained or evaluated."""
+    """Slides do not fit into memory in training or evaluation."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.OUT_OF_MEMORY, message)
+    status = "out_of_memory"
 
 
 class OutputError(RoFormerMILError):
-    """A result cannot be written: the disk is full, or the folder is not ours to write to."""
+    """A result cannot be written: the disk is full, or the folder is read-only."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.OUTPUT, message)
+    status = "output"
 
 
 class DownloadError(RoFormerMILError):
-    """Slides did not arrive whole; what did is kept, and the next run goes on from there."""
+    """Slides did not arrive complete. What did arrive is kept, and the next run resumes from there."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.DOWNLOAD, message)
+    status = "download"
 
 
 class TooManyFailedError(RoFormerMILError):
     """More slides of a data set failed than `max_failed_fraction` allows."""
 
-    def __init__(self, message: str):
-        super().__init__(Reason.TOO_MANY_FAILED, message)
-
-
-def some_of(names: list[str], shown: int = 5) -> str:
-    """The first of many names, for a message."""
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    status = "too_many_failed"

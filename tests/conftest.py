@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from roformermil.demo import draw_slide, write_pyramid
+from roformermil.cohort.synthetic import draw_tissue, write_pyramid
 from roformermil.features.store import write_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ def shared() -> Path:
 def slide(tmp_path_factory) -> Path:
     """A demo slide of 1500 x 1200 px, 0.5 um/px, three levels."""
     path = tmp_path_factory.mktemp("slides") / "slide.tif"
-    write_pyramid(path, draw_slide(np.random.default_rng(5), 1500, 1200, "mixed"))
+    write_pyramid(path, draw_tissue(np.random.default_rng(5), 1500, 1200, "mixed"))
     return path
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from roformermil.bags.folds import FoldRow
 from roformermil.errors import BagError
-from roformermil.features.store import Features, read_store
+from roformermil.features.store import SlideFeatures, read_store
 
 
 class Bag(NamedTuple):
@@ -75,7 +75,7 @@ class BagDataset(Dataset[Bag]):
         """Threads may read at once. Raises StoreError or BagError naming the slide that cannot be used."""
         if index in self._cache:
             return self._cache[index]
-        slide_id, stored = self.rows[index].slide_id, read_bag(self._path(index))
+        slide_id, stored = self.rows[index].slide_id, read_valid_store(self._path(index))
         if stored.features.shape[1] != self.width:
             raise BagError(
                 f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
@@ -92,7 +92,7 @@ class BagDataset(Dataset[Bag]):
         return self.stores / f"{self.rows[index].slide_id}.zarr"
 
 
-def read_bag(store: Path) -> Features:
+def read_valid_store(store: Path) -> SlideFeatures:
     """A slide's store, as a model may be fed with it. Raises StoreError, or BagError for no tiles, NaN or infinity."""
     stored = read_store(store)
     if len(stored.features) == 0:

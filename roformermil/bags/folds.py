@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
-from roformermil.files import fingerprint
-from roformermil.sheet import Slide
-from roformermil.status import write_rows
+from roformermil.runtime.files import fingerprint
+from roformermil.runtime.records import write_rows
 
 PARTS = ("train", "validation", "test")
 PAPER_VALIDATION = 0.1  # of what is not tested, in the paper's release
@@ -30,7 +30,7 @@ class FoldRow:
     part: str
 
 
-def divide(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
+def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """A data set's folds: given ones where `folds.path` says so, else made. Raises FoldsError where there can be none."""
     if settings.path:
         return given_folds(Path(settings.path.format(dataset=dataset)), slides, settings, classes)
@@ -153,7 +153,7 @@ def read_all_folds(path: Path) -> list[FoldRow]:
         return [FoldRow(int(r.pop("fold")), **r) for r in csv.DictReader(file)]
 
 
-def rows_id(rows: list[FoldRow]) -> str:
+def rows_fingerprint(rows: list[FoldRow]) -> str:
     """Digest of a fold's rows, whatever their order."""
     return fingerprint(rows=sorted([row.fold, row.slide_id, row.patient_id, row.label, row.part] for row in rows))
 

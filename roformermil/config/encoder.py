@@ -2,42 +2,63 @@
 
 import difflib
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from roformermil.config.base import Name, Settings
 from roformermil.config.encoder_specs import IMPORTED, SPECS, TIMM, encoder_spec
-from roformermil.config.slides import Name
-from roformermil.settings import Settings
+
+RESERVED = ("features", "tissue", "tiles")  # folders beside those of encoders
+
+
+def _published_weights(values: dict[str, Any]) -> str | None:
+    """What the weights of an encoder are called that the configuration leaves out."""
+    name = values.get("name", "")
+    if name == IMPORTED:
+        return None
+    return "hub" if encoder_spec(name).architecture else "imagenet"
+
+
+def _default_id(values: dict[str, Any]) -> str:
+    name, weights = str(values.get("name", "")).removeprefix(TIMM), values.get("weights")
+    return f"{name}-{Path(weights).stem}" if weights else name
 
 
 class Encoder(Settings):
     """The frozen network that turns a tile into a vector."""
 
-    without_effect: ClassVar = frozenset(
-        {"batch_size", "compile", "readers"}
-    )  # a store's fingerprint leaves them out too
+    runtime_only: ClassVar = frozenset({"batch_size", "compile", "readers"})  # not in a store's fingerprint either
 
     name: str = "resnet50"
-    """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values a tile; `resnet50-full`: after
+    """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values per tile; `resnet50-full`: after
     layer4, 2048; `uni`, `uni2-h`, `virchow`, `virchow2`, `h-optimus-0`, `h-optimus-1`, or `timm:NAME` for any model of
     timm (the extra `[timm]`); `imported`: the sheet's paths are .h5 files with features of CLAM, TRIDENT or alike."""
-    weights: str | None = None
-    """`imagenet` (torchvision's published file, fetched once), `hub` (timm's), `random`, or the path of a state dict. By
-    default what was published."""
-    label: Name | None = None
-    """Name in result folders and tables. By default `name-weights`."""
+    weights: str | None = Field(default_factory=_published_weights)
+    """`imagenet` (torchvision's published file, downloaded once), `hub` (timm's), `random`, or the path of a state dict. By
+    default the published ones."""
+    id: Name = Field(default_factory=_default_id, validate_default=True)
+    """Name in result folders and tables, by default `name-weights`. With random weights it ends in `-random`."""
     seed: int = Field(0, ge=0)
     """Seed of `random` weights."""
     batch_size: int = Field(32, ge=1)
     """Tiles encoded at a time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
+    """Number type of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Whether torch compiles the encoder: a third faster on a CPU, after half a minute. `auto`: on a CPU that has a C++
+    """Whether torch compiles the encoder: a third faster on a CPU, after half a minute. `auto`: on a CPU with a C++
     compiler."""
     readers: int | None = Field(None, ge=1)
     """Processes that read tiles, each with the slide open; by default 2, with a GPU as many as CPU cores."""
+
+    @property
+    def is_imported(self) -> bool:
+        return self.name == IMPORTED
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The file of the weights, where the configuration names one."""
+        return None if self.weights in (None, "imagenet", "hub", "random") else Path(str(self.weights))
 
     @field_validator("name")
     @classmethod
@@ -48,38 +69,22 @@ class Encoder(Settings):
             raise ValueError(f"no encoder is named {name!r}; {hint}")
         return name
 
-    @property
-    def is_imported(self) -> bool:
-        return self.name == IMPORTED
-
-    @property
-    def id(self) -> str:
-        """Name in result folders and tables. Random weights are always named as such."""
-        name = self.label or self.name.removeprefix(TIMM)
-        if self.weights == "random":
-            return f"{name}-random"
-        return name if self.label or self.is_imported else f"{name}-{Path(str(self.weights)).stem}"
-
-    @property
-    def weights_path(self) -> Path | None:
-        """The weights' file where one was given."""
-        return None if self.weights in (None, "imagenet", "hub", "random") else Path(str(self.weights))
+    @field_validator("id")
+    @classmethod
+    def _random_by_name(cls, id: str, info: ValidationInfo) -> str:
+        return f"{id}-random" if info.data.get("weights") == "random" and not id.endswith("-random") else id
 
     @model_validator(mode="after")
-    def _published_weights(self) -> "Encoder":
-        published = None if self.is_imported else "imagenet" if not encoder_spec(self.name).architecture else "hub"
-        if self.weights is None:
-            object.__setattr__(self, "weights", published)
-        if self.weights in ("imagenet", "hub") and self.weights != published:
-            raise ValueError(f"{self.name} has no weights: {self.weights}; leave them out for its published ones")
+    def _consistent(self) -> "Encoder":
+        published = _published_weights({"name": self.name})
         if self.is_imported and self.weights:
             raise ValueError("imported features have no weights to load")
-        return self
-
-    @model_validator(mode="after")
-    def _usable_id(self) -> "Encoder":
-        if Path(self.id).name != self.id or self.id.startswith(".") or self.id in ("features", "tissue", "tiles"):
-            raise ValueError("give this encoder a `label` that can name a folder beside features, tissue and tiles")
+        if not self.is_imported and not self.weights:
+            raise ValueError("weights is empty; leave the key out for the published ones")
+        if self.weights in ("imagenet", "hub") and self.weights != published:
+            raise ValueError(f"{self.name} has no weights: {self.weights}; leave the key out for the published ones")
+        if self.id in RESERVED:
+            raise ValueError(f"{self.id} is a folder of the results already: give this encoder another `id`")
         if self.seed and self.weights != "random":
-            raise ValueError("seed is for weights: random")
+            raise ValueError("seed has no effect without weights: random")
         return self

@@ -21,7 +21,7 @@ Figures = dict[str, np.ndarray]
 Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], Figures]  # of labels, probabilities and weights (R, n)
 
 
-def draws(found: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
+def resampling_weights(found: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
     """How often each slide is drawn: (R, n). The same for all models of a data set, so that models can be compared."""
     patients, of_patient = np.unique(found.patients, return_inverse=True)
     rng = np.random.default_rng(derive_seed(found.dataset, "bootstrap"))
@@ -29,7 +29,7 @@ def draws(found: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
     return chosen[:, of_patient].astype(float)
 
 
-def over_folds(found: OutOfFold, weights: np.ndarray, figures: Scores) -> Figures:
+def mean_over_folds(found: OutOfFold, weights: np.ndarray, figures: Scores) -> Figures:
     """Each figure's mean over folds, a replicate: `figures(labels, probabilities, weights)` gives (R, ...) a fold.
     A fold in which it is NaN does not count."""
     folds: dict[str, list[np.ndarray]] = {}
@@ -52,8 +52,11 @@ def intervals(
     do, or no patient that is left out changes the figure.
     """
     tails = ((1 - level) / 2, (1 + level) / 2)
-    middle = over_folds(found, np.ones((1, len(found.labels))), figures)
-    drawn, errors = over_folds(found, draws(found, replicates), figures), jackknife_errors(found, figures)
+    middle = mean_over_folds(found, np.ones((1, len(found.labels))), figures)
+    drawn, errors = (
+        mean_over_folds(found, resampling_weights(found, replicates), figures),
+        jackknife_errors(found, figures),
+    )
     return {name: _about(middle[name][0], drawn[name], errors[name], tails) for name in drawn}
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from roformermil.bags.audit import Finding
-from roformermil.errors import Reason
+from roformermil.bags.leakage import Finding
+from roformermil.cohort.slide_table import SlideRecord
+from roformermil.errors import Status
 from roformermil.evaluation.predictions import OutOfFold
-from roformermil.status import OK, Status
 
 FEW, RARE = 20, 5  # test slides a fold, and test patients of one class
 LONE = 2  # fewer test patients of one class, and intervals hold too seldom (benchmarks/coverage.py)
@@ -20,9 +20,9 @@ MEANING = {
 }
 
 
-def cautions(one: OutOfFold, slides: Sequence[Status] = (), findings: Sequence[Finding] = ()) -> list[str]:
+def cautions(one: OutOfFold, slides: Sequence[SlideRecord] = (), findings: Sequence[Finding] = ()) -> list[str]:
     """Sentences, most serious first. one: any model's predictions, for the slides tested; slides, findings: of slides.csv and
-    audit.csv."""
+    leakage.csv."""
     lines = []
     if one.encoder.endswith("-random"):
         lines.append(f"{one.encoder}: random encoder weights. These numbers say that the path works, no more.")
@@ -30,8 +30,8 @@ def cautions(one: OutOfFold, slides: Sequence[Status] = (), findings: Sequence[F
     lines += [f"{one.dataset}: {MEANING[finding.check]} ({finding.detail})" for finding in leaks]
     if any(finding.check == "patients" and finding.outcome == "unknown" for finding in findings):
         lines.append(f"{one.dataset}: {NO_PATIENTS}")
-    wanted = [row for row in slides if row.status != Reason.EXCLUDED]
-    lost = sum(row.status != OK for row in wanted)
+    wanted = [row for row in slides if row.status != Status.EXCLUDED]
+    lost = sum(row.status != Status.OK for row in wanted)
     if lost > MANY_LOST * len(wanted):
         lines.append(
             f"{one.dataset}: {lost} of {len(wanted)} slides are lost: what is left may not be what was meant to be studied"

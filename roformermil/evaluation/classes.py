@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.bootstrap import intervals, over_folds
+from roformermil.evaluation.bootstrap import intervals, mean_over_folds
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.weighted import CLASS_METRICS, class_scores
 
@@ -12,7 +12,7 @@ def class_table(found: list[OutOfFold]) -> pd.DataFrame:
     """Mean over folds and 95% bootstrap interval of each class's CLASS_METRICS, and its slides."""
     rows = []
     for one in found:
-        means = over_folds(one, np.ones((1, len(one.labels))), class_scores)
+        means = mean_over_folds(one, np.ones((1, len(one.labels))), class_scores)
         bounds = intervals(one, class_scores)
         for metric in CLASS_METRICS:
             low, high = bounds[metric]

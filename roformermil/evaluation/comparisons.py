@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
 NOT_KNOWN = Comparison(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
 
 
-def compare(found: list[OutOfFold], metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
+def compare_models(found: list[OutOfFold], metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
     """Every pair of models of each data set, by each test, with Holm's correction over a data set's pairs.
 
     metrics: figures fold by fold (metrics.csv); test_to_train: each data set's test slides over training slides.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roformermil.evaluation.bootstrap import draws, expanded_tails, over_folds, percentile_band
+from roformermil.evaluation.bootstrap import expanded_tails, mean_over_folds, percentile_band, resampling_weights
 from roformermil.evaluation.predictions import OutOfFold
 
 POINTS = np.linspace(0, 1, 101)  # false positive rate, or recall
@@ -40,7 +40,7 @@ def curves(found: OutOfFold, positive: int = 1) -> dict[str, Curve]:
             pr[r] = precision[reached]
         return {"roc": roc, "pr": pr}
 
-    middle = over_folds(found, np.ones((1, len(found.labels))), figures)
-    drawn = over_folds(found, draws(found, REPLICATES), figures)
+    middle = mean_over_folds(found, np.ones((1, len(found.labels))), figures)
+    drawn = mean_over_folds(found, resampling_weights(found, REPLICATES), figures)
     tails = expanded_tails(found)
     return {name: Curve(middle[name][0], *percentile_band(drawn[name], tails)) for name in ("roc", "pr")}

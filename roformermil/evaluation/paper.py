@@ -24,7 +24,7 @@ _AVERAGE_PRECISION = {
 _TABLES: dict[str, dict[str, list[Figure]]] = {"auroc": _AUROC, "average_precision": _AVERAGE_PRECISION}
 
 
-def of_paper(dataset: str, classes: Sequence[str], model: str, metric: str) -> Figure | None:
+def paper_result(dataset: str, classes: Sequence[str], model: str, metric: str) -> Figure | None:
     """What the paper reports of this data set with these classes, None where it reports nothing."""
     figures = _TABLES.get(metric, {}).get(dataset)
     if not figures or model not in MODELS or set(classes) != set(CLASSES[dataset]):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from roformermil.metrics import COLUMN
+from roformermil.evaluation.metrics import PROBABILITY_PREFIX
 
 TEXT = {"slide_id": str, "patient_id": str, "label": str, "part": str}
 KEYS = ["dataset", "encoder", "model"]
@@ -62,7 +62,9 @@ class OutOfFold:
 def read_predictions(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """A fold's predictions.csv and its classes in the order of their index."""
     table = pd.read_csv(path, dtype=TEXT, keep_default_na=False)
-    return table, [str(name).removeprefix(COLUMN) for name in table.columns if str(name).startswith(COLUMN)]
+    return table, [
+        str(name).removeprefix(PROBABILITY_PREFIX) for name in table.columns if str(name).startswith(PROBABILITY_PREFIX)
+    ]
 
 
 def out_of_fold(results: list[FoldResult]) -> list[OutOfFold]:
@@ -84,7 +86,7 @@ def out_of_fold(results: list[FoldResult]) -> list[OutOfFold]:
                 table.patient_id.to_numpy(),
                 table.fold.to_numpy(),
                 table.label.map(classes.index).to_numpy(int),
-                table[[f"{COLUMN}{name}" for name in classes]].to_numpy(float),
+                table[[f"{PROBABILITY_PREFIX}{name}" for name in classes]].to_numpy(float),
             )
         )
     return found

@@ -8,9 +8,9 @@ import pandas as pd
 
 from roformermil.evaluation.bootstrap import intervals
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.predictions import COLUMN, KEYS, FoldResult, OutOfFold, read_predictions
+from roformermil.evaluation.metrics import METRICS, compute_metrics
+from roformermil.evaluation.predictions import KEYS, PROBABILITY_PREFIX, FoldResult, OutOfFold, read_predictions
 from roformermil.evaluation.weighted import weighted_scores
-from roformermil.metrics import METRICS, score
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Bounds = Sequence[float] | np.ndarray  # low, high
@@ -35,9 +35,9 @@ def fold_metrics(
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         key = (result.dataset, result.encoder, result.model, result.fold)
         values = (
-            score(
+            compute_metrics(
                 chosen.label.map(classes.index).to_numpy(),
-                chosen[[f"{COLUMN}{name}" for name in classes]].to_numpy(float),
+                chosen[[f"{PROBABILITY_PREFIX}{name}" for name in classes]].to_numpy(float),
             )
             if len(chosen)
             else {}

@@ -104,7 +104,7 @@ def load_trunk(settings: Encoder) -> nn.Module:
     if settings.is_imported:
         raise WeightsError("imported features are not computed here: roformermil import")
     if spec.architecture:
-        from roformermil.features.timm_models import create  # timm is an extra
+        from roformermil.features.timm_models import create
 
         return create(settings, spec).eval()
     stages = len(STAGES) if settings.name == "resnet50-full" else PAPER

@@ -11,14 +11,14 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from roformermil.errors import StoreError
-from roformermil.files import atomic_path
+from roformermil.runtime.files import atomic_path
 
 ARRAYS = ("features", "coords", "grid")
 CHUNK = 1024  # tiles a chunk; all chunks of an array lie in one shard, so a store is a handful of files
 
 
 @dataclass(frozen=True)
-class Features:
+class SlideFeatures:
     """A slide's tiles as vectors."""
 
     features: np.ndarray  # (n, d) float16
@@ -52,7 +52,7 @@ def write_store(
             array[:] = data
 
 
-def read_store(path: Path) -> Features:
+def read_store(path: Path) -> SlideFeatures:
     """Read a slide's store. Raises StoreError when there is none or it is damaged."""
     try:
         group = zarr.open_group(path, mode="r")
@@ -62,7 +62,7 @@ def read_store(path: Path) -> Features:
         raise StoreError(
             f"{path}: no whole feature store here ({error}); delete what is there and make it anew (in the pipeline: snakemake --forcerun embed)"
         ) from error
-    return Features(features, coords, grid, dict(group.attrs))
+    return SlideFeatures(features, coords, grid, dict(group.attrs))
 
 
 def is_as_written(path: Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from roformermil.config import Encoder
 from roformermil.errors import WeightsError
-from roformermil.files import file_sha256
+from roformermil.runtime.files import file_sha256
 
 # torchvision's ResNet50_Weights.IMAGENET1K_V1; the file's name carries the start of its sha256
 IMAGENET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"

@@ -8,6 +8,6 @@ Shape legend, in every file of this folder:
 """
 
 from roformermil.models.build import MILModel, ModelOutput, build_model
-from roformermil.models.reference import load_reference_parameters
+from roformermil.models.released import load_reference_parameters
 
 __all__ = ["MILModel", "ModelOutput", "build_model", "load_reference_parameters"]

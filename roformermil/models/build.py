@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from roformermil.config import Model
+from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads.abmil import ABMILHead
 from roformermil.models.heads.dsmil import DSMILHead
@@ -17,7 +18,6 @@ from roformermil.models.heads.mean import MeanHead
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import RotaryEncoding, sine_encoding
 from roformermil.models.transmil import TransMILHead
-from roformermil.settings import read_settings
 
 
 class ModelOutput(NamedTuple):
@@ -39,7 +39,7 @@ class MILModel(nn.Module):
         super().__init__()
         self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
         self.project = nn.Linear(in_dim, settings.hidden_dim)
-        blocks = 0 if settings.name == "transmil" else settings.layers  # TransMIL's are inside its head
+        blocks = 0 if settings.name == "transmil" else settings.num_layers  # TransMIL's are inside its head
         self.blocks = nn.ModuleList(_block(settings) for _ in range(blocks))
         self.head = _head(settings, n_classes)
 
@@ -92,7 +92,7 @@ class MILModel(nn.Module):
 
 
 def _block(settings: Model) -> nn.Module:
-    dim, heads, dropout = settings.hidden_dim, settings.heads, settings.dropout
+    dim, heads, dropout = settings.hidden_dim, settings.num_heads, settings.dropout
     if not settings.is_roformer:
         return FeedForwardBlock(dim, dropout)
     rope = None
@@ -102,7 +102,7 @@ def _block(settings: Model) -> nn.Module:
 
 
 def _head(settings: Model, classes: int) -> nn.Module:
-    dim, heads, dropout = settings.hidden_dim, settings.heads, settings.dropout
+    dim, heads, dropout = settings.hidden_dim, settings.num_heads, settings.dropout
     match settings.name:
         case "abmil" | "ro-abmil":
             return ABMILHead(dim, classes, settings.attention_dim, heads, dropout)
@@ -115,7 +115,7 @@ def _head(settings: Model, classes: int) -> nn.Module:
         case "max":
             return MaxHead(dim, classes, dropout)
         case "transmil":
-            return TransMILHead(dim, classes, heads, settings.layers, dropout)
+            return TransMILHead(dim, classes, heads, settings.num_layers, dropout)
 
 
 def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import openslide
 
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import SlideError, Status
 
 TOOLBOX_FORMATS = (".jp2", ".zarr", ".ome.tif", ".ome.tiff", ".qptiff")
 OME = "<OME"  # an OME-TIFF's description: OpenSlide opens some, without their pyramid and resolution
@@ -59,7 +59,7 @@ def open_backend(path: Path) -> Backend:
     """
     opened: OpenSlideBackend | None = None
     if path.is_dir() and path.suffix != ".zarr":
-        raise SlideError(Reason.UNREADABLE, f"{path}: is a folder; name the slide's file")
+        raise SlideError(Status.UNREADABLE, f"{path}: is a folder; name the slide's file")
     problem = "not a slide format that OpenSlide reads, or cut short; copy it again"
     try:
         opened = OpenSlideBackend(path)
@@ -69,17 +69,17 @@ def open_backend(path: Path) -> Backend:
     except openslide.OpenSlideUnsupportedFormatError:
         pass
     except openslide.OpenSlideError as error:
-        raise SlideError(Reason.UNREADABLE, f"{path}: {error}; the file may be cut short") from error
+        raise SlideError(Status.UNREADABLE, f"{path}: {error}; the file may be cut short") from error
     if not (opened or path.name.lower().endswith(TOOLBOX_FORMATS)):
-        raise SlideError(Reason.UNREADABLE, f"{path}: {problem}")
+        raise SlideError(Status.UNREADABLE, f"{path}: {problem}")
     if find_spec("tiatoolbox") is None:
         raise SlideError(
-            Reason.NEEDS_TIATOOLBOX,
+            Status.NEEDS_TIATOOLBOX,
             f"{path}: this format is read through tiatoolbox, which has an environment of its own: `make tiatoolbox`",
         )
-    from roformermil.slides.toolbox import ToolboxBackend  # imports torch: 10 s
+    from roformermil.slides.toolbox import ToolboxBackend
 
     try:
         return ToolboxBackend(path)
     except Exception as error:  # tiatoolbox raises what the library under it raises
-        raise SlideError(Reason.UNREADABLE, f"{path}: tiatoolbox: {error!r}") from error
+        raise SlideError(Status.UNREADABLE, f"{path}: tiatoolbox: {error!r}") from error

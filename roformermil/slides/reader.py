@@ -10,7 +10,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import SlideError, Status
 from roformermil.slides.backends import open_backend
 from roformermil.slides.scale import find_scale
 
@@ -30,9 +30,9 @@ class SlideReader:
     def __init__(self, path: Path | str, mpp: float | None = None):
         self.path = Path(path)
         if not self.path.exists():
-            raise SlideError(Reason.MISSING, f"{path}: no such file")
+            raise SlideError(Status.MISSING, f"{path}: no such file")
         if self.path.stat().st_size == 0:
-            raise SlideError(Reason.EMPTY_FILE, f"{path}: the file is empty; copy it again")
+            raise SlideError(Status.EMPTY_FILE, f"{path}: the file is empty; copy it again")
         self._slide = open_backend(self.path)
         self.reader: str = self._slide.name
         self.level_sizes = self._slide.level_sizes
@@ -41,11 +41,11 @@ class SlideReader:
         self.origin = _bounds(self._slide.properties)
         try:
             if not (min(self.size) > 0 and max(self.size) <= LARGEST_SIDE):
-                raise SlideError(Reason.ABSURD_SIZE, f"it says it is {self.size[0]} x {self.size[1]} px: damaged?")
+                raise SlideError(Status.ABSURD_SIZE, f"it says it is {self.size[0]} x {self.size[1]} px: damaged?")
             self.scale = find_scale(self._slide.properties, mpp)
         except SlideError as error:
             self.close()
-            raise SlideError(error.reason, f"{path}: {error}") from error
+            raise SlideError(Status(error.status), f"{path}: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -69,11 +69,11 @@ class SlideReader:
             raise
         except Exception as error:  # each library has errors of its own
             raise SlideError(
-                Reason.READ_FAILED, f"{self.path}: reading at ({x}, {y}), level {level}: {error}"
+                Status.READ_FAILED, f"{self.path}: reading at ({x}, {y}), level {level}: {error}"
             ) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
             raise SlideError(
-                Reason.NOT_BRIGHTFIELD, f"{self.path}: pixels are {pixels.dtype} {pixels.shape}, not 8-bit RGB"
+                Status.NOT_BRIGHTFIELD, f"{self.path}: pixels are {pixels.dtype} {pixels.shape}, not 8-bit RGB"
             )
         rgb, alpha = pixels[..., :3], pixels[..., 3:]
         if alpha.size == 0 or alpha.min() == 255:
@@ -85,7 +85,7 @@ class SlideReader:
         size = (max(1, round(self.size[0] * self.scale.mpp / mpp)), max(1, round(self.size[1] * self.scale.mpp / mpp)))
         if size[0] * size[1] > LARGEST_VIEW:
             raise SlideError(
-                Reason.ABSURD_SIZE,
+                Status.ABSURD_SIZE,
                 f"{self.path}: {self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um are {size[0]} x {size[1]} at "
                 f"{mpp:g} um/px; is its resolution right? Else raise tissue.mpp",
             )

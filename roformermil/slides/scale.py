@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import SlideError, Status
 
 SENSIBLE_MPP = (0.01, 100.0)
 COARSEST_TIFF = 4.0  # um/px: writers leave screen resolutions such as 72 dpi (353 um/px), which are no scale
@@ -39,7 +39,7 @@ def find_scale(properties: Mapping[str, str], given: float | None = None) -> Sca
     if pair := _numbers(properties, POWER, POWER):
         mpp = 10 / pair[0] if pair[0] else math.inf
         return Scale(_square(mpp, mpp), "objective")
-    raise SlideError(Reason.NO_MPP, f"the file does not state its resolution; {REMEDY}")
+    raise SlideError(Status.NO_MPP, f"the file does not state its resolution; {REMEDY}")
 
 
 def _numbers(properties: Mapping[str, str], x: str, y: str) -> tuple[float, float] | None:
@@ -52,9 +52,9 @@ def _numbers(properties: Mapping[str, str], x: str, y: str) -> tuple[float, floa
 def _square(x: float, y: float) -> float:
     for value in (x, y):
         if not SENSIBLE_MPP[0] <= value <= SENSIBLE_MPP[1]:
-            raise SlideError(Reason.ABSURD_MPP, f"{value:g} um/px is no resolution of a slide; {REMEDY}")
+            raise SlideError(Status.ABSURD_MPP, f"{value:g} um/px is no resolution of a slide; {REMEDY}")
     if abs(x - y) > SQUARE * (x + y) / 2:
         raise SlideError(
-            Reason.ANISOTROPIC, f"its pixels are {x:g} by {y:g} um, not square; if the file is wrong, {REMEDY}"
+            Status.ANISOTROPIC, f"its pixels are {x:g} by {y:g} um, not square; if the file is wrong, {REMEDY}"
         )
     return (x + y) / 2

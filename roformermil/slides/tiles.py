@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from roformermil.config import Tiles
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import SlideError, Status
 from roformermil.slides.reader import SlideReader
 
 
@@ -14,36 +14,36 @@ from roformermil.slides.reader import SlideReader
 class TileSpec:
     """How every tile of one slide is read: a square of `step` level-0 pixels becomes `size` x `size` pixels."""
 
-    step: int  # side of a tile, and distance between tiles, in level-0 pixels
+    base_px: int  # side of a tile, and distance between tiles, in level-0 pixels
     level: int  # pyramid level that is read
-    read: int  # side of a tile in that level's pixels
-    size: int  # side of a tile as the encoder sees it
+    read_px: int  # side of a tile in that level's pixels
+    tile_px: int  # side of a tile as the encoder sees it
 
 
 def tile_spec(slide: SlideReader, settings: Tiles) -> TileSpec:
     """The slide's tile geometry. Raises SlideError `too_coarse` when tiles would have to be enlarged."""
     mpp = slide.scale.mpp
-    if mpp > settings.mpp * (1 + settings.tolerance):
+    if mpp > settings.target_mpp * (1 + settings.tolerance):
         raise SlideError(
-            Reason.TOO_COARSE,
-            f"{slide.path}: finest level has {mpp:.4g} um/px, tiles need {settings.mpp:.4g}; "
-            "scan finer, or raise tiles.mpp or tiles.tolerance",
+            Status.TOO_COARSE,
+            f"{slide.path}: finest level has {mpp:.4g} um/px, tiles need {settings.target_mpp:.4g}; "
+            "scan finer, or raise tiles.target_mpp or tiles.tolerance",
         )
-    step = round(settings.size * settings.mpp / mpp)
-    level = slide.level_for(settings.mpp)
-    return TileSpec(step, level, round(step / slide.downsamples[level]), settings.size)
+    step = round(settings.tile_px * settings.target_mpp / mpp)
+    level = slide.level_for(settings.target_mpp)
+    return TileSpec(step, level, round(step / slide.downsamples[level]), settings.tile_px)
 
 
 def read_tile(slide: SlideReader, x: int, y: int, spec: TileSpec) -> np.ndarray:
     """One tile's pixels as its level has them, (read, read, 3) uint8 RGB."""
-    return slide.read(x, y, spec.read, spec.read, spec.level)
+    return slide.read(x, y, spec.read_px, spec.read_px, spec.level)
 
 
 def fit_tile(pixels: np.ndarray, spec: TileSpec) -> np.ndarray:
     """The tile at the encoder's size, (size, size, 3). Shrinking averages over areas, so nothing aliases."""
-    if spec.read == spec.size:
+    if spec.read_px == spec.tile_px:
         return pixels
-    return cv2.resize(pixels, (spec.size, spec.size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, (spec.tile_px, spec.tile_px), interpolation=cv2.INTER_AREA)
 
 
 def tissue_grid(mask: np.ndarray, size: tuple[int, int], step: int, min_tissue: float) -> tuple[np.ndarray, np.ndarray]:

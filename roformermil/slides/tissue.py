@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from roformermil.config import Tissue
-from roformermil.errors import Reason, SlideError
+from roformermil.errors import SlideError, Status
 from roformermil.slides.artefacts import folds, pen_marks
 
 DARK = 64  # of 255: most of a brightfield slide, tissue or glass, is brighter; most of a fluorescence slide is black
@@ -27,7 +27,7 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """
     if np.median(image.max(axis=2)) < DARK:
         raise SlideError(
-            Reason.NOT_BRIGHTFIELD, "the slide is dark (fluorescence?): tissue is sought by stain on a light background"
+            Status.NOT_BRIGHTFIELD, "the slide is dark (fluorescence?): tissue is sought by stain on a light background"
         )
     if min(image.shape[:2]) > 4 * EDGE:
         inner = image[EDGE:-EDGE, EDGE:-EDGE]
@@ -62,10 +62,10 @@ def by_saturation(image: np.ndarray, settings: Tissue) -> np.ndarray:
 
 def _toolbox(method: str) -> Any:
     try:
-        from roformermil.slides import toolbox  # imports torch: 10 s
+        from roformermil.slides import toolbox
     except ModuleNotFoundError as error:
         raise SlideError(
-            Reason.NEEDS_TIATOOLBOX,
+            Status.NEEDS_TIATOOLBOX,
             f"tissue.method {method} is tiatoolbox's, which has an environment of its own: `make tiatoolbox`",
         ) from error
     return toolbox

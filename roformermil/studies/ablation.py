@@ -13,16 +13,16 @@ from roformermil.bags.folds import PARTS
 from roformermil.evaluation.intervals import corrected_interval
 from roformermil.evaluation.predictions import KEYS, TEXT, FoldResult, out_of_fold
 from roformermil.evaluation.summary import by_folds, fold_metrics, interval_text, summarise
-from roformermil.evaluation.tables import notes_of
+from roformermil.evaluation.tables import dataset_notes
 from roformermil.features.store import read_grid
-from roformermil.files import write_text
-from roformermil.studies.figures import ablation_figure
-from roformermil.studies.strata import SIDES, halves
+from roformermil.runtime.files import write_text
+from roformermil.studies.plots import plot_ablation
+from roformermil.studies.strata import STRATA, split_by_strata
 
 METRICS = ("auroc", "average_precision")
 
 
-class ArmName(NamedTuple):
+class VariantName(NamedTuple):
     """An arm without its settings: where it stands in the table, and the id of its model in the results."""
 
     axis: str
@@ -30,17 +30,19 @@ class ArmName(NamedTuple):
     model: str
 
 
-def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapping[str, Path], out: Path) -> None:
+def write_ablation(
+    predictions: list[Path], arms: list[VariantName], base: str, stores: Mapping[str, Path], out: Path
+) -> None:
     """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`.
 
     predictions: predictions.csv of every fold of every arm, each beside its model.safetensors. base: id of the varied
-    model. stores: each data set's folder of feature stores (in its results, where slides.csv and audit.csv are), from which size
+    model. stores: each data set's folder of feature stores (in its results, where slides.csv and leakage.csv are), from which size
     and density of its slides are taken.
     """
     results = [FoldResult.at(path) for path in predictions]
     table = pd.concat(
         [
-            compare(results, base, part, slides).assign(part=part, slides=name)
+            compare_variants(results, base, part, slides).assign(part=part, slides=name)
             for part, name, slides in selections(results, stores)
         ]
     )
@@ -49,9 +51,9 @@ def ablate(predictions: list[Path], arms: list[ArmName], base: str, stores: Mapp
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
     found = [one for one in out_of_fold(results) if one.model == base]
-    notes = notes_of(found, [folder.parents[1] for folder in stores.values()])
+    notes = dataset_notes(found, [folder.parents[1] for folder in stores.values()])
     write_text(out / "ablation.md", markdown(table, base, notes))
-    ablation_figure(table, base, out / "ablation.png")
+    plot_ablation(table, base, out / "ablation.png")
 
 
 def selections(
@@ -64,13 +66,16 @@ def selections(
     for result in results:  # given folds need not have every slide in every fold
         slides[result.dataset] |= set(pd.read_csv(result.path, dtype=TEXT).slide_id)
     sides = {
-        dataset: halves({s: read_grid(stores[dataset] / f"{s}.zarr") for s in slides[dataset]}) for dataset in slides
+        dataset: split_by_strata({s: read_grid(stores[dataset] / f"{s}.zarr") for s in slides[dataset]})
+        for dataset in slides
     }
-    for side in SIDES:
+    for side in STRATA:
         yield "test", side, {dataset: sides[dataset][side] for dataset in sides}
 
 
-def compare(results: list[FoldResult], base: str, part: str, slides: Mapping[str, set[str]] | None) -> pd.DataFrame:
+def compare_variants(
+    results: list[FoldResult], base: str, part: str, slides: Mapping[str, set[str]] | None
+) -> pd.DataFrame:
     """Mean, interval, and paired difference from `base`, of each arm. A fold without both classes does not count."""
     metrics, sizes = fold_metrics(results, part, slides)
     ratio = (sizes.test / sizes.train).to_dict()
@@ -123,8 +128,8 @@ def markdown(table: pd.DataFrame, base: str, notes: Mapping[tuple[str, str], lis
         lines += [
             f"## {dataset} ({encoder}), {folds} folds, against {base}",
             "",
-            "| axis | arm | parameters | train | validation | test | test − base | " + " | ".join(SIDES) + " |",
-            "|---" * (7 + len(SIDES)) + "|",
+            "| axis | arm | parameters | train | validation | test | test − base | " + " | ".join(STRATA) + " |",
+            "|---" * (7 + len(STRATA)) + "|",
         ]
         for (axis, name), arm in group.groupby(["axis", "name"], sort=False):
             cells = {(row["part"], row["slides"]): row for row in arm.to_dict("records")}
@@ -136,7 +141,7 @@ def markdown(table: pd.DataFrame, base: str, notes: Mapping[tuple[str, str], lis
                 if test["model"] == base
                 else _interval(test, "difference", "difference_low", "difference_high", "+.2f")
             ]
-            texts += [_half(cells["test", side], folds) for side in SIDES]
+            texts += [_half(cells["test", side], folds) for side in STRATA]
             lines.append(f"| {axis} | {name} | {test['parameters']:,} | " + " | ".join(texts) + " |")
         lines += ["", *(f"- {line}" for line in notes[str(dataset), str(encoder)]), ""]
     lines += [

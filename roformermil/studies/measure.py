@@ -15,14 +15,14 @@ import torch
 
 from roformermil.config import Model, Overhead
 from roformermil.models.build import build_model, mil_loss, parameter_count
-from roformermil.models.precision import autocast, precision_of
-from roformermil.status import write_rows
+from roformermil.runtime.gpus import autocast, resolve_precision
+from roformermil.runtime.records import write_rows
 from roformermil.training.memory import is_memory
 
 SAMPLE_MS = 100  # between two looks at the GPU's utilisation
 
 
-def measure(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path) -> None:
+def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path) -> None:
     """Time a model on one slide of random features and write a row a repetition to `out`.
 
     Columns: model, tiles, parameters, device, threads, what (`inference` or `step`: forward, backward and Adam), repeat,
@@ -31,7 +31,7 @@ def measure(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path
     """
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = precision_of("auto", device)
+    dtype = resolve_precision("auto", device)
     net = build_model(model, in_dim, 2).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     features = torch.randn(tiles, in_dim, dtype=torch.float16).to(device)

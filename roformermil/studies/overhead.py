@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from roformermil.files import write_text
-from roformermil.studies.figures import overhead_figure
+from roformermil.runtime.files import write_text
+from roformermil.studies.plots import plot_overhead
 
 SAME = ("parameters", "device", "threads", "status")  # in all rows of a measurement
 
 
-def summarise(cells: list[Path], out: Path) -> None:
+def write_overhead(cells: list[Path], out: Path) -> None:
     """Write `overhead.csv`, `overhead.md` and `overhead.png` into `out` from the tables that `measure` wrote."""
     runs = pd.concat([pd.read_csv(cell) for cell in cells])
     rows = []
@@ -41,7 +41,7 @@ def summarise(cells: list[Path], out: Path) -> None:
     table = pd.DataFrame(rows, columns=columns)
     write_text(out / "overhead.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(out / "overhead.md", _markdown(table))
-    overhead_figure(table, out / "overhead.png")
+    plot_overhead(table, out / "overhead.png")
 
 
 def _half_width(seconds: np.ndarray) -> float:

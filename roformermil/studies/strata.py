@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SIDES = ("sparse", "dense", "small", "large")
+STRATA = ("sparse", "dense", "small", "large")
 
 
 def density(grid: np.ndarray) -> float:
@@ -16,12 +16,12 @@ def density(grid: np.ndarray) -> float:
     return float(np.mean(sum(here[x + dx, y + dy] for dx, dy in shifts)) / 8)
 
 
-def halves(grids: dict[str, np.ndarray]) -> dict[str, set[str]]:
+def split_by_strata(grids: dict[str, np.ndarray]) -> dict[str, set[str]]:
     """Slide ids of each of SIDES: below and above the median density, and the median number of tiles."""
     density_of = {slide: density(grid) for slide, grid in grids.items()}
     tiles_of = {slide: float(len(grid)) for slide, grid in grids.items()}
     sides: dict[str, set[str]] = {}
-    for (low, high), values in ((SIDES[:2], density_of), (SIDES[2:], tiles_of)):
+    for (low, high), values in ((STRATA[:2], density_of), (STRATA[2:], tiles_of)):
         middle = np.median(list(values.values()))
         sides[low] = {slide for slide, value in values.items() if value <= middle}
         sides[high] = set(values) - sides[low]

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from roformermil.bags.dataset import BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
-from roformermil.bags.loading import batches
+from roformermil.bags.prefetch import prefetch_batches
 from roformermil.config import Model, Training
 from roformermil.errors import BagError
+from roformermil.evaluation.metrics import PROBABILITY_PREFIX, auroc
 from roformermil.features.store import read_attributes
-from roformermil.metrics import COLUMN, auroc
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
-from roformermil.models.precision import autocast, precision_of
+from roformermil.runtime.gpus import autocast, resolve_precision
 from roformermil.training.memory import memory_errors_named
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained: a fold's rows, where their features are, and what to make of them."""
 
     dataset: str
@@ -43,7 +43,7 @@ class Job:
 class Fit:
     """A model being fitted (paper, section 3.2: Adam, a plateau schedule, early stopping)."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: TrainingJob):
         self.job = job
         seed = derive_seed(job.dataset, job.model.id, job.fold, job.training.seed)
         torch.manual_seed(seed)
@@ -52,7 +52,7 @@ class Fit:
         self.data = BagDataset(job.rows, job.stores, job.classes, job.training.cache_gb * 1e9)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
         self.model.checkpointing = job.training.checkpointing
-        self.precision = precision_of(job.training.precision, self.device)
+        self.precision = resolve_precision(job.training.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         settings = job.training
         self.optimizer = torch.optim.Adam(
@@ -111,7 +111,7 @@ class Fit:
             [chosen[k] for k in order[i : i + settings.batch_size]] for i in range(0, len(order), settings.batch_size)
         ]
         total = torch.zeros((), device=self.device)  # read once, at the end: no step waits for it
-        for batch in batches(self.data, groups, settings.readers, settings.max_tiles, self.draws):
+        for batch in prefetch_batches(self.data, groups, settings.readers, settings.max_tiles, self.draws):
             with memory_errors_named(batch, training=True):
                 _, loss = self._run(batch)
                 self.optimizer.zero_grad()
@@ -129,7 +129,7 @@ class Fit:
         """Mean loss a slide, probabilities (n, C) and labels (n,) of a part, slide by slide, whole slides."""
         self.model.eval()
         losses, probabilities, labels = [], [], []
-        for batch in batches(self.data, [[k] for k in self._slides(part)], self.job.training.readers):
+        for batch in prefetch_batches(self.data, [[k] for k in self._slides(part)], self.job.training.readers):
             with memory_errors_named(batch, training=False):
                 out, loss = self._run(batch)
             losses.append(loss)
@@ -152,7 +152,7 @@ class Fit:
         """Rows of predictions.csv for a part: the slide, its label, and a probability a class."""
         _, probabilities, _ = self._evaluate(part)
         rows = [row for row in self.job.rows if row.part == part]
-        columns = [f"{COLUMN}{name}" for name in self.job.classes]
+        columns = [f"{PROBABILITY_PREFIX}{name}" for name in self.job.classes]
         return [
             {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, "part": part}
             | dict(zip(columns, ps, strict=True))

@@ -9,23 +9,23 @@ from typing import Any
 from safetensors.torch import save
 
 from roformermil import __version__
-from roformermil.bags.folds import PARTS, rows_id
+from roformermil.bags.folds import PARTS, rows_fingerprint
+from roformermil.config.base import to_json
 from roformermil.errors import ConfigError
-from roformermil.files import atomic_path, file_sha256
 from roformermil.models.build import parameter_count
-from roformermil.progress import track
-from roformermil.provenance import this_run
-from roformermil.settings import to_text
-from roformermil.status import write_rows
-from roformermil.training.fit import Fit, Job
-from roformermil.training.resume import Unfinished
+from roformermil.runtime.files import atomic_path, file_sha256
+from roformermil.runtime.progress import track
+from roformermil.runtime.provenance import run_metadata
+from roformermil.runtime.records import write_rows
+from roformermil.training.checkpoint import Checkpoint
+from roformermil.training.fit import Fit, TrainingJob
 
 PREDICTIONS = "predictions.csv"
 
 log = logging.getLogger(__name__)
 
 
-def train_fold(job: Job, out: Path, progress: bool = True) -> None:
+def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     """Train and write `model.safetensors`, `history.csv` and `predictions.csv` into `out`.
 
     The same job gives the same numbers on the same machine with the same number of threads, interrupted or not: after
@@ -37,7 +37,7 @@ def train_fold(job: Job, out: Path, progress: bool = True) -> None:
     log.info("%s: %s", name, fit.summary())
     if (out / PREDICTIONS).exists():
         log.info("%s: %s has a finished fold, which is replaced when this one ends", name, out)
-    unfinished = Unfinished(fit, out)
+    unfinished = Checkpoint(fit, out)
     if unfinished.resume():
         log.info("%s: going on after epoch %d", name, fit.history[-1]["epoch"])
     board = open_board(out, fit.history) if job.training.tensorboard else None
@@ -84,8 +84,8 @@ def save_model(path: Path, fit: Fit, predictions: str) -> None:
     """
     job = fit.job
     metadata = {
-        "model": to_text(job.model),
-        "training": to_text(job.training),
+        "model": to_json(job.model),
+        "training": to_json(job.training),
         "in_dim": str(fit.model.in_dim),
         "classes": json.dumps(job.classes),
         "dataset": job.dataset,
@@ -93,8 +93,8 @@ def save_model(path: Path, fit: Fit, predictions: str) -> None:
         "best_epoch": str(fit.best_epoch),
         "parameters": str(parameter_count(fit.model)),
         "version": __version__,
-        "run": json.dumps(this_run(fit.device)),
-        "rows": rows_id(job.rows),
+        "run": json.dumps(run_metadata(fit.device)),
+        "rows": rows_fingerprint(job.rows),
         "predictions": predictions,
         "features": json.dumps(job.fingerprints()),
     }

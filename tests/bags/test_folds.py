@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from roformermil.bags.audit import audit
 from roformermil.bags.folds import check_folds, derive_seed, given_folds, make_folds, read_folds, write_folds
+from roformermil.bags.leakage import find_leaks
+from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
-from roformermil.sheet import Slide
 
 AB = ("a", "b")
 
@@ -60,7 +60,7 @@ def test_folds_depend_on_the_seed_and_on_nothing_else():
 
 def test_slide_level_folds_split_patients():
     rows = make_folds(slides(10, each=4), Folds(count=5, group_by_patient=False), AB)
-    assert audit(rows, [], [])[0].outcome == "leak"
+    assert find_leaks(rows, [], [])[0].outcome == "leak"
 
 
 def test_too_few_patients_name_the_remedy():

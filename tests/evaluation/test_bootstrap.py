@@ -6,33 +6,37 @@ import pytest
 
 from benchmarks.coverage import Design, coverage
 from roformermil.evaluation.bootstrap import (
-    draws,
     expanded_tails,
     intervals,
     jackknife_errors,
-    over_folds,
+    mean_over_folds,
     percentile_band,
+    resampling_weights,
 )
+from roformermil.evaluation.metrics import METRICS, compute_metrics
 from roformermil.evaluation.weighted import class_scores, weighted_scores
-from roformermil.metrics import METRICS, score
 
 
 def test_the_middle_is_the_mean_over_folds(simulated):
     found = simulated(np.random.default_rng(0))
-    middle = over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
-    folds = [score(found.labels[here], found.probabilities[here]) for k in range(5) if (here := found.folds == k).any()]
+    middle = mean_over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
+    folds = [
+        compute_metrics(found.labels[here], found.probabilities[here])
+        for k in range(5)
+        if (here := found.folds == k).any()
+    ]
     assert middle["auroc"][0] == pytest.approx(np.mean([fold["auroc"] for fold in folds]))
 
 
 def test_patients_are_drawn_with_all_their_slides(simulated):
     found = simulated(np.random.default_rng(1))
-    weights = draws(found, 100)
+    weights = resampling_weights(found, 100)
     for patient in np.unique(found.patients):
         of = weights[:, found.patients == patient]
         assert (of == of[:, :1]).all()
     patients = np.array([weights[:, found.patients == p][:, 0] for p in np.unique(found.patients)])
     assert (patients.sum(axis=0) == len(patients)).all(), "as many patients as there are"
-    assert (draws(found, 100) == weights).all(), "from a seed"
+    assert (resampling_weights(found, 100) == weights).all(), "from a seed"
 
 
 def test_slides_of_one_patient_are_no_new_information(simulated):
@@ -83,7 +87,7 @@ def test_the_jackknife_is_its_definition(simulated):
     without, emptied = [], 0
     for patient in np.unique(found.patients):
         folds = [(found.folds == k) & (found.patients != patient) for k in range(5)]
-        figures = [score(found.labels[f], found.probabilities[f])["average_precision"] for f in folds]
+        figures = [compute_metrics(found.labels[f], found.probabilities[f])["average_precision"] for f in folds]
         without.append(np.nanmean(figures))
         emptied += np.isnan(figures).any()
     assert emptied > 0
@@ -95,7 +99,7 @@ def test_an_interval_holds_its_own_figure(simulated):
     """Also of F1, which a bootstrap pulls down, and average precision, which it flatters: quantiles alone miss it on some."""
     for seed in range(5):
         found = simulated(np.random.default_rng(seed), patients=30)
-        middle = over_folds(found, np.ones((1, len(found.labels))), class_scores)
+        middle = mean_over_folds(found, np.ones((1, len(found.labels))), class_scores)
         for name, (low, high) in intervals(found, class_scores, 300).items():
             known = np.isfinite(low)
             assert ((low <= middle[name][0]) & (middle[name][0] <= high))[known].all() and known.any(), name
@@ -105,8 +109,11 @@ def test_an_interval_holds_its_own_figure(simulated):
 def test_intervals_are_moved_to_the_figure_and_spread_to_its_error(simulated):
     """What the replicates themselves get wrong, here: F1 is pulled down, average precision varies too little."""
     found = simulated(np.random.default_rng(7), patients=120, folds=12)
-    middle = over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
-    drawn, bounds = over_folds(found, draws(found), weighted_scores), intervals(found, weighted_scores)
+    middle = mean_over_folds(found, np.ones((1, len(found.labels))), weighted_scores)
+    drawn, bounds = (
+        mean_over_folds(found, resampling_weights(found), weighted_scores),
+        intervals(found, weighted_scores),
+    )
     bias = drawn["f1"].mean() - middle["f1"][0]
     quantiles = percentile_band(drawn["f1"], (0.025, 0.975))
     assert bias < -0.01 and bounds["f1"].mean() - quantiles.mean() == pytest.approx(-bias, rel=0.1)

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from roformermil.bags.audit import Finding
+from roformermil.bags.leakage import Finding
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.predictions import OutOfFold
-from roformermil.status import Status
 
 
 def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
@@ -19,7 +19,7 @@ def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
 
 
 def test_enough_of_everything_needs_no_caution():
-    assert cautions(predictions(), [Status("s", "s.svs")], [Finding("patients", "well", 0, "")]) == []
+    assert cautions(predictions(), [SlideRecord("s", "s.svs")], [Finding("patients", "ok", 0, "")]) == []
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_intervals_over_two_patients_of_a_class_are_not_blamed():
 
 @pytest.mark.parametrize(("lost", "said"), [(1, False), (2, True)])
 def test_many_lost_slides(lost, said):
-    rows = [Status(f"s{k}", "s.svs", status="no_mpp" if k < lost else "ok") for k in range(20)]
-    rows += [Status("x", "x.svs", status="excluded")] * 20
+    rows = [SlideRecord(f"s{k}", "s.svs", status="no_mpp" if k < lost else "ok") for k in range(20)]
+    rows += [SlideRecord("x", "x.svs", status="excluded")] * 20
     assert [f"{lost} of 20 slides are lost" in line for line in cautions(predictions(), rows)] == [True] * said
 
 

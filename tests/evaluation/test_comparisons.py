@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
-from roformermil.evaluation.comparisons import clustered_auroc, compare, corrected_t, delong, holm_correction
+from roformermil.evaluation.comparisons import clustered_auroc, compare_models, corrected_t, delong, holm_correction
 from roformermil.evaluation.predictions import OutOfFold
 
 
@@ -118,7 +118,7 @@ def test_every_pair_by_every_test():
         for o in found for k in range(5) for metric in ("auroc", "average_precision")
     ]  # fmt: skip
     metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "metric", "value"])
-    table = compare(found, metrics, {"d": 0.2})
+    table = compare_models(found, metrics, {"d": 0.2})
     assert len(table) == 3 * 3  # pairs; corrected t of two metrics, DeLong of AUROC
     of_model = {one.model: one for one in found}
     for (metric, test), rows in table.groupby(["metric", "test"]):

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roformermil.bags.audit import Finding, enforce
-from roformermil.config import Audit, Folds
-from roformermil.evaluation.tables import evaluate
-from roformermil.status import Status, write_status
+from roformermil.bags.leakage import Finding, write_findings
+from roformermil.cohort.slide_table import SlideRecord, write_slide_table
+from roformermil.config import Folds, Leakage
+from roformermil.evaluation.tables import write_tables
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ def results(tmp_path):
     rng = np.random.default_rng(0)
     paths, truth = [], {}
     for dataset, encoder in (("one", "resnet50-random"), ("two", "net")):
-        rows = [Status("a", "a.svs"), Status("b", "b.svs", status="ok" if dataset == "two" else "unreadable")]
-        write_status(tmp_path / dataset / "slides.csv", rows)
-        findings = [Finding("patients", "leak" if dataset == "two" else "well", 3, "3 patients are in two parts")]
-        enforce(findings, Audit(), Folds(group_by_patient=False), dataset, tmp_path / dataset / "audit.csv")
+        rows = [SlideRecord("a", "a.svs"), SlideRecord("b", "b.svs", status="ok" if dataset == "two" else "unreadable")]
+        write_slide_table(tmp_path / dataset / "slides.csv", rows)
+        findings = [Finding("patients", "leak" if dataset == "two" else "ok", 3, "3 patients are in two parts")]
+        write_findings(findings, Leakage(), Folds(group_by_patient=False), dataset, tmp_path / dataset / "leakage.csv")
         for model in ("abmil", "ro-abmil"):
             for fold in range(3):
                 labels = np.array(["x", "y"] * 10)
@@ -37,7 +37,7 @@ def results(tmp_path):
 
 def test_tables_are_computed_from_test_predictions(results):
     folder, paths, truth = results
-    evaluate(paths, [folder / "one", folder / "two"], folder)
+    write_tables(paths, [folder / "one", folder / "two"], folder)
     metrics, summary = pd.read_csv(folder / "metrics.csv"), pd.read_csv(folder / "summary.csv")
     assert list(metrics) == ["dataset", "encoder", "model", "fold", "metric", "value"]
     assert list(summary) == ["dataset", "encoder", "model", "metric", "mean", "std", "ci_low", "ci_high", "folds"]
@@ -54,7 +54,7 @@ def test_tables_are_computed_from_test_predictions(results):
 
 def test_the_papers_table_says_what_is_missing_and_what_is_random(results):
     folder, paths, truth = results
-    evaluate(paths, [folder / "one", folder / "two"], folder)
+    write_tables(paths, [folder / "one", folder / "two"], folder)
     text = (folder / "summary.md").read_text()
     assert "| | one (resnet50-random) | two (net) |" in text
     mean, std = (f([truth["one", "ro-abmil", k] for k in range(3)]) for f in (np.mean, lambda v: np.std(v, ddof=1)))

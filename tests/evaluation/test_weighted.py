@@ -11,8 +11,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from roformermil.evaluation.metrics import METRICS, compute_metrics
 from roformermil.evaluation.weighted import class_scores, weighted_scores
-from roformermil.metrics import METRICS, score
 
 
 @pytest.fixture(params=[2, 3])
@@ -50,7 +50,7 @@ def test_over_classes(drawn):
 def test_without_weights_they_are_the_published_figures(drawn):
     labels, probabilities, _ = drawn
     found = weighted_scores(labels, probabilities, np.ones((1, len(labels))))
-    assert {name: found[name][0] for name in METRICS} == pytest.approx(score(labels, probabilities))
+    assert {name: found[name][0] for name in METRICS} == pytest.approx(compute_metrics(labels, probabilities))
 
 
 def test_a_replicate_without_a_class_has_no_figure_that_needs_it():
@@ -68,7 +68,9 @@ def test_folds_that_lack_a_class_have_the_same_figures_in_both_tables(labels, cl
     labels = np.minimum(labels, classes - 1)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), 3)
     found = weighted_scores(labels, probabilities, np.ones((1, 3)))
-    assert {name: found[name][0] for name in METRICS} == pytest.approx(score(labels, probabilities), nan_ok=True)
+    assert {name: found[name][0] for name in METRICS} == pytest.approx(
+        compute_metrics(labels, probabilities), nan_ok=True
+    )
 
 
 def test_average_precision_without_negatives_says_nothing():

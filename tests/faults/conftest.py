@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from roformermil.status import Status, read_status
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 
-TILES = "{size: 64, mpp: 2.0}"  # small and coarse: what is tested is the path
+TILES = "{tile_px: 64, target_mpp: 2.0}"  # small and coarse: what is tested is the path
 ENCODER = "{weights: random, compile: never}"
 
 
@@ -37,12 +37,12 @@ def verbs(sheet: Path, out: Path, timeout: float = 60) -> list[list[str]]:
     return [[*python, *map(str, step), *limit] for step in steps]
 
 
-def run(sheet: Path, out: Path, timeout: float = 60) -> list[Status]:
+def run(sheet: Path, out: Path, timeout: float = 60) -> list[SlideRecord]:
     """All three; returns the final table."""
     for command in verbs(sheet, out, timeout):
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-3000:]
-    return read_status(out / "features.csv")
+    return read_slide_table(out / "features.csv")
 
 
 def content(folder: Path) -> dict[str, bytes]:

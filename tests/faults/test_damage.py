@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from roformermil.errors import Reason
+from roformermil.errors import Status
 from tests.faults.conftest import content, run, write_sheet
 
 PLACES = 200
@@ -44,8 +44,8 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     rows = {row.slide_id: row for row in first}
     assert len(rows) == PLACES + len(healthy)
     outcomes = [rows[path.stem].status for path in damaged]
-    assert set(outcomes) <= {"ok", *Reason}
-    assert all(rows[path.stem].reason for path in damaged if rows[path.stem].status != "ok")
+    assert set(outcomes) <= {"ok", *Status}
+    assert all(rows[path.stem].message for path in damaged if rows[path.stem].status != "ok")
     kinds = {
         kind: [status for status, path in zip(outcomes, damaged, strict=True) if path.stem.startswith(kind)]
         for kind in KINDS
@@ -55,7 +55,7 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     assert max(row.seconds for row in first) < 60, "no hang over its time-out"
 
     def told(rows):
-        return [(row.slide_id, row.status, row.reason, row.stage, row.tiles, row.fingerprint) for row in rows]
+        return [(row.slide_id, row.status, row.message, row.stage, row.tiles, row.fingerprint) for row in rows]
 
     assert told(first) == told(second)
     assert all(row.status == "ok" for row in alone)

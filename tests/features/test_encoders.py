@@ -15,7 +15,7 @@ from roformermil.features import weights
 from roformermil.features.encoders import TileEncoder, build_encoder, load_trunk
 from roformermil.features.resnet import Bottleneck, ResNet50Trunk
 from roformermil.features.weights import weights_id
-from roformermil.files import file_sha256
+from roformermil.runtime.files import file_sha256
 
 TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,7 @@ GRID = RNG.integers(0, 90, (2500, 2)).astype(np.int32)
 
 
 def write(path):
-    write_store(path, FEATURES, GRID * 257, GRID, {"slide_id": "s", "step": 257, "fingerprint": "f"})
+    write_store(path, FEATURES, GRID * 257, GRID, {"slide_id": "s", "base_px": 257, "fingerprint": "f"})
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -22,7 +22,7 @@ def test_what_is_written_is_read(tmp_path):
     assert stored.coords.dtype == stored.grid.dtype == np.int32
     assert np.array_equal(stored.features, FEATURES.astype(np.float16))
     assert np.array_equal(stored.coords, GRID * 257)
-    assert stored.attributes["step"] == 257
+    assert stored.attributes["base_px"] == 257
 
 
 def test_a_tile_at_the_origin_is_whole(tmp_path):

@@ -5,7 +5,7 @@ import torch
 
 from roformermil.models import build_model
 
-SIZES = {"hidden_dim": 32, "heads": 2}
+SIZES = {"hidden_dim": 32, "num_heads": 2}
 MODELS = ["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "mean", "max"]
 
 

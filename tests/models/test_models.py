@@ -15,7 +15,7 @@ from roformermil.models.build import mil_loss, parameter_count
 from roformermil.models.roformer import STRETCH, FeedForward
 
 MODELS = get_args(ModelName)
-SMALL = {"hidden_dim": 32, "attention_dim": 16, "heads": 4}
+SMALL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4}
 LENGTHS = [7, 1, 12]
 
 
@@ -34,7 +34,7 @@ def batch():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_packed_bags_give_what_single_bags_give(name, layers, batch):
-    model = small(name, layers=max(layers, name == "transmil"))
+    model = small(name, num_layers=max(layers, name == "transmil"))
     features, grid = batch
     together = model(features, grid, LENGTHS)
     assert together.logits.shape == (3, 3)
@@ -105,7 +105,7 @@ def test_half_precision_stays_near(name, batch):
 def test_simple_pooling_by_hand(batch):
     features, grid = batch
     for name, pool in (("mean", torch.mean), ("max", torch.amax)):
-        model = small(name, layers=0)
+        model = small(name, num_layers=0)
         scores = model.head.classifier(model.project(features))  # linear, so the mean of scores is the mean's score
         expected = torch.stack([pool(s, dim=0) for s in scores.split(LENGTHS)])
         assert torch.allclose(model(features, grid, LENGTHS).logits, expected, atol=1e-6)
@@ -114,7 +114,7 @@ def test_simple_pooling_by_hand(batch):
 def test_gated_attention_by_hand(batch):
     """Ilse et al. 2018, equation 9: a_k ~ exp(w^T (tanh(V h_k) * sigm(U h_k)))."""
     features, grid = batch
-    model = small("gated-abmil", layers=0)
+    model = small("gated-abmil", num_layers=0)
     head, h = model.head, model.project(features)
     state = {name: value.detach() for name, value in head.named_parameters()}
     v = torch.tanh(h @ state["branch.weight"].T + state["branch.bias"])
@@ -185,7 +185,7 @@ def reference(path):
     case = np.load(path)
     given = ast.literal_eval(str(case["settings"]))
     position = "sine" if given["sine"] else "none" if given["rope"] == "none" else "rope"
-    settings = {key: given[key] for key in ("hidden_dim", "attention_dim", "heads", "layers")}
+    settings = {key: given[key] for key in ("hidden_dim", "attention_dim", "num_heads", "layers")}
     settings |= {"name": "ro-" + given["head"], "position": position}
     if position == "rope":
         settings["rope_frequencies"] = given["rope"]

@@ -13,14 +13,14 @@ from roformermil.models import build_model
 IN_DIM, CLASSES = 6, 3
 VARIANTS = [{"name": name} for name in get_args(ModelName)] + [
     {"name": "ro-abmil", "position": "alibi"}, {"name": "ro-abmil", "position": "sine"},
-    {"name": "ro-dsmil", "position": "none"}, {"name": "ro-abmil", "rope_frequencies": "lang", "layers": 2},
+    {"name": "ro-dsmil", "position": "none"}, {"name": "ro-abmil", "rope_frequencies": "lang", "num_layers": 2},
 ]  # fmt: skip
 
 
 @cache
 def model_of(number):
     torch.manual_seed(number)
-    settings = {"hidden_dim": 16, "attention_dim": 8, "heads": 2, **VARIANTS[number]}
+    settings = {"hidden_dim": 16, "attention_dim": 8, "num_heads": 2, **VARIANTS[number]}
     return build_model(settings, IN_DIM, CLASSES).eval()
 
 

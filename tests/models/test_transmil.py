@@ -48,7 +48,7 @@ def test_attention_of_a_large_slide_survives_fp16():
         def forward(self, x, side):
             return x, weights.half()
 
-    head = build_model({"name": "transmil", "hidden_dim": 8, "heads": 2}, 8, 2).head
+    head = build_model({"name": "transmil", "hidden_dim": 8, "num_heads": 2}, 8, 2).head
     head.modules_ = torch.nn.ModuleList([Known()])
     weights = torch.rand(1 + 142 * 142, generator=torch.Generator().manual_seed(0)) / 10_000
     weights[1 + 20_000 :] = 0  # the tiles that fill the square again

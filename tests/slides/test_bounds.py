@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Tissue
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import segment_slide
-from roformermil.slides.views import look
-from roformermil.status import Status
+from roformermil.slides.steps import segment_slide
+from roformermil.slides.thumbnails import read_thumbnails
 
 NM = 500  # nanometres a pixel
 CANVAS, SCAN, AT = (2000, 1500), (800, 600), (300, 200)  # level-0 pixels
@@ -61,7 +61,7 @@ def test_pixels_count_from_the_canvas_and_the_scans_corner_is_known(scan):
 
 
 def test_polygons_for_qupath_count_from_the_scans_corner(scan, tmp_path):
-    facts = segment_slide(Status("s", str(scan)), tmp_path, Tissue(mpp=4.0, min_area=0))
+    facts = segment_slide(SlideRecord("s", str(scan)), tmp_path, Tissue(mpp=4.0, min_area=0))
     (feature,) = json.loads((tmp_path / "s.geojson").read_text())["features"]
     ring = np.array(feature["geometry"]["coordinates"][0])
     assert [*ring.min(axis=0), *ring.max(axis=0)] == pytest.approx(
@@ -72,6 +72,6 @@ def test_polygons_for_qupath_count_from_the_scans_corner(scan, tmp_path):
 
 def test_heat_maps_know_the_corner(scan):
     x, y = AT[0] + TISSUE[0], AT[1] + TISSUE[1]
-    views = look(Status("s", str(scan)), [[x, y]], 128, 560, 88)
+    views = read_thumbnails(SlideRecord("s", str(scan)), [[x, y]], 128, 560, 88)
     assert (views.size, views.origin) == (CANVAS, AT)
     assert views.tiles[0].mean(axis=(0, 1)) == pytest.approx((190, 90, 160), abs=6)

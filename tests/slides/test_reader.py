@@ -41,7 +41,7 @@ def test_scale_is_found_in_order(properties, given, expected):
 def test_a_scale_that_cannot_be_is_named_and_never_guessed(properties, given, reason):
     with pytest.raises(SlideError, match="slide sheet's `mpp` column") as error:
         find_scale(properties, given)
-    assert error.value.reason == reason
+    assert error.value.status == reason
 
 
 def test_the_files_own_tags_give_the_scale(slide):
@@ -81,7 +81,7 @@ def test_overview_covers_the_slide_whatever_the_blocks(slide, block, monkeypatch
 def test_files_that_are_no_slides_have_named_reasons(broken, name, reason):
     with pytest.raises(SlideError, match=name) as error:
         SlideReader(broken / name)
-    assert error.value.reason == reason
+    assert error.value.status == reason
 
 
 def test_damaged_pixels_are_read_failed(broken):
@@ -89,7 +89,7 @@ def test_damaged_pixels_are_read_failed(broken):
         reader.overview(8.0)
         with pytest.raises(SlideError, match="reading at") as error:
             reader.read(0, 0, *reader.size)
-    assert error.value.reason == "read_failed"
+    assert error.value.status == "read_failed"
 
 
 def test_sizes_that_cannot_be_are_refused_before_anything_is_read(slide, tmp_path):
@@ -101,10 +101,10 @@ def test_sizes_that_cannot_be_are_refused_before_anything_is_read(slide, tmp_pat
     (tmp_path / "wide.tif").write_bytes(data)
     with pytest.raises(SlideError) as error:
         SlideReader(tmp_path / "wide.tif")
-    assert error.value.reason in ("absurd_size", "unreadable")
+    assert error.value.status in ("absurd_size", "unreadable")
 
 
 def test_a_scale_that_makes_a_mask_of_gigapixels_is_named(slide):
     with SlideReader(slide, mpp=100.0) as reader, pytest.raises(SlideError, match="is its resolution right") as error:
         reader.overview(0.5)
-    assert error.value.reason == "absurd_size"
+    assert error.value.status == "absurd_size"

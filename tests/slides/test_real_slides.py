@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Tiles, Tissue
 from roformermil.errors import SlideError
-from roformermil.isolation import isolated
+from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import read_tiles, segment_slide, tile_slide
 from roformermil.slides.tiles import fit_tile, read_tile
-from roformermil.status import Status
 
 pytestmark = pytest.mark.shared
 TIMEOUT = 120
@@ -18,12 +18,12 @@ TIMEOUT = 120
 
 def outcome(path, folder, mpp=None):
     """Status and, of a slide that is well, its mpp's source and its tiles."""
-    row = Status(path.stem, str(path), mpp)
+    row = SlideRecord(path.stem, str(path), mpp)
     try:
-        facts = isolated(segment_slide, row, folder, Tissue(), timeout=TIMEOUT)
-        tiles = isolated(tile_slide, row, folder, folder, Tiles(), timeout=TIMEOUT)["tiles"]
+        facts = run_in_subprocess(segment_slide, row, folder, Tissue(), timeout=TIMEOUT)
+        tiles = run_in_subprocess(tile_slide, row, folder, folder, Tiles(), timeout=TIMEOUT)["tiles"]
     except SlideError as error:
-        return str(error.reason), "", 0
+        return str(error.status), "", 0
     return "ok", facts["mpp_source"], tiles
 
 
@@ -49,7 +49,7 @@ def test_the_40x_twin_has_tiles_of_the_same_physical_size(shared, tmp_path):
         assert outcome(path, tmp_path)[0] == "ok"
         table = read_tiles(tmp_path / f"{name}.npz")
         with SlideReader(path) as slide:
-            sides[name] = table.spec.step * slide.scale.mpp
+            sides[name] = table.spec.base_px * slide.scale.mpp
             tiles = [fit_tile(read_tile(slide, x, y, table.spec), table.spec) for x, y in table.coords[:8].tolist()]
         assert all(tile.shape == (256, 256, 3) for tile in tiles)
         grain[name] = np.mean([cv2.Laplacian(cv2.cvtColor(t, cv2.COLOR_RGB2GRAY), cv2.CV_64F).std() for t in tiles])

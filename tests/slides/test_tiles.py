@@ -10,22 +10,22 @@ from roformermil.slides.tiles import coverage, fit_tile, read_tile, tile_spec, t
 @pytest.mark.parametrize(("mpp", "step"), [(0.25, 512), (0.2526, 507), (0.499, 257), (0.5, 256), (0.526, 243)])
 def test_step_follows_the_mpp_not_a_bucket(slide, mpp, step):
     with SlideReader(slide, mpp) as reader:
-        assert tile_spec(reader, Tiles()).step == step
+        assert tile_spec(reader, Tiles()).base_px == step
 
 
 def test_the_level_read_is_the_nearest_fine_enough(slide):
     with SlideReader(slide, mpp=0.125) as reader:  # levels of 0.125, 0.25 and 0.5 um/px
         spec = tile_spec(reader, Tiles())
-        assert (spec.step, spec.level, spec.read) == (1024, 2, 256)
+        assert (spec.base_px, spec.level, spec.read_px) == (1024, 2, 256)
     with SlideReader(slide, mpp=0.2) as reader:  # 0.2, 0.4, 0.8
         spec = tile_spec(reader, Tiles())
-        assert (spec.step, spec.level, spec.read) == (640, 1, 320)
+        assert (spec.base_px, spec.level, spec.read_px) == (640, 1, 320)
 
 
 def test_too_coarse_is_named(slide):
     with SlideReader(slide, mpp=0.6) as reader, pytest.raises(SlideError, match=r"0.6 um/px, tiles need 0.5") as error:
         tile_spec(reader, Tiles())
-    assert error.value.reason == "too_coarse"
+    assert error.value.status == "too_coarse"
 
 
 def test_grid_of_cmu_1_small_region_by_hand():
@@ -60,11 +60,11 @@ def test_tiles_are_kept_by_tissue():
 
 def test_shrinking_does_not_alias(tmp_path):
     """A one-pixel checkerboard averages to grey; picking pixels would give black or white."""
-    from roformermil.demo import write_pyramid
+    from roformermil.cohort.synthetic import write_pyramid
 
     board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     write_pyramid(tmp_path / "board.tif", np.repeat(board[..., None], 3, axis=2))
     with SlideReader(tmp_path / "board.tif", mpp=0.2) as reader:
-        spec = tile_spec(reader, Tiles(size=64, mpp=0.39))  # level 0, 125 px to 64
-        assert (spec.level, spec.read) == (0, 125)
+        spec = tile_spec(reader, Tiles(tile_px=64, target_mpp=0.39))  # level 0, 125 px to 64
+        assert (spec.level, spec.read_px) == (0, 125)
         assert np.abs(fit_tile(read_tile(reader, 0, 0, spec), spec).astype(int) - 127).max() < 20

@@ -66,14 +66,14 @@ def test_otsu_finds_its_own_threshold(image):
 def test_fluorescence_is_refused_by_name():
     with pytest.raises(SlideError) as error:
         segment(np.full((50, 50, 3), 10, np.uint8), Tissue())
-    assert error.value.reason == "not_brightfield"
+    assert error.value.status == "not_brightfield"
 
 
 @pytest.mark.shared
 def test_the_real_fluorescence_slide_is_refused(shared):
     with SlideReader(shared / "slides/test3-DAPI-2-387.ndpi") as reader, pytest.raises(SlideError) as error:
         segment(reader.overview(8.0), Tissue())
-    assert error.value.reason == "not_brightfield"
+    assert error.value.status == "not_brightfield"
 
 
 def test_white_glass_has_no_tissue():

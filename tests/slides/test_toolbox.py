@@ -8,20 +8,20 @@ import pytest
 import tifffile
 import zarr
 
+from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.synthetic import draw_tissue
 from roformermil.config import Tiles, Tissue
-from roformermil.demo import draw_slide
 from roformermil.errors import SlideError, WeightsError
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.stages import read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import read_tiles, segment_slide, tile_slide
 from roformermil.slides.tissue import segment
-from roformermil.status import Status
 
 toolbox = pytest.mark.tiatoolbox
 
 
 @pytest.fixture(scope="module")
 def pixels():
-    return draw_slide(np.random.default_rng(5), 1500, 1200, "mixed")
+    return draw_tissue(np.random.default_rng(5), 1500, 1200, "mixed")
 
 
 def write_ome_tiff(path, pixels, mpp):
@@ -78,7 +78,7 @@ def test_formats_that_openslide_lacks_go_all_the_way(pixels, tmp_path, name):
         if glymur.version.openjpeg_version == "0.0.0":
             pytest.skip("needs OpenJPEG's library (Debian: libopenjp2-7)")
     WRITERS[name](path, pixels, 0.5)
-    row = Status("one", str(path), sheet_mpp=0.5 if name.endswith("jp2") else None)
+    row = SlideRecord("one", str(path), sheet_mpp=0.5 if name.endswith("jp2") else None)
     facts = segment_slide(row, tmp_path, Tissue())
     assert (facts["width"], facts["height"], facts["reader"]) == (1500, 1200, "tiatoolbox")
     assert facts["mpp"] == pytest.approx(0.5)
@@ -95,7 +95,7 @@ def test_without_tiatoolbox_such_a_slide_says_so(pixels, tmp_path, name, monkeyp
     monkeypatch.setattr("roformermil.slides.backends.find_spec", lambda _: None)
     with pytest.raises(SlideError, match="make tiatoolbox") as error:
         SlideReader(tmp_path / name)
-    assert error.value.reason == "needs_tiatoolbox"
+    assert error.value.status == "needs_tiatoolbox"
 
 
 @toolbox
@@ -103,7 +103,7 @@ def test_a_file_of_such_a_name_that_is_something_else_is_unreadable(tmp_path):
     (tmp_path / "no.jp2").write_bytes(b"no image")
     with pytest.raises(SlideError) as error:
         SlideReader(tmp_path / "no.jp2")
-    assert error.value.reason == "unreadable"
+    assert error.value.status == "unreadable"
 
 
 @toolbox
@@ -150,4 +150,4 @@ def test_without_tiatoolbox_its_methods_say_so(pixels, method, monkeypatch):
     monkeypatch.delitem(sys.modules, "tiatoolbox.models.architecture", raising=False)
     with pytest.raises(SlideError) as error:
         segment(cv2.resize(pixels, (94, 75)), Tissue(method=method))
-    assert error.value.reason == "needs_tiatoolbox"
+    assert error.value.status == "needs_tiatoolbox"

@@ -4,14 +4,18 @@ import pytest
 from safetensors.numpy import save_file
 from scipy.stats import t
 
-from roformermil.bags.audit import Finding, enforce
-from roformermil.config import Audit, Folds
+from roformermil.bags.leakage import Finding, write_findings
+from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
+from roformermil.config import Folds, Leakage
+from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import write_store
-from roformermil.metrics import auroc
-from roformermil.status import Status, write_slides
-from roformermil.studies.ablation import ArmName, ablate
+from roformermil.studies.ablation import VariantName, write_ablation
 
-ARMS = [ArmName("position", "rope", "ro"), ArmName("position", "none", "bag"), ArmName("capacity", "plain", "bag")]
+ARMS = [
+    VariantName("position", "rope", "ro"),
+    VariantName("position", "none", "bag"),
+    VariantName("capacity", "plain", "bag"),
+]
 SLIDES, FOLDS = 40, 4
 
 
@@ -35,9 +39,9 @@ def results(tmp_path):
                 folder / "predictions.csv", index=False
             )
             save_file({"w": np.zeros(1)}, folder / "model.safetensors", {"parameters": "1234"})
-    write_slides(tmp_path / "d/slides.csv", [Status(f"s{k}", "x.svs") for k in range(SLIDES)])
+    write_slides_csv(tmp_path / "d/slides.csv", [SlideRecord(f"s{k}", "x.svs") for k in range(SLIDES)])
     leak = Finding("patients", "leak", 1, "1 patients are in two parts of a fold: p")
-    enforce([leak], Audit(), Folds(mode="paper"), "d", tmp_path / "d/audit.csv")
+    write_findings([leak], Leakage(), Folds(mode="paper"), "d", tmp_path / "d/leakage.csv")
     for k in range(SLIDES):
         grid = np.stack(np.divmod(np.arange(9 + k), 5), axis=1) * (2 if k // 4 % 2 else 1)
         write_store(tmp_path / f"d/features/e/s{k}.zarr", np.zeros((len(grid), 2)), grid * 256, grid, {})
@@ -45,7 +49,9 @@ def results(tmp_path):
 
 
 def test_the_table_has_each_arm_by_part_and_half_with_its_difference_on_the_same_folds(results):
-    ablate(sorted(results.glob("d/e/*/*/predictions.csv")), ARMS, "ro", {"d": results / "d/features/e"}, results)
+    write_ablation(
+        sorted(results.glob("d/e/*/*/predictions.csv")), ARMS, "ro", {"d": results / "d/features/e"}, results
+    )
     table = pd.read_csv(results / "ablation.csv").set_index(["axis", "name", "part", "slides", "metric"]).sort_index()
     assert set(table.index.get_level_values("slides")) == {"all", "sparse", "dense", "small", "large"}
     areas = {"ro": [], "bag": []}
@@ -77,7 +83,9 @@ def test_halves_count_their_own_slides_alone(results):
         scattered = table.slide_id.str[1:].astype(int) // 4 % 2 == 1
         table.probability_b = np.where(scattered ^ (table.label == "b"), 0.9, 0.1)
         table.assign(probability_a=1 - table.probability_b).to_csv(path, index=False)
-    ablate(sorted(results.glob("d/e/ro/*/predictions.csv")), ARMS[:1], "ro", {"d": results / "d/features/e"}, results)
+    write_ablation(
+        sorted(results.glob("d/e/ro/*/predictions.csv")), ARMS[:1], "ro", {"d": results / "d/features/e"}, results
+    )
     table = pd.read_csv(results / "ablation.csv").set_index(["part", "slides", "metric"]).sort_index()
     assert table.loc[("test", "sparse", "auroc"), "mean"] == 0
     assert table.loc[("test", "dense", "auroc"), "mean"] == 1

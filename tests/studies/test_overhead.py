@@ -5,9 +5,9 @@ import pytest
 
 from roformermil.config import Model, Overhead
 from roformermil.studies.measure import measure
-from roformermil.studies.overhead import summarise
+from roformermil.studies.overhead import write_overhead
 
-SMALL = {"hidden_dim": 32, "attention_dim": 16, "heads": 4}
+SMALL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4}
 
 
 def test_measurements_become_a_table_and_a_figure(tmp_path):
@@ -18,7 +18,7 @@ def test_measurements_become_a_table_and_a_figure(tmp_path):
             measure(Model(name=name, **SMALL), tiles, 16, Overhead(repeats=3), cells[-1])
     runs = pd.read_csv(cells[1])
     assert list(runs.what) == ["inference"] * 3 + ["step"] * 3
-    summarise(cells, tmp_path)
+    write_overhead(cells, tmp_path)
     table = pd.read_csv(tmp_path / "overhead.csv").set_index(["model", "tiles", "measure"])
     row = table.loc["ro-abmil", 300, "step_seconds"]
     seconds = runs[runs.what == "step"].seconds
@@ -33,7 +33,7 @@ def test_measurements_become_a_table_and_a_figure(tmp_path):
 def test_memory_is_that_of_the_step_alone(tmp_path):
     """The step comes after inference, which must not hide what it needs: at least the hidden layer, kept for it."""
     measure(
-        Model(name="mean", hidden_dim=128, attention_dim=16, heads=4),
+        Model(name="mean", hidden_dim=128, attention_dim=16, num_heads=4),
         60_000,
         8,
         Overhead(repeats=2),
@@ -52,5 +52,5 @@ def test_what_does_not_fit_is_a_row(tmp_path, monkeypatch):
     runs = pd.read_csv(tmp_path / "cell.csv").set_index("what")
     assert runs.loc["step", "status"] == "out_of_memory"
     assert set(runs.loc["inference", "status"]) == {"ok"}
-    summarise([tmp_path / "cell.csv"], tmp_path)
+    write_overhead([tmp_path / "cell.csv"], tmp_path)
     assert "| out of memory |" in (tmp_path / "overhead.md").read_text()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from roformermil.studies.strata import density, halves
+from roformermil.studies.strata import density, split_by_strata
 
 
 def square(side, step=1):
@@ -17,4 +17,9 @@ def test_density_by_hand():
 
 def test_halves_split_at_the_median():
     grids = {"a": square(3), "b": square(3, step=2), "c": square(9), "d": square(5, step=2)}
-    assert halves(grids) == {"sparse": {"b", "d"}, "dense": {"a", "c"}, "small": {"a", "b"}, "large": {"c", "d"}}
+    assert split_by_strata(grids) == {
+        "sparse": {"b", "d"},
+        "dense": {"a", "c"},
+        "small": {"a", "b"},
+        "large": {"c", "d"},
+    }

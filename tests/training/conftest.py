@@ -3,12 +3,12 @@ import csv
 import pytest
 
 from roformermil.bags.folds import make_folds
+from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds, Model, Training
-from roformermil.sheet import Slide
-from roformermil.training import Job
+from roformermil.training import TrainingJob
 
 SLIDES = [Slide(f"s{k:02d}", f"p{k:02d}", "ab"[k % 2], "x.svs", None) for k in range(24)]
-MODEL = {"hidden_dim": 32, "attention_dim": 16, "heads": 4, "dropout": 0.1}
+MODEL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4, "dropout": 0.1}
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def job(make_stores):
 
     def make(name="ro-abmil", **training):
         settings = Training(**{"learning_rate": 3e-3, "epochs": 12, "patience": 12} | training)
-        return Job("d", 1, rows, stores, ["a", "b"], Model(name=name, **MODEL), settings)
+        return TrainingJob("d", 1, rows, stores, ["a", "b"], Model(name=name, **MODEL), settings)
 
     return make
 

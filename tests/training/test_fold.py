@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import make_folds
+from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds, Model, Training
+from roformermil.config.base import read_settings
 from roformermil.models import build_model
-from roformermil.settings import read_settings
-from roformermil.sheet import Slide
-from roformermil.training import Fit, Job, train_fold
+from roformermil.training import Fit, TrainingJob, train_fold
 from tests.training.conftest import MODEL, SLIDES, read
 
 
@@ -58,7 +58,9 @@ def test_three_classes_are_no_special_case(make_stores, tmp_path, name):
     )
     rows = [row for row in make_folds(slides, Folds(count=3), "abc") if row.fold == 0]
     settings = Training(learning_rate=3e-3, epochs=15, patience=15)
-    train_fold(Job("d", 0, rows, stores, ["a", "b", "c"], Model(name=name, **MODEL), settings), tmp_path / "out", False)
+    train_fold(
+        TrainingJob("d", 0, rows, stores, ["a", "b", "c"], Model(name=name, **MODEL), settings), tmp_path / "out", False
+    )
     test = [row for row in read(tmp_path / "out/predictions.csv") if row["part"] == "test"]
     right = [max("abc", key=lambda c: float(row[f"probability_{c}"])) == row["label"] for row in test]
     assert np.mean(right) >= 0.8

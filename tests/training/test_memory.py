@@ -8,8 +8,8 @@ import pytest
 
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import write_folds
+from roformermil.config.base import to_json
 from roformermil.errors import OutOfMemoryError
-from roformermil.settings import to_text
 from roformermil.training.memory import memory_errors_named
 
 LIMITED = """
@@ -27,13 +27,13 @@ torch.set_num_threads(1)
 torch.randn(2000, 2000) @ torch.randn(2000, 2000)  # what is loaded on first use
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(extra) * 2**20, resource.RLIM_INFINITY))
-model = Model(name="ro-abmil", hidden_dim=256, attention_dim=64, heads=4)
+model = Model(name="ro-abmil", hidden_dim=256, attention_dim=64, num_heads=4)
 job = Job("d", 1, read_folds(Path(folds), 1), Path(stores), ["a", "b"], model, read_settings(Training, training))
 try:
     Fit(job).epoch(0)  # trains on the large slide; evaluates others
     print("trained")
 except OutOfMemoryError as error:
-    print(error.reason, error)
+    print(error.status, error)
 """
 
 
@@ -45,7 +45,7 @@ def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_sto
     make_stores({large: 20_000})
     write_folds(tmp_path / "folds.csv", [row for row in asked.rows if row.part == "train" or row.slide_id != large])
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_text(asked.training), "850"],
+        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_json(asked.training), "850"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

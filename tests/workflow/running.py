@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from roformermil.demo import write_demo
+from roformermil.cohort.synthetic import write_demo_slides
 from tests.conftest import ROOT
 
-COARSE = {"size": 128, "mpp": 1.9}  # tiles, for tests that are not about them: few, and cheap to encode
+COARSE = {"tile_px": 128, "target_mpp": 1.9}  # tiles, for tests that are not about them: few, and cheap to encode
 
 
 def snakemake(folder: Path, config: Path, *arguments: str, package: Path = ROOT) -> subprocess.CompletedProcess:
@@ -51,7 +51,7 @@ def copy_checkout(to: Path, slides: int = 24) -> Path:
     for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, to / name)
-    write_demo(to / "data/demo", slides)
+    write_demo_slides(to / "data/demo", slides)
     return to
 
 

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
+from roformermil.cohort.slide_table import read_slide_table
 from roformermil.features.store import read_store
-from roformermil.status import read_status
 from tests.conftest import ROOT
 from tests.workflow.test_workflow import snakemake
 
@@ -24,7 +24,7 @@ def test_two_real_slides(shared, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
     assert result.returncode == 0, result.stderr[-5000:]
-    rows = {row.slide_id: row for row in read_status(tmp_path / "results/atlas/slides.csv")}
+    rows = {row.slide_id: row for row in read_slide_table(tmp_path / "results/atlas/slides.csv")}
     assert {name: (row.status, row.mpp_source) for name, row in rows.items()} == {
         "congestion-spleen": ("ok", "vendor"),
         "cholesterolpolyp": ("ok", "sheet"),

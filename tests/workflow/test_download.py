@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.demo import write_demo
-from roformermil.status import read_status
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.synthetic import write_demo_slides
 from tests.conftest import ROOT
 from tests.workflow.running import snakemake
 
@@ -53,7 +53,7 @@ def list_checksums(folder: Path) -> None:
 
 def test_snakemake_download_brings_the_slides_and_the_stages_find_them(server, tmp_path):
     folder, url = server
-    write_demo(folder, 6)
+    write_demo_slides(folder, 6)
     (folder / "slides.csv").rename(tmp_path / "slides.csv")
     list_checksums(folder)
     with (folder / "demo_05.tif").open("ab") as file:
@@ -69,7 +69,7 @@ def test_snakemake_download_brings_the_slides_and_the_stages_find_them(server, t
     result = snakemake(tmp_path, config, "results/demo/tissue/batch_0.csv", "results/demo/tissue/batch_1.csv")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (here / "demo_00.tif").read_bytes() == (folder / "demo_00.tif").read_bytes()
-    rows = [row for k in range(2) for row in read_status(tmp_path / f"results/demo/tissue/batch_{k}.csv")]
+    rows = [row for k in range(2) for row in read_slide_table(tmp_path / f"results/demo/tissue/batch_{k}.csv")]
     assert [row.slide_id for row in rows] == [f"demo_0{k}" for k in range(6)]
     assert rows[0].status == "ok"
 
@@ -83,7 +83,7 @@ def test_features_of_other_pipelines_are_fetched_before_they_are_imported(server
     list_checksums(folder)
     sheet = pd.DataFrame([(f"s{k}", f"p{k}", ("separate", "mixed")[k % 2], f"s{k}.h5") for k in range(4)])
     sheet.to_csv(tmp_path / "slides.csv", index=False, header=["slide_id", "patient_id", "label", "path"])
-    config = configured(tmp_path, url, encoder={"name": "imported", "label": "net"})
+    config = configured(tmp_path, url, encoder={"name": "imported", "id": "net"})
     result = snakemake(tmp_path, config, "results/demo/slides.csv")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert [row.status for row in read_status(tmp_path / "results/demo/slides.csv")] == ["ok"] * 4
+    assert [row.status for row in read_slide_table(tmp_path / "results/demo/slides.csv")] == ["ok"] * 4

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from roformermil.bags.folds import make_folds
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.synthetic import CLASSES, write_demo_slides
 from roformermil.config import Folds, Model, Training, load_config
-from roformermil.demo import CLASSES, write_demo
-from roformermil.metrics import auroc
-from roformermil.sheet import read_sheet
-from roformermil.training import Job, train_fold
+from roformermil.evaluation.metrics import auroc
+from roformermil.training import TrainingJob, train_fold
 from tests.conftest import ROOT
 from tests.workflow.running import COARSE, snakemake
 
@@ -21,7 +21,7 @@ from tests.workflow.running import COARSE, snakemake
 def encoded(tmp_path_factory):
     """A folder with the demo's slides and config.yaml, coarser tiles in it, and their feature stores."""
     folder = tmp_path_factory.mktemp("labels")
-    write_demo(folder / "data/demo")
+    write_demo_slides(folder / "data/demo")
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"tiles": COARSE}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(folder, folder / "config.yaml", "features")
@@ -33,7 +33,7 @@ def encoded(tmp_path_factory):
 def learn(encoded, tmp_path_factory):
     """learn(labels, leak) trains three folds of the demo under other labels; returns the mean AUROC on test slides."""
     config = load_config(encoded / "config.yaml")
-    slides = read_sheet(encoded / "data/demo/slides.csv", encoded / "data/demo")
+    slides = read_slide_sheet(encoded / "data/demo/slides.csv", encoded / "data/demo")
     training = Training(**{**config.training.model_dump(), "epochs": 60, "patience": 60, "scheduler_patience": 60})
 
     def train(labels: dict[str, str], leak: bool = False) -> float:
@@ -44,7 +44,7 @@ def learn(encoded, tmp_path_factory):
             if leak:
                 here += [replace(row, part="train") for row in here if row.part != "train"]
             out = tmp_path_factory.mktemp("fold")
-            job = Job("demo", fold, here, encoded / "results/demo/features/resnet50-random", list(CLASSES),
+            job = TrainingJob("demo", fold, here, encoded / "results/demo/features/resnet50-random", list(CLASSES),
                       Model(name="ro-dsmil", hidden_dim=64), training)  # fmt: skip
             train_fold(job, out, progress=False)
             table = pd.read_csv(out / "predictions.csv")

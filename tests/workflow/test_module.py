@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from roformermil.demo import write_demo
-from roformermil.status import read_status
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.synthetic import write_demo_slides
 from tests.conftest import ROOT
 from tests.workflow.running import environment, planned
 
@@ -45,7 +45,7 @@ def snakefile(request):
 
 
 def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefile, tmp_path):
-    write_demo(tmp_path / "slides", 6)
+    write_demo_slides(tmp_path / "slides", 6)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["datasets"] = {"mine": {"slides": "slides/slides.csv", "root": "slides", "classes": ["separate", "mixed"]}}
     config["results"] = "theirs"
@@ -59,7 +59,7 @@ def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefil
         [*command, "theirs/mine/tiles/batch_0.csv"], cwd=tmp_path, capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert [row.status for row in read_status(tmp_path / "theirs/mine/tiles/batch_0.csv")] == ["ok"] * 6
+    assert [row.status for row in read_slide_table(tmp_path / "theirs/mine/tiles/batch_0.csv")] == ["ok"] * 6
 
 
 def test_the_catalogue_of_workflows_finds_what_it_asks_for():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.demo import draw_slide, write_demo, write_pyramid
+from roformermil.cohort.synthetic import draw_tissue, write_demo_slides, write_pyramid
 from tests.conftest import ROOT
 from tests.workflow.running import planned, snakemake
 
@@ -35,7 +35,7 @@ def done(tmp_path_factory):
         shutil.copytree(ROOT / part, folder / "package" / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder / "package")
     for name in SETS:
-        write_demo(folder / name, 12)
+        write_demo_slides(folder / name, 12)
     (folder / "one/broken.svs").write_bytes(np.random.default_rng(0).bytes(3_000_000))
     with (folder / "one/slides.csv").open("a") as file:
         file.write("broken,patient_broken,mixed,broken.svs\n")
@@ -45,11 +45,11 @@ def done(tmp_path_factory):
             name: {"slides": f"{name}/slides.csv", "root": name, "classes": ["separate", "mixed"]} for name in SETS
         },
         "encoder": {"name": "resnet50", "weights": "random", "compile": "never"},
-        "tiles": {"size": 64, "mpp": 4.0},
+        "tiles": {"tile_px": 64, "target_mpp": 4.0},
         "folds": {"count": 3},
         "models": [{"name": "mean", "hidden_dim": 16}],
         "ablation": {
-            "model": {"name": "ro-abmil", "hidden_dim": 16, "heads": 2, "attention_dim": 16},
+            "model": {"name": "ro-abmil", "hidden_dim": 16, "num_heads": 2, "attention_dim": 16},
             "positions": ["pixel", "none"],
             "scales": [1],
             "layers": [1],
@@ -67,7 +67,7 @@ def done(tmp_path_factory):
 
 def new_slide(folder) -> str:
     """A slide that no other equals, and its row of the sheet."""
-    write_pyramid(folder / "one/new.tif", draw_slide(np.random.default_rng(99), 2000, 2000, "mixed"))
+    write_pyramid(folder / "one/new.tif", draw_tissue(np.random.default_rng(99), 2000, 2000, "mixed"))
     return "new,patient_new,mixed,new.tif"
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.demo import write_demo
-from roformermil.status import read_status
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.synthetic import write_demo_slides
 from tests.conftest import ROOT
 
 SMALL = ("contact", "evaluate", "figures", "heatmap")
@@ -39,12 +39,12 @@ def path() -> str:
 def done(slurm, broken, tmp_path_factory):
     """The demo's folder after its run, and what was seen in the queue meanwhile: rows of `ASKED` by job."""
     folder = tmp_path_factory.mktemp("demo")
-    sheet = write_demo(folder / "slides", 16)
+    sheet = write_demo_slides(folder / "slides", 16)
     shutil.copy(broken / "cut.svs", folder / "slides")
     sheet.write_text(sheet.read_text() + "cut,other,mixed,cut.svs\n")
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
-    config |= {"slides_per_batch": 9, "max_failed_fraction": 0.1, "tiles": {"size": 128, "mpp": 1.0}}
+    config |= {"slides_per_batch": 9, "max_failed_fraction": 0.1, "tiles": {"tile_px": 128, "target_mpp": 1.0}}
     config["folds"]["count"] = 3
     config["models"] = [model for model in config["models"] if model["name"] in ("abmil", "ro-abmil")]
     config["training"] |= {"epochs": 60}
@@ -96,7 +96,7 @@ def watch(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, dict[st
 @pytest.mark.slurm
 def test_the_run_ends_well_with_a_broken_slide_and_a_killed_job(done):
     folder, _, killed = done
-    rows = {row.slide_id: row.status for row in read_status(folder / "results/demo/slides.csv")}
+    rows = {row.slide_id: row.status for row in read_slide_table(folder / "results/demo/slides.csv")}
     assert rows.pop("cut") == "unreadable"
     assert list(rows.values()) == ["ok"] * 16
     summary = pd.read_csv(folder / "results/summary.csv")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.demo import write_demo
+from roformermil.cohort.synthetic import write_demo_slides
 from tests.workflow.browsing import make_report, open_category, opened, shown_image
 from tests.workflow.running import snakemake
 
@@ -12,7 +12,7 @@ CONFIG = {
     "datasets": {"demo": {"slides": "slides/slides.csv", "root": "slides", "classes": ["separate", "mixed"]}},
     "results": "results",
     "encoder": {"weights": "random", "compile": "never"},
-    "tiles": {"size": 64, "mpp": 3.8},
+    "tiles": {"tile_px": 64, "target_mpp": 3.8},
     "folds": {"count": 3},
     "models": [{"name": name, "hidden_dim": 32, "attention_dim": 32} for name in ("abmil", "ro-abmil")],
     "training": {"epochs": 3},
@@ -24,7 +24,7 @@ TARGETS = ("all", "ablation", "overhead")
 
 @pytest.mark.slow
 def test_the_studies_are_in_the_report(tmp_path):
-    write_demo(tmp_path / "slides", 12)
+    write_demo_slides(tmp_path / "slides", 12)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     result = snakemake(tmp_path, tmp_path / "config.yaml", *TARGETS)
     assert result.returncode == 0, result.stderr[-5000:]

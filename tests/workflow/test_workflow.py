@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.demo import CLASSES, write_demo
+from roformermil.cohort.slide_files import changed_files
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.synthetic import CLASSES, write_demo_slides
 from roformermil.features.store import read_store
-from roformermil.sheet import read_sheet
-from roformermil.status import changed_files, read_status
 from tests.conftest import ROOT
 from tests.workflow.browsing import make_report, open_category, opened, shown_image
 from tests.workflow.running import COARSE, snakemake
@@ -30,7 +31,7 @@ MOST = 15e6  # bytes
 def demo(tmp_path_factory, broken) -> Path:
     """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
     folder = tmp_path_factory.mktemp("demo")
-    sheet = write_demo(folder / "slides")
+    sheet = write_demo_slides(folder / "slides")
     with sheet.open("a") as file:
         for k, path in enumerate(sorted(broken.glob("*.*"))):
             if path.stem in BROKEN:
@@ -55,10 +56,10 @@ def done(demo) -> Path:
 
 
 def test_every_bad_slide_is_a_row_and_the_others_finish(done):
-    rows = {row.slide_id: row for row in read_status(done / "results/demo/slides.csv")}
+    rows = {row.slide_id: row for row in read_slide_table(done / "results/demo/slides.csv")}
     assert len(rows) == 29
     assert {name: rows[name].status for name in BROKEN} == BROKEN
-    assert all(rows[name].reason for name in BROKEN)
+    assert all(rows[name].message for name in BROKEN)
     good = [row for row in rows.values() if row.slide_id not in BROKEN]
     assert all(row.status == "ok" and row.tiles > 5 and row.mpp == 0.5 for row in good)
     assert len(list((done / "results/demo/features/resnet50-random").glob("demo_*.zarr"))) == 24
@@ -98,7 +99,7 @@ def test_a_second_run_does_nothing(done):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"tils": {"size": 128}}, "tils: unknown key; did you mean `tiles`?"),
+        ({"tils": {"tile_px": 128}}, "tils: unknown key; did you mean `tiles`?"),
         (
             {"datasets": {"demo": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}},
             "no.csv: there is no such slide sheet",
@@ -131,16 +132,16 @@ def test_exported_features_come_back_without_the_slides(done, tmp_path):
     stores = sorted((done / "results/demo/features/resnet50-random").glob("demo_*.zarr"))
     command = [sys.executable, "-m", "roformermil", "export", *stores, "--out", tmp_path / "h5"]
     subprocess.run(command, check=True, capture_output=True)
-    labels = {row.slide_id: row for row in read_sheet(done / "slides/slides.csv", done / "slides")}
+    labels = {row.slide_id: row for row in read_slide_sheet(done / "slides/slides.csv", done / "slides")}
     lines = [f"{s.stem},{labels[s.stem].patient_id},{labels[s.stem].label},{s.stem}.h5" for s in stores]
     (tmp_path / "slides.csv").write_text("\n".join(["slide_id,patient_id,label,path", *lines]) + "\n")
     config = yaml.safe_load((done / "config.yaml").read_text())
     config["datasets"]["demo"] |= {"slides": str(tmp_path / "slides.csv"), "root": str(tmp_path / "h5")}
-    config["encoder"] = {"name": "imported", "label": "theirs"}
+    config["encoder"] = {"name": "imported", "id": "theirs"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
     assert result.returncode == 0, result.stderr[-5000:]
-    rows = read_status(tmp_path / "results/demo/slides.csv")
+    rows = read_slide_table(tmp_path / "results/demo/slides.csv")
     assert {(row.status, row.reader) for row in rows} == {("ok", "h5")}
     assert not (tmp_path / "results/demo/tissue").exists()
     (touched := Path(rows[0].path)).touch()

@@ -1,38 +1,35 @@
-# The slides of data sets that state where they come from, in batches. What is there already is not fetched again.
+# The slides of data sets that state where they come from, in batches. Slides that are there already are not downloaded again.
 
 
 rule download:
     input:
-        [table for name in CONFIG.datasets for table in downloads(name)],
+        [table for name in CONFIG.datasets for table in download_tables(name)],
 
 
-localrules:
-    fetch,  # a cluster's nodes often reach no network
-
-
-rule fetch:
+rule download_batch:
     output:
-        status=f"{DATASET}/download/batch_{{batch}}.csv",
+        table=f"{DATASET}/download/batch_{{batch}}.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/download_{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/download_{{batch}}.tsv"
+    localrule: True  # nodes of a cluster often have no network
     conda:
         "../../envs/download.yaml"
     resources:
-        mem_mb=grows(1000),
-        runtime=grows(60, slide=30),
+        mem_mb=times_attempt(1000),
+        runtime=times_attempt(60, per_slide=30),
         downloads=1,
     params:
-        sheet=lambda wildcards: dataset(wildcards).slides,
-        root=lambda wildcards: dataset(wildcards).root,
-        rows=columns("slide_id", "path", "exclude"),
-        absolute=allow_absolute,
+        sheet=lambda wildcards: dataset_settings(wildcards).slides,
+        root=lambda wildcards: dataset_settings(wildcards).root,
+        rows=sheet_digest("slide_id", "path", "exclude"),
+        absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
-        source=lambda wildcards: to_text(dataset(wildcards).source),
+        source=lambda wildcards: to_json(dataset_settings(wildcards).source),
     message:
         "Downloading: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log:q} download --sheet {params.sheet:q} --root {params.root:q}"
+        ROFORMERMIL + " download --sheet {params.sheet:q} --root {params.root:q}"
         " --batch {wildcards.batch} --batch-size {params.size} --source {params.source:q}"
-        " --status {output.status:q} {params.absolute}"
+        " --table {output.table:q} {params.absolute}"

@@ -1,4 +1,4 @@
-# Tiles -> vectors -> one Zarr store a slide; then the data set's attrition table.
+# Tiles -> vectors -> one Zarr store per slide; then the data set's slide table.
 
 
 rule features:
@@ -9,57 +9,54 @@ rule features:
 
 rule embed:
     input:
-        status=f"{DATASET}/tiles/batch_{{batch}}.csv",
-        weights=WEIGHTS_FILE["encoder"],
+        table=f"{DATASET}/tiles/batch_{{batch}}.csv",
+        weights=weights_file(CONFIG.encoder.weights_path),
     output:
-        status=f"{FEATURES}/batch_{{batch}}.csv",
+        table=f"{FEATURES}/batch_{{batch}}.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{ENCODER}/embed_{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/embed_{{batch}}.tsv"
     conda:
         FEATURES_ENV
-    threads: max(1, CORES // GPUS_AT_ONCE)  # they decode slides
+    threads: ALL_CORES  # they read slides
     resources:
-        mem_mb=grows(8000),
-        runtime=grows(60, slide=30),
-        gpu=GPUS,
+        mem_mb=times_attempt(8000),
+        runtime=times_attempt(60, per_slide=30),
+        gpu=GPU_PER_JOB,
+        encoder=to_json(CONFIG.encoder),
+        timeout=str(CONFIG.slide_timeout),
     params:
-        revision=revisions.EMBED,
-        tables=subpath(input.status, parent=True),
-        out=subpath(output.status, parent=True),
-        weights=WEIGHTS_ID["encoder"],
-        decides=CONFIG.encoder.decisive(),
-        encoder=Unrecorded(to_text(CONFIG.encoder)),
-        timeout=Unrecorded(CONFIG.slide_timeout),
+        version=stage_versions.EMBED,
+        tiles=subpath(input.table, parent=True),
+        out=subpath(output.table, parent=True),
+        weights=weights_digest(CONFIG.encoder.weights_path),
+        encoder=CONFIG.encoder.deciding_values(),
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log:q} embed {input.status:q} --tables {params.tables:q}"
-        " --encoder {params.encoder:q} --timeout {params.timeout} --threads {threads} --out {params.out:q} --status {output.status:q}"
-
-
-localrules:
-    collect,
+        ROFORMERMIL + " embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q}"
+        " --timeout {resources.timeout} --threads {threads} --out {params.out:q} --table {output.table:q}"
 
 
 rule collect:
     input:
-        batches=batches(f"{FEATURES}/batch_{{batch}}.csv"),
+        tables=all_batches(f"{FEATURES}/batch_{{batch}}.csv"),
     output:
         slides=f"{DATASET}/slides.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/collect.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/collect.tsv"
+    localrule: True
     conda:
         "../../envs/download.yaml"
     resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
-    params:
-        allowed=Unrecorded(CONFIG.max_failed_fraction),
+        mem_mb=times_attempt(1000),
+        runtime=times_attempt(10),
+        max_failed_fraction=str(CONFIG.max_failed_fraction),
     message:
         "Counting slides: {wildcards.dataset}"
     shell:
-        "roformermil --log {log:q} collect {input.batches:q} --max-failed-fraction {params.allowed} --out {output.slides:q}"
+        ROFORMERMIL + " collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction}"
+        " --out {output.slides:q}"

@@ -1,13 +1,13 @@
-# `encoder: {name: imported}`: features of other pipelines in place of our own. The sheet's paths are their .h5 files.
+# `encoder: {name: imported}`: features of other pipelines instead of our own. The sheet's paths are their .h5 files.
 ruleorder: import_features > embed
 
 
 rule import_features:
     input:
         files=slide_files(f"features/{ENCODER}"),
-        here=downloaded,
+        downloaded=download_table,
     output:
-        status=f"{FEATURES}/batch_{{batch}}.csv",
+        table=f"{FEATURES}/batch_{{batch}}.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{ENCODER}/import_{{batch}}.log",
     benchmark:
@@ -15,21 +15,21 @@ rule import_features:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=grows(8000),
-        runtime=grows(30, slide=1),
+        mem_mb=times_attempt(8000),
+        runtime=times_attempt(30, per_slide=1),
+        timeout=str(CONFIG.slide_timeout),
     params:
-        revision=revisions.IMPORT,
-        sheet=lambda wildcards: dataset(wildcards).slides,
-        root=lambda wildcards: dataset(wildcards).root,
-        rows=columns("slide_id", "path", "mpp", "exclude"),
-        absolute=allow_absolute,
+        version=stage_versions.IMPORT,
+        sheet=lambda wildcards: dataset_settings(wildcards).slides,
+        root=lambda wildcards: dataset_settings(wildcards).root,
+        rows=sheet_digest("slide_id", "path", "mpp", "exclude"),
+        absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
         encoder=ENCODER,
-        timeout=Unrecorded(CONFIG.slide_timeout),
-        out=subpath(output.status, parent=True),
+        out=subpath(output.table, parent=True),
     message:
         "Importing features: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log:q} import --sheet {params.sheet:q} --root {params.root:q}"
+        ROFORMERMIL + " import --sheet {params.sheet:q} --root {params.root:q}"
         " --batch {wildcards.batch} --batch-size {params.size} --encoder {params.encoder:q}"
-        " --out {params.out:q} --status {output.status:q} {params.absolute} --timeout {params.timeout}"
+        " --out {params.out:q} --table {output.table:q} {params.absolute} --timeout {resources.timeout}"

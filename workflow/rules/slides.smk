@@ -4,81 +4,46 @@
 rule segment:
     input:
         slides=slide_files("tissue"),
-        here=downloaded,
-        weights=WEIGHTS_FILE["tissue"],
+        downloaded=download_table,
+        weights=weights_file(CONFIG.tissue.weights),
     output:
-        status=f"{DATASET}/tissue/batch_{{batch}}.csv",
+        table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/segment_{{batch}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/segment_{{batch}}.tsv"
-    priority: 2  # before tiles are encoded, which takes long: outlines are there to be looked at by then
+    priority: 2  # before tiles are encoded, which takes long: outlines can be checked meanwhile
     conda:
         SLIDES_ENV
     threads: 4
     resources:
-        mem_mb=grows(4000),
-        runtime=grows(10, slide=2),
+        mem_mb=times_attempt(4000),
+        runtime=times_attempt(10, per_slide=2),
+        timeout=str(CONFIG.slide_timeout),
     params:
-        revision=revisions.SEGMENT,
-        sheet=lambda wildcards: dataset(wildcards).slides,
-        root=lambda wildcards: dataset(wildcards).root,
-        rows=columns("slide_id", "path", "mpp", "tissue", "exclude"),
-        absolute=allow_absolute,
+        version=stage_versions.SEGMENT,
+        sheet=lambda wildcards: dataset_settings(wildcards).slides,
+        root=lambda wildcards: dataset_settings(wildcards).root,
+        rows=sheet_digest("slide_id", "path", "mpp", "tissue", "exclude"),
+        absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
-        weights=WEIGHTS_ID["tissue"],
-        tissue=to_text(CONFIG.tissue),
-        timeout=Unrecorded(CONFIG.slide_timeout),
-        out=subpath(output.status, parent=True),
+        weights=weights_digest(CONFIG.tissue.weights),
+        tissue=to_json(CONFIG.tissue),
+        out=subpath(output.table, parent=True),
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log:q} segment --sheet {params.sheet:q} --root {params.root:q}"
+        ROFORMERMIL + " segment --sheet {params.sheet:q} --root {params.root:q}"
         " --batch {wildcards.batch} --batch-size {params.size}"
-        " --tissue {params.tissue:q} --out {params.out:q} --status {output.status:q} {params.absolute}"
-        " --timeout {params.timeout} --threads {threads}"
-
-
-rule tissue:
-    input:
-        CONTACT_SHEETS,
-
-
-rule contact:
-    input:
-        status=batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
-    output:
-        sheet=f"{DATASET}/tissue.jpg",
-        page=report(
-            f"{DATASET}/tissue.html",
-            category="2 Slides",
-            labels={"tissue outlines": "{dataset}"},
-            caption="../report/tissue.rst",
-        ),
-    log:
-        f"{RESULTS}/logs/{{dataset}}/contact.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/{{dataset}}/contact.tsv"
-    priority: 1
-    conda:
-        SLIDES_ENV
-    resources:
-        mem_mb=grows(2000),
-        runtime=grows(10),
-    params:
-        revision=revisions.of_source("slides/contact"),
-        outlines=f"{DATASET}/tissue",
-    message:
-        "Showing all outlines: {wildcards.dataset}"
-    shell:
-        "roformermil --log {log:q} contact {input.status:q} --outlines {params.outlines:q} --out {output.sheet:q}"
+        " --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q} {params.absolute}"
+        " --timeout {resources.timeout} --threads {threads}"
 
 
 rule tile:
     input:
-        status=f"{DATASET}/tissue/batch_{{batch}}.csv",
+        table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:
-        status=f"{DATASET}/tiles/batch_{{batch}}.csv",
+        table=f"{DATASET}/tiles/batch_{{batch}}.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/tile_{{batch}}.log",
     benchmark:
@@ -87,16 +52,54 @@ rule tile:
     conda:
         SLIDES_ENV
     resources:
-        mem_mb=grows(4000),
-        runtime=grows(10, slide=1),
+        mem_mb=times_attempt(4000),
+        runtime=times_attempt(10, per_slide=1),
+        timeout=str(CONFIG.slide_timeout),
     params:
-        revision=revisions.TILE,
-        masks=subpath(input.status, parent=True),
-        out=subpath(output.status, parent=True),
-        tiles=to_text(CONFIG.tiles),
-        timeout=Unrecorded(CONFIG.slide_timeout),
+        version=stage_versions.TILE,
+        masks=subpath(input.table, parent=True),
+        out=subpath(output.table, parent=True),
+        tiles=to_json(CONFIG.tiles),
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        "roformermil --log {log:q} tile {input.status:q} --masks {params.masks:q} --tiles {params.tiles:q}"
-        " --out {params.out:q} --status {output.status:q} --timeout {params.timeout}"
+        ROFORMERMIL + " tile {input.table:q} --masks {params.masks:q} --tiles {params.tiles:q}"
+        " --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+
+
+CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.html" for name in CONFIG.datasets]
+
+
+rule tissue:
+    input:
+        CONTACT_SHEETS,
+
+
+rule contact_sheet:
+    input:
+        tables=all_batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
+    output:
+        picture=f"{DATASET}/tissue.jpg",
+        page=report(
+            f"{DATASET}/tissue.html",
+            category="2 Slides",
+            labels={"tissue outlines": "{dataset}"},
+            caption="../report/tissue.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/contact_sheet.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/contact_sheet.tsv"
+    priority: 1
+    conda:
+        SLIDES_ENV
+    resources:
+        mem_mb=times_attempt(2000),
+        runtime=times_attempt(10),
+    params:
+        version=stage_versions.source_digest("slides/contact_sheet"),
+        outlines=f"{DATASET}/tissue",
+    message:
+        "Drawing the contact sheet: {wildcards.dataset}"
+    shell:
+        ROFORMERMIL + " contact-sheet {input.tables:q} --outlines {params.outlines:q} --out {output.picture:q}"

@@ -1,17 +1,24 @@
 # The paper's open questions: `snakemake ablation` and `snakemake overhead`. Neither is part of `all`.
 
 
+def ablation_variants(wildcards):
+    """A params function: the variants to compare. An error where the configuration has none."""
+    try:
+        return variants_json(VARIANTS)
+    except RoFormerMILError as error:
+        raise WorkflowError(f"ablation: {error}") from None
+
+
 rule ablation:
     input:
-        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=ARM_MODELS, fold=FOLDS),
-        asked=ablation_is_possible,
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=FOLDS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
-        audits=expand(f"{DATASET}/audit.csv", dataset=CONFIG.datasets),
+        leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",
         provenance=f"{RESULTS}/ablation_provenance.json",
-        figure=report(
+        plot=report(
             f"{RESULTS}/ablation.png",
             category="7 Studies",
             labels={"study": "ablation"},
@@ -22,57 +29,60 @@ rule ablation:
     benchmark:
         f"{RESULTS}/benchmarks/ablation.tsv"
     conda:
-        "../../envs/figures.yaml"
+        "../../envs/report.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=grows(60),
+        mem_mb=times_attempt(4000),
+        runtime=times_attempt(60),
+        config=CONFIG.model_dump_json(),
     params:
-        revision=revisions.of_source("studies/ablation"),
-        arms=lambda wildcards: arm_rows(ARMS),
-        base=ARM_MODELS[:1],
-        features=[f"--features {path}" for path in expand(FEATURES, dataset=CONFIG.datasets)],
+        version=stage_versions.source_digest("studies/ablation"),
+        variants=ablation_variants,
+        base=VARIANT_IDS[:1],
+        datasets=",".join(CONFIG.datasets),
+        encoder=ENCODER,
         out=subpath(output.table, parent=True),
-        config=Unrecorded(CONFIG.model_dump_json()),
     message:
-        "Comparing the arms of the ablation"
+        "Comparing the variants of the ablation"
     shell:
-        "roformermil --log {log:q} ablation {input.predictions:q} --arms {params.arms:q} --base {params.base:q}"
-        " {params.features} --out {params.out:q} --config {params.config:q}"
+        ROFORMERMIL + " ablation {input.predictions:q} --variants {params.variants:q} --base {params.base:q}"
+        " --datasets {params.datasets} --encoder {params.encoder:q} --out {params.out:q} --config {resources.config:q}"
 
 
 rule measure:
     output:
-        cell=f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv",
+        table=f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv",
     log:
         f"{RESULTS}/logs/overhead/{{measured}}_{{tiles}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/overhead/{{measured}}_{{tiles}}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: CORES  # nothing else runs while it measures
+    threads: ALL_CORES  # nothing else may run while it measures
     resources:
-        mem_mb=grows(32000),
-        runtime=grows(240),
-        gpu=GPUS,
+        mem_mb=times_attempt(32000),
+        runtime=times_attempt(240),
+        gpu=GPU_PER_JOB,
     params:
-        revision=revisions.MEASURE,
-        model=lambda wildcards: to_text(MEASURED[wildcards.measured]),
+        version=stage_versions.MEASURE,
+        model=lambda wildcards: to_json(MEASURED_MODELS[wildcards.measured]),
         overhead=CONFIG.overhead.model_dump_json(include={"repeats", "seconds"}),
     message:
         "Measuring {wildcards.measured} on {wildcards.tiles} tiles"
     shell:
-        "roformermil --log {log:q} measure --model {params.model:q} --tiles {wildcards.tiles}"
-        " --overhead {params.overhead:q} --threads {threads} --out {output.cell:q}"
+        ROFORMERMIL + " measure --model {params.model:q} --tiles {wildcards.tiles}"
+        " --overhead {params.overhead:q} --threads {threads} --out {output.table:q}"
 
 
 rule overhead:
     input:
-        cells=expand(f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv", measured=MEASURED, tiles=CONFIG.overhead.tiles),
+        tables=expand(
+            f"{RESULTS}/overhead/{{measured}}_{{tiles}}.csv", measured=MEASURED_MODELS, tiles=CONFIG.overhead.tiles
+        ),
     output:
         table=f"{RESULTS}/overhead.csv",
         markdown=f"{RESULTS}/overhead.md",
         provenance=f"{RESULTS}/overhead_provenance.json",
-        figure=report(
+        plot=report(
             f"{RESULTS}/overhead.png",
             category="7 Studies",
             labels={"study": "overhead"},
@@ -83,15 +93,15 @@ rule overhead:
     benchmark:
         f"{RESULTS}/benchmarks/overhead.tsv"
     conda:
-        "../../envs/figures.yaml"
+        "../../envs/report.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=grows(30),
+        mem_mb=times_attempt(2000),
+        runtime=times_attempt(30),
+        config=CONFIG.model_dump_json(),
     params:
-        revision=revisions.of_source("studies/overhead"),
+        version=stage_versions.source_digest("studies/overhead"),
         out=subpath(output.table, parent=True),
-        config=Unrecorded(CONFIG.model_dump_json()),
     message:
         "Joining the measurements"
     shell:
-        "roformermil --log {log:q} overhead {input.cells:q} --out {params.out:q} --config {params.config:q}"
+        ROFORMERMIL + " overhead {input.tables:q} --out {params.out:q} --config {resources.config:q}"

@@ -1,8 +1,4 @@
-# Folds, and one training a fold and model.
-
-
-localrules:
-    split,
+# Folds, and one training per fold and model.
 
 
 rule split:
@@ -11,30 +7,31 @@ rule split:
         given=CONFIG.folds.path or [],
     output:
         folds=f"{DATASET}/folds.csv",
-        audit=f"{DATASET}/audit.csv",
+        leakage=f"{DATASET}/leakage.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/split.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/split.tsv"
+    localrule: True
     conda:
         "../../envs/evaluation.yaml"
     resources:
-        mem_mb=grows(1000),
-        runtime=grows(10),
+        mem_mb=times_attempt(1000),
+        runtime=times_attempt(10),
     params:
-        revision=revisions.SPLIT,
-        sheet=lambda wildcards: dataset(wildcards).slides,
-        root=lambda wildcards: dataset(wildcards).root,
-        rows=columns("slide_id", "patient_id", "label", "site"),
-        classes=lambda wildcards: ",".join(dataset(wildcards).classes),
-        absolute=allow_absolute,
-        folds=to_text(CONFIG.folds),
-        audit=to_text(CONFIG.audit),
+        version=stage_versions.SPLIT,
+        sheet=lambda wildcards: dataset_settings(wildcards).slides,
+        root=lambda wildcards: dataset_settings(wildcards).root,
+        rows=sheet_digest("slide_id", "patient_id", "label", "site"),
+        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        absolute=allow_absolute_option,
+        folds=to_json(CONFIG.folds),
+        leakage=to_json(CONFIG.leakage),
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
-        "roformermil --log {log:q} split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
-        " --classes {params.classes:q} --folds {params.folds:q} --audit {params.audit:q}"
+        ROFORMERMIL + " split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
+        " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
         " --out {output.folds:q} {params.absolute}"
 
 
@@ -54,20 +51,20 @@ rule train:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000 + round(1000 * CONFIG.training.cache_gb)),  # what is cached, and a step
-        runtime=grows(720),
-        gpu=GPUS,
+        mem_mb=times_attempt(4000 + round(1000 * CONFIG.training.cache_gb)),  # a step, and what is cached
+        runtime=times_attempt(720),
+        gpu=GPU_PER_JOB,
+        training=to_json(CONFIG.training),
     params:
-        revision=revisions.TRAIN,
+        version=stage_versions.TRAIN,
         features=FEATURES,
-        classes=lambda wildcards: ",".join(dataset(wildcards).classes),
-        model=lambda wildcards: to_text(TRAINABLE[wildcards.model]),
-        decides=CONFIG.training.decisive(),
-        training=Unrecorded(to_text(CONFIG.training)),
+        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
+        training=CONFIG.training.deciding_values(),
         out=subpath(output.model, parent=True),
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
-        "roformermil --log {log:q} train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
+        ROFORMERMIL + " train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
         " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
-        " --training {params.training:q} --threads {threads} --out {params.out:q}"
+        " --training {resources.training:q} --threads {threads} --out {params.out:q}"

@@ -1,0 +1,154 @@
+"""The slide table: one record a slide, what became of it so far. A bad slide is a record, never a crash."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roformermil.cohort.slide_sheet import Slide
+from roformermil.errors import SlideError, Status, TooManyFailedError
+from roformermil.runtime.progress import track
+from roformermil.runtime.records import read_records, write_records
+from roformermil.runtime.text import first_lines
+
+SHOWN_SLIDES = 20  # lost slides that an error lists
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SlideRecord:
+    """A row of the slide table. Each stage takes the table of the stage before and passes failures on."""
+
+    slide_id: str
+    path: Path
+    sheet_mpp: float | None = None  # um/px from the slide sheet
+    sheet_tissue: str = ""  # settings for this slide from the slide sheet
+    status: str = Status.OK
+    message: str = ""  # the status explained
+    stage: str = ""  # where it failed
+    width: int | None = None  # level-0 pixels
+    height: int | None = None
+    reader: str = ""  # openslide or tiatoolbox
+    mpp: float | None = None  # um/px in use
+    mpp_source: str = ""
+    content: str = ""  # hash of the slide's file (`slide_files.content_id`)
+    thumbnail: str = ""  # 8 x 8 grey levels in hex: equal for the same picture in another file
+    tissue_mm2: float | None = None
+    tiles: int | None = None
+    fingerprint: str = ""  # of everything that decided the slide's features
+    seconds: float = 0.0  # over all stages; existing results take none
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status == Status.OK
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the slide failed. One that the sheet excludes did not."""
+        return self.status not in (Status.OK, Status.EXCLUDED)
+
+
+def records_from_sheet(slides: Iterable[Slide]) -> list[SlideRecord]:
+    """The records that a data set's first stage starts with."""
+    records = []
+    for slide in slides:
+        record = SlideRecord(slide.slide_id, slide.path, slide.mpp, slide.tissue)
+        if slide.exclude:
+            record = replace(record, status=Status.EXCLUDED, message=slide.exclude, stage="sheet")
+        records.append(record)
+    return records
+
+
+def run_stage(
+    stage: str,
+    records: Sequence[SlideRecord],
+    work: Callable[[SlideRecord], dict[str, Any]],
+    workers: int = 1,
+    progress: bool = True,
+    content_of: Callable[[SlideRecord], str] | None = None,
+) -> list[SlideRecord]:
+    """Call `work` for every slide without a failure so far; it returns fields of SlideRecord to update.
+
+    `workers` slides are processed at once. A SlideError becomes the slide's record, with its file's `content_of`, so that it is
+    tried again once the file changed. Any other error (a full disk, a bug) is raised after the slides in progress finished.
+    """
+
+    def process(record: SlideRecord) -> SlideRecord:
+        if not record.is_ok:
+            return record
+        start = time.perf_counter()
+        try:
+            record = replace(record, **work(record))
+        except SlideError as error:
+            record = failed_record(record, stage, error)
+            if content_of:
+                with suppress(SlideError):
+                    record = replace(record, content=content_of(record))
+        except Exception:
+            log.error("%s failed at slide %s (%s)", stage, record.slide_id, record.path)
+            raise
+        return replace(record, seconds=round(record.seconds + time.perf_counter() - start, 3))
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = [pool.submit(process, record) for record in records]
+        try:
+            return [result.result() for result in track(results, desc=stage, unit="slide", on=progress)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRecord:
+    """The record of a slide that cannot be used."""
+    log.warning("%s: %s: %s", record.slide_id, error.status, error)
+    return replace(record, status=error.status, message=str(error), stage=stage)
+
+
+def write_slide_table(path: Path, records: Sequence[SlideRecord]) -> None:
+    """Write a stage's slide table (CSV), atomically."""
+    write_records(path, records)
+
+
+def write_slides_csv(path: Path, records: Sequence[SlideRecord]) -> None:
+    """Write a data set's slides.csv: without `seconds`, so that it changes only when a slide does."""
+    write_records(path, records, exclude=frozenset({"seconds"}))
+
+
+def read_slide_table(path: Path) -> list[SlideRecord]:
+    """Read a slide table, of a stage or of a data set."""
+    return read_records(path, SlideRecord)
+
+
+def attrition_summary(records: Sequence[SlideRecord]) -> str:
+    """One line for a person: how many slides are usable, how many are lost and why."""
+    counts = Counter(record.status for record in records)
+    usable, excluded = counts.pop(Status.OK, 0), counts.pop(Status.EXCLUDED, 0)
+    detail = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return (
+        f"{usable} of {len(records)} slides"
+        + (f", {excluded} excluded by the sheet" if excluded else "")
+        + (f", {counts.total()} lost ({detail})" if counts else "")
+    )
+
+
+def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: float, table: Path) -> None:
+    """Raises TooManyFailedError, naming slides and causes, when more than this fraction of the slides is lost.
+
+    All records are then in `slides_failed.csv` beside `table`.
+    """
+    lost = [record for record in records if record.is_lost]
+    failed_table = table.with_name(f"{table.stem}_failed.csv")
+    if len(lost) <= max_failed_fraction * len(records):
+        failed_table.unlink(missing_ok=True)  # of an earlier run
+        return
+    write_slides_csv(failed_table, records)
+    lines = [f"  {record.slide_id}: {record.status} in {record.stage}: {record.message}" for record in lost]
+    raise TooManyFailedError(
+        f"{table.parent.name}: {attrition_summary(records)}; max_failed_fraction allows {max_failed_fraction:.0%}:\n"
+        f"{first_lines(lines, SHOWN_SLIDES)}\nAll slides are in {failed_table}. Repair these slides, leave them out (column "
+        "exclude of the slide sheet), or raise max_failed_fraction"
+    )

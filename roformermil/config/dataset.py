@@ -1,0 +1,52 @@
+"""Data sets and where their slides come from."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from roformermil.config.base import Name, Settings
+
+
+class Source(Settings):
+    """Where `snakemake download` fetches a data set's slides from, into `root`."""
+
+    kind: Literal["gdc", "http", "by_hand"]
+    """`gdc`: TCGA, by file name through the API of the Genomic Data Commons; `http`: files below `url` (a public bucket or
+    any web server); `by_hand`: behind terms that a person accepts at `url`; missing slides are listed."""
+    url: str = ""
+    """`http`: the folder that the sheet's paths are relative to; `by_hand`: the page that explains how to get the slides;
+    `gdc`: another address of the API."""
+    checksums: str = ""
+    """`http`: address of a list of checksums in the format of `md5sum`: one line `checksum path` per file."""
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> "Source":
+        if self.kind != "gdc" and not self.url:
+            raise ValueError(f"kind: {self.kind} needs a url")
+        if self.checksums and self.kind != "http":
+            raise ValueError(f"checksums has no effect with kind: {self.kind}")
+        return self
+
+
+class Dataset(Settings):
+    """A data set: a slide sheet, the folder of its slides and its classes."""
+
+    slides: Path
+    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings for this slide),
+    `exclude` (why it is left out), `site` (where it was made, for the leakage check) and `note` (for readers)."""
+    root: Path
+    """Folder that the sheet's paths are relative to."""
+    allow_absolute: bool = False
+    """Whether paths in the sheet may be absolute, and so lie outside `root`."""
+    classes: list[Name] = Field(min_length=2)
+    """Labels in the order of their class index. With two classes, the second is the positive one."""
+    source: Source | None = None
+    """Where the slides are downloaded from; leave out where they are there already: section Source."""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("list each class once")
+        return classes

@@ -1,0 +1,45 @@
+"""Cross-validation folds, and what a leak between their parts does."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from roformermil.config.base import Settings
+
+OnLeak = Literal["fail", "warn"]
+
+
+class Folds(Settings):
+    """Cross-validation (paper, section 3.2: 10 stratified folds)."""
+
+    count: int = Field(10, ge=3)
+    """Number of folds. Fold k tests on part k, validates on the next part and trains on the rest."""
+    seed: int = 1
+    """Seed of the split. Has no effect with `path`."""
+    mode: Literal["rotation", "paper"] = "rotation"
+    """`rotation`: as described at `count`. `paper`: as the paper's release splits, by slide regardless of the patient; a
+    tenth of what is not tested validates. Results of `paper` are optimistic where patients have several slides."""
+    group_by_patient: bool = Field(default_factory=lambda values: values.get("mode") != "paper")
+    """Keep a patient's slides in one part. `false` splits by slide, and so does `mode: paper`."""
+    path: str | None = None
+    """Use given folds: a CSV `fold, slide_id, part`. `{dataset}` in the path stands for the data set's name."""
+
+    @model_validator(mode="after")
+    def _keys_fit_the_mode(self) -> "Folds":
+        if self.mode == "paper" and self.group_by_patient:
+            raise ValueError("mode: paper splits by slide; leave out group_by_patient: true")
+        if self.mode == "paper" and self.path:
+            raise ValueError("mode: paper makes folds, path gives them: leave one out")
+        return self
+
+
+class Leakage(Settings):
+    """What a leak between the parts of a fold does, before anything is trained: `fail` stops the data set, `warn` puts a
+    warning into the report."""
+
+    patients: OnLeak = "fail"
+    """A patient in two parts of a fold. Always a warning where `folds` split by slide, since that was asked for."""
+    duplicates: OnLeak = "fail"
+    """Slides with the same picture, in whatever files, in two parts of a fold or with two labels."""
+    sites: OnLeak = "fail"
+    """The sheet's column `site` predicts the label (Cramer's V of 0.3 or more, p < 0.05 by permutation)."""

@@ -1,0 +1,81 @@
+"""Models."""
+
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from roformermil.config.base import Name, Settings
+
+ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max"]
+
+
+def _is_roformer(values: dict[str, Any]) -> bool:
+    return str(values.get("name", "")).startswith("ro-")
+
+
+class Model(Settings):
+    """A model and its settings."""
+
+    name: ModelName
+    """`ro-abmil`, `ro-dsmil`: heads over RoFormer layers; `abmil`, `dsmil`, `gated-abmil`, `mean`, `max`: heads over
+    feed-forward layers of equal capacity; `transmil`: Nystroem attention and PPEG."""
+    id: Name = Field(default_factory=lambda values: values.get("name", ""))
+    """Name in result folders and tables, to tell variants of a model apart. By default the model's name."""
+    hidden_dim: int = Field(512, ge=8)
+    """Width of a tile's vector after the input projection."""
+    attention_dim: int = Field(256, ge=8)
+    """Width of the attention in the (gated) ABMIL head. Has no effect on other heads."""
+    num_heads: int = Field(8, ge=1)
+    """Attention heads of RoFormer layers, TransMIL and the ABMIL head."""
+    num_layers: int = Field(1, ge=0)
+    """Layers between the input projection and the head. TransMIL counts its TPT modules, of two attention layers each."""
+    position: Literal["rope", "sine", "alibi", "none"] = Field(
+        default_factory=lambda values: "rope" if _is_roformer(values) else "none"
+    )
+    """Position encoding of RoFormer layers: `rope` (the default of ro- models), `alibi` (relative too: scores fall with
+    distance), `sine` (absolute) or `none`."""
+    rope_frequencies: Literal["pixel", "lang"] = "pixel"
+    """Frequencies of the rotary encoding."""
+    rope_scale: float = Field(1.0, gt=0)
+    """Factor on grid positions before they are encoded."""
+    dropout: float = Field(0.25, ge=0, lt=1)
+    """Dropout after attention, after the feed-forward layer and in the head."""
+
+    @property
+    def is_roformer(self) -> bool:
+        return self.name.startswith("ro-")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Model":
+        if not self.is_roformer and self.position != "none":
+            raise ValueError(f"{self.name} has no position encoding to set: ro-abmil and ro-dsmil have")
+        if self.hidden_dim % self.num_heads or self.attention_dim % self.num_heads:
+            raise ValueError("hidden_dim and attention_dim must be multiples of num_heads")
+        if self.position == "rope" and self.hidden_dim // self.num_heads % 4:
+            raise ValueError("rope needs hidden_dim / num_heads to be a multiple of 4: two axes of rotated pairs")
+        if self.position != "rope" and (self.rope_frequencies, self.rope_scale) != ("pixel", 1.0):
+            raise ValueError("rope_frequencies and rope_scale have no effect without position: rope")
+        if self.name == "transmil" and not self.num_layers:
+            raise ValueError(
+                "transmil needs num_layers of 1 or more: without a layer its class token never meets the tiles"
+            )
+        if self.position == "sine" and self.hidden_dim % 4:
+            raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
+        return self
+
+
+def check_distinct_ids(models: list[Model]) -> list[Model]:
+    """The models. Raises ValueError where two have one id."""
+    counts = Counter(model.id for model in models)
+    if duplicates := sorted(id for id, count in counts.items() if count > 1):
+        raise ValueError(f"duplicate model {', '.join(duplicates)}: give each variant an `id` of its own")
+    return models
+
+
+def _mapping(entry: Any) -> Any:
+    """A model's name is short for its default settings."""
+    return {"name": entry} if isinstance(entry, str) else entry
+
+
+ModelEntry = Annotated[Model, BeforeValidator(_mapping, json_schema_input_type=ModelName | Model)]

@@ -1,0 +1,1 @@
+"""A run -> a model for others -> predictions of their slides."""

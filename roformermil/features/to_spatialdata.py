@@ -1,0 +1,38 @@
+"""Features as SpatialData (Marconato et al. 2024), which napari-spatialdata and squidpy read: tiles are shapes, their features a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roformermil.features.to_anndata import to_anndata
+
+if TYPE_CHECKING:
+    from spatialdata import SpatialData
+
+TILES, FEATURES = "tiles", "features"  # names of the elements
+
+
+def to_spatialdata(store: Path | str) -> "SpatialData":
+    """A slide's store as SpatialData. Needs the extra `[spatialdata]`.
+
+    `shapes["tiles"]`: n squares in level-0 pixels, the coordinate system `global`; in `um` too, where the store says its mpp.
+    `tables["features"]`: what `to_anndata` gives, a row a tile. Raises StoreError.
+    """
+    import pandas as pd
+    import shapely
+    from geopandas import GeoDataFrame
+    from spatialdata import SpatialData
+    from spatialdata.models import ShapesModel, TableModel
+    from spatialdata.transformations import BaseTransformation, Identity, Scale
+
+    table = to_anndata(store)
+    slide, corners = table.uns["slide"], table.obs[["x", "y"]].to_numpy()
+    squares = shapely.box(*corners.T, *(corners + slide["base_px"]).T)
+    systems: dict[str, BaseTransformation] = {"global": Identity()}
+    if mpp := slide.get("mpp"):
+        systems["um"] = Scale([mpp, mpp], axes=("x", "y"))
+    shapes = ShapesModel.parse(GeoDataFrame(geometry=squares), transformations=systems)
+    # categories as objects: pandas 3 makes them a kind of string that AnnData's files do not take yet
+    table.obs["region"] = pd.Categorical([TILES] * len(table), categories=pd.Index([TILES], dtype=object))
+    table.obs["tile"] = shapes.index
+    table = TableModel.parse(table, region=TILES, region_key="region", instance_key="tile")
+    return SpatialData(shapes={TILES: shapes}, tables={FEATURES: table})

@@ -1,0 +1,47 @@
+"""Dataclasses as rows of a CSV file, one field a column, and back."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+from roformermil.runtime.files import write_text
+
+T = TypeVar("T")
+
+
+def read_records(path: Path, kind: type[T]) -> list[T]:
+    """The rows of a CSV file as dataclasses of a `kind`. An empty cell of a field that may be None is None.
+
+    Raises KeyError for a column that is missing, ValueError for a cell that is not of its field's type.
+    """
+    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [kind(**{name: _parse(row[name], types[name]) for name in types if name in row}) for row in rows]
+
+
+def write_records(path: Path, records: Sequence[Any], exclude: frozenset[str] = frozenset()) -> None:
+    """Write dataclasses of one kind as CSV, atomically, without the fields in `exclude`."""
+    rows = ({name: value for name, value in asdict(record).items() if name not in exclude} for record in records)
+    write_rows(path, list(rows))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write dictionaries with the same keys as CSV, atomically; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _parse(text: str, annotation: Any) -> Any:
+    if get_origin(annotation) is UnionType:  # `T | None`
+        if text == "":
+            return None
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    return annotation(text)

@@ -1,0 +1,41 @@
+"""Versions of what each stage computes. They are params of the rules: what changed is computed again, with what depends on it.
+
+Expensive stages have a number, raised by hand when a stage's result changes for equal settings; it is part of the results'
+fingerprints too. Cheap ones, which take seconds, follow the source that they run.
+"""
+
+import ast
+from hashlib import sha256
+from pathlib import Path
+
+SEGMENT = 4
+TILE = 2
+EMBED = 2
+IMPORT = 1
+SPLIT = 2
+TRAIN = 2
+MEASURE = 1
+
+PACKAGE = Path(__file__).parents[1]
+HOW_SETTINGS_ARE_READ = PACKAGE / "config/base.py"
+
+
+def source_digest(module: str) -> str:
+    """Digest of a module of the package (`evaluation/tables`) and of all modules of the package that it imports, directly or
+    not. Of `config/` only `base.py` counts: the settings' values are params of their own."""
+    files = sorted(_imported_files(PACKAGE / f"{module}.py", set()))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _imported_files(file: Path, seen: set[Path]) -> set[Path]:
+    if file in seen or (file.parent.name == "config" and file != HOW_SETTINGS_ARE_READ):
+        return seen
+    seen.add(file)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "roformermil":
+            name = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            own = name / "__init__.py" if name.is_dir() else name.with_suffix(".py")
+            submodules = [name / f"{part.name}.py" for part in node.names] if name.is_dir() else []
+            for imported in [own, *filter(Path.exists, submodules)]:
+                _imported_files(imported, seen)
+    return seen

@@ -1,0 +1,139 @@
+"""Work in a process of its own, so that a file which crashes, stalls or exhausts the library reading it costs one slide."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from roformermil.errors import SlideError, Status
+
+MEMORY_LIMIT = 8 * 2**30  # bytes of data that reading one slide may take
+EXIT_SECONDS = 5.0  # for a killed process to end
+VALUE, END, ERROR = "value", "end", "error"
+
+# Processes are forked from a server that has imported what they need: 15 ms each, and none inherits the parent's threads,
+# locks or GPU.
+_context = multiprocessing.get_context("forkserver")
+_preloaded: list[str] = []
+_start_lock = threading.Lock()  # starting a process and reading its exit status are for one thread at a time
+
+
+def preload(*modules: str) -> None:
+    """Have the server import these modules once, instead of every process. Has no effect once a process was started."""
+    _preloaded.extend(modules)
+    _context.set_forkserver_preload(_preloaded)
+
+
+def run_in_subprocess(work: Callable[..., Any], *args: Any, timeout: float) -> Any:
+    """The result of `work(*args)`. Raises as SubprocessStream does."""
+    with contextlib.closing(SubprocessStream(_yield_result, work, args, timeout=timeout)) as values:
+        return next(values)
+
+
+def _yield_result(work: Callable[..., Any], args: tuple) -> Iterator[Any]:
+    yield work(*args)
+
+
+class SubprocessStream(Iterator[Any]):
+    """The values of the generator function `work(*args)`, computed in a process that starts now and stays one value ahead.
+
+    Raises what the work raises, and SlideError: `timed_out` when no value arrives for `timeout` seconds, `crashed` when
+    the process dies, `out_of_memory` when it needs more than MEMORY_LIMIT. `close` ends the process.
+    """
+
+    def __init__(self, work: Callable[..., Iterator[Any]], *args: Any, timeout: float):
+        self.timeout = timeout
+        self._receiver, sender = _context.Pipe()  # duplex: a socket, twice as fast as a pipe for values of megabytes
+        self._process = _context.Process(target=_send_values, args=(sender, work, args), daemon=True)
+        with _start_lock, _without_main():
+            self._process.start()
+        sender.close()  # the process has a copy; without this one, its death ends the stream
+
+    def __next__(self) -> Any:
+        try:
+            if not self._receiver.poll(self.timeout):
+                raise SlideError(
+                    Status.TIMED_OUT,
+                    f"reading stalled for {self.timeout:g} s: check the disk that the file is on, or raise slide_timeout",
+                )
+            kind, value = pickle.loads(self._receiver.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            raise SlideError(
+                Status.CRASHED, f"the process reading this slide crashed ({self._exit_reason()})"
+            ) from None
+        if kind == END:
+            raise StopIteration
+        if kind == ERROR:
+            raise value
+        return value
+
+    def close(self) -> None:
+        with _start_lock:
+            if self._process.is_alive():
+                self._process.kill()
+            self._process.join(EXIT_SECONDS)  # one that waits for a disk ends when the disk answers
+        self._receiver.close()
+
+    def _exit_reason(self) -> str:
+        with _start_lock:
+            self._process.join(EXIT_SECONDS)
+            code = self._process.exitcode
+        if code is None:
+            return "it does not respond"
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the user's script in every process: with torch in it that takes 2 s, not 15 ms, and
+    a script without `if __name__ == "__main__"` would run again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _send_values(sender: Connection, work: Callable[..., Iterator[Any]], args: tuple) -> None:
+    """What the process runs: send each value, then how the work ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+    threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    with contextlib.suppress(ValueError, OSError):  # where a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+
+    def send(kind: str, value: Any) -> None:
+        sender.send_bytes(pickle.dumps((kind, value), protocol=5))
+
+    try:
+        for value in work(*args):
+            send(VALUE, value)
+        send(END, None)
+    except MemoryError:
+        send(ERROR, SlideError(Status.OUT_OF_MEMORY, f"reading this slide needs more than {MEMORY_LIMIT >> 30} GiB"))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        send(ERROR, error if _survives_pickling(error) else RuntimeError(repr(error)))
+
+
+def _survives_pickling(error: Exception) -> bool:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
+
+
+def _exit_with(parent: Any) -> None:
+    """End with the parent: a process whose parent was killed would read on for nobody."""
+    wait([parent.sentinel])
+    os._exit(1)

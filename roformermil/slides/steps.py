@@ -1,0 +1,207 @@
+"""The stages `segment` and `tile`: one result per slide, skipped where it is current.
+
+Each slide is opened in a subprocess: the functions `*_slide` run there, `segment_slides` and `tile_slides` start them.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from PIL import Image, PngImagePlugin
+
+from roformermil.cohort.slide_files import content_id
+from roformermil.cohort.slide_table import SlideRecord, run_stage
+from roformermil.config import Tiles, Tissue
+from roformermil.config.base import read_settings, to_json
+from roformermil.config.tissue import METHODS_OF_KEY
+from roformermil.errors import SlideError, Status, WeightsError
+from roformermil.runtime import stage_versions
+from roformermil.runtime.files import atomic_path, file_sha256, fingerprint, write_text
+from roformermil.runtime.subprocesses import preload, run_in_subprocess
+from roformermil.slides.reader import SlideReader
+from roformermil.slides.tile_table import TileTable, read_valid_tile_table, write_tile_table
+from roformermil.slides.tiles import tile_spec, tissue_grid
+from roformermil.slides.tissue import outline, segment, to_geojson
+
+OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
+THUMBNAIL_SIDE = 8  # cells
+Image.MAX_IMAGE_PIXELS = None  # masks are our own files
+preload(__name__)
+
+
+def segment_slides(
+    records: Sequence[SlideRecord],
+    out: Path,
+    settings: Tissue,
+    timeout: float,
+    workers: int = 1,
+    progress: bool = True,
+) -> list[SlideRecord]:
+    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any slide is read,
+    for a slide's own settings that do not fit together."""
+    for record in records:
+        tissue_settings(record, settings)
+    work = partial(run_in_subprocess, segment_slide, timeout=timeout)
+    content = partial(run_in_subprocess, slide_content, timeout=timeout)
+    return run_stage("segment", records, lambda record: work(record, out, settings), workers, progress, content)
+
+
+def tile_slides(
+    records: Sequence[SlideRecord], masks: Path, out: Path, settings: Tiles, timeout: float, progress: bool = True
+) -> list[SlideRecord]:
+    """Lay the grid over every segmented slide; see `tile_slide`."""
+    work = partial(run_in_subprocess, tile_slide, timeout=timeout)
+    return run_stage("tile", records, lambda record: work(record, masks, out, settings), progress=progress)
+
+
+def inspect_slide(record: SlideRecord) -> dict[str, Any]:
+    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError when it does not open or has no scale."""
+    with SlideReader(record.path, record.sheet_mpp) as slide:
+        return _slide_fields(slide)
+
+
+def tissue_settings(record: SlideRecord, settings: Tissue) -> Tissue:
+    """The data set's settings with those that the slide sheet overrides for this slide. Raises ConfigError."""
+    own = yaml.safe_load(record.sheet_tissue or "{}") or {}
+    common = settings.model_dump(exclude_unset=True)
+    if own.get("method", settings.method) != settings.method:  # the other method's keys have no effect
+        common = {key: value for key, value in common.items() if key not in METHODS_OF_KEY}
+    return read_settings(Tissue, common | own, f"slide {record.slide_id}, column tissue of the slide sheet")
+
+
+def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str, Any]:
+    """Find a slide's tissue; write `{slide_id}.png` (mask), `.geojson` (QuPath) and `.jpg` (outline) into `out`.
+
+    Returns fields of SlideRecord. Raises SlideError, `empty` where there is no tissue.
+    """
+    settings = tissue_settings(record, settings)
+    content = slide_content(record)
+    current = fingerprint(
+        stage="segment",
+        version=stage_versions.SEGMENT,
+        slide=content,
+        mpp=record.sheet_mpp,
+        tissue=settings.model_dump(mode="json", exclude={"weights"}),
+        weights=settings.weights and _weights_sha256(settings.weights),
+    )
+    mask_path = out / f"{record.slide_id}.png"
+    info = _read_mask_info(mask_path)
+    if info.get("fingerprint") == current:
+        return _with_tissue({**info["fields"], "content": content})
+    with SlideReader(record.path, record.sheet_mpp) as slide:
+        image = slide.overview(settings.mpp)
+        mask = segment(image, settings)
+        picture = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / OUTLINE_SIDE))
+        mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
+        fields = {
+            **_slide_fields(slide),
+            "thumbnail": thumbnail_hex(image),
+            "tissue_mm2": round(float(mask.mean()) * mm2, 4),
+        }
+    check_unchanged(record, content)
+    with atomic_path(mask_path.with_suffix(".jpg")) as scratch:
+        Image.fromarray(outline(picture, mask)).save(scratch, quality=85)
+    write_text(mask_path.with_suffix(".geojson"), to_geojson(mask, slide.size, slide.origin))
+    info_chunk = PngImagePlugin.PngInfo()
+    info_chunk.add_text("roformermil", json.dumps({"fingerprint": current, "content": content, "fields": fields}))
+    with atomic_path(mask_path) as scratch:  # last: the mask's presence marks the slide as done
+        Image.fromarray(mask).save(scratch, pnginfo=info_chunk)
+    return _with_tissue({**fields, "content": content})
+
+
+def tile_slide(record: SlideRecord, masks: Path, out: Path, settings: Tiles) -> dict[str, Any]:
+    """Lay the grid over a segmented slide; write `{slide_id}.npz` into `out`.
+
+    Returns fields of SlideRecord. Raises SlideError, `empty` where no tile has enough tissue.
+    """
+    mask_path = masks / f"{record.slide_id}.png"
+    if not (info := _read_mask_info(mask_path)):
+        raise SlideError(
+            Status.UNREADABLE,
+            f"{mask_path}: the mask is missing or damaged; make it again: snakemake --forcerun segment",
+        )
+    check_unchanged(record, info["content"])
+    current = fingerprint(stage="tile", version=stage_versions.TILE, mask=info["fingerprint"], tiles=to_json(settings))
+    path = out / f"{record.slide_id}.npz"
+    table = read_valid_tile_table(path)
+    if table is None or table.fingerprint != current:
+        table = _lay_grid(record, mask_path, settings, info["content"], current)
+        write_tile_table(path, table)
+    if not len(table.grid):
+        raise SlideError(Status.EMPTY, f"no tile has {settings.min_tissue:.0%} tissue; see tiles.min_tissue")
+    return {"tiles": len(table.grid)}
+
+
+def slide_content(record: SlideRecord) -> str:
+    """Hash of the slide file's content. Raises SlideError when the file is missing or cannot be read."""
+    try:
+        return content_id(record.path)
+    except FileNotFoundError as error:
+        raise SlideError(Status.MISSING, f"{record.path}: no such file") from error
+    except OSError as error:
+        raise SlideError(Status.UNREADABLE, f"{record.path}: {error.strerror}") from error
+
+
+def check_unchanged(record: SlideRecord, content: str) -> None:
+    """Raises SlideError `changed` where the slide's file no longer has this content."""
+    if slide_content(record) != content:
+        raise SlideError(
+            Status.CHANGED, f"{record.path}: the file changed during processing; run again once it is stable"
+        )
+
+
+def thumbnail_hex(image: np.ndarray) -> str:
+    """Mean grey levels of 8 x 8 cells of a slide, in hex: the same but for a few levels for the same picture in any file.
+
+    image: (h, w, 3) uint8 RGB.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA).tobytes().hex()
+
+
+def _lay_grid(record: SlideRecord, mask_path: Path, settings: Tiles, content: str, current: str) -> TileTable:
+    with SlideReader(record.path, record.sheet_mpp) as slide:
+        spec = tile_spec(slide, settings)
+        with Image.open(mask_path) as image:
+            mask = np.asarray(image.convert("1"))
+        grid, tissue = tissue_grid(mask, slide.size, spec.base_px, settings.min_tissue)
+    coords = grid * np.int32(spec.base_px)
+    return TileTable(grid, coords, tissue.astype(np.float32), spec, settings, content, current)
+
+
+def _slide_fields(slide: SlideReader) -> dict[str, Any]:
+    return {
+        "width": slide.size[0],
+        "height": slide.size[1],
+        "reader": slide.reader,
+        "mpp": slide.scale.mpp,
+        "mpp_source": slide.scale.source,
+    }
+
+
+def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
+    if fields["tissue_mm2"] == 0:
+        raise SlideError(Status.EMPTY, "no tissue found; look at the outline in tissue/ and the tissue settings")
+    return fields
+
+
+def _read_mask_info(path: Path) -> dict[str, Any]:
+    """What `segment_slide` stored in a mask; empty where the mask is missing, damaged or from an earlier version."""
+    try:
+        with Image.open(path) as image:
+            info = json.loads(image.info.get("roformermil", "{}"))
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return info if "fields" in info else {}
+
+
+def _weights_sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"tissue.weights: {path.absolute()} cannot be read: {error.strerror}") from error

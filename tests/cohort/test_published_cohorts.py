@@ -1,0 +1,87 @@
+"""The paper's three cohorts: their sheets are what the committed script makes, and hold the slides that they should."""
+
+import importlib.util
+from collections import Counter
+
+import pytest
+import yaml
+
+from roformermil.bags.folds import assign_folds, given_folds
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.config import Folds, load_config
+from tests.conftest import ROOT
+from tests.workflow.running import planned, snakemake
+
+CONFIG = load_config(ROOT / "config/paper.yaml")
+COUNTS = {
+    "tcga_nsclc": (1053, 956, {"LUAD": 541, "LUSC": 512}),
+    "camelyon16": (399, 399, {"normal": 239, "tumor": 160}),
+    "bracs": (547, 547, {"benign": 265, "atypical": 89, "malignant": 193}),
+}
+
+
+def slides_of(name):
+    dataset = CONFIG.datasets[name]
+    return read_slide_sheet(ROOT / dataset.slides, dataset.root, dataset.classes, files=False)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_slides_patients_and_labels(name):
+    slides = [slide for slide in slides_of(name) if not slide.exclude]
+    found = len(slides), len({slide.patient_id for slide in slides}), dict(Counter(s.label for s in slides))
+    assert found == COUNTS[name]
+
+
+def test_the_bad_slides_of_camelyon16_are_left_out_by_name():
+    excluded = {slide.slide_id: slide.exclude for slide in slides_of("camelyon16") if slide.exclude}
+    assert set(excluded) == {"normal_086", "test_049"}
+    assert "mislabelled" in excluded["normal_086"]
+
+
+def test_hipts_folds_are_taken_as_the_papers_configuration_says(tmp_path):
+    """Its comment followed to the letter: the two lines instead of `mode`, and one data set."""
+    text = (ROOT / "config/paper.yaml").read_text().replace("  mode: paper ", "  # mode: paper ")
+    for line in ("path: config/datasets/tcga_nsclc_hipt_folds.csv", "group_by_patient: false"):
+        assert f"  # {line}" in text
+        text = text.replace(f"  # {line}", f"  {line}")
+    config = yaml.safe_load(text)
+    config["datasets"] = {"tcga_nsclc": config["datasets"]["tcga_nsclc"]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    settings = load_config(tmp_path / "config.yaml").folds
+    rows = assign_folds(
+        "tcga_nsclc",
+        slides_of("tcga_nsclc"),
+        settings.model_copy(update={"path": str(ROOT / settings.path)}),
+        ["LUAD", "LUSC"],
+    )
+    assert {row.fold for row in rows} == set(range(10))
+
+
+def test_hipts_folds_can_be_given():
+    path = ROOT / "config/datasets/tcga_nsclc_hipt_folds.csv"
+    settings = Folds(path=str(path), group_by_patient=False)
+    rows = given_folds(path, slides_of("tcga_nsclc"), settings, ["LUAD", "LUSC"])
+    parts = Counter((row.fold, row.part) for row in rows)
+    assert all(
+        parts[fold, part] == n for fold in range(10) for part, n in (("train", 847), ("validation", 93), ("test", 93))
+    )
+
+
+@pytest.mark.shared
+def test_the_script_makes_these_sheets(shared):
+    spec = importlib.util.spec_from_file_location("cohorts", ROOT / "config/datasets/cohorts.py")
+    cohorts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cohorts)
+    for name, rows_of in cohorts.TABLES.items():
+        assert (ROOT / "config/datasets" / name).read_text() == cohorts.table(rows_of(shared / "manifests"))
+
+
+def test_the_whole_paper_can_be_planned_without_a_slide(tmp_path):
+    config = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    for dataset in config["datasets"].values():
+        dataset["slides"] = str(ROOT / dataset["slides"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(snakemake(tmp_path, tmp_path / "config.yaml", "-n", "--quiet", "rules"))
+    batches = sum(-(-rows // 25) for rows in (1053, 401, 547))
+    assert jobs["fetch"] == jobs["segment"] == jobs["embed"] == batches
+    assert jobs["train"] == 3 * 10 * len(config["models"])

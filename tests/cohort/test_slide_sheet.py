@@ -1,0 +1,108 @@
+import pytest
+
+from roformermil.cohort.slide_sheet import read_slide_sheet, sheet_warnings
+from roformermil.errors import SheetError
+
+HEADER = "slide_id,patient_id,label,path,mpp\n"
+
+
+@pytest.fixture
+def sheet(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/a.svs").touch()
+    (tmp_path / "root/b.svs").touch()
+
+    def write(text):
+        (tmp_path / "slides.csv").write_text(text)
+        return read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", ["x", "y"])
+
+    return write
+
+
+def test_rows_are_read(sheet):
+    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,b.svs,\n")
+    assert (one.slide_id, one.patient_id, one.label, one.mpp) == ("s1", "p1", "x", 0.25)
+    assert one.path.endswith("root/a.svs")
+    assert two.mpp is None
+
+
+def test_spaces_around_cells_do_no_harm(sheet):
+    assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n")[0].slide_id == "s1"
+
+
+def test_the_mpp_column_may_be_left_out(sheet):
+    assert sheet("slide_id,patient_id,label,path\ns1,p1,x,a.svs\n")[0].mpp is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slide_id,patient_id,label\n", "column 'path' is missing"),
+        ("slide_id,patient_id,label,path,mppp\n", "unknown column 'mppp'"),
+        (HEADER, "no rows"),
+        (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", "row 3: slide_id 's1' stands twice"),
+        (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
+        (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
+        (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
+        (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
+        (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
+        (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' must be"),
+        (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
+        (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
+        (HEADER + "s1,p1,x\n", "row 2: 3 cells where the header has 5"),
+        (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells .*decimal comma"),
+        (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
+        ("slide_id,patient_id,label,path,path\n", "column 'path' stands twice"),
+    ],
+)
+def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
+    with pytest.raises(SheetError, match=expected):
+        sheet(text)
+
+
+def test_a_missing_sheet_is_named(tmp_path):
+    with pytest.raises(SheetError, match="none.csv: there is no such slide sheet"):
+        read_slide_sheet(tmp_path / "none.csv", tmp_path)
+
+
+def test_a_slides_own_tissue_settings_are_checked(sheet):
+    text = 'slide_id,patient_id,label,path,tissue\ns1,p1,x,a.svs,"{threshold: 4}"\ns2,p1,x,b.svs,\n'
+    assert [slide.tissue for slide in sheet(text)] == ["{threshold: 4}", ""]
+    with pytest.raises(SheetError, match=r"row 2: tissue of slide 's1': tresh: unknown key; did you mean `thres"):
+        sheet(text.replace("threshold", "tresh"))
+
+
+def test_absolute_paths_are_a_permission(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
+    with pytest.raises(SheetError, match="is not inside the root.*allow_absolute"):
+        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root")
+    assert (
+        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)[0].path == f"{tmp_path}/a.svs"
+    )
+    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,../a.svs,\n")
+    with pytest.raises(SheetError, match="is not inside the root"):  # a relative path never leaves it
+        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
+
+
+def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
+    (tmp_path / "root/c.zarr").mkdir()
+    assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.endswith("c.zarr")
+
+
+def test_what_may_be_meant_is_said(sheet, tmp_path):
+    rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
+    assert sheet_warnings(sheet(HEADER + rows)) == []
+    (tmp_path / "root/c.svs").touch()
+    (line,) = sheet_warnings(sheet(HEADER + rows + "s3,p2,x,c.svs,\n"))
+    assert line.startswith("patients with slides of several classes: p2.")
+
+
+def test_all_faults_of_a_sheet_are_said_at_once(sheet):
+    rows = [f"s{k},p{k},{'z' if k % 2 else 'x'},a{k}.svs," for k in range(14)]
+    with pytest.raises(SheetError) as error:
+        sheet(HEADER + "\n".join(rows) + "\n")
+    said = str(error.value).splitlines()
+    assert len(said) == 11 and said[-1] == "and 4 more"
+    assert "row 2: slide 's0': no file at" in said[0] and "row 3: slide 's1' has label 'z'" in said[1]

@@ -1,0 +1,37 @@
+# Models that another lab can use.
+
+
+rule deployment:
+    input:
+        expand(f"{MODEL}/model", dataset=CONFIG.datasets, model=MODEL_IDS),
+
+
+rule package:
+    input:
+        predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),
+        models=expand(f"{FOLD}/model.safetensors", fold=FOLDS, allow_missing=True),
+        slides=f"{DATASET}/slides.csv",
+        leakage=f"{DATASET}/leakage.csv",
+    output:
+        folder=directory(f"{MODEL}/model"),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/package.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/package.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=times_attempt(2000),
+        runtime=times_attempt(10),
+        settings=CONFIG.model_dump_json(include={"tissue", "tiles", "encoder"}),
+    params:
+        version=stage_versions.source_digest("deployment/export"),
+        data=subpath(input.slides, parent=True),
+        features=FEATURES,
+        encoder=CONFIG.encoder.deciding_values(),  # tissue and tiles decide what comes before
+    message:
+        "Packaging: {wildcards.dataset}, {wildcards.model}"
+    shell:
+        ROFORMERMIL + " package {input.predictions:q} --data {params.data:q} --features {params.features:q}"
+        " --settings {resources.settings:q} --out {output.folder:q}"

@@ -1,0 +1,57 @@
+# Every published number, from the folds' predictions.
+
+
+rule evaluation:
+    input:
+        expand(f"{RESULTS}/{{table}}", table=("metrics.csv", "summary.csv", "summary.md")),
+
+
+rule evaluate:
+    input:
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODEL_IDS, fold=FOLDS),
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
+    output:
+        metrics=f"{RESULTS}/metrics.csv",
+        summary=report(
+            f"{RESULTS}/summary.csv",
+            category="6 Tables",
+            labels={"table": "summary.csv"},
+            caption="../report/summary.rst",
+        ),
+        table=f"{RESULTS}/summary.md",
+        cautions=f"{RESULTS}/cautions.csv",
+        classes=report(
+            f"{RESULTS}/classes.csv",
+            category="6 Tables",
+            labels={"table": "classes.csv"},
+            caption="../report/classes.rst",
+        ),
+        calibration=f"{RESULTS}/calibration.csv",
+        confusion=f"{RESULTS}/confusion.csv",
+        comparisons=report(
+            f"{RESULTS}/comparisons.csv",
+            category="6 Tables",
+            labels={"table": "comparisons.csv"},
+            caption="../report/comparisons.rst",
+        ),
+        provenance=f"{RESULTS}/provenance.json",
+    log:
+        f"{RESULTS}/logs/evaluate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate.tsv"
+    conda:
+        "../../envs/evaluation.yaml"
+    resources:
+        mem_mb=times_attempt(4000),
+        runtime=times_attempt(30),
+        config=CONFIG.model_dump_json(),
+    params:
+        version=stage_versions.source_digest("evaluation/tables"),
+        datasets=",".join(CONFIG.datasets),
+        out=subpath(output.table, parent=True),
+    message:
+        "Computing the tables"
+    shell:
+        ROFORMERMIL + " evaluate {input.predictions:q} --datasets {params.datasets} --out {params.out:q}"
+        " --config {resources.config:q}"

@@ -1,0 +1,157 @@
+# What people look at: plots, heat maps and the report's pages, from the tables.
+
+
+rule report_files:
+    input:
+        expand(f"{RESULTS}/{{page}}", page=("overview.html", "tables.html")),
+        expand(f"{DATASET}/plots/curves.png", dataset=CONFIG.datasets),
+        expand(f"{MODEL}/heatmaps/gallery", dataset=CONFIG.datasets, model=CONFIG.heatmap_models),
+        CONTACT_SHEETS,
+
+
+rule plots:
+    input:
+        predictions=expand(f"{FOLD}/predictions.csv", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
+        histories=expand(f"{FOLD}/history.csv", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
+        models=expand(f"{FOLD}/model.safetensors", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
+    output:
+        curves=plot_in_report("curves", "ROC and precision-recall curves"),
+        calibration=plot_in_report("calibration", "calibration"),
+        confusion=plot_in_report("confusion", "confusion matrices"),
+        history=plot_in_report("history", "training curves"),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/plots.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/plots.tsv"
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=times_attempt(4000),
+        runtime=times_attempt(20),
+    params:
+        version=stage_versions.source_digest("report/plots/dataset"),
+        out=subpath(output.curves, parent=True),
+    message:
+        "Drawing plots: {wildcards.dataset}"
+    shell:
+        ROFORMERMIL + " plots {input.predictions:q} --out {params.out:q}"
+
+
+rule heatmap:
+    input:
+        table=f"{FEATURES}/batch_{{batch}}.csv",
+        folds=f"{DATASET}/folds.csv",
+        models=expand(f"{FOLD}/model.safetensors", fold=FOLDS, allow_missing=True),
+    output:
+        table=f"{MODEL}/heatmaps/batch_{{batch}}.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/heatmap_{{batch}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/heatmap_{{batch}}.tsv"
+    conda:
+        FEATURES_ENV
+    resources:
+        mem_mb=times_attempt(8000),
+        runtime=times_attempt(20, per_slide=2),
+        timeout=str(CONFIG.slide_timeout),
+    params:
+        version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
+        models=lambda wildcards: MODEL.format(**wildcards),
+        features=subpath(input.table, parent=True),
+        out=subpath(output.table, parent=True),
+    message:
+        "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
+    shell:
+        ROFORMERMIL + " heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
+        " --features {params.features:q} --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+        " --threads {threads}"
+
+
+rule gallery:
+    input:
+        predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),
+        heatmaps=all_batches(f"{MODEL}/heatmaps/batch_{{batch}}.csv"),
+    output:
+        panels=report(
+            directory(f"{MODEL}/heatmaps/gallery"),
+            patterns=["{label}/{outcome}/{slide}.jpg"],
+            category="5 Heat maps",
+            subcategory="{dataset}",
+            # a single label: of several the page makes switches, and is blank where a combination does not exist
+            labels={"heat map": "{slide}, {label}, predicted {outcome}, by {model}"},
+            caption="../report/heatmaps.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/gallery.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/gallery.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=times_attempt(2000),
+        runtime=times_attempt(10),
+    params:
+        version=stage_versions.source_digest("report/heatmaps/gallery"),
+        heatmaps=subpath(output.panels, parent=True),
+        per_class=CONFIG.heatmaps.in_report,
+    message:
+        "Choosing heat maps: {wildcards.dataset}, {wildcards.model}"
+    shell:
+        ROFORMERMIL + " gallery {input.predictions:q} --heatmaps {params.heatmaps:q} --out {output.panels:q}"
+        " --per-class {params.per_class}"
+
+
+rule pages:
+    input:
+        tables=expand(
+            f"{RESULTS}/{{table}}",
+            table=(
+                "summary.csv",
+                "cautions.csv",
+                "classes.csv",
+                "comparisons.csv",
+                "calibration.csv",
+                "provenance.json",
+            ),
+        ),
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        folds=expand(f"{DATASET}/folds.csv", dataset=CONFIG.datasets),
+        leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
+    output:
+        overview=report(
+            f"{RESULTS}/overview.html",
+            category="1 Overview",
+            labels={"page": "overview"},
+            caption="../report/overview.rst",
+        ),
+        tables=report(
+            f"{RESULTS}/tables.html",
+            category="6 Tables",
+            labels={"table": "all of them"},
+            caption="../report/tables.rst",
+        ),
+        comparisons=report(
+            f"{RESULTS}/comparisons.png",
+            category="4 Models compared",
+            labels={"plot": "differences in AUROC"},
+            caption="../report/comparisons.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/pages.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pages.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=times_attempt(2000),
+        runtime=times_attempt(10),
+    params:
+        version=stage_versions.source_digest("report/pages"),
+        datasets=",".join(CONFIG.datasets),
+        results=subpath(output.overview, parent=True),
+    message:
+        "Writing the report's pages"
+    shell:
+        ROFORMERMIL + " pages {params.results:q} --datasets {params.datasets}"
