@@ -1,5 +1,5 @@
-# make demo   set everything up and run the whole pipeline on slides made from a seed
-# make test   set everything up and run the tests
+# make demo   install into .venv and run the whole pipeline on slides drawn from a seed
+# make help   list all targets
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,7 +26,7 @@ demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and prin
 	snakemake --cores all
 	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/. Next: make report, then open results/report.html"
 
-report: .venv/ready ## write results/report.html, of what `make demo` made
+report: .venv/ready ## write results/report.html from the results of `make demo`
 	snakemake --cores all --report results/report.html
 
 docs: .venv/ready ## build the documentation into site/
@@ -37,19 +37,19 @@ atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	snakemake --cores all --configfile config/atlas.yaml
 	@echo; cat results/atlas/summary.md
 
-test: .venv/ready ## run the tests (4 to 9 minutes on 2 cores, by their speed)
+test: .venv/ready ## run the tests (4 to 9 minutes on 2 cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
 
-test-slow: .venv/ready ## run the tests that take long
+test-slow: .venv/ready ## run the slow tests (13 to 18 minutes on 2 cores)
 	OMP_NUM_THREADS=1 pytest -m slow -n 2 --dist loadfile
 
 test-shared: .venv/ready ## run the tests that need ../shared
 	OMP_NUM_THREADS=1 pytest -m "shared and not tiatoolbox" -n 2 --dist loadfile
 
-test-slurm: .venv/ready ## run a short demo through a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
+test-slurm: .venv/ready ## run a short demo on a real Slurm (Debian: slurm-wlm, munge; needs ../shared)
 	pytest -m slurm
 
-test-conda: .venv/ready ## run a short demo in environments that a real conda makes (needs ../shared)
+test-conda: .venv/ready ## run a short demo with --use-conda (needs ../shared)
 	pytest -m conda
 
 .venv-spatialdata/ready: pyproject.toml constraints.txt
@@ -59,7 +59,7 @@ test-conda: .venv/ready ## run a short demo in environments that a real conda ma
 	touch $@
 
 test-spatialdata: .venv-spatialdata/ready ## run the tests that need spatialdata
-	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_spatialdata.py
+	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_to_spatialdata.py
 
 tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
 
@@ -72,26 +72,26 @@ tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide format
 test-tiatoolbox: .venv-tiatoolbox/ready ## run the tests that need tiatoolbox or timm
 	PATH="$(CURDIR)/.venv-tiatoolbox/bin:$$PATH" .venv-tiatoolbox/bin/pytest -m tiatoolbox
 
-lint: data/demo/slides.csv ## ruff, snakefmt, snakemake --lint, mypy
+lint: data/demo/slides.csv ## run ruff, snakefmt, snakemake --lint and mypy
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy
 
-bench: .venv/ready ## measure embedding, a training step, reading and a job against their limits (20 minutes)
+bench: .venv/ready ## measure the speed of encoding, training and reading (20 minutes)
 	python benchmarks/embed.py
 	python benchmarks/step.py
 	python benchmarks/epoch.py
 	python benchmarks/embed_job.py
 
-arrangement: .venv/ready ## train on bags that differ only in arrangement (5 minutes)
+arrangement: .venv/ready ## train on bags that differ only in where tiles lie (5 minutes)
 	python benchmarks/arrangement.py
 
 schema: .venv/ready ## write the config's schema and reference from roformermil/config/
 	roformermil schema > workflow/schemas/config.schema.json
 	roformermil schema --markdown > docs/reference.md
 
-clean: ## remove the demo's slides and results; other data sets and .venv stay
+clean: ## remove the demo's slides and results; keep other data sets and .venv
 	rm -rf data/demo results/demo results/logs/demo results/benchmarks/demo
 	[ ! -d results ] || find results -maxdepth 1 -type f -delete

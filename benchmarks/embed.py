@@ -2,9 +2,9 @@
 
     python benchmarks/embed.py [--slide FILE] [--tiles 512] [--rounds 3]
 
-Everything is measured in turn, round by round, with the same tiles, batch size and threads: quote the ratios, machines are
-noisy. Weights are random: speed does not depend on their values. tiatoolbox is measured where `make tiatoolbox` has been
-run, by that environment's Python in the same rounds.
+Everything is measured in turn, round by round, with the same tiles, batch size and threads: quote the ratios, since machines
+are noisy. Weights are random: speed does not depend on their values. tiatoolbox is measured in the same rounds, by the Python
+of the environment that `make tiatoolbox` makes, if it exists.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,17 @@ from roformermil.config.encoder_specs import IMAGENET
 from roformermil.features.embed import Embedder
 from roformermil.features.encoders import load_trunk
 from roformermil.features.tile_stream import TileStream
+from roformermil.runtime.text import markdown_table
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.steps import TileTable, read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import segment_slide, tile_slide
+from roformermil.slides.tile_table import TileTable, read_tile_table, write_tile_table
 from roformermil.slides.tiles import fit_tile, read_tile
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs")
 TOOLBOX = Path(".venv-tiatoolbox/bin/python")
-GFLOP = 8.56  # of ResNet-50 to layer3, a tile of 256 px
-MATRIX = 2048  # rows of the matrix product that is the machine's limit
-TIMEOUT = 600
+GFLOP = 8.56  # of ResNet-50 to layer3, per tile of 256 px
+MATRIX = 2048  # rows of the matrices whose product is the machine's limit
+TIMEOUT = 600.0  # seconds
 
 
 def main() -> None:
@@ -48,16 +51,16 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not options.slide.exists():
-            print(f"{options.slide} is not there: measuring on a demo slide")
+            print(f"{options.slide} does not exist: measuring on a demo slide")
             options.slide = write_demo_slides(Path(folder), slides=2).parent / "demo_00.tif"
         measure(options.slide, Path(folder), options)
 
 
 def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
-    row, table = tiled(slide, folder, options.tiles)
+    record, table = tile_first(slide, folder, options.tiles)
     settings = Encoder(weights="random")
-    embedder = Embedder(settings, progress=False)
-    embedder.embed([row], folder, folder / "first")  # compiles
+    embedder = Embedder(settings, TIMEOUT, progress=False)
+    embedder.embed([record], folder, folder / "first")  # compiles
     noise = torch.randint(0, 256, (settings.batch_size, 256, 256, 3), dtype=torch.uint8)
     count, batches, readers = len(table.coords), max(1, options.tiles // settings.batch_size), embedder.readers
     plain = plain_trunk(settings)
@@ -65,22 +68,25 @@ def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
     products = int(count * GFLOP * 1e9 / (2 * MATRIX**3)) // 4
 
     def reading() -> None:
-        with closing(TileStream(row, table.coords, table.spec, readers, TIMEOUT)) as stream:
+        with closing(TileStream(record, table.coords, table.spec, readers, TIMEOUT)) as stream:
             for _ in stream:
                 pass
 
-    def both() -> None:
+    def reading_and_encoding() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as out:
-            embedder.embed([row], folder, Path(out))
+            embedder.embed([record], folder, Path(out))
 
-    ways: dict[str, tuple[Callable[[], object], float]] = {  # what is run, and how many tiles that stands for
+    ways: dict[str, tuple[Callable[[], object], float]] = {  # work, and the number of tiles that it is equivalent to
         "limit: matrix products": (lambda: [a @ b for _ in range(products)], products * 2 * MATRIX**3 / GFLOP / 1e9),
         "limit: encoder alone": (lambda: [embedder.encoder(noise) for _ in range(batches)], batches * len(noise)),
-        f"limit: decoding alone, {readers} threads": (lambda: decode(row, table, readers), count),
-        "reading: plain loop": (lambda: [None for _ in plain_tiles(row, table)], count),
+        f"limit: decoding alone, {readers} threads": (lambda: decode(record, table, readers), count),
+        "reading: plain loop": (lambda: [None for _ in plain_tiles(record, table)], count),
         f"reading: this pipeline, {readers} processes": (reading, count),
-        "reading and encoding: plain loop": (lambda: plain_loop(row, table, plain, settings, count // 4), count // 4),
-        "reading and encoding: this pipeline": (both, count),
+        "reading and encoding: plain loop": (
+            lambda: plain_loop(record, table, plain, settings, count // 4),
+            count // 4,
+        ),
+        "reading and encoding: this pipeline": (reading_and_encoding, count),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(options.rounds):
@@ -91,57 +97,53 @@ def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
         if options.toolbox.exists():
             for name, rate in toolbox(options.toolbox, slide, table).items():
                 rates.setdefault(name, []).append(rate)
-    print(f"{slide.name}: {count} tiles, batches of {settings.batch_size}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {embedder.encoder.device.type}; medians of {options.rounds} rounds\n")  # fmt: skip
-    report(rates, readers)
+    print(
+        f"{slide.name}: {count} tiles, batches of {settings.batch_size}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, {embedder.encoder.device.type}; medians of {options.rounds} rounds\n"
+    )
+    print(rate_table(rates, readers))
     if not options.toolbox.exists():
-        print(f"\ntiatoolbox was not measured: {options.toolbox} is not there (make tiatoolbox)")
+        print(f"\ntiatoolbox was not measured: {options.toolbox} does not exist (make tiatoolbox)")
 
 
-def report(rates: dict[str, list[float]], readers: int) -> None:
-    """Each way's rate, and its ratio to the limits, to the plain loop and to what this pipeline reaches, in each round."""
-    against = {
-        "matrix products": "limit: matrix products", "encoder": "limit: encoder alone",
-        "decoding": f"limit: decoding alone, {readers} threads",
-    }  # fmt: skip
-    print("| | tiles/s | " + " | ".join(f"against {name}" for name in against) + " |")
-    print("|---" * (2 + len(against)) + "|")
+def rate_table(rates: dict[str, list[float]], readers: int) -> str:
+    """Each rate and its ratio to each limit, as the median over rounds."""
+    limits = ("matrix products", "encoder alone", f"decoding alone, {readers} threads")
+    rows = []
     for name, values in rates.items():
-        ratios = [
-            statistics.median(x / y for x, y in zip(values, rates[base], strict=True)) for base in against.values()
-        ]
-        print(f"| {name} | {statistics.median(values):.1f} | " + " | ".join(f"{r:.2f}" for r in ratios) + " |")
+        pairs = [zip(values, rates[f"limit: {limit}"], strict=True) for limit in limits]
+        ratios = [statistics.median(rate / limit for rate, limit in pair) for pair in pairs]
+        rows.append((name, f"{statistics.median(values):.1f}", *(f"{ratio:.2f}" for ratio in ratios)))
+    return markdown_table(("", "tiles/s", *(f"against {limit}" for limit in limits)), rows)
 
 
-def tiled(slide: Path, folder: Path, tiles: int) -> tuple[SlideRecord, TileTable]:
-    """The slide's row, and its first tiles in `folder` as `tile` leaves them."""
-    row = SlideRecord("slide", str(slide))
-    row = SlideRecord("slide", str(slide), mpp=segment_slide(row, folder, Tissue())["mpp"])
-    tile_slide(row, folder, folder, Tiles())
-    table = folder / "slide.npz"
-    with np.load(table) as whole:
-        cut = {name: whole[name] if name == "info" else whole[name][:tiles] for name in whole.files}
-    np.savez(table, **cut)
-    return row, read_tiles(table)
+def tile_first(slide: Path, folder: Path, count: int) -> tuple[SlideRecord, TileTable]:
+    """The slide's record and its first `count` tiles, whose tile table is in `folder`."""
+    record = SlideRecord("slide", slide)
+    record = replace(record, **segment_slide(record, folder, Tissue()))
+    record = replace(record, **tile_slide(record, folder, folder, Tiles()))
+    table = read_tile_table(folder / "slide.npz")
+    first = {name: getattr(table, name)[:count] for name in ("grid", "coords", "tissue")}
+    table = replace(table, **first)
+    write_tile_table(folder / "slide.npz", table)
+    return record, table
 
 
-def decode(row: SlideRecord, table: TileTable, threads: int) -> None:
-    """OpenSlide in threads with a handle each, the pixels dropped: what reading can reach at most."""
+def decode(record: SlideRecord, table: TileTable, threads: int) -> None:
+    """Read all tiles with OpenSlide in threads that each open the slide, and drop the pixels: the limit of reading."""
 
-    def work(k: int) -> None:
-        with SlideReader(row.path) as slide:
-            for x, y in table.coords[
-                k * len(table.coords) // threads : (k + 1) * len(table.coords) // threads
-            ].tolist():
+    def work(coords: np.ndarray) -> None:
+        with SlideReader(record.path) as slide:
+            for x, y in coords.tolist():
                 read_tile(slide, x, y, table.spec)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(threads)))
+        list(pool.map(work, np.array_split(table.coords, threads)))
 
 
-def plain_tiles(row: SlideRecord, table: TileTable) -> Iterator[np.ndarray]:
+def plain_tiles(record: SlideRecord, table: TileTable) -> Iterator[np.ndarray]:
     """One tile after another, as a script would read them."""
-    with SlideReader(row.path) as slide:
+    with SlideReader(record.path) as slide:
         for x, y in table.coords.tolist():
             yield fit_tile(read_tile(slide, x, y, table.spec), table.spec)
 
@@ -158,9 +160,9 @@ def plain_trunk(settings: Encoder) -> Callable[[torch.Tensor], torch.Tensor]:
     return run
 
 
-def plain_loop(row: SlideRecord, table: TileTable, trunk: Callable, settings: Encoder, count: int) -> None:
+def plain_loop(record: SlideRecord, table: TileTable, trunk: Callable, settings: Encoder, count: int) -> None:
     batch: list[np.ndarray] = []
-    for k, tile in enumerate(plain_tiles(row, table), start=1):
+    for k, tile in enumerate(plain_tiles(record, table), start=1):
         batch.append(tile)
         if len(batch) == settings.batch_size or k == count:
             trunk(torch.from_numpy(np.stack(batch)))

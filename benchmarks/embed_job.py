@@ -1,9 +1,9 @@
-"""What a job costs beside its tiles: start-up against the whole for 40 mini-slides, and memory as slides grow.
+"""The overhead of a job: start-up time against the total for 40 small slides, and memory against slide size.
 
     python benchmarks/embed_job.py [--slides 40]
 
 Runs the command line on slides cut from `CMU-1-left-half-20x.svs`: 4096 px wide, whole, and 40 of the small ones, with the
-default settings and random weights. Peak memory is that of the largest process of the job.
+default settings and random weights. Peak memory is that of the job's largest process.
 """
 
 import argparse
@@ -16,11 +16,12 @@ from pathlib import Path
 
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.synthetic import write_pyramid
+from roformermil.runtime.text import markdown_table
 from roformermil.slides.reader import SlideReader
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs").resolve()
 SIDE = 4096
-LOOK = 0.02  # seconds between two looks at the processes' memory
+POLL_SECONDS = 0.02  # between two measurements of memory
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=40)
     options = parser.parse_args()
     if not LARGE.exists():
-        sys.exit(f"{LARGE} is not there: this benchmark needs the real slide")
+        sys.exit(f"{LARGE} does not exist: this benchmark needs the real slide")
     with tempfile.TemporaryDirectory() as folder:
         mini = Path(folder) / "mini.tif"
         with SlideReader(LARGE) as slide:
@@ -42,43 +43,52 @@ def main() -> None:
 
 
 def run(name: str, slides: list[Path], out: Path) -> None:
-    """The three verbs on some slides: a row each, and embed's own profile."""
+    """Print a table of the three verbs on these slides, and embed's own profile."""
     out.mkdir()
     lines = ["slide_id,patient_id,label,path", *(f"{path.stem},{path.stem},x,{path}" for path in slides)]
     (out / "slides.csv").write_text("\n".join(lines) + "\n")
     verbs = {
-        "segment": ["--sheet", out / "slides.csv", "--allow-absolute", "--out", out / "t", "--status", out / "segment"],
-        "tile": [out / "segment", "--masks", out / "t", "--out", out / "g", "--status", out / "tile"],
-        "embed": [out / "tile", "--tables", out / "g", "--encoder", "{weights: random}", "--out", out / "f",
-                  "--status", out / "embed", "--profile"],
-    }  # fmt: skip
-    print(f"\n| {name} | tiles | seconds | peak memory, GB |\n|---|---|---|---|")
+        "segment": ["--sheet", out / "slides.csv", "--allow-absolute", "--out", out / "masks"],
+        "tile": [out / "segment.csv", "--masks", out / "masks", "--out", out / "tiles"],
+        "embed": [
+            out / "tile.csv",
+            "--tiles",
+            out / "tiles",
+            "--encoder",
+            "{weights: random}",
+            "--out",
+            out,
+            "--profile",
+        ],
+    }
+    rows = []
     for verb, arguments in verbs.items():
-        command = [sys.executable, "-m", "roformermil", verb, *map(str, arguments)]
+        table = out / f"{verb}.csv"
+        command = [sys.executable, "-m", "roformermil", verb, *map(str, arguments), "--table", str(table)]
         start = time.perf_counter()
-        said, peak = watched(command)
-        tiles = sum(row.tiles or 0 for row in read_slide_table(out / verb))
-        print(f"| {verb} | {tiles} | {time.perf_counter() - start:.1f} | {peak:.2f} |", flush=True)
-    print(f"\n{said}")
+        output, peak = run_and_measure(command)
+        seconds = time.perf_counter() - start
+        rows.append(
+            (verb, sum(record.tiles or 0 for record in read_slide_table(table)), f"{seconds:.1f}", f"{peak:.2f}")
+        )
+    print(f"\n{markdown_table((name, 'tiles', 'seconds', 'peak memory, GB'), rows)}\n\n{output}", flush=True)
 
 
-def watched(command: list[str]) -> tuple[str, float]:
-    """What a command printed, and the peak memory in GB of the largest process of its session, readers included."""
+def run_and_measure(command: list[str]) -> tuple[str, float]:
+    """The command's output, and the peak memory in GB of the largest process of its session, including readers."""
     job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     peak = 0
     while job.poll() is None:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if os.getsid(int(process.name)) == job.pid:
-                    status = (process / "status").read_text()
-                    peak = max(
-                        peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0
-                    )
+                    lines = (process / "status").read_text().splitlines()
+                    peak = max(peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
             except OSError:
-                pass  # ended meanwhile
-        time.sleep(LOOK)
+                pass  # it ended in the meantime
+        time.sleep(POLL_SECONDS)
     if job.returncode:
-        sys.exit(f"{' '.join(command)} ended with {job.returncode}")
+        sys.exit(f"{' '.join(command)} failed with exit status {job.returncode}")
     assert job.stdout is not None
     return job.stdout.read(), peak * 1024 / 1e9
 

@@ -2,8 +2,8 @@
 
     python benchmarks/epoch.py [--slides 1000] [--tiles 10000] [--readers 4]
 
-Where there is a GPU: the share of an epoch's time that it is busy, as its driver reports it. Everywhere: slides read a
-second by the loader, by number of threads, against a plain loop. 1,000 slides of 10,000 tiles take 20 GB of disk.
+With a GPU: the fraction of an epoch's time that the GPU is busy, as its driver reports it. In any case: slides that the
+loader reads per second, by number of threads, against a plain loop. 1,000 slides of 10,000 tiles take 20 GB of disk.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from roformermil.bags.folds import FoldRow
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.config import Model, Training
 from roformermil.features.store import read_store, write_store
+from roformermil.runtime.text import markdown_table
 from roformermil.studies.measure import gpu_utilisation
 from roformermil.training import Fit, TrainingJob
 
@@ -35,29 +36,24 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = write_stores(Path(folder), options.slides, options.tiles)
-        reading(rows, Path(folder), options.tiles)
+        measure_reading(rows, Path(folder), options.tiles)
         if not gpu:
-            print("\nNo GPU here: how busy an epoch keeps one was not measured.")
+            print("\nNo GPU here: GPU use during an epoch was not measured.")
             return
-        job = TrainingJob(
-            "synthetic",
-            0,
-            rows,
-            Path(folder),
-            CLASSES,
-            Model(name="ro-abmil"),
-            Training(cache_gb=0, readers=options.readers),
-        )
-        fit = Fit(job)
+        training = Training(cache_gb=0, readers=options.readers)
+        fit = Fit(TrainingJob("synthetic", 0, rows, Path(folder), CLASSES, Model(name="ro-abmil"), training))
         start = time.perf_counter()
         with gpu_utilisation() as busy:
             fit.epoch(0)
-        print(f"\n{torch.cuda.get_device_name()}: an epoch of {options.slides} slides of {options.tiles:,} tiles took "
-              f"{time.perf_counter() - start:.1f} s, {options.readers} readers, GPU busy {busy():.0f}% of the time")  # fmt: skip
+        seconds = time.perf_counter() - start
+        print(
+            f"\n{torch.cuda.get_device_name()}: an epoch of {options.slides} slides of {options.tiles:,} tiles took "
+            f"{seconds:.1f} s with {options.readers} readers; GPU busy {busy():.0f}% of the time"
+        )
 
 
 def write_stores(folder: Path, slides: int, tiles: int) -> list[FoldRow]:
-    """Stores of noise (which does not compress: the worst case); a fifth of the slides validates."""
+    """Write stores of noise, which does not compress: the worst case. A fifth of the slides is for validation."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.divmod(np.arange(tiles), 100), axis=1)
     rows = []
@@ -67,22 +63,23 @@ def write_stores(folder: Path, slides: int, tiles: int) -> list[FoldRow]:
     return rows
 
 
-def reading(rows: list[FoldRow], folder: Path, tiles: int) -> None:
-    """Slides a second, from the page cache: decompression and Python, not the disk. A float32 copy is not made."""
+def measure_reading(rows: list[FoldRow], folder: Path, tiles: int) -> None:
+    """Print slides read per second, from the page cache: decompression and Python, not the disk."""
     rows = rows[:200]
     start = time.perf_counter()
     for row in rows:
         read_store(folder / f"{row.slide_id}.zarr")
     plain = len(rows) / (time.perf_counter() - start)
-    print(f"Slides of {tiles:,} tiles, {os.cpu_count()} cores\n\n| | slides/s | against the loop |\n|---|---|---|")
-    print(f"| plain loop | {plain:.1f} | 1.00 |")
+    table = [("plain loop", f"{plain:.1f}", "1.00")]
     for readers in (1, 2, 4, 8):
         data = BagDataset(rows, folder, CLASSES)
         start = time.perf_counter()
         for _ in prefetch_batches(data, [[k] for k in range(len(rows))], readers):
             pass
         rate = len(rows) / (time.perf_counter() - start)
-        print(f"| loader, {readers} readers | {rate:.1f} | {rate / plain:.2f} |")
+        table.append((f"loader, {readers} readers", f"{rate:.1f}", f"{rate / plain:.2f}"))
+    print(f"Slides of {tiles:,} tiles, {os.cpu_count()} cores\n")
+    print(markdown_table(("", "slides/s", "against the loop"), table))
 
 
 if __name__ == "__main__":

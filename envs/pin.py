@@ -1,4 +1,4 @@
-"""Write the conda environments of the rules: each holds what its step needs, at the versions of constraints.txt.
+"""Write the conda environments of the rules: each lists what its step needs, at the versions of constraints.txt.
 
     python envs/pin.py          # after a change of constraints.txt; a test fails until it was run
 
@@ -41,34 +41,35 @@ ENVIRONMENTS = {
 
 
 POST_DEPLOY = """#!/usr/bin/env bash
-# Written by envs/pin.py. Runs in the new environment; rules/common.smk sets ROFORMERMIL_CHECKOUT, wherever snakemake was started.
+# Written by envs/pin.py. Runs in the new environment; workflow/rules/common.smk sets ROFORMERMIL_CHECKOUT.
 set -eu
 python -m pip install --quiet --no-deps --build-constraint "$ROFORMERMIL_CHECKOUT/constraints.txt" --editable "$ROFORMERMIL_CHECKOUT"
 """
 
 
-def written_here() -> list[str]:
+def environments_here() -> list[str]:
     """The environments whose packages are installed here."""
     return [name for name in ENVIRONMENTS if (name == "tissue") == HAS_TIATOOLBOX]
 
 
-def closure(names: tuple[str, ...]) -> list[str]:
+def pin_dependencies(names: tuple[str, ...]) -> list[str]:
     """`name==version` of the packages and of all that they need, sorted."""
     pins: dict[str, str] = {}
     waiting = list(names)
     while waiting:
-        found = distribution(waiting.pop())
-        name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
+        package = distribution(waiting.pop())
+        name = re.sub(r"[-_.]+", "-", package.metadata["Name"]).lower()
         if name in pins:
             continue
-        pins[name] = found.version.split("+")[0]  # +cpu is a build, not a version
-        needs = map(Requirement, found.requires or ())
+        pins[name] = package.version.split("+")[0]  # +cpu is a build, not a version
+        needs = map(Requirement, package.requires or ())
         waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
     return [f"{name}=={version}" for name, version in sorted(pins.items())]
 
 
-def environment(name: str) -> str:
-    pins = "".join(f"      - {pin}\n" for pin in closure(ENVIRONMENTS[name]))
+def environment_yaml(name: str) -> str:
+    """The text of `envs/NAME.yaml`."""
+    pins = "".join(f"      - {pin}\n" for pin in pin_dependencies(ENVIRONMENTS[name]))
     return (
         f"# Written by envs/pin.py from {CONSTRAINTS[HAS_TIATOOLBOX]}. The package itself comes from the checkout: *.post-deploy.sh\n"
         f"channels: [conda-forge]\ndependencies:\n  - python =={PYTHON}\n  - pip =={PIP}\n  - pip:\n{pins}"
@@ -76,7 +77,7 @@ def environment(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in written_here():
-        (HERE / f"{name}.yaml").write_text(environment(name))
+    for name in environments_here():
+        (HERE / f"{name}.yaml").write_text(environment_yaml(name))
     for name in ENVIRONMENTS:
         (HERE / f"{name}.post-deploy.sh").write_text(POST_DEPLOY)

@@ -1,19 +1,19 @@
 """What can go wrong, by name.
 
-    RoFormerMILError
-    ├── SlideError           one slide cannot be used: its status in slides.csv
-    ├── ConfigError          the configuration
-    ├── SheetError           a slide sheet
-    ├── FoldsError           folds that cannot be made
-    ├── LeakError            folds whose test part was seen in training
-    ├── WeightsError         weights of an encoder or a tissue network
-    ├── StoreError           a feature store
-    ├── BagError             features that a model cannot take
-    ├── ModelError           a trained or packaged model
-    ├── OutOfMemoryError     slides that do not fit into memory
-    ├── OutputError          a result that cannot be written
-    ├── DownloadError        slides that did not arrive
-    └── TooManyFailedError   a data set that lost more slides than max_failed_fraction allows
+    RoFormerMILError         base of all errors that this package raises on purpose
+    ├── SlideError           one slide cannot be used: stages record its status and continue with the others
+    ├── ConfigError          the configuration, or an option of a command, cannot be used
+    ├── SheetError           a slide sheet has rows that cannot be used
+    ├── FoldsError           folds cannot be made from these slides, or given folds do not fit them
+    ├── LeakError            what is tested was seen in training: a patient, or the same slide under another name
+    ├── WeightsError         weights (encoder, tissue network) are missing, damaged or those of another network
+    ├── StoreError           a feature store is missing, damaged or incomplete
+    ├── BagError             a bag cannot be fed to a model
+    ├── ModelError           a model, trained or packaged, is missing, damaged or of other features than those given
+    ├── OutOfMemoryError     slides do not fit into memory in training or evaluation
+    ├── OutputError          a result cannot be written: the disk is full, or the folder is read-only
+    ├── DownloadError        slides did not arrive complete; what did arrive is kept, the next run resumes there
+    └── TooManyFailedError   more slides of a data set failed than max_failed_fraction allows
 
 Every error has a `status` for programs and a message for people, which names the slide, row or key and the remedy.
 """
@@ -46,14 +46,10 @@ class Status(StrEnum):
 
 
 class RoFormerMILError(Exception):
-    """Base of all errors that this package raises on purpose."""
-
     status: str = "error"
 
 
 class SlideError(RoFormerMILError):
-    """One slide cannot be used. Stages record it in the slide table and continue with the others."""
-
     def __init__(self, status: Status, message: str):
         super().__init__(status, message)  # both are `args`, so that the error can be pickled
         self.status = status
@@ -63,72 +59,48 @@ class SlideError(RoFormerMILError):
 
 
 class ConfigError(RoFormerMILError):
-    """The configuration, or an option of a command, cannot be used."""
-
     status = "config"
 
 
 class SheetError(RoFormerMILError):
-    """A slide sheet has rows that cannot be used."""
-
     status = "sheet"
 
 
 class FoldsError(RoFormerMILError):
-    """Folds cannot be made from these slides, or given folds do not fit them."""
-
     status = "folds"
 
 
 class LeakError(RoFormerMILError):
-    """What is tested was seen in training: a patient, or the same slide under another name."""
-
     status = "leak"
 
 
 class WeightsError(RoFormerMILError):
-    """Weights are missing, damaged or those of another network."""
-
     status = "weights"
 
 
 class StoreError(RoFormerMILError):
-    """A feature store is missing, damaged or incomplete."""
-
     status = "store"
 
 
 class BagError(RoFormerMILError):
-    """A bag cannot be fed to a model."""
-
     status = "bag"
 
 
 class ModelError(RoFormerMILError):
-    """A trained or packaged model is missing, damaged, or was trained on other features than those given."""
-
     status = "model"
 
 
 class OutOfMemoryError(RoFormerMILError):
-    """Slides do not fit into memory in training or evaluation."""
-
     status = "out_of_memory"
 
 
 class OutputError(RoFormerMILError):
-    """A result cannot be written: the disk is full, or the folder is read-only."""
-
     status = "output"
 
 
 class DownloadError(RoFormerMILError):
-    """Slides did not arrive complete. What did arrive is kept, and the next run resumes from there."""
-
     status = "download"
 
 
 class TooManyFailedError(RoFormerMILError):
-    """More slides of a data set failed than `max_failed_fraction` allows."""
-
     status = "too_many_failed"

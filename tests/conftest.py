@@ -1,4 +1,4 @@
-"""What tests share: small real files to read, and the real slides of ../shared where they are."""
+"""Fixtures for all tests: small files to read, feature stores, and the real slides of ../shared."""
 
 from pathlib import Path
 
@@ -8,16 +8,15 @@ import tifffile
 
 from roformermil.cohort.synthetic import draw_tissue, write_pyramid
 from roformermil.features.store import write_store
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests import ROOT
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real slides, weights and numbers; tests that ask for it skip where it is absent."""
+    """The folder of real slides, weights and numbers; tests that use it are skipped where it is absent."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("needs ../shared, which is not there")
+        pytest.skip(f"needs {folder}")
     return folder
 
 
@@ -31,7 +30,7 @@ def slide(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory, slide) -> Path:
-    """A folder of files that are no usable slides: cut.svs, empty.svs, text.svs, blank.tif, damaged.tif.
+    """A folder of files that are not usable slides: cut.svs, empty.svs, text.svs, blank.tif, damaged.tif.
 
     damaged.tif opens and its tissue is found on its coarsest level; half the pixels of the finer two are gone.
     """

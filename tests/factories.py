@@ -1,22 +1,26 @@
 """What several tests need and none is about: runs on disk, slides, servers."""
 
+import csv
 import functools
+import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
+from sklearn import metrics
 
 from roformermil.bags.folds import FoldRow, write_folds
 from roformermil.bags.leakage import Finding, write_findings
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
 from roformermil.config import Folds, Leakage
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX
+from roformermil.evaluation.predictions import probability_columns
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
 
@@ -52,7 +56,8 @@ class SimulatedRun:
         data = self.folder / name
         write_folds(data / "folds.csv", rows)
         write_slides_csv(
-            data / "slides.csv", records or [SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(slides)]
+            data / "slides.csv",
+            records or [SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(slides)],
         )
         write_findings(list(findings), Leakage(patients="warn"), Folds(), name, data / "leakage.csv")
         self.datasets.append(data)
@@ -79,7 +84,7 @@ class SimulatedRun:
             scores = strength * np.eye(len(classes))[truth] + rng.normal(size=(len(rows), len(classes)))
             probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
             path = self.folder / dataset / encoder / model / f"fold_{fold}/predictions.csv"
-            columns = dict(zip((f"{PROBABILITY_PREFIX}{name}" for name in classes), probabilities.T, strict=True))
+            columns = dict(zip(probability_columns(classes), probabilities.T, strict=True))
             write_predictions_csv(path, rows.drop(columns="fold").assign(**columns))
             write_training_files(path.parent, best_epoch)
             paths.append(path)
@@ -89,6 +94,23 @@ class SimulatedRun:
 
 def _part(turn: int, fold: int, folds: int) -> str:
     return {0: "test", 1: "validation"}.get((turn - fold) % folds, "train")
+
+
+def class_scores(truth: np.ndarray, decided: np.ndarray, scores: np.ndarray, weights=None) -> dict[str, float]:
+    """scikit-learn's metrics of one class against the rest."""
+    return {
+        "auroc": metrics.roc_auc_score(truth, scores, sample_weight=weights),
+        "average_precision": metrics.average_precision_score(truth, scores, sample_weight=weights),
+        "recall": metrics.recall_score(truth, decided, sample_weight=weights),
+        "precision": metrics.precision_score(truth, decided, sample_weight=weights),
+        "f1": metrics.f1_score(truth, decided, sample_weight=weights),
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def write_predictions_csv(path: Path, table: pd.DataFrame) -> None:
@@ -104,15 +126,90 @@ def write_training_files(folder: Path, best_epoch: int = 1, metadata: Mapping[st
     save_file({"w": np.zeros(1)}, folder / "model.safetensors", stated)
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """The address at which a web server on this machine serves the folder."""
+    with _serve(functools.partial(_FolderHandler, directory=folder)) as url:
+        yield url
+
+
+@dataclass
+class SimulatedGdc:
+    """The API of the Genomic Data Commons with these files, and what it was asked for. It fails as it is told to."""
+
+    files: dict[str, bytes]
+    broken_downloads: int = 0  # so many hang up after 2,000,000 bytes
+    failed_listings: int = 0  # so many are answered by 503
+    broken_listings: int = 0  # so many hang up
+    knows_ranges: bool = True
+    wrong_checksums: bool = False
+    unknown_file_status: int = 404
+    requested_ranges: list[str | None] = field(default_factory=list)  # of every download
+
+
+@contextmanager
+def serve_gdc(gdc: SimulatedGdc) -> Iterator[str]:
+    """The address of the API."""
+    with _serve(functools.partial(_GdcHandler, gdc)) as url:
+        yield url
+
+
+@contextmanager
+def _serve(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _FolderHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
 
-@contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
-    """The address at which a web server on this machine serves the folder."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_QuietHandler, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+class _GdcHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, gdc: SimulatedGdc, *args: object):
+        self.gdc = gdc
+        super().__init__(*args)
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.gdc.failed_listings:
+            self.gdc.failed_listings -= 1
+            return self._send(503, b"")
+        flip = -1 if self.gdc.wrong_checksums else 1
+        hits = [
+            {"file_id": name, "file_name": name, "file_size": len(data), "md5sum": md5(data[::flip]).hexdigest()}
+            for name, data in self.gdc.files.items()
+            if name in query["filters"]["content"]["value"]
+        ]
+        hang_up = self.gdc.broken_listings > 0
+        self.gdc.broken_listings -= 1
+        self._send(200, json.dumps({"data": {"hits": hits}}).encode(), limit=10 if hang_up else None)
+
+    def do_GET(self) -> None:
+        if (data := self.gdc.files.get(Path(self.path).name)) is None:
+            return self._send(self.gdc.unknown_file_status, b"")
+        requested = self.headers.get("Range")
+        self.gdc.requested_ranges.append(requested)
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested and self.gdc.knows_ranges else 0
+        if start >= len(data):
+            return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+        hang_up = self.gdc.broken_downloads > 0
+        self.gdc.broken_downloads -= 1
+        self._send(206 if start else 200, data[start:], limit=2_000_000 if hang_up else None)
+
+    def _send(
+        self, status: int, data: bytes, headers: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[:limit])
+        self.close_connection = limit is not None
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,1 +1,1 @@
-"""Stores and labels -> folds -> packed batches of bags."""
+"""Feature stores and labels -> folds -> packed batches of bags."""

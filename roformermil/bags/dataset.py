@@ -29,36 +29,36 @@ class Batch(NamedTuple):
 
     features: Tensor  # (T, d) float16
     grid: Tensor  # (T, 2) int32
-    lengths: list[int]  # tiles of each bag, sum T
+    lengths: list[int]  # tiles of each bag, T in sum
     labels: Tensor  # (B,) int64
     slide_ids: list[str]
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`; the host does not wait for the copy."""
-        moved = (x.pin_memory() if device.type == "cuda" else x for x in (self.features, self.grid, self.labels))
-        features, grid, labels = (x.to(device, non_blocking=True) for x in moved)
+        """The batch on `device`. The host does not wait for the copy."""
+        tensors = (x.pin_memory() if device.type == "cuda" else x for x in (self.features, self.grid, self.labels))
+        features, grid, labels = (x.to(device, non_blocking=True) for x in tensors)
         return self._replace(features=features, grid=grid, labels=labels)
 
 
 class BagDataset(Dataset[Bag]):
-    """The slides of a fold's part, from their feature stores. Plugs into a torch DataLoader with `collate_fn=pack`."""
+    """The bags of a fold's slides, read from feature stores. For a torch DataLoader use `collate_fn=pack`."""
 
     def __init__(self, rows: Sequence[FoldRow], stores: Path, classes: Sequence[str], cache_bytes: float = 0):
-        """Raises BagError for a label that is not among `classes`."""
+        """cache_bytes: how much of the features to keep in memory. Raises BagError for a label that is not in `classes`."""
         self.rows, self.stores = list(rows), Path(stores)
         for row in self.rows:
             if row.label not in classes:
                 raise BagError(
-                    f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}; mend the slide sheet"
+                    f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}; fix the slide sheet"
                 )
         self.labels = [list(classes).index(row.label) for row in self.rows]
         self._cache: dict[int, Bag] = {}
-        self._room, self._lock = cache_bytes, Lock()
+        self._free_bytes, self._lock = cache_bytes, Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For the processes of a DataLoader: each reads for itself, and has the whole room to keep bags in."""
-        room = self._room + sum(bag.features.nbytes for bag in self._cache.values())
-        return {**self.__dict__, "_cache": {}, "_room": room, "_lock": None}
+        """For the processes of a DataLoader: each has a cache of its own, empty and of the full size."""
+        cached = sum(bag.features.nbytes for bag in self._cache.values())
+        return {**self.__dict__, "_cache": {}, "_free_bytes": self._free_bytes + cached, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=Lock())
@@ -68,23 +68,23 @@ class BagDataset(Dataset[Bag]):
 
     @cached_property
     def width(self) -> int:
-        """Values a tile, as the first slide has them; every other must have as many."""
+        """Values per tile of the first slide, which all others must have too."""
         return read_store(self._path(0)).features.shape[1]
 
     def __getitem__(self, index: int) -> Bag:
-        """Threads may read at once. Raises StoreError or BagError naming the slide that cannot be used."""
+        """The bag of one slide; several threads may read. Raises StoreError or BagError naming a slide that cannot be used."""
         if index in self._cache:
             return self._cache[index]
         slide_id, stored = self.rows[index].slide_id, read_valid_store(self._path(index))
         if stored.features.shape[1] != self.width:
             raise BagError(
-                f"slide {slide_id} has {stored.features.shape[1]} values a tile, slide {self.rows[0].slide_id} has "
-                f"{self.width}: features of two encoders; {_remedy(self._path(index))}"
+                f"slide {slide_id} has {stored.features.shape[1]} values per tile, slide {self.rows[0].slide_id} has "
+                f"{self.width}: their features come from different encoders; {_remedy(self._path(index))}"
             )
         bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
         with self._lock:
-            if index not in self._cache and stored.features.nbytes <= self._room:
-                self._room -= stored.features.nbytes
+            if index not in self._cache and stored.features.nbytes <= self._free_bytes:
+                self._free_bytes -= stored.features.nbytes
                 self._cache[index] = bag
         return bag
 
@@ -93,22 +93,22 @@ class BagDataset(Dataset[Bag]):
 
 
 def read_valid_store(store: Path) -> SlideFeatures:
-    """A slide's store, as a model may be fed with it. Raises StoreError, or BagError for no tiles, NaN or infinity."""
+    """The features of a slide, fit for a model. Raises StoreError, and BagError for no tiles, NaN or infinity."""
     stored = read_store(store)
     if len(stored.features) == 0:
         raise BagError(f"slide {store.stem} has no tiles in its feature store; {_remedy(store)}")
-    extremes = torch.aminmax(torch.from_numpy(stored.features))  # NaN spreads into both; far faster than isfinite
+    extremes = torch.aminmax(torch.from_numpy(stored.features))  # both are NaN if any value is; faster than isfinite
     if not all(map(torch.isfinite, extremes)):
-        raise BagError(f"slide {store.stem}: its features hold NaN or infinity; {_remedy(store)}")
+        raise BagError(f"slide {store.stem}: its features contain NaN or infinity; {_remedy(store)}")
     return stored
 
 
 def _remedy(store: Path) -> str:
-    return f"delete {store} and make it anew (in the pipeline: snakemake --forcerun embed)"
+    return f"delete {store.absolute()} and encode the slide again (in the workflow: snakemake --forcerun embed)"
 
 
 def pack(bags: Sequence[Bag]) -> Batch:
-    """Bags, whatever their sizes, as one batch without padding."""
+    """Bags of any sizes as one batch without padding."""
     return Batch(
         features=torch.cat([bag.features for bag in bags]),
         grid=torch.cat([bag.grid for bag in bags]),

@@ -1,10 +1,9 @@
-"""Folds: which slides train, validate and test. Stratified by label, a patient's slides together."""
+"""Folds: which slides train, validate and test. Stratified by label, a patient's slides in one part."""
 
-import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,15 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
 from roformermil.runtime.files import fingerprint
-from roformermil.runtime.records import write_rows
+from roformermil.runtime.records import read_records, write_records
 
 PARTS = ("train", "validation", "test")
-PAPER_VALIDATION = 0.1  # of what is not tested, in the paper's release
+PAPER_VALIDATION = 0.1  # of the slides that are not tested, in the paper's release
 
 
 @dataclass(frozen=True)
 class FoldRow:
-    """One slide's part in one fold."""
+    """One slide's part in one fold: a row of folds.csv."""
 
     fold: int
     slide_id: str
@@ -30,91 +29,106 @@ class FoldRow:
     part: str
 
 
+@dataclass(frozen=True)
+class GivenPart:
+    """A row of a published split."""
+
+    fold: int
+    slide_id: str
+    part: str
+
+
 def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """A data set's folds: given ones where `folds.path` says so, else made. Raises FoldsError where there can be none."""
+    """The folds of a data set: read from `folds.path` where that is set, else made. Raises FoldsError if they cannot be."""
     if settings.path:
-        return given_folds(Path(settings.path.format(dataset=dataset)), slides, settings, classes)
+        return read_given_folds(Path(settings.path.format(dataset=dataset)), slides, settings, classes)
     return make_folds(slides, settings, classes)
 
 
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """Fold k tests on part k, validates on part k + 1 and trains on the rest, so every slide is tested once.
+    """Rows of all folds. The slides are divided into as many groups as there are folds: fold k tests on group k, so that
+    every slide is tested in exactly one fold, validates on group k + 1 and trains on the rest.
 
-    With `mode: paper` a tenth of the slides outside part k, drawn by label, validates instead.
-
-    Raises FoldsError when a class has too few patients (slides, without grouping) to be in every part.
+    With `mode: paper`, a random tenth of the slides outside group k validates instead, stratified by label. Raises
+    FoldsError when a class has fewer patients than folds (slides, if folds split by slide).
     """
-    from sklearn.model_selection import (  # slow to import, and read_folds needs none
-        StratifiedGroupKFold,
-        StratifiedKFold,
-        train_test_split,
-    )
-
-    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the sheet's order is immaterial
-    labels, patients = [s.label for s in slides], [s.patient_id for s in slides]
+    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
     check_enough(slides, settings, classes)
-    if settings.group_by_patient:
-        splitter = StratifiedGroupKFold(settings.count, shuffle=True, random_state=settings.seed)
-        splits = splitter.split(labels, labels, patients)
-    else:
-        splits = StratifiedKFold(settings.count, shuffle=True, random_state=settings.seed).split(labels, labels)
-    part_of = np.empty(len(slides), int)
-    for part, (_, test) in enumerate(splits):
-        part_of[test] = part
+    groups = _divide(slides, settings)
     rows = []
     for fold in range(settings.count):
+        validates = groups == (fold + 1) % settings.count
         if settings.mode == "paper":
-            others = np.flatnonzero(part_of != fold)
-            _, drawn = train_test_split(
-                others, test_size=PAPER_VALIDATION, stratify=np.array(labels)[others], random_state=settings.seed + fold
-            )
-            validates = np.isin(np.arange(len(slides)), drawn)
-        else:
-            validates = part_of == (fold + 1) % settings.count
-        for slide, part, validating in zip(slides, part_of, validates, strict=True):
-            name = "test" if part == fold else "validation" if validating else "train"
-            rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, name))
+            validates = _draw_validation(slides, groups != fold, settings.seed + fold)
+        for slide, group, is_validation in zip(slides, groups, validates, strict=True):
+            part = "test" if group == fold else "validation" if is_validation else "train"
+            rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, part))
     check_folds(rows, classes)
     return rows
 
 
-def given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name take no part.
+def _divide(slides: list[Slide], settings: Folds) -> np.ndarray:
+    """The group of each slide, 0 to settings.count - 1: (n,)."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import; read_folds needs none
 
-    Raises FoldsError for an unknown part, slides none of which are in the sheet, or a slide in two parts of a fold.
+    labels, patients = [slide.label for slide in slides], [slide.patient_id for slide in slides]
+    splitter = StratifiedGroupKFold if settings.group_by_patient else StratifiedKFold
+    splits = splitter(settings.count, shuffle=True, random_state=settings.seed).split(
+        labels, labels, patients if settings.group_by_patient else None
+    )
+    groups = np.empty(len(slides), int)
+    for group, (_, members) in enumerate(splits):
+        groups[members] = group
+    return groups
+
+
+def _draw_validation(slides: list[Slide], candidates: np.ndarray, seed: int) -> np.ndarray:
+    """Which slides validate, (n,) bool: a tenth of the candidates (n,) bool, stratified by label."""
+    from sklearn.model_selection import train_test_split
+
+    indices = np.flatnonzero(candidates)
+    labels = [slides[k].label for k in indices]
+    _, drawn = train_test_split(indices, test_size=PAPER_VALIDATION, stratify=labels, random_state=seed)
+    return np.isin(np.arange(len(slides)), drawn)
+
+
+def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
+    """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name are in no part.
+
+    Raises FoldsError for a missing column, an unknown part, no slide of the slide sheet, or a slide in two parts of a fold.
     """
-    known = {s.slide_id: s for s in slides}
+    path, by_id = path.absolute(), {slide.slide_id: slide for slide in slides}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            given = [(int(r["fold"]), r["slide_id"], r["part"]) for r in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError) as error:
+        given = read_records(path, GivenPart)
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise FoldsError(f"{path}: given folds need the columns fold, slide_id, part ({error!r})") from error
-    if wrong := sorted({part for _, _, part in given} - set(PARTS)):
-        raise FoldsError(f"{path}: unknown part {wrong[0]!r}; expected {', '.join(PARTS)}")
-    rows = [FoldRow(f, s, known[s].patient_id, known[s].label, part) for f, s, part in given if s in known]
-    if not rows:
-        raise FoldsError(f"{path}: none of its slides is in the slide sheet")
-    if sorted({row.fold for row in rows}) != list(range(settings.count)):
+    if unknown := sorted({row.part for row in given} - set(PARTS)):
+        raise FoldsError(f"{path}: unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
+    known = [(row, by_id[row.slide_id]) for row in given if row.slide_id in by_id]
+    if not known:
+        raise FoldsError(f"{path}: contains no slide of the slide sheet")
+    if sorted({row.fold for row, _ in known}) != list(range(settings.count)):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
+    rows = [FoldRow(row.fold, row.slide_id, slide.patient_id, slide.label, row.part) for row, slide in known]
     check_folds(rows, classes)
     return rows
 
 
 def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
-    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. Patients are the leak audit's."""
+    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. `leakage` checks patients."""
+    labels: dict[tuple[int, str], set[str]] = defaultdict(set)
     parts: dict[tuple[int, str], set[str]] = defaultdict(set)
-    seen: dict[tuple[int, str], set[str]] = defaultdict(set)
     for row in rows:
-        parts[row.fold, row.part].add(row.label)
-        seen[row.fold, row.slide_id].add(row.part)
-    for (fold, name), where in seen.items():
-        if len(where) > 1:
+        labels[row.fold, row.part].add(row.label)
+        parts[row.fold, row.slide_id].add(row.part)
+    for (fold, slide_id), in_parts in parts.items():
+        if len(in_parts) > 1:
             raise FoldsError(
-                f"fold {fold}: slide {name} is in {' and '.join(sorted(where))}; a slide has one part in a fold"
+                f"fold {fold}: slide {slide_id} is in {' and '.join(sorted(in_parts))}; it must be in one part only"
             )
     for fold in {row.fold for row in rows}:
         for part in PARTS:
-            if missing := set(classes) - parts[fold, part]:
+            if missing := set(classes) - labels[fold, part]:
                 raise FoldsError(
                     f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(missing))}; "
                     "use fewer folds (folds.count) or another folds.seed"
@@ -122,43 +136,43 @@ def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
 
 
 def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
-    """Raises FoldsError when a class has too few patients (slides, without grouping) for a part each."""
-    units = defaultdict(set)
+    """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide)."""
+    unit = "patients" if settings.group_by_patient else "slides"
+    members = defaultdict(set)
     for slide in slides:
-        units[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
-    what = "patients" if settings.group_by_patient else "slides"
+        members[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
     for label in classes:
-        if (found := len(units[label])) < settings.count:
+        if (count := len(members[label])) < settings.count:
             raise FoldsError(
-                f"class {label} has {found} {what} with usable slides, too few for {settings.count} folds; "
-                + (f"set folds.count to {found} or less, or add slides" if found >= 3 else "add slides")
+                f"class {label} has {count} {unit} with usable slides, too few for {settings.count} folds; "
+                + (f"set folds.count to {count} or less, or add slides" if count >= 3 else "add slides")
             )
 
 
 def write_folds(path: Path, rows: list[FoldRow]) -> None:
-    write_rows(path, [asdict(row) for row in rows])
+    """Write folds.csv."""
+    write_records(path, rows)
 
 
 def read_folds(path: Path, fold: int) -> list[FoldRow]:
     """The rows of one fold. Raises FoldsError when the file has none."""
     rows = [row for row in read_all_folds(path) if row.fold == fold]
     if not rows:
-        raise FoldsError(f"{path}: has no fold {fold}")
+        raise FoldsError(f"{path.absolute()}: has no fold {fold}")
     return rows
 
 
 def read_all_folds(path: Path) -> list[FoldRow]:
-    """The rows of all folds, in the file's order."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [FoldRow(int(r.pop("fold")), **r) for r in csv.DictReader(file)]
+    """The rows of all folds, in the order of the file."""
+    return read_records(path, FoldRow)
 
 
 def rows_fingerprint(rows: list[FoldRow]) -> str:
-    """Digest of a fold's rows, whatever their order."""
+    """Hash of a fold's rows in any order."""
     return fingerprint(rows=sorted([row.fold, row.slide_id, row.patient_id, row.label, row.part] for row in rows))
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A seed of its own for each (dataset, model, fold, seed): a result does not depend on which others ran."""
+    """A seed from a hash of `parts`, such as data set, model, fold and seed: a result does not depend on what else ran."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])

@@ -1,6 +1,5 @@
 """The command line: one verb a rule of the workflow, nothing but argument passing.
 
-Settings are given as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. What is left out has its default.
 Heavy imports happen inside the verb that needs them.
 """
 
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.cli import cohort, deployment, evaluation, features, project, report, slides, studies, training
+from roformermil.cli import models, project, results, slides
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import progress
 from roformermil.runtime.live_log import LiveLogHandler
@@ -21,17 +20,17 @@ from roformermil.runtime.subprocesses import preload
 HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
 
 Most users run `roformermil check FILE`, then `snakemake --cores all --configfile FILE`, whose rules call these verbs; and
-`roformermil predict SLIDES --model FOLDER` and `roformermil trace results/summary.csv --row ROW` themselves. Settings are given as
-in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`.
+`roformermil predict SLIDES --model FOLDER` and `roformermil trace results/summary.csv --row ROW` themselves. Settings are
+given as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. Keys that are left out have their defaults.
 """
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (cohort, slides, features, training, evaluation, report, deployment, studies, project):
+for group in (slides, models, results, project):
     app.add_typer(group.app)
 log = logging.getLogger("roformermil")
 preload(__name__)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"roformermil {__version__}")
         raise typer.Exit
@@ -40,12 +39,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def common(
     log_file: Annotated[Path | None, typer.Option("--log", help="write the log to this file too")] = None,
-    live_log: Annotated[
-        Path | None,
-        typer.Option(help="append progress and warnings to this file, which Snakemake shows; print errors only"),
-    ] = None,
+    live_log: Annotated[Path | None, typer.Option(help="append progress and warnings to it; print errors only")] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
     screen = logging.StreamHandler()
@@ -57,18 +53,14 @@ def common(
     if live_log:
         screen.setLevel(logging.ERROR)
         progress.screen_is_free = False
-        logging.getLogger().addHandler(LiveLogHandler(live_log, job_name(log_file, live_log)))
-
-
-def job_name(log_file: Path | None, live_log: Path) -> str:
-    """What lines of a job begin with: its log's place beside the live log, `demo/resnet50-random/embed_0`."""
-    if log_file is None or not log_file.is_relative_to(live_log.parent):
-        return "job"
-    return log_file.relative_to(live_log.parent).with_suffix("").as_posix()
+        job = "job"
+        if log_file and log_file.is_relative_to(live_log.parent):  # such as demo/resnet50-random/embed_0
+            job = log_file.relative_to(live_log.parent).with_suffix("").as_posix()
+        logging.getLogger().addHandler(LiveLogHandler(live_log, job))
 
 
 def main() -> None:
-    """Entry point. Errors of this package end in one line instead of a traceback."""
+    """Run the command line. An error of this package is one line, not a traceback, and exit status 1; a bug is exit status 2."""
     try:
         app()
     except RoFormerMILError as error:

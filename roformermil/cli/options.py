@@ -2,30 +2,47 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.batches import slides_of_batch
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_table import SlideRecord, records_from_sheet, write_slide_table
+from roformermil.config import Model
+from roformermil.config.base import Settings, read_settings
+from roformermil.runtime.locks import exclusive
 
+SECTION_HELP = "this section of the configuration, as YAML or JSON"
 SLIDE_TIMEOUT = 600.0
-Text = Annotated[str, typer.Option(help="settings as in the configuration, YAML or JSON")]
-TableIn = Annotated[Path, typer.Argument(help="slide table of the stage before", exists=True, dir_okay=False)]
+
+
+def required_section(settings: type[Settings], option: str, help: str = SECTION_HELP, **keywords: Any) -> Any:
+    """An option whose YAML or JSON is read as these settings. Errors name the option."""
+    keywords |= {"parser": lambda text: read_settings(settings, text, option), "metavar": "YAML"}
+    return typer.Option(option, help=help, **keywords)
+
+
+def section(settings: type[Settings], option: str) -> Any:
+    """The same, where the option may be left out: all keys then have their defaults."""
+    return required_section(settings, option, default_factory=settings, show_default="{}")
+
+
+ModelOption = Annotated[Model, required_section(Model, "--model", "a model as in the configuration, as YAML or JSON")]
+TableIn = Annotated[Path, typer.Argument(help="slide table of the previous stage", exists=True, dir_okay=False)]
 TableOut = Annotated[Path, typer.Option(help="slide table to write, one row per slide")]
 ConfigText = Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
 Classes = Annotated[str, typer.Option(help="class names in the order of their index, separated by commas")]
-Datasets = Annotated[str, typer.Option(help="names of the data sets, separated by commas: folders of the results")]
-Root = Annotated[
-    Path | None, typer.Option(help="folder that the sheet's paths are relative to; by default the sheet's own")
-]
-Batch = Annotated[int, typer.Option(min=0, help="which batch of the sheet's rows")]
-BatchSize = Annotated[int, typer.Option(min=1, show_default="all", help="rows per batch")]
-Absolute = Annotated[bool, typer.Option("--allow-absolute", help="accept absolute paths in the sheet")]
+Datasets = Annotated[str, typer.Option(help="names of the data sets (folders of the results), separated by commas")]
+Root = Annotated[Path | None, typer.Option(help="folder of the slide sheet's paths; by default the sheet's own folder")]
+Batch = Annotated[int, typer.Option(min=0, help="number of the batch of slides, from 0")]
+BatchSize = Annotated[int, typer.Option(min=1, show_default="all", help="slides per batch")]
+Absolute = Annotated[bool, typer.Option("--allow-absolute", help="accept absolute paths in the slide sheet")]
 Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slide may stall")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 Predictions = Annotated[list[Path], typer.Argument(help="predictions.csv of every fold", exists=True)]
+Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
 
 
 def use_machine(threads: int) -> None:
@@ -39,24 +56,15 @@ def use_machine(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def records_of_batch(
-    sheet: Path, root: Path | None, batch: int, size: int, allow_absolute: bool
-) -> "list[SlideRecord]":
-    """The records that the first stage starts with. A missing file becomes a record."""
-    from roformermil.cohort.batches import slides_of_batch
-    from roformermil.cohort.slide_sheet import read_slide_sheet
-    from roformermil.cohort.slide_table import records_from_sheet
-
+def records_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allow_absolute: bool) -> list[SlideRecord]:
+    """The records of a batch before its first stage. A missing file is a record, not an error."""
     slides = read_slide_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute, check_files=False)
     if not (chosen := slides_of_batch(slides, batch, size)):
-        raise typer.BadParameter(f"{sheet} has no batch {batch} of {size} rows")
+        raise typer.BadParameter(f"{sheet} has no batch {batch} of {size} slides")
     return records_from_sheet(chosen)
 
 
-def write_exclusively(table: Path, work: "Callable[[], list[SlideRecord]]") -> None:
-    """Write the slide table that `work` returns, while no other process works on it."""
-    from roformermil.cohort.slide_table import write_slide_table
-    from roformermil.runtime.locks import exclusive
-
+def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]]) -> None:
+    """Write the slide table that `work` returns, under a lock."""
     with exclusive(table):
         write_slide_table(table, work())

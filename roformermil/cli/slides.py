@@ -1,69 +1,96 @@
-"""From slides to tiles."""
+"""From slides to tiles and feature stores, and features from and for other pipelines."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roformermil.cli.options import (
-    SLIDE_TIMEOUT,
-    Absolute,
-    Batch,
-    BatchSize,
-    Root,
-    Sheet,
-    TableIn,
-    TableOut,
-    Text,
-    Timeout,
-    records_of_batch,
-    write_exclusively,
-)
+from roformermil.cli import options
+from roformermil.cohort.slide_table import attrition_summary, check_failed_fraction, read_slide_table, write_slides_csv
+from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.config.dataset import Source
 
 app = typer.Typer()
+log = logging.getLogger("roformermil")
+
+
+@app.command()
+def demo_slides(
+    folder: Annotated[Path, typer.Argument(help="folder for the slides and their slide sheet")],
+    slides: Annotated[int, typer.Option(min=2, help="number of slides, two per patient")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the drawings")] = 0,
+) -> None:
+    """Draw the demo's slides and write their slide sheet."""
+    from roformermil.cohort.synthetic import write_demo_slides
+
+    log.info("%d slides listed in %s", slides, write_demo_slides(folder, slides, seed))
+
+
+@app.command()
+def download(
+    sheet: options.Sheet,
+    source: Annotated[Source, options.required_section(Source, "--source")],
+    table: options.TableOut,
+    root: options.Root = None,
+    batch: options.Batch = 0,
+    batch_size: options.BatchSize = sys.maxsize,
+    allow_absolute: options.Absolute = False,
+) -> None:
+    """Download the slides of a batch."""
+    from roformermil.cohort.download import download_slides
+
+    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
+    options.write_exclusively(table, lambda: download_slides(records, root or sheet.parent, source))
+
+
+@app.command()
+def collect(
+    tables: Annotated[list[Path], typer.Argument(help="slide tables of `embed`")],
+    out: Annotated[Path, typer.Option(help="the data set's slides.csv")],
+    max_failed_fraction: Annotated[float, typer.Option(min=0, max=1, help="largest fraction of lost slides")] = 0.05,
+) -> None:
+    """Join a data set's slide tables; stop when too many slides are lost."""
+    records = [record for table in tables for record in read_slide_table(table)]
+    log.info("%s: %s", out.parent.name, attrition_summary(records))
+    check_failed_fraction(records, max_failed_fraction, out)
+    write_slides_csv(out, records)
 
 
 @app.command()
 def segment(
-    sheet: Sheet,
+    sheet: options.Sheet,
     out: Annotated[Path, typer.Option(help="folder for masks, outlines and polygons")],
-    table: TableOut,
-    root: Root = None,
-    batch: Batch = 0,
-    batch_size: BatchSize = sys.maxsize,
-    tissue: Text = "{}",
-    allow_absolute: Absolute = False,
-    timeout: Timeout = SLIDE_TIMEOUT,
+    table: options.TableOut,
+    tissue: Annotated[Tissue, options.section(Tissue, "--tissue")],
+    root: options.Root = None,
+    batch: options.Batch = 0,
+    batch_size: options.BatchSize = sys.maxsize,
+    allow_absolute: options.Absolute = False,
+    timeout: options.Timeout = options.SLIDE_TIMEOUT,
     threads: Annotated[int, typer.Option(min=1, help="slides processed at once")] = 1,
 ) -> None:
     """Find the tissue of each slide of a batch."""
-    from roformermil.config import Tissue
-    from roformermil.config.base import read_settings
     from roformermil.slides.steps import segment_slides
 
-    settings = read_settings(Tissue, tissue, "--tissue")
-    records = records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    write_exclusively(table, lambda: segment_slides(records, out, settings, timeout, threads))
+    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
+    options.write_exclusively(table, lambda: segment_slides(records, out, tissue, timeout, threads))
 
 
 @app.command()
 def tile(
-    slides: TableIn,
+    slides: options.TableIn,
     masks: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
     out: Annotated[Path, typer.Option(help="folder for tile tables")],
-    table: TableOut,
-    tiles: Text = "{}",
-    timeout: Timeout = SLIDE_TIMEOUT,
+    table: options.TableOut,
+    tiles: Annotated[Tiles, options.section(Tiles, "--tiles")],
+    timeout: options.Timeout = options.SLIDE_TIMEOUT,
 ) -> None:
     """Lay the grid of tiles over each segmented slide of a batch."""
-    from roformermil.cohort.slide_table import read_slide_table
-    from roformermil.config import Tiles
-    from roformermil.config.base import read_settings
     from roformermil.slides.steps import tile_slides
 
-    settings = read_settings(Tiles, tiles, "--tiles")
-    write_exclusively(table, lambda: tile_slides(read_slide_table(slides), masks, out, settings, timeout))
+    options.write_exclusively(table, lambda: tile_slides(read_slide_table(slides), masks, out, tiles, timeout))
 
 
 @app.command()
@@ -73,7 +100,59 @@ def contact_sheet(
     out: Annotated[Path, typer.Option(help="picture to write (JPEG); an HTML page is written beside it")],
 ) -> None:
     """Draw the tissue outlines of a whole data set on one contact sheet."""
-    from roformermil.cohort.slide_table import read_slide_table
     from roformermil.slides.contact_sheet import write_contact_sheet
 
     write_contact_sheet([record for table in tables for record in read_slide_table(table)], outlines, out)
+
+
+@app.command()
+def embed(
+    slides: options.TableIn,
+    tiles: Annotated[Path, typer.Option(help="folder that `tile` wrote")],
+    out: Annotated[Path, typer.Option(help="folder for feature stores")],
+    table: options.TableOut,
+    encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
+    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    threads: options.Threads = 0,
+    profile: Annotated[bool, typer.Option("--profile", help="print what limited the speed")] = False,
+) -> None:
+    """Encode the tiles of each slide of a batch into a feature store."""
+    from roformermil.features.embed import Embedder
+
+    options.use_machine(threads)
+    embedder = Embedder(encoder, timeout)
+    options.write_exclusively(table, lambda: embedder.embed(read_slide_table(slides), tiles, out))
+    if profile:
+        typer.echo(embedder.profile.table())
+
+
+@app.command("import")
+def import_features(
+    sheet: options.Sheet,
+    out: Annotated[Path, typer.Option(help="folder for feature stores")],
+    table: options.TableOut,
+    encoder: Annotated[str, typer.Option(help="name of the encoder that made the features, for folders and tables")],
+    root: options.Root = None,
+    batch: options.Batch = 0,
+    batch_size: options.BatchSize = sys.maxsize,
+    allow_absolute: options.Absolute = False,
+    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+) -> None:
+    """Turn features of CLAM, TRIDENT or similar pipelines (.h5 files, the paths of the slide sheet) into feature stores."""
+    from roformermil.features.hdf5 import import_slides
+
+    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
+    options.write_exclusively(table, lambda: import_slides(records, out, encoder, timeout))
+
+
+@app.command()
+def export(
+    stores: Annotated[list[Path], typer.Argument(help="feature stores, .../{dataset}/features/{encoder}/*.zarr")],
+    out: Annotated[Path, typer.Option(help="folder for .h5 files")],
+) -> None:
+    """Write feature stores as .h5 files that CLAM and TRIDENT read."""
+    from roformermil.features.hdf5 import export_store
+    from roformermil.runtime.progress import track
+
+    for store in track(stores, desc="export", unit="slide"):
+        export_store(store, out / f"{store.stem}.h5")

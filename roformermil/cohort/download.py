@@ -1,40 +1,51 @@
-"""Bring a data set's slides to this machine: whole, checked, and going on where a broken transfer ended.
+"""Download a data set's slides, verify them, and resume a broken transfer where it ended.
 
-Slides are gigabytes, so what has arrived of one is kept beside its place (`.part`) and the rest is asked for (HTTP range
-requests, RFC 9110, section 14). A file that was brought has the checksum that its source states; one that was there before is
-compared by its size where the source states one.
+Slides are gigabytes, so the bytes received so far stay in a `.part` file beside the slide, and only the rest is
+requested (HTTP range requests, RFC 9110, section 14). A downloaded file has the checksum that its source states. A file
+that exists is compared by size where the source states one.
 """
 
 import hashlib
+import json
 import logging
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError
+from urllib3.util.retry import Retry
 
 from roformermil.cohort.slide_table import SlideRecord, failed_record
-from roformermil.config import Source
+from roformermil.config.dataset import Source
 from roformermil.errors import DownloadError, SlideError, Status
 from roformermil.runtime.files import output_error
 from roformermil.runtime.progress import track
+from roformermil.runtime.text import first_lines
 
-TRIES, PAUSE = 6, 1.0  # attempts a file without a byte of progress; seconds after the first, doubled each time
+GDC_API = "https://api.gdc.cancer.gov"
+# For a request that fails, and for a transfer that breaks without a new byte: pauses of 0, 2, 4, ... 32 seconds.
+RETRIES = Retry(
+    total=6,
+    backoff_factor=1,
+    status_forcelist={408, 429, 500, 502, 503, 504},
+    allowed_methods=None,  # any: the GDC is queried by POST
+    raise_on_status=False,
+)
 TIMEOUT = (30, 120)  # seconds to connect, and between two bytes
-BLOCK = 2**16  # bytes; what a broken connection loses at most
-SHOWN = 20  # slides that an error names
-GONE = {404, 410}  # answers that say that there is no such slide
-GDC = "https://api.gdc.cancer.gov"
-REFUSED = {400, 401, 403}  # answers that a second try does not change, and that say nothing of the slide
+BLOCK = 2**16  # bytes; the most that a broken connection loses
+SHOWN_SLIDES = 20  # that an error lists
+NOT_THERE = {404, 410}  # statuses of a file that the server does not have
+NO_BYTES_LEFT = 416  # status of a range that starts at or after the end of the file
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A slide at its source."""
 
     url: str
@@ -42,170 +53,198 @@ class Remote:
     size: int | None = None  # bytes
 
 
-def download_slides(rows: list[SlideRecord], root: Path, source: Source, progress: bool = True) -> list[SlideRecord]:
-    """Bring the slides of `rows`; returns the rows, `missing` where the source has no such slide.
+def download_slides(records: list[SlideRecord], root: Path, source: Source, progress: bool = True) -> list[SlideRecord]:
+    """Download the slides to their paths; returns their records, `missing` where the source does not have the slide.
 
-    Raises DownloadError, when the others have arrived, naming slides whose transfer broke or whose bytes are wrong.
+    Raises DownloadError, once all others arrived, naming the slides whose transfer failed or whose checksum is wrong.
     """
+    results, failures = [], []
     with requests.Session() as session:
-        remotes = SOURCES[source.kind](rows, root, source, session)
-        done, broken = [], []
-        for row in track(rows, desc="download", unit="slide", on=progress):
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+        remote_files = LISTS[source.kind](records, root, source, session)
+        for record in track(records, desc="download", unit="slide", on=progress):
             try:
-                if row.status == Status.OK:
-                    fetch_slide(Path(row.path), remotes.get(row.slide_id), source, session, progress)
+                if record.is_ok:
+                    download_slide(record.path, remote_files.get(record.slide_id), source, session, progress)
             except SlideError as error:
-                row = failed_record(row, "download", error)
-            except (DownloadError, requests.RequestException) as error:
-                broken.append(f"  {row.slide_id}: {error}")
-            done.append(row)
-    asked = [now for was, now in zip(rows, done, strict=True) if was.status == Status.OK]
-    if asked and source.kind == "http" and all(row.status == Status.MISSING for row in asked):
-        raise DownloadError(f"none of {len(asked)} slides is at {source.url}: is the data set's source.url right?")
-    if broken:
-        most = len(broken) if source.kind == "by_hand" else SHOWN  # a list of what is to be got
-        shown = "\n".join(broken[:most] + ([f"  and {len(broken) - most} more"] if len(broken) > most else []))
-        raise DownloadError(f"{len(broken)} of {len(rows)} slides are not here; run again to go on:\n{shown}")
-    return done
+                record = failed_record(record, "download", error)
+            except DownloadError as error:
+                failures.append(f"  {record.slide_id}: {error}")
+            results.append(record)
+    wanted = [result for record, result in zip(records, results, strict=True) if record.is_ok]
+    if wanted and source.kind == "http" and all(result.status == Status.MISSING for result in wanted):
+        raise DownloadError(f"none of {len(wanted)} slides exists at {source.url}: check the data set's source.url")
+    if failures:
+        # slides to download by hand are a list to work through: all are named
+        lines = first_lines(failures, len(failures) if source.kind == "by_hand" else SHOWN_SLIDES)
+        raise DownloadError(f"{len(failures)} of {len(records)} slides are not here yet; run again to resume:\n{lines}")
+    return results
 
 
-def fetch_slide(
-    path: Path, remote: Remote | None, source: Source, session: requests.Session, progress: bool = True
+def download_slide(
+    path: Path, remote: RemoteFile | None, source: Source, session: requests.Session, progress: bool = True
 ) -> None:
-    """Bring one file to `path`, unless it is there.
+    """Download one slide to `path`, unless it is there.
 
     Raises SlideError `missing` when the source does not have it, DownloadError when it does not arrive, OutputError.
     """
     if path.exists() and (remote is None or remote.size in (None, path.stat().st_size)):
         return
-    if source.kind == "by_hand":  # no `missing`: that would be final, and the file may come tomorrow
-        raise DownloadError(f"no file at {path}: get it by the terms at {source.url} and put it there")
+    if source.kind == "by_hand":  # not `missing`, which would be final: the file may be there at the next run
+        raise DownloadError(f"no file at {path.absolute()}: accept the terms at {source.url}, and put the file there")
     if remote is None:
-        raise SlideError(Status.MISSING, f"{path.name}: the Genomic Data Commons lists no such file (any more)")
+        raise SlideError(Status.MISSING, f"{path.name}: the Genomic Data Commons does not list this file")
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for last in (False, True):  # bytes that were kept may be of another version of the file: all of it once more
-            fetch(remote, part, session, progress)
-            if not remote.md5 or _md5(part) == remote.md5:
+        for next_step in ("; downloading it again from the start", ""):  # kept bytes may be of another version
+            _download_rest(remote, part, session, progress)
+            if not remote.md5 or _file_md5(part) == remote.md5:
                 part.replace(path)
                 return
             part.unlink()
-            log.warning("%s: checksum differs%s", path.name, "" if last else "; once more from the start")
+            log.warning("%s: wrong checksum%s", path.name, next_step)
     except OSError as error:
         raise output_error(error, path) from error
-    raise DownloadError(f"{remote.url}: its bytes do not have the checksum {remote.md5} that the source states")
+    raise DownloadError(
+        f"{remote.url}: the bytes received do not have the checksum {remote.md5} that the source states"
+    )
 
 
-def fetch(remote: Remote, part: Path, session: requests.Session, progress: bool = True) -> None:
-    """Download `remote` to `part`, going on after the bytes that are there. Raises DownloadError when it cannot."""
-    idle = 0
+def _download_rest(remote: RemoteFile, part: Path, session: requests.Session, progress: bool) -> None:
+    """Complete `part`, over as many connections as it takes. Raises DownloadError, SlideError `missing`."""
+    retries = RETRIES
     with track(desc=part.stem[-40:], unit="B", unit_scale=True, leave=False, on=progress) as bar:
         while True:
-            have = part.stat().st_size if part.exists() else 0
+            size_before = _size(part)
             try:
-                if _transfer(remote, part, have, session, bar):
+                if _append_rest(remote, part, session, bar):
                     return
-                problem = "the connection ended early"
-            except requests.HTTPError as error:
-                if error.response.status_code in GONE:
-                    raise SlideError(Status.MISSING, f"{remote.url}: {error}") from error
-                if error.response.status_code in REFUSED:
-                    raise DownloadError(
-                        f"{remote.url}: {error}; is access granted, is the data set's source.url right?"
-                    ) from error
-                problem = str(error)
+                problem = "incomplete"
             except requests.RequestException as error:
-                problem = str(error)
-            idle = 0 if part.exists() and part.stat().st_size > have else idle + 1
-            if idle >= TRIES:
-                raise DownloadError(f"{remote.url}: {problem}")
-            log.warning("%s: %s; going on", remote.url, problem)
-            time.sleep(PAUSE * 2**idle)
+                problem = type(error).__name__
+            retries = _wait_to_retry(RETRIES if _size(part) > size_before else retries, remote.url, problem)
 
 
-def _transfer(remote: Remote, part: Path, have: int, session: requests.Session, bar: Any) -> bool:
-    """One connection: append what comes to `part`. True when that is the whole file."""
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with session.get(remote.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # nothing after what is there: it is whole, or not of this file
-            if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
-                return True
-            part.unlink()
-            return False
-        answer.raise_for_status()
-        kept = have if answer.status_code == 206 else 0
-        length = answer.headers.get("Content-Length")
+def _append_rest(remote: RemoteFile, part: Path, session: requests.Session, bar: Any) -> bool:
+    """Append what one connection delivers to `part`; whether that completes it. Raises RequestException when it breaks.
+
+    `part` is removed when it is larger than the file: its bytes are then of another version.
+    """
+    kept = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={kept}-"} if kept else {})
+    with _request(session, "GET", remote.url, accept={*NOT_THERE, NO_BYTES_LEFT}, headers=headers) as response:
+        if response.status_code in NOT_THERE:
+            raise SlideError(Status.MISSING, f"{remote.url}: no such file ({response.status_code} {response.reason})")
+        if response.status_code == NO_BYTES_LEFT:
+            complete = response.headers.get("Content-Range", "").endswith(f"/{kept}")
+            if not complete:
+                part.unlink()
+            return complete
+        if response.status_code != 206:  # the server ignores ranges and sends the whole file
+            kept = 0
+        length = response.headers.get("Content-Length")
         total = remote.size or (kept + int(length) if length else None)
         bar.total, bar.n = total, kept
         with open(part, "ab" if kept else "wb") as file:
-            for block in answer.iter_content(BLOCK):
+            for block in response.iter_content(BLOCK):
                 file.write(block)
                 bar.update(len(block))
-            size = file.tell()
-    if total is not None and size > total:  # more than the file has: what was kept is not of this file
+    if total is not None and _size(part) > total:
         part.unlink()
         return False
-    return total is None or size == total
+    return total is None or _size(part) == total
 
 
-def _gdc(rows: list[SlideRecord], root: Path, source: Source, session: requests.Session) -> dict[str, Remote]:
-    """TCGA's slides by file name, as the Genomic Data Commons lists them (docs.gdc.cancer.gov, API, files and data)."""
-    api = source.url or GDC
-    names = {Path(row.path).name: row.slide_id for row in rows if row.status == Status.OK}
+Files = dict[str, RemoteFile]  # by slide_id
+
+
+def _list_gdc_files(records: list[SlideRecord], root: Path, source: Source, session: requests.Session) -> Files:
+    """TCGA's slides, found by file name (docs.gdc.cancer.gov, API, search and retrieval)."""
+    api = source.url or GDC_API
+    slide_ids = {record.path.name: record.slide_id for record in records if record.is_ok}
     query = {
-        "filters": {"op": "in", "content": {"field": "file_name", "value": list(names)}},
+        "filters": {"op": "in", "content": {"field": "file_name", "value": list(slide_ids)}},
         "fields": "file_id,file_name,md5sum,file_size",
         "format": "JSON",
-        "size": len(names),
+        "size": len(slide_ids),
     }
-    hits = _ask(session, "POST", f"{api}/files", json=query).json()["data"]["hits"]
-    return {names[h["file_name"]]: Remote(f"{api}/data/{h['file_id']}", h["md5sum"], h["file_size"]) for h in hits}
+    hits = json.loads(_read_list(session, "POST", f"{api}/files", json=query))["data"]["hits"]
+    return {
+        slide_ids[hit["file_name"]]: RemoteFile(f"{api}/data/{hit['file_id']}", hit["md5sum"], hit["file_size"])
+        for hit in hits
+    }
 
 
-def _http(rows: list[SlideRecord], root: Path, source: Source, session: requests.Session) -> dict[str, Remote]:
-    """Files below an address, their checksums in a list beside them."""
-    paths = {row.slide_id: Path(os.path.relpath(row.path, root)).as_posix() for row in rows if row.status == Status.OK}
-    sums = dict(_checksums(source.checksums, session)) if source.checksums else {}
-    remotes = {}
-    for slide_id, path in paths.items():
-        if sums and Path(path).name not in sums:
-            log.warning("%s: the list of checksums does not name it; its size alone is checked", path)
-        remotes[slide_id] = Remote(f"{source.url.rstrip('/')}/{quote(path)}", sums.get(Path(path).name, ""))
-    return remotes
+def _list_http_files(records: list[SlideRecord], root: Path, source: Source, session: requests.Session) -> Files:
+    """Files below an address, with their checksums where the source has a list of them."""
+    checksums = _read_checksums(source.checksums, session) if source.checksums else {}
+    remote_files = {}
+    for record in filter(lambda record: record.is_ok, records):
+        path = Path(os.path.relpath(record.path, root)).as_posix()
+        if checksums and record.path.name not in checksums:
+            log.warning("%s: not in the list of checksums %s; only its size is checked", path, source.checksums)
+        url = f"{source.url.rstrip('/')}/{quote(path)}"
+        remote_files[record.slide_id] = RemoteFile(url, checksums.get(record.path.name, ""))
+    return remote_files
 
 
-def _checksums(url: str, session: requests.Session) -> Iterator[tuple[str, str]]:
-    for line in _ask(session, "GET", url).text.splitlines():
-        if len(parts := line.split(maxsplit=1)) == 2:
-            yield Path(parts[1].lstrip("*")).name, parts[0].lower()
+def _read_checksums(url: str, session: requests.Session) -> dict[str, str]:
+    """Checksums by file name, from a list as `md5sum` writes it."""
+    lines = (line.split(maxsplit=1) for line in _read_list(session, "GET", url).decode(errors="replace").splitlines())
+    return {Path(parts[1].lstrip("*")).name: parts[0].lower() for parts in lines if len(parts) == 2}
 
 
-def _ask(session: requests.Session, method: str, url: str, **body: Any) -> requests.Response:
-    """A list of files. Raises DownloadError when it does not come."""
-    for idle in range(TRIES):
+LISTS: dict[str, Callable[..., Files]] = {"gdc": _list_gdc_files, "http": _list_http_files, "by_hand": lambda *_: {}}
+
+
+def _read_list(session: requests.Session, method: str, url: str, **options: Any) -> bytes:
+    """What the source says about its files. Raises DownloadError when that does not arrive."""
+    retries = RETRIES
+    while True:
         try:
-            answer = session.request(method, url, timeout=TIMEOUT, **body)
-            answer.raise_for_status()
-            return answer
+            return _request(session, method, url, **options).content
+        except DownloadError as error:
+            raise DownloadError(f"the list of the slides' files did not arrive: {error}") from error
         except requests.RequestException as error:
-            problem = error
-            if isinstance(error, requests.HTTPError) and error.response.status_code in GONE | REFUSED:
-                break
-            log.warning("%s: %s; once more", url, error)
-            time.sleep(PAUSE * 2**idle)
-    raise DownloadError(f"{url}: the list of slides cannot be had: {problem}") from problem
+            retries = _wait_to_retry(retries, url, type(error).__name__)
 
 
-def _by_hand(rows: list[SlideRecord], root: Path, source: Source, session: requests.Session) -> dict[str, Remote]:
-    return {}
+def _request(
+    session: requests.Session, method: str, url: str, accept: Container[int] = (), **options: Any
+) -> requests.Response:
+    """The response, its body not read yet; failed requests are repeated by the session.
+
+    Raises DownloadError for an error status that is not in `accept`, or when no response arrives.
+    """
+    try:
+        response = session.request(method, url, stream=True, timeout=TIMEOUT, **options)
+        if response.status_code not in accept:
+            response.raise_for_status()
+    except requests.HTTPError as error:
+        raise DownloadError(f"{error}: check the data set's source.url, and that you have access to it") from error
+    except requests.RequestException as error:
+        raise DownloadError(f"{url}: {error}") from error
+    return response
 
 
-SOURCES = {"gdc": _gdc, "http": _http, "by_hand": _by_hand}
+def _wait_to_retry(retries: Retry, url: str, problem: str) -> Retry:
+    """Pause before the next attempt; returns the retries left. Raises DownloadError when there are none."""
+    error = DownloadError(f"{url}: the transfer broke ({problem})")
+    try:
+        retries = retries.increment("GET", url, error=error)
+    except MaxRetryError:
+        raise error from None
+    log.warning("%s; trying again", error)
+    retries.sleep()
+    return retries
 
 
-def _md5(path: Path) -> str:
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _file_md5(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,9 +1,9 @@
-"""Slides made from a seed, for a demo that needs no download.
+"""Synthetic slides, drawn from a seed: the demo needs no download.
 
-Each is an irregular piece of tissue on white glass at 0.5 um/px: fibrous stroma with two cellular patterns in it,
-epithelium (large oval nuclei) and lymphocytes (small round ones). Both cover the same share of the tissue in every
-slide. In class `separate` each keeps to a side of its own; in class `mixed` small patches of the two alternate. So the
-classes differ in how the patterns are arranged and mixed, not in colour or in amount.
+Each slide is an irregular piece of tissue on white glass at 0.5 um/px: fibrous stroma with two cellular patterns,
+epithelium (large oval nuclei) and lymphocytes (small round nuclei). Both patterns cover the same fraction of the tissue
+in every slide. In class `separate`, they lie on opposite sides of the tissue; in class `mixed`, small patches of them
+alternate. So the classes differ in the arrangement of the patterns, not in their colour or amount.
 """
 
 import os
@@ -14,57 +14,64 @@ import cv2
 import numpy as np
 import tifffile
 
-from roformermil.runtime.files import atomic_path, write_text
+from roformermil.runtime.files import atomic_path
+from roformermil.runtime.records import write_rows
 
 MPP = 0.5
 CLASSES = ("separate", "mixed")
-SIDES = (2000, 2400)  # level-0 pixels
-SHARE = 0.35  # of the tissue, for each of the two patterns
-MIXED_PATCH, SEPARATE_EDGE = 60, 300  # pixels: size of the patches, waviness of the border
+MIN_SIDE, MAX_SIDE = 2000, 2400  # level-0 pixels
+PATTERN_FRACTION = 0.35  # of the tissue that each of the two patterns covers
+MIXED_PATCH, SEPARATE_EDGE = 60, 300  # pixels: size of the patches; of the waves of the border between the patterns
 GLASS, STROMA, EPITHELIUM = (243, 241, 243), (226, 164, 196), (198, 130, 178)  # RGB
 OVAL_NUCLEUS, LYMPHOCYTE = (104, 62, 132), (78, 46, 118)
 
 
 def write_demo_slides(folder: Path, slides: int = 24, seed: int = 0) -> Path:
-    """Write `slides` slides, two a patient, and their slide sheet; returns the sheet's path.
+    """Write `slides` slides, two per patient, and their slide sheet; returns the sheet's path.
 
-    Equal arguments give equal slides. Slides that are there already stay.
+    Slide k depends on `seed` and k only. Slides that exist are kept.
     """
-    rows = []
-    for k in range(slides):
-        patient = k // 2
-        rows.append((f"demo_{k:02d}", f"patient_{patient:02d}", CLASSES[patient % 2], f"demo_{k:02d}.tif"))
-    jobs = [(folder / path, label, seed, k) for k, (_, _, label, path) in enumerate(rows)]
+    rows = [
+        {
+            "slide_id": f"demo_{k:02d}",
+            "patient_id": f"patient_{k // 2:02d}",
+            "label": CLASSES[k // 2 % 2],
+            "path": f"demo_{k:02d}.tif",
+        }
+        for k in range(slides)
+    ]
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(_write_slide, *zip(*jobs, strict=True)))
+        jobs = [pool.submit(_write_slide, folder / row["path"], row["label"], (seed, k)) for k, row in enumerate(rows)]
+        for job in jobs:
+            job.result()
     sheet = folder / "slides.csv"
-    write_text(sheet, "\n".join(",".join(row) for row in [("slide_id", "patient_id", "label", "path"), *rows]) + "\n")
+    write_rows(sheet, rows)
     return sheet
 
 
-def _write_slide(path: Path, label: str, seed: int, number: int) -> None:
+def _write_slide(path: Path, label: str, seed: tuple[int, int]) -> None:
     if path.exists():
         return
-    rng = np.random.default_rng((seed, number))
-    width, height = rng.integers(SIDES[0], SIDES[1] + 1, size=2).tolist()
+    rng = np.random.default_rng(seed)
+    width, height = rng.integers(MIN_SIDE, MAX_SIDE + 1, size=2).tolist()
     with atomic_path(path) as scratch:
         write_pyramid(scratch, draw_tissue(rng, width, height, label))
 
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None = MPP) -> None:
-    """Write (h, w, 3) uint8 RGB as a tiled JPEG TIFF, levels at a half and a quarter, resolution in its tags."""
+    """Write (h, w, 3) uint8 RGB as a tiled JPEG TIFF with levels at 1, 1/2 and 1/4, and the resolution in its tags."""
     with tifffile.TiffWriter(path) as tiff:
         for level in range(3):
             zoom = 0.5**level
-            shrunk = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if level else image
-            per_cm = 1e4 * zoom / mpp if mpp else 1.0
+            pixels = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if level else image
+            pixels_per_cm = 1e4 * zoom / mpp if mpp else 1.0
             tiff.write(
-                shrunk,
+                pixels,
                 tile=(256, 256),
                 photometric="rgb",
                 compression="jpeg",
                 compressionargs={"level": 85},
-                resolution=(per_cm, per_cm),
+                resolution=(pixels_per_cm, pixels_per_cm),
                 resolutionunit="CENTIMETER" if mpp else "NONE",
                 subfiletype=int(level > 0),
                 metadata=None,
@@ -72,10 +79,10 @@ def write_pyramid(path: Path, image: np.ndarray, mpp: float | None = MPP) -> Non
 
 
 def draw_tissue(rng: np.random.Generator, width: int, height: int, label: str) -> np.ndarray:
-    """A slide's pixels: (height, width, 3) uint8 RGB."""
-    tissue = _tissue(rng, width, height)
-    epithelium, lymphocytes = _patterns(rng, tissue, label)
-    fibres = _fibres(rng, width, height)[..., None]
+    """Draw a slide of class `label`: (height, width, 3) uint8 RGB."""
+    tissue = _tissue_mask(rng, width, height)
+    epithelium, lymphocytes = _pattern_masks(rng, tissue, label)
+    fibres = _fibre_noise(rng, width, height)[..., None]
     image = np.full((height, width, 3), GLASS, np.float32)
     image[tissue] = (np.array(STROMA, np.float32) + fibres * np.array((14, 26, 16), np.float32))[tissue]
     image[epithelium] = (np.array(EPITHELIUM, np.float32) + fibres * 6)[epithelium]
@@ -87,15 +94,16 @@ def draw_tissue(rng: np.random.Generator, width: int, height: int, label: str) -
     return (cv2.GaussianBlur(image, (0, 0), 0.8) + grain).clip(0, 255).astype(np.uint8)
 
 
-def _tissue(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """An irregular blob in the middle: (height, width) bool."""
+def _tissue_mask(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """An irregular region in the middle: (height, width) bool."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     radius = np.hypot(2 * x / width - 1, 2 * y / height - 1)
     return radius + 0.12 * _smooth_noise(rng, width, height, 300) < 0.88
 
 
-def _patterns(rng: np.random.Generator, tissue: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where the two patterns are: the low and the high end of a field, a ramp or patches."""
+def _pattern_masks(rng: np.random.Generator, tissue: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """The regions of the two patterns, (height, width) bool each: where a field is lowest and where it is highest. The
+    field is a ramp across the slide (`separate`) or noise (`mixed`)."""
     height, width = tissue.shape
     if label == "separate":
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -103,16 +111,18 @@ def _patterns(rng: np.random.Generator, tissue: np.ndarray, label: str) -> tuple
         field = (np.cos(angle) * x + np.sin(angle) * y) / 800 + 0.25 * _smooth_noise(rng, width, height, SEPARATE_EDGE)
     else:
         field = _smooth_noise(rng, width, height, MIXED_PATCH)
-    low, high = np.quantile(field[tissue], (SHARE, 1 - SHARE))
+    low, high = np.quantile(field[tissue], (PATTERN_FRACTION, 1 - PATTERN_FRACTION))
     return tissue & (field < low), tissue & (field > high)
 
 
 def _smooth_noise(rng: np.random.Generator, width: int, height: int, scale: int) -> np.ndarray:
+    """Noise whose bumps are about `scale` pixels wide: (height, width) float32."""
     coarse = rng.normal(size=(height // scale + 3, width // scale + 3)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _fibres(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+def _fibre_noise(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """Noise in horizontal streaks: (height, width) float32."""
     noise = rng.normal(size=(height // 2 + 1, width // 16 + 1)).astype(np.float32)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -120,19 +130,20 @@ def _fibres(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 def _draw_nuclei(
     rng: np.random.Generator,
     image: np.ndarray,
-    where: np.ndarray,
+    mask: np.ndarray,
     density: float,
     radius: tuple[float, float],
     roundness: tuple[float, float],
     colour: tuple[int, int, int],
 ) -> None:
-    """Scatter ellipses over `where`: `density` a pixel, semi-axes `radius` and that times `roundness`."""
-    height, width = where.shape
-    centres = rng.integers(0, (width, height), (int(density * where.size), 2))
-    centres = centres[where[centres[:, 1], centres[:, 0]]]
-    sizes, angles = rng.uniform(*radius, len(centres)), rng.uniform(0, 180, len(centres))
-    flatness, shades = rng.uniform(*roundness, len(centres)), rng.normal(0, 8, len(centres))
-    for centre, size, flat, angle, shade in zip(centres.tolist(), sizes, flatness, angles, shades, strict=True):
-        axes = (round(16 * size), round(16 * size * flat))  # sixteenths of a pixel: shift=4
+    """Draw ellipses at random places of `mask`: `density` per pixel, with semi-axes `radius` and `radius` x
+    `roundness`, each drawn uniformly from its range."""
+    height, width = mask.shape
+    centres = rng.integers(0, (width, height), (int(density * mask.size), 2))
+    centres = centres[mask[centres[:, 1], centres[:, 0]]]
+    radii, angles = rng.uniform(*radius, len(centres)), rng.uniform(0, 180, len(centres))
+    ratios, shades = rng.uniform(*roundness, len(centres)), rng.normal(0, 8, len(centres))
+    for centre, major, ratio, angle, shade in zip(centres.tolist(), radii, ratios, angles, shades, strict=True):
+        axes = (round(16 * major), round(16 * major * ratio))  # in 1/16 pixel, by shift=4
         tone = [float(c + shade) for c in colour]
         cv2.ellipse(image, [16 * c for c in centre], axes, float(angle), 0, 360, tone, -1, cv2.LINE_AA, shift=4)

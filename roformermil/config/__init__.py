@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from roformermil.config.base import Name, Settings, read_settings
-from roformermil.config.dataset import Dataset, Source
+from roformermil.config.dataset import Dataset
 from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.folds import Folds, Leakage
@@ -21,29 +21,12 @@ from roformermil.config.tissue import Tissue
 from roformermil.config.training import Training
 from roformermil.errors import ConfigError
 
-__all__ = [
-    "Ablation",
-    "Config",
-    "Dataset",
-    "Encoder",
-    "Folds",
-    "Heatmaps",
-    "Leakage",
-    "Model",
-    "Overhead",
-    "Source",
-    "Tiles",
-    "Tissue",
-    "Training",
-    "load_config",
-]
-
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
-RESERVED = {"logs", "benchmarks", "overhead"}  # folders of the results that are no data set's
+RESERVED = {"logs", "benchmarks", "overhead"}  # other folders in the results folder
 
 
 class Config(Settings):
-    """Everything that a run can be asked for."""
+    """The configuration of a run."""
 
     datasets: dict[Name, Dataset] = Field(min_length=1)
     """Data sets by name."""
@@ -98,17 +81,16 @@ class Config(Settings):
     @classmethod
     def _no_reserved_names(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
         if reserved := sorted(RESERVED & set(datasets)):
-            raise ValueError(f"{reserved[0]} is a folder of the results already: choose another name")
+            raise ValueError(f"{reserved[0]} is the name of another folder in the results folder: choose another name")
         return datasets
 
     @field_validator("tiles", mode="before")
     @classmethod
     def _tiles_of_encoder(cls, tiles: Any, info: ValidationInfo) -> Any:
-        """What is left out is as the encoder was trained."""
-        encoder = info.data.get("encoder")
-        if encoder is None or not isinstance(tiles, dict):
+        """Tile size and resolution are by default those that the encoder was trained on."""
+        if "encoder" not in info.data or not isinstance(tiles, dict):
             return tiles
-        spec = encoder_spec(encoder.name)
+        spec = encoder_spec(info.data["encoder"].name)
         return {"tile_px": spec.tile_px, "target_mpp": spec.mpp, **tiles}
 
     @model_validator(mode="after")
@@ -121,8 +103,8 @@ class Config(Settings):
 
 def load_config(path: Path) -> Config:
     """Read and validate a configuration file. Raises ConfigError."""
+    path = Path(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return read_settings(Config, path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
-        raise ConfigError(f"{Path(path).absolute()}: cannot be read: {error.strerror}") from error
-    return read_settings(Config, text, where=str(path))
+        raise ConfigError(f"{path.absolute()}: cannot be read: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""How settings are read: the base class of all sections, errors that name the key, JSON for the command line."""
+"""The base class of all sections, and how settings are read: errors that name the key, JSON for the command line."""
 
 import difflib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from roformermil.errors import ConfigError
 
@@ -24,7 +24,17 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # becomes a folder's name
+
+
+def _distinct(values: list) -> list:
+    if len({f"{value:g}" if isinstance(value, float) else value for value in values}) < len(values):
+        raise ValueError("list each value once")
+    return values
+
+
+Distinct = Annotated[list[T], AfterValidator(_distinct)]  # floats that look alike in a name (`:g`) are duplicates
 
 
 def read_settings(section: type[S], values: Any, where: str = "config") -> S:
@@ -42,9 +52,9 @@ def read_settings(section: type[S], values: Any, where: str = "config") -> S:
     try:
         return section.model_validate({} if values is None else values)
     except ValidationError as error:
-        # a default that is derived from a key with an error of its own is no second problem
-        problems = [_problem(section, e) for e in error.errors() if e["type"] != "default_factory_not_called"]
-        raise ConfigError("\n".join(f"{where}: {p}" for p in problems)) from error
+        # where a key is wrong, the defaults derived from it are not reported too
+        problems = [e for e in error.errors() if e["type"] != "default_factory_not_called"]
+        raise ConfigError("\n".join(f"{where}: {_describe(section, e)}" for e in problems)) from error
 
 
 def to_json(settings: Settings) -> str:
@@ -52,37 +62,39 @@ def to_json(settings: Settings) -> str:
     return json.dumps(settings.model_dump(mode="json"), separators=(",", ":"))
 
 
-def _problem(section: type[Settings], error: Any) -> str:
+def _describe(section: type[Settings], error: Any) -> str:
+    kind, given = error["type"], error["input"]
     parts = (str(part + 1) if isinstance(part, int) else part for part in error["loc"])  # lists count from 1
     key = ".".join(parts) or "(top level)"
-    if error["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         known = _keys_beside(section, error["loc"])
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
         return f"{key}: unknown key; {hint}"
-    if error["type"] == "missing":
+    if kind == "missing":
         return f"{key}: is missing"
-    if error["type"] == "literal_error":
+    if kind == "literal_error":
         known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        close = difflib.get_close_matches(str(error["input"]), known, n=1)
+        close = difflib.get_close_matches(str(given), known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else ""
-        return f"{key}: {error['input']!r} is none of {', '.join(known)}{hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (got {error['input']!r})" if error["type"] != "value_error" else f"{key}: {message}"
+        return f"{key}: {given!r} is none of {', '.join(known)}{hint}"
+    if kind == "value_error":
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {error['msg']} (got {given!r})"
 
 
 def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:
-    """Keys that could stand where the last part of `location` stands."""
+    """The keys of the section that the last part of `location` was given in."""
     current = section
     for part in location[:-1]:
         if (field := current.model_fields.get(str(part))) is None:
-            continue  # a list's index or a data set's name: `current` is already the element's type
+            continue  # a list index or a data set's name: `current` is already the type of the element
         current = next(_sections(field.annotation), current)
     return list(current.model_fields)
 
 
 def _sections(annotation: Any) -> Iterator[type[Settings]]:
-    """The sections that a type speaks of: itself, or inside `list[...]`, `dict[...]`, `Annotated[...]`."""
+    """The sections in a type: itself, or inside `list[...]`, `dict[...]`, `Annotated[...]`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     for inner in get_args(annotation):

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from roformermil.config.base import Name, Settings
+from roformermil.config.base import Distinct, Name, Settings
 
 
 class Source(Settings):
@@ -15,7 +15,7 @@ class Source(Settings):
     """`gdc`: TCGA, by file name through the API of the Genomic Data Commons; `http`: files below `url` (a public bucket or
     any web server); `by_hand`: behind terms that a person accepts at `url`; missing slides are listed."""
     url: str = ""
-    """`http`: the folder that the sheet's paths are relative to; `by_hand`: the page that explains how to get the slides;
+    """`http`: the folder that the slide sheet's paths are relative to; `by_hand`: the page that explains how to get the slides;
     `gdc`: another address of the API."""
     checksums: str = ""
     """`http`: address of a list of checksums in the format of `md5sum`: one line `checksum path` per file."""
@@ -36,17 +36,10 @@ class Dataset(Settings):
     """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings for this slide),
     `exclude` (why it is left out), `site` (where it was made, for the leakage check) and `note` (for readers)."""
     root: Path
-    """Folder that the sheet's paths are relative to."""
+    """Folder that the slide sheet's paths are relative to."""
     allow_absolute: bool = False
-    """Whether paths in the sheet may be absolute, and so lie outside `root`."""
-    classes: list[Name] = Field(min_length=2)
+    """Whether paths in the slide sheet may be absolute, and so outside `root`."""
+    classes: Distinct[Name] = Field(min_length=2)
     """Labels in the order of their class index. With two classes, the second is the positive one."""
     source: Source | None = None
     """Where the slides are downloaded from; leave out where they are there already: section Source."""
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, classes: list[str]) -> list[str]:
-        if len(set(classes)) < len(classes):
-            raise ValueError("list each class once")
-        return classes

@@ -1,4 +1,4 @@
-"""The frozen network that turns a tile into a vector."""
+"""The frozen network that turns tiles into vectors."""
 
 import difflib
 from pathlib import Path
@@ -9,13 +9,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from roformermil.config.base import Name, Settings
 from roformermil.config.encoder_specs import IMPORTED, SPECS, TIMM, encoder_spec
 
-RESERVED = ("features", "tissue", "tiles")  # folders beside those of encoders
+RESERVED = ("features", "tissue", "tiles")  # other folders in a data set's folder
 
 
 def _published_weights(values: dict[str, Any]) -> str | None:
-    """What the weights of an encoder are called that the configuration leaves out."""
-    name = values.get("name", "")
-    if name == IMPORTED:
+    if (name := values.get("name", "")) == IMPORTED:
         return None
     return "hub" if encoder_spec(name).architecture else "imagenet"
 
@@ -26,7 +24,7 @@ def _default_id(values: dict[str, Any]) -> str:
 
 
 class Encoder(Settings):
-    """The frozen network that turns a tile into a vector."""
+    """The frozen network that turns tiles into vectors."""
 
     runtime_only: ClassVar = frozenset({"batch_size", "compile", "readers"})  # not in a store's fingerprint either
 
@@ -46,8 +44,7 @@ class Encoder(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number type of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Whether torch compiles the encoder: a third faster on a CPU, after half a minute. `auto`: on a CPU with a C++
-    compiler."""
+    """Whether torch compiles the encoder: a third faster on a CPU, after 30 s. `auto`: on CPUs with a C++ compiler."""
     readers: int | None = Field(None, ge=1)
     """Processes that read tiles, each with the slide open; by default 2, with a GPU as many as CPU cores."""
 
@@ -57,7 +54,7 @@ class Encoder(Settings):
 
     @property
     def weights_path(self) -> Path | None:
-        """The file of the weights, where the configuration names one."""
+        """The file of the weights, if they are a file of the user's."""
         return None if self.weights in (None, "imagenet", "hub", "random") else Path(str(self.weights))
 
     @field_validator("name")
@@ -84,7 +81,7 @@ class Encoder(Settings):
         if self.weights in ("imagenet", "hub") and self.weights != published:
             raise ValueError(f"{self.name} has no weights: {self.weights}; leave the key out for the published ones")
         if self.id in RESERVED:
-            raise ValueError(f"{self.id} is a folder of the results already: give this encoder another `id`")
+            raise ValueError(f"{self.id} is another folder in the results folder: give this encoder another `id`")
         if self.seed and self.weights != "random":
             raise ValueError("seed has no effect without weights: random")
         return self

@@ -13,7 +13,7 @@ class Folds(Settings):
     """Cross-validation (paper, section 3.2: 10 stratified folds)."""
 
     count: int = Field(10, ge=3)
-    """Number of folds. Fold k tests on part k, validates on the next part and trains on the rest."""
+    """Number of folds, and of groups of slides: fold k tests on group k, validates on the next group and trains on the rest."""
     seed: int = 1
     """Seed of the split. Has no effect with `path`."""
     mode: Literal["rotation", "paper"] = "rotation"
@@ -22,7 +22,7 @@ class Folds(Settings):
     group_by_patient: bool = Field(default_factory=lambda values: values.get("mode") != "paper")
     """Keep a patient's slides in one part. `false` splits by slide, and so does `mode: paper`."""
     path: str | None = None
-    """Use given folds: a CSV `fold, slide_id, part`. `{dataset}` in the path stands for the data set's name."""
+    """Use given folds: a CSV `fold, slide_id, part`. `{dataset}` in the path is replaced by the data set's name."""
 
     @model_validator(mode="after")
     def _keys_fit_the_mode(self) -> "Folds":
@@ -34,8 +34,7 @@ class Folds(Settings):
 
 
 class Leakage(Settings):
-    """What a leak between the parts of a fold does, before anything is trained: `fail` stops the data set, `warn` puts a
-    warning into the report."""
+    """What a leak between parts of a fold does before training: `fail` stops the data set, `warn` only reports it."""
 
     patients: OnLeak = "fail"
     """A patient in two parts of a fold. Always a warning where `folds` split by slide, since that was asked for."""

@@ -1,6 +1,5 @@
 """Models."""
 
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -8,10 +7,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from roformermil.config.base import Name, Settings
 
 ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max"]
-
-
-def _is_roformer(values: dict[str, Any]) -> bool:
-    return str(values.get("name", "")).startswith("ro-")
 
 
 class Model(Settings):
@@ -31,7 +26,7 @@ class Model(Settings):
     num_layers: int = Field(1, ge=0)
     """Layers between the input projection and the head. TransMIL counts its TPT modules, of two attention layers each."""
     position: Literal["rope", "sine", "alibi", "none"] = Field(
-        default_factory=lambda values: "rope" if _is_roformer(values) else "none"
+        default_factory=lambda values: "rope" if values.get("name", "").startswith("ro-") else "none"
     )
     """Position encoding of RoFormer layers: `rope` (the default of ro- models), `alibi` (relative too: scores fall with
     distance), `sine` (absolute) or `none`."""
@@ -57,9 +52,7 @@ class Model(Settings):
         if self.position != "rope" and (self.rope_frequencies, self.rope_scale) != ("pixel", 1.0):
             raise ValueError("rope_frequencies and rope_scale have no effect without position: rope")
         if self.name == "transmil" and not self.num_layers:
-            raise ValueError(
-                "transmil needs num_layers of 1 or more: without a layer its class token never meets the tiles"
-            )
+            raise ValueError("transmil needs num_layers of 1 or more: else its class token never meets the tiles")
         if self.position == "sine" and self.hidden_dim % 4:
             raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
         return self
@@ -67,15 +60,14 @@ class Model(Settings):
 
 def check_distinct_ids(models: list[Model]) -> list[Model]:
     """The models. Raises ValueError where two have one id."""
-    counts = Counter(model.id for model in models)
-    if duplicates := sorted(id for id, count in counts.items() if count > 1):
+    ids = [model.id for model in models]
+    if duplicates := sorted({id for id in ids if ids.count(id) > 1}):
         raise ValueError(f"duplicate model {', '.join(duplicates)}: give each variant an `id` of its own")
     return models
 
 
-def _mapping(entry: Any) -> Any:
-    """A model's name is short for its default settings."""
+def _expand_name(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
 
 
-ModelEntry = Annotated[Model, BeforeValidator(_mapping, json_schema_input_type=ModelName | Model)]
+ModelEntry = Annotated[Model, BeforeValidator(_expand_name, json_schema_input_type=ModelName | Model)]

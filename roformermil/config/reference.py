@@ -21,11 +21,8 @@ def config_reference() -> str:
             (f"`{key}`", _default(value, key in required), value.get("description", "").replace("\n", " "))
             for key, value in section["properties"].items()
         ]
-        parts += [
-            f"## {title}",
-            section["description"].replace("\n", " "),
-            markdown_table(["key", "default", "meaning"], rows),
-        ]
+        table = markdown_table(["key", "default", "meaning"], rows)
+        parts += [f"## {title}", section["description"].replace("\n", " "), table]
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,14 +4,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator
 
-from roformermil.config.base import Name, Settings
+from roformermil.config.base import Distinct, Name, Settings
 from roformermil.config.model import Model, ModelEntry, ModelName, check_distinct_ids
 
-
-def _distinct(values: list) -> list:
-    if len({f"{value:g}" if isinstance(value, float) else value for value in values}) < len(values):
-        raise ValueError("list each value once")
-    return values
+Position = Literal["pixel", "lang", "alibi", "sine", "none"]
 
 
 class Heatmaps(Settings):
@@ -28,17 +24,11 @@ class Ablation(Settings):
 
     model: ModelEntry | None = None
     """The model to vary, `ro-abmil` or `ro-dsmil` with `rope`; by default the first such of `models`."""
-    positions: Annotated[list[Literal["pixel", "lang", "alibi", "sine", "none"]], AfterValidator(_distinct)] = [
-        "pixel",
-        "lang",
-        "alibi",
-        "sine",
-        "none",
-    ]
+    positions: Distinct[Position] = Field(list(get_args(Position)))
     """Position encodings; `pixel` and `lang` are rotary."""
-    scales: Annotated[list[Annotated[float, Field(gt=0)]], AfterValidator(_distinct)] = [0.1, 0.3, 1.0, 3.0, 10.0]
+    scales: Distinct[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1.0, 3.0, 10.0])
     """Factors on grid positions (`rope_scale`)."""
-    layers: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = [0, 1, 2, 3, 4]
+    layers: Distinct[Annotated[int, Field(ge=0)]] = Field([0, 1, 2, 3, 4])
     """Numbers of RoFormer layers."""
     capacity: bool = True
     """Whether to train the plain head with as many parameters, and the head alone."""
@@ -57,12 +47,10 @@ class Overhead(Settings):
     models: Annotated[list[ModelEntry], AfterValidator(check_distinct_ids)] = Field(
         default_factory=lambda: [Model(name=name) for name in get_args(ModelName)], min_length=1
     )
-    """Models to measure, by default one of each kind, of the paper's size."""
-    tiles: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_distinct)] = Field(
-        [1000, 4000, 16000, 64000], min_length=1
-    )
-    """Tiles of the slide in a step."""
+    """Models to measure, by default one of each kind, in the paper's size."""
+    tiles: Distinct[Annotated[int, Field(ge=1)]] = Field([1000, 4000, 16000, 64000], min_length=1)
+    """Tiles per slide."""
     repeats: int = Field(5, ge=2)
-    """Timed steps, and timed inferences, after one that is not timed ..."""
+    """Timed training steps and timed inferences, after one of each that is not timed; fewer if `seconds` is exceeded."""
     seconds: float = Field(60.0, gt=0)
-    """... or as many as fit into this time, but at least two (the first of which then loads and allocates)."""
+    """Time limit of the steps and of the inferences. At least two are timed; the first may then load and allocate."""

@@ -23,12 +23,11 @@ class Training(Settings):
     batch_size: int = Field(4, ge=1)
     """Slides per step."""
     scheduler_factor: float = Field(0.1, gt=0, lt=1)
-    """The learning rate is multiplied by this when the validation loss has not improved ..."""
+    """Factor on the learning rate after more than `scheduler_patience` epochs without a better validation loss."""
     scheduler_patience: int = Field(5, ge=0)
-    """... for more than this many epochs."""
+    """See `scheduler_factor`."""
     monitor: Literal["loss", "auroc", "accuracy"] = "loss"
-    """Validation metric that selects the best epoch. With few slides AUROC and accuracy take few values; the loss does
-    not."""
+    """Validation metric that selects the best epoch. On few slides AUROC and accuracy take few values only."""
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
     max_tiles: int | None = Field(None, ge=1)

@@ -1,15 +1,13 @@
-"""A model that can be handed to another lab: one folder with an ensemble's parameters, all that it takes to feed it, and its card.
+"""A model for other labs: one folder with an ensemble's parameters, the settings that prepare its features, and its card.
 
-No slide's name and no path leaves the lab with it.
+The folder contains no path and no name of a slide or patient.
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,89 +16,89 @@ from safetensors.numpy import load_file, save
 
 from roformermil import __version__
 from roformermil.bags.leakage import read_findings
-from roformermil.cohort.slide_table import read_slide_table
-from roformermil.deployment.model_card import FEATURES, ModelCard, TrainedOn, render_card
-from roformermil.errors import Status
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.config import Model
+from roformermil.config.base import read_settings
+from roformermil.deployment import model_card
+from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.predictions import FoldResult, out_of_fold, read_predictions
-from roformermil.evaluation.summary import by_bootstrap, fold_metrics, summarise
+from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 
-OF_SLIDES = "features"  # of a model file's metadata, what names slides
-FIGURES = ["metric", "mean", "std", "ci_low", "ci_high", "folds"]
+NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
 
-def export_model(predictions: list[Path], data: Path, stores: Path, settings: dict[str, Any], out: Path) -> None:
+def export_model(predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path) -> None:
     """Write the folder `out`: `fold_{k}.safetensors`, `model.json`, `README.md`.
 
-    predictions: every fold's predictions.csv of one model, each beside its model.safetensors; data: folder with the data
-    set's slides.csv and leakage.csv; stores: its feature stores; settings: sections `tissue`, `tiles` and `encoder` of the
-    configuration.
+    predictions: predictions.csv of every fold of one model, each beside its model.safetensors; data: folder with the data
+    set's slides.csv and leakage.csv; stores: folder of its feature stores.
     """
     results = [FoldResult.at(path) for path in predictions]
-    found = out_of_fold(results)
-    summary = summarise(fold_metrics(results)[0], by_bootstrap(found))
-    statuses = read_slide_table(data / "slides.csv")
-    slides = [row for row in statuses if row.status == Status.OK]
-    findings = [
-        replace(f, detail=f"{f.found} found") for f in read_findings(data / "leakage.csv")
-    ]  # details name patients
-    used = read_attributes(stores / f"{slides[0].slide_id}.zarr")
-    with safe_open(results[0].path.with_name("model.safetensors"), "np") as file:
-        said = file.metadata()
-    table = pd.concat([read_predictions(result.path)[0] for result in results]).drop_duplicates("slide_id")
     with atomic_path(out) as scratch:
         scratch.mkdir()
         for result in results:
-            _copy(result.path.with_name("model.safetensors"), scratch / f"fold_{result.fold}.safetensors")
-        card = ModelCard(
-            roformermil=__version__,
-            name=f"{results[0].dataset}, {results[0].model}",
-            model=json.loads(said["model"]),
-            classes=json.loads(said["classes"]),
-            parameters=int(said["parameters"]),
-            members={path.name: file_sha256(path) for path in sorted(scratch.iterdir())},
-            features={name: used.get(name) for name in FEATURES},
-            settings={name: _without_paths(section) for name, section in settings.items()},
-            trained_on=TrainedOn(
-                dataset=results[0].dataset,
-                slides=len(table),
-                patients=table.patient_id.nunique(),
-                labels=Counter(table.label),
-                tiles=_spread([row.tiles or 0 for row in slides]),
-                mpp=_spread([row.mpp for row in slides if row.mpp]),
-            ),
-            results=[
-                {name: _known(value) for name, value in row.items()} for row in summary[FIGURES].to_dict("records")
-            ],
-            cautions=cautions(found[0], statuses, findings),
-            run=run_metadata(),
-        )
+            _copy_parameters(result.path.with_name("model.safetensors"), scratch / f"fold_{result.fold}.safetensors")
+        members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
+        card = _describe_model(results, data, stores, settings, members)
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
-        write_text(scratch / "README.md", render_card(card))
+        write_text(scratch / "README.md", model_card.render_card(card))
 
 
-def _copy(model: Path, target: Path) -> None:
-    """A fold's model without what names its slides."""
+def _describe_model(
+    results: list[FoldResult], data: Path, stores: Path, settings: Preparation, members: dict[str, str]
+) -> ModelCard:
+    (ensemble,) = out_of_fold(results)
+    records = read_slide_table(data / "slides.csv")
+    # a finding's own detail names patients and slides
+    findings = [replace(f, detail=f"{f.check}: {f.count}") for f in read_findings(data / "leakage.csv")]
+    attributes = read_attributes(next(stores / f"{record.slide_id}.zarr" for record in records if record.is_ok))
+    metadata = results[0].read_metadata()
+    return ModelCard(
+        roformermil=__version__,
+        name=f"{ensemble.dataset}, {ensemble.model}",
+        model=read_settings(Model, metadata["model"]),
+        classes=json.loads(metadata["classes"]),
+        parameters=int(metadata["parameters"]),
+        members=members,
+        features={name: attributes.get(name) for name in model_card.FEATURE_ATTRIBUTES},
+        settings=settings.without_folders(),
+        training_data=_describe_data(results, records),
+        results=_metric_results(results),
+        cautions=cautions(ensemble, records, findings),
+        run=run_metadata(),
+    )
+
+
+def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> TrainingData:
+    table = pd.concat([read_predictions(result.path)[0] for result in results]).drop_duplicates("slide_id")
+    usable = [record for record in records if record.is_ok]
+    return TrainingData(
+        dataset=results[0].dataset,
+        slides=len(table),
+        patients=table.patient_id.nunique(),
+        labels=Counter(table.label),
+        tiles=_spread([record.tiles or 0 for record in usable]),
+        mpp=_spread(mpp) if (mpp := [record.mpp for record in usable if record.mpp]) else None,
+    )
+
+
+def _metric_results(results: list[FoldResult]) -> list[MetricResult]:
+    summary = summarise(fold_metrics(results)[0], by_patients(out_of_fold(results)))
+    table = summary[list(MetricResult.model_fields)].astype(object)
+    rows = table.where(table.notna(), None).to_dict("records")  # JSON has no NaN
+    return [MetricResult.model_validate(row) for row in rows]
+
+
+def _copy_parameters(model: Path, target: Path) -> None:
+    """Copy a fold's model without the metadata that names its slides."""
     with safe_open(model, "np") as file:
-        said = {name: value for name, value in file.metadata().items() if name != OF_SLIDES}
-    target.write_bytes(save(load_file(model), said))
+        metadata = {name: value for name, value in file.metadata().items() if name != NAMES_SLIDES}
+    target.write_bytes(save(load_file(model), metadata))
 
 
-def _without_paths(section: dict[str, Any]) -> dict[str, Any]:
-    return section | ({"weights": Path(section["weights"]).name} if section.get("weights") else {})
-
-
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {
-        name: round(float(of(values)), 4) for name, of in (("least", np.min), ("median", np.median), ("most", np.max))
-    }
-
-
-def _known(value: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(least=round(min(values), 4), median=round(float(np.median(values)), 4), most=round(max(values), 4))

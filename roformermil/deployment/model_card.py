@@ -1,115 +1,107 @@
-"""What a packaged model says of itself: for programs (`model.json`) and for people (`README.md`, a model card)."""
+"""The description of a packaged model: `model.json` for programs, and a model card, `README.md`, for people."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from roformermil.config import Encoder, Tissue
+from roformermil.config import Encoder, Model, Tiles, Tissue
 from roformermil.config.base import Settings
+from roformermil.runtime.text import markdown_table
 
-FEATURES = ("encoder", "weights", "target_mpp", "tile_px")  # attributes of a store that a model's features must share
-FILE = r"^fold_\d+\.safetensors$"
+FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
+MEMBER_FILE = r"^fold_\d+\.safetensors$"
 
 
-class TrainedOn(Settings):
-    """The data that the ensemble was trained on; `least`, `median`, `most` over slides."""
+class Preparation(Settings):
+    """The sections of the configuration that turn a slide into features. Of the weights of a user's own, only the file's name."""
+
+    tissue: Tissue = Tissue()
+    tiles: Tiles = Tiles()
+    encoder: Encoder = Encoder()
+
+    def without_folders(self) -> "Preparation":
+        """The same settings with the names of weights files instead of their paths."""
+        sections = self.model_dump()
+        for section, file in (("encoder", self.encoder.weights_path), ("tissue", self.tissue.weights)):
+            if file:
+                sections[section]["weights"] = file.name
+        return Preparation.model_validate(sections)
+
+    @property
+    def weights_files(self) -> dict[str, Path]:
+        """Weights that are files of the user's own, by the option of `predict` that takes them."""
+        files = {"--weights": self.encoder.weights_path, "--tissue-weights": self.tissue.weights}
+        return {option: file for option, file in files.items() if file}
+
+
+class Spread(Settings):
+    """Smallest, median and largest value over slides."""
+
+    least: float
+    median: float
+    most: float
+
+
+class TrainingData(Settings):
+    """The data that the ensemble was trained on."""
 
     dataset: str
     slides: int
     patients: int
     labels: dict[str, int]
-    tiles: dict[str, float]
-    mpp: dict[str, float] | None
+    """Slides per class."""
+    tiles: Spread
+    mpp: Spread | None
+
+
+class MetricResult(Settings):
+    """A metric in cross-validation."""
+
+    metric: str
+    mean: float | None
+    std: float | None
+    ci_low: float | None
+    ci_high: float | None
+    folds: int
 
 
 class ModelCard(Settings):
-    """`model.json`."""
+    """The content of `model.json`."""
 
     roformermil: str
     name: str
-    model: dict[str, Any]
+    model: Model
     classes: list[str] = Field(min_length=2)
     parameters: int
-    members: dict[Annotated[str, Field(pattern=FILE)], str] = Field(min_length=1)
+    members: dict[Annotated[str, Field(pattern=MEMBER_FILE)], str] = Field(min_length=1)
     """Files of the ensemble's members and their sha256."""
     features: dict[str, str | int | float | None]
-    settings: dict[str, dict[str, Any]]
-    """Sections `tissue`, `tiles` and `encoder` of the configuration; weights of the lab's own by their file's name alone."""
-    trained_on: TrainedOn
-    results: list[dict[str, str | int | float | None]]
+    """FEATURE_ATTRIBUTES of the features that the model was trained on."""
+    settings: Preparation
+    training_data: TrainingData
+    results: list[MetricResult] = Field(min_length=1)
     cautions: list[str]
     run: dict[str, Any]
 
     @property
     def takes_slides(self) -> bool:
-        """Whether it can encode slides itself; features that were imported can only be given."""
+        """Whether it can encode slides; a model that was trained on imported features takes only such features."""
         return self.features["weights"] is not None
 
 
 def render_card(card: ModelCard) -> str:
     """The model card, in Markdown."""
-    return "\n\n".join(
-        [
-            f"# {card.name}",
-            f"A whole-slide image classifier: {', '.join(card.classes)}. Made by RoFormerMIL {card.roformermil} (arXiv 2310.01924), model "
-            f"`{card.model['name']}`, {card.parameters:,} parameters, an ensemble of {len(card.members)} (one a cross-validation fold).",
-            *_cautions(card.cautions),
-            "## Use",
-            f"With RoFormerMIL {card.roformermil}{_commit(card.run)} installed (Python 3.11 to 3.13; its README says how):",
-            f"```bash\nroformermil predict {'slides/*.svs' if card.takes_slides else 'features/*.zarr'} --model THIS_FOLDER{_given(card)} --out predictions\n```",
-            "## Trained on",
-            _data(card),
-            "## Results",
-            "Cross-validation, each slide predicted by a model that was not trained on it: mean ± standard deviation over "
-            f"{card.results[0]['folds']} folds, and the 95% interval by a bootstrap of patients. The ensemble itself was not "
-            "tested: no slide is new to all its members.",
-            "\n".join(["| metric | mean ± std | 95% interval |", "|---|---|---|", *map(_result, card.results)]),
-            "## Limits",
-            "For research; not a medical device. Other scanners, stains, laboratories and populations than those it was trained on were not "
-            "tested, nor were its probabilities calibrated for them.",
-        ]
-    ) + "\n"  # fmt: skip
+    loader = PackageLoader("roformermil.deployment")
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    results = markdown_table(["metric", "mean ± std", "95% interval"], map(_result_cells, card.results))
+    content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
+    return templates.get_template("model_card.md.j2").render(card=card, results=results, **content) + "\n"
 
 
-OPTIONS = {"encoder": "--weights", "tissue": "--tissue-weights"}
-
-
-def _own_weights(card: ModelCard) -> dict[str, str]:
-    """Names of weights' files of the lab's own, by section of the settings."""
-    encoder, tissue = Encoder(**card.settings.get("encoder", {})), Tissue(**card.settings.get("tissue", {}))
-    files = {"encoder": encoder.weights_path, "tissue": tissue.weights}
-    return {section: file.name for section, file in files.items() if file}
-
-
-def _given(card: ModelCard) -> str:
-    return "".join(f" {OPTIONS[section]} {name}" for section, name in _own_weights(card).items())
-
-
-def _commit(run: dict[str, Any]) -> str:
-    return f" (commit {str(run['commit'])[:12]})" if run.get("commit") else ""
-
-
-def _cautions(lines: list[str]) -> list[str]:
-    return ["**Read its numbers with care:**", "\n".join(f"- {line}" for line in lines)] if lines else []
-
-
-def _data(card: ModelCard) -> str:
-    data, features, tiles = card.trained_on, card.features, card.trained_on.tiles
-    labels = ", ".join(f"{count} {name}" for name, count in data.labels.items())
-    said = f"{data.dataset}: {data.slides} slides of {data.patients} patients ({labels}), {tiles['least']:,.0f} to {tiles['most']:,.0f} "
-    said += f"tiles a slide (median {tiles['median']:,.0f}). "
-    if card.takes_slides:
-        said += f"Tiles of {features['tile_px']} px at {features['target_mpp']} um/px, encoded by `{features['encoder']}` with weights "
-        said += f"`{features['weights']}`; features of another encoder or scale are refused."
-        files = [f"`{name}` ({OPTIONS[section]})" for section, name in _own_weights(card).items()]
-        if files:
-            said += f" The weights are a file of the lab that made this model, which is not in this folder: {' and '.join(files)}; its sha256 is compared."
-        return said
-    said += f"Features that another pipeline made, imported as `{features['encoder']}`: of what tiles and weights they do not say, so "
-    return said + "that nothing but this name is compared."
-
-
-def _result(row: dict[str, Any]) -> str:
-    bounds = "none" if row["ci_low"] is None else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
-    spread = "" if row["std"] is None else f" ± {row['std']:.3f}"
-    return f"| {row['metric']} | {row['mean']:.3f}{spread} | {bounds} |"
+def _result_cells(result: MetricResult) -> tuple[str, str, str]:
+    mean = "none" if result.mean is None else f"{result.mean:.3f}"
+    std = "" if result.std is None else f" ± {result.std:.3f}"
+    interval = "none" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}"
+    return result.metric, mean + std, interval

@@ -1,4 +1,6 @@
-"""Whether probabilities mean what they say: reliability curve, expected calibration error, confusion matrix."""
+"""Whether probabilities are right: reliability curve, expected calibration error, confusion matrix."""
+
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -8,51 +10,42 @@ from roformermil.evaluation.predictions import KEYS, OutOfFold
 BINS = 10
 
 
-def confidence(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What was claimed and whether it came true, (n,) each: with two classes the positive one's probability, with more the
-    most probable class's."""
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """The reliability curve in BINS of equal width: `low, high, slides, probability, observed`, without empty bins.
+
+    probability: the bin's mean, of the second of two classes, or of the most probable of more; observed: the fraction of
+    the bin's slides that are of this class.
+    """
     if probabilities.shape[1] == 2:
-        return probabilities[:, 1], labels == 1
-    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-
-
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """The reliability curve in `bins` bins of equal width: `low, high, slides, claimed, observed`, bins without slides left
-    out. claimed: mean probability of a bin's slides; observed: the fraction of them for which it came true."""
-    claimed, came_true = confidence(labels, probabilities)
-    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], claimed)  # an edge belongs to the bin below it
-    rows = [
-        (k / bins, (k + 1) / bins, int((bin_of == k).sum()), claimed[bin_of == k].mean(), came_true[bin_of == k].mean())
-        for k in np.unique(bin_of)
-    ]
-    return pd.DataFrame(rows, columns=["low", "high", "slides", "claimed", "observed"])
+        stated, true = probabilities[:, 1], labels == 1
+    else:
+        stated, true = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], stated)  # an edge belongs to the bin below it
+    members = [(k, bins == k) for k in np.unique(bins)]
+    rows = [(k / BINS, (k + 1) / BINS, int(m.sum()), stated[m].mean(), true[m].mean()) for k, m in members]
+    return pd.DataFrame(rows, columns=["low", "high", "slides", "probability", "observed"])
 
 
 def calibration_error(curve: pd.DataFrame) -> float:
-    """Expected calibration error: |claimed - observed| averaged over slides (Guo et al. 2017, arXiv 1706.04599, equation 3;
-    with two classes of the positive one's probability, not of the decision's, as the curve is)."""
-    return float(np.average((curve.claimed - curve.observed).abs(), weights=curve.slides))
+    """Expected calibration error: |probability - observed| averaged over slides (Guo 2017, arXiv 1706.04599, equation 3)."""
+    return float(np.average((curve.probability - curve.observed).abs(), weights=curve.slides))
 
 
-def calibration_table(found: list[OutOfFold]) -> pd.DataFrame:
-    """Every model's reliability curve over all slides out of fold, its calibration error in each row as `ece`."""
+def calibration_table(models: list[OutOfFold]) -> pd.DataFrame:
+    """Every model's reliability curve over all out-of-fold slides, with its calibration error in each row as `ece`."""
     curves = []
-    for one in map(OutOfFold.once, found):
-        curve = reliability(one.labels, one.probabilities)
-        curves.append(curve.assign(**dict(zip(KEYS, one.key, strict=True)), ece=calibration_error(curve)))
-    table = pd.concat(curves)
-    return table[[*KEYS, "ece", "low", "high", "slides", "claimed", "observed"]]
+    for model in map(OutOfFold.without_repeats, models):
+        curve = reliability(model.labels, model.probabilities)
+        curves.append(curve.assign(**dict(zip(KEYS, model.key, strict=True)), ece=calibration_error(curve)))
+    return pd.concat(curves)[[*KEYS, "ece", "low", "high", "slides", "probability", "observed"]]
 
 
-def confusion(found: list[OutOfFold]) -> pd.DataFrame:
-    """Out-of-fold slides by label and most probable class: `label, predicted, slides`, pairs that never were included."""
+def confusion(models: list[OutOfFold]) -> pd.DataFrame:
+    """Out-of-fold slides by label and most probable class: `label, predicted, slides`; every pair of classes has a row."""
     rows = []
-    for one in map(OutOfFold.once, found):
-        counts = np.zeros((len(one.classes), len(one.classes)), int)
-        np.add.at(counts, (one.labels, one.probabilities.argmax(axis=1)), 1)
-        rows += [
-            (*one.key, label, predicted, counts[i, j])
-            for i, label in enumerate(one.classes)
-            for j, predicted in enumerate(one.classes)
-        ]
+    for model in map(OutOfFold.without_repeats, models):
+        counts = np.zeros((len(model.classes), len(model.classes)), int)
+        np.add.at(counts, (model.labels, model.decisions), 1)
+        pairs = product(model.classes, repeat=2)
+        rows += [(*model.key, *pair, count) for pair, count in zip(pairs, counts.flat, strict=True)]
     return pd.DataFrame(rows, columns=[*KEYS, "label", "predicted", "slides"])

@@ -1,18 +1,24 @@
-"""ROC and precision-recall curves, averaged over folds as the areas are, with a bootstrap band."""
+"""ROC and precision-recall curves, averaged over folds as their areas are, with bootstrap bands.
 
-from dataclasses import dataclass
+The bootstrap draws patients with all their slides, in whatever folds these are tested (the cluster bootstrap: Field and
+Welsh, J. R. Statist. Soc. B 69, 2007). The models stay as they were trained.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm, t
 
-from roformermil.evaluation.bootstrap import expanded_tails, mean_over_folds, percentile_band, resampling_weights
+from roformermil.bags.folds import derive_seed
+from roformermil.evaluation.intervals import LEVEL, mean_over_folds
+from roformermil.evaluation.metrics import weights_above_thresholds
 from roformermil.evaluation.predictions import OutOfFold
 
-POINTS = np.linspace(0, 1, 101)  # false positive rate, or recall
-REPLICATES = 500  # of a band, which is looked at and not quoted
+POINTS = np.linspace(0, 1, 101)  # false positive rates, or recalls
+REPLICATES = 500  # a band is a picture: no number is quoted from it
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """A curve over POINTS and its pointwise 95% band."""
 
     middle: np.ndarray  # (101,)
@@ -20,27 +26,57 @@ class Curve:
     high: np.ndarray
 
 
-def curves(found: OutOfFold, positive: int = 1) -> dict[str, Curve]:
-    """`roc` (true positive rate at false positive rates) and `pr` (precision at recalls) of one class against the rest:
-    vertical averages over folds (Fawcett, Pattern Recognition Letters 27, 2006, section 7.1)."""
+def curves(predictions: OutOfFold, positive: int = 1) -> dict[str, Curve]:
+    """`roc` (true positive rate at false positive rates) and `pr` (precision at recalls) of one class against the rest.
 
-    def figures(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        truth = labels == positive
-        order = np.argsort(-probabilities[:, positive], kind="stable")
-        last = np.append(np.diff(probabilities[order, positive]) != 0, True)  # one threshold a score
-        hits = (weights * truth)[:, order].cumsum(axis=1)[:, last]
-        alarms = (weights * ~truth)[:, order].cumsum(axis=1)[:, last]
-        roc, pr = np.full((2, len(weights), len(POINTS)), np.nan)
-        for r in np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0)):
-            recall, fall_out = hits[r] / hits[r, -1], alarms[r] / alarms[r, -1]
-            roc[r] = np.interp(POINTS, np.append(0, fall_out), np.append(0, recall))
-            drawn = hits[r] + alarms[r]
-            precision = np.divide(hits[r], drawn, out=np.zeros_like(drawn), where=drawn > 0)
-            reached = np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)  # the first threshold with this recall
-            pr[r] = precision[reached]
-        return {"roc": roc, "pr": pr}
+    Vertical averages over folds (Fawcett, Pattern Recognition Letters 27, 2006, section 7.1).
+    """
 
-    middle = mean_over_folds(found, np.ones((1, len(found.labels))), figures)
-    drawn = mean_over_folds(found, resampling_weights(found, REPLICATES), figures)
-    tails = expanded_tails(found)
-    return {name: Curve(middle[name][0], *percentile_band(drawn[name], tails)) for name in ("roc", "pr")}
+    def values(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        return weighted_curves(labels == positive, probabilities[:, positive], weights)
+
+    middle = mean_over_folds(predictions, values)
+    replicates = mean_over_folds(predictions, values, resampling_weights(predictions))
+    tails = expanded_tails(predictions)
+    return {name: Curve(middle[name][0], *percentile_band(replicates[name], tails)) for name in middle}
+
+
+def weighted_curves(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """`roc` and `pr`, (R, 101) each, of n slides with weights (R, n); NaN where the weights lack a class."""
+    hits, false_alarms = weights_above_thresholds(truth, scores, weights)
+    roc, pr = np.full((2, len(weights), len(POINTS)), np.nan)
+    for r in np.flatnonzero((hits[:, -1] > 0) & (false_alarms[:, -1] > 0)):
+        recall, fall_out = hits[r] / hits[r, -1], false_alarms[r] / false_alarms[r, -1]
+        roc[r] = np.interp(POINTS, np.append(0, fall_out), np.append(0, recall))
+        above = hits[r] + false_alarms[r]
+        precision = np.divide(hits[r], above, out=np.zeros_like(above), where=above > 0)
+        first = np.searchsorted(recall, np.maximum(POINTS, 1e-9) - 1e-12)  # the first threshold of this recall
+        pr[r] = precision[first]
+    return {"roc": roc, "pr": pr}
+
+
+def resampling_weights(predictions: OutOfFold, replicates: int = REPLICATES) -> np.ndarray:
+    """How often each replicate draws each slide: (R, n). The same for all models of a data set."""
+    patients, numbers = np.unique(predictions.patients, return_inverse=True)
+    rng = np.random.default_rng(derive_seed(predictions.dataset, "bootstrap"))
+    draws = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=replicates)
+    return draws[:, numbers].astype(float)
+
+
+def percentile_band(values: np.ndarray, tails: tuple[float, float]) -> np.ndarray:
+    """The quantiles `tails` over the first axis: (2, ...). NaN where fewer than half of the replicates have a value."""
+    enough = np.isfinite(values).mean(axis=0) >= 0.5
+    bounds = np.nanquantile(np.where(enough, values, 0), tails, axis=0)
+    return np.where(enough, bounds, np.nan)
+
+
+def expanded_tails(predictions: OutOfFold) -> tuple[float, float]:
+    """The quantiles for a 95% band with few patients (Hesterberg, American Statistician 69, 2015, section 5.3).
+
+    Replicates of m independent units vary too little, by (m - 1) / m, and Student's t is wider than the normal. m is the
+    mean number of patients per fold; the mean over folds depends on all patients.
+    """
+    m = max(2.0, float(np.mean([len(set(predictions.patients[tested])) for tested in predictions.tests])))
+    degrees = max(1, len(set(predictions.patients)) - len(predictions.tests))
+    tail = float(norm.cdf(t.ppf((1 - LEVEL) / 2, degrees) * np.sqrt(m / (m - 1))))
+    return tail, 1 - tail

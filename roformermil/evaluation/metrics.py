@@ -1,56 +1,122 @@
-"""Figures of merit from labels and probabilities. With two classes, the second is the positive one."""
+"""Metrics from labels and probabilities, of C classes; with two, the second is the positive one.
+
+Those with a weight per slide are for R sets of weights of n slides at once: how often a bootstrap replicate draws each slide,
+or 0 for slides that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/evaluation/test_metrics.py).
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    recall_score,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
 
-PROBABILITY_PREFIX = "probability_"  # and the class's name, in every table of predictions
+CLASS_METRICS = ("auroc", "average_precision", "recall", "precision", "f1")
 METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
+PROBABILITY_PREFIX = "probability_"  # followed by the class's name
+
+
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """The columns of predictions.csv that contain the probabilities, one per class."""
+    return [f"{PROBABILITY_PREFIX}{name}" for name in classes]
 
 
 def auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve; more than two classes: mean of one against the rest.
+    """Area under the ROC curve; with more than two classes, the mean of each against the rest.
 
     labels: (n,) class indices; probabilities: (n, C). NaN when a class has no slide.
     """
     return _ranking(roc_auc_score, labels, probabilities)
 
 
-def average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Average precision; more than two classes: mean of one against the rest. NaN when a class has no slide."""
-    return _ranking(average_precision_score, labels, probabilities)
-
-
 def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """All METRICS. The decision is the most probable class; f1 is the positive class's, or the classes' mean, NaN where such a
-    class has no slide.
+    """All METRICS of labels (n,), class indices, and probabilities (n, C). The decision is the most probable class.
 
-    labels: (n,) class indices; probabilities: (n, C).
+    Average precision and f1 are those of the positive class, or means over more than two; NaN where one has no slide.
     """
-    decided = probabilities.argmax(axis=1)
-    counted = [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
-    f1 = (
-        f1_score(labels, decided, labels=counted, average="macro", zero_division=0)
-        if np.isin(counted, labels).all()
-        else np.nan
-    )
+    decisions = probabilities.argmax(axis=1)
+    counted = _counted_classes(probabilities)
+    complete = np.isin(counted, labels).all()
+    f1 = f1_score(labels, decisions, labels=counted, average="macro", zero_division=0) if complete else np.nan
     return {
         "auroc": auroc(labels, probabilities),
-        "average_precision": average_precision(labels, probabilities),
-        "accuracy": float(accuracy_score(labels, decided)),
-        "balanced_accuracy": float(recall_score(labels, decided, labels=np.unique(labels), average="macro")),
+        "average_precision": _ranking(average_precision_score, labels, probabilities),
+        "accuracy": float(accuracy_score(labels, decisions)),
+        "balanced_accuracy": float(recall_score(labels, decisions, labels=np.unique(labels), average="macro")),
         "f1": float(f1),
     }
 
 
 def _ranking(metric, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    count = probabilities.shape[1]
-    if len(np.unique(labels)) < count:
+    if len(np.unique(labels)) < probabilities.shape[1]:
         return float("nan")
-    columns = [1] if count == 2 else range(count)
-    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in columns]))
+    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in _counted_classes(probabilities)]))
+
+
+def _counted_classes(probabilities: np.ndarray) -> list[int]:
+    return [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
+
+
+def weighted_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """METRICS by name, (R,) each, for weights (R, n). NaN where the weights lack a class that the metric needs."""
+    by_class = class_metrics(labels, probabilities, weights)
+    counted = slice(1, 2) if probabilities.shape[1] == 2 else slice(None)
+    complete = np.all([weights[:, labels == c].sum(axis=1) > 0 for c in range(probabilities.shape[1])], axis=0)
+    correct = weights @ (probabilities.argmax(axis=1) == labels).astype(float)
+    return {
+        "auroc": np.where(complete, by_class["auroc"][:, counted].mean(axis=1), np.nan),
+        "average_precision": np.where(complete, by_class["average_precision"][:, counted].mean(axis=1), np.nan),
+        "accuracy": _ratio(correct, weights.sum(axis=1)),
+        "balanced_accuracy": finite_mean(by_class["recall"], axis=1),
+        "f1": by_class["f1"][:, counted].mean(axis=1),
+    }
+
+
+def class_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """CLASS_METRICS by name, (R, C) each: a class against the rest. The decision is the most probable class."""
+    decisions = probabilities.argmax(axis=1)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in CLASS_METRICS}
+    for c in range(probabilities.shape[1]):
+        truth = labels == c
+        hits = weights @ (truth & (decisions == c)).astype(float)  # (R,)
+        actual, predicted = weights @ truth.astype(float), weights @ (decisions == c).astype(float)
+        columns["auroc"].append(_auroc(truth, probabilities[:, c], weights))
+        columns["average_precision"].append(_average_precision(truth, probabilities[:, c], weights))
+        columns["recall"].append(_ratio(hits, actual))
+        columns["precision"].append(_ratio(hits, predicted))
+        columns["f1"].append(np.where(actual > 0, _ratio(2 * hits, actual + predicted), np.nan))
+    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+
+
+def weights_above_thresholds(
+    truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of positive and of negative slides at or above each of T thresholds, the highest first: (R, T) each."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # one threshold per score
+    return tuple((weights * rows)[:, order].cumsum(axis=1)[:, last] for rows in (truth, ~truth))
+
+
+def finite_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The mean over an axis of the values that are numbers; NaN where none is."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0).sum(axis=axis), known.sum(axis=axis).astype(float))
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share of pairs of a positive and a negative slide that are in order; a tie counts half."""
+    positive, negative = scores[truth], scores[~truth]
+    order = np.sign(positive[:, None] - negative[None, :]) / 2 + 0.5  # (P, N)
+    pairs = ((weights[:, truth] @ order) * weights[:, ~truth]).sum(axis=1)
+    return _ratio(pairs, weights[:, truth].sum(axis=1) * weights[:, ~truth].sum(axis=1))
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sum over thresholds of precision times the increase in recall; NaN without a negative slide: it would be 1."""
+    hits, false_alarms = weights_above_thresholds(truth, scores, weights)
+    increases = np.diff(hits, axis=1, prepend=0)
+    precision = np.nan_to_num(_ratio(hits, hits + false_alarms))
+    return np.where(false_alarms[:, -1] > 0, _ratio((precision * increases).sum(axis=1), hits[:, -1]), np.nan)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where `below` is 0."""
+    return np.divide(above, below, out=np.full(np.broadcast_shapes(above.shape, below.shape), np.nan), where=below > 0)

@@ -1,9 +1,9 @@
-"""The paper's own results (arXiv 2310.01924, tables 1 and 2): AUROC and average precision, mean and standard deviation over
-10 folds, of the cohorts whose sheets are in config/datasets."""
+"""The results that the paper reports (arXiv 2310.01924, tables 1 and 2): AUROC and average precision, mean and standard
+deviation over 10 folds, of the cohorts whose slide sheets are in config/datasets."""
 
 from collections.abc import Sequence
 
-Figure = tuple[float, float]  # mean, standard deviation
+Result = tuple[float, float]  # mean, standard deviation
 
 CLASSES = {  # in config/paper.yaml
     "tcga_nsclc": ("LUAD", "LUSC"),
@@ -21,12 +21,12 @@ _AVERAGE_PRECISION = {
     "bracs": [(0.70, 0.12), (0.70, 0.10), (0.68, 0.11), (0.70, 0.11), (0.68, 0.11)],
     "camelyon16": [(0.74, 0.20), (0.82, 0.08), (0.68, 0.17), (0.82, 0.07), (0.77, 0.10)],
 }
-_TABLES: dict[str, dict[str, list[Figure]]] = {"auroc": _AUROC, "average_precision": _AVERAGE_PRECISION}
+_TABLES: dict[str, dict[str, list[Result]]] = {"auroc": _AUROC, "average_precision": _AVERAGE_PRECISION}
 
 
-def paper_result(dataset: str, classes: Sequence[str], model: str, metric: str) -> Figure | None:
-    """What the paper reports of this data set with these classes, None where it reports nothing."""
-    figures = _TABLES.get(metric, {}).get(dataset)
-    if not figures or model not in MODELS or set(classes) != set(CLASSES[dataset]):
+def paper_result(dataset: str, classes: Sequence[str], model: str, metric: str) -> Result | None:
+    """The paper's result for this data set with these classes, None where it reports none."""
+    results = _TABLES.get(metric, {}).get(dataset)
+    if not results or model not in MODELS or set(classes) != set(CLASSES[dataset]):
         return None
-    return figures[MODELS.index(model)]
+    return results[MODELS.index(model)]

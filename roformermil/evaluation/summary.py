@@ -1,4 +1,4 @@
-"""Figures fold by fold and over folds, and the paper's table of them."""
+"""Metrics of each fold, over folds and of each class, and the paper's table of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,51 +6,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.bootstrap import intervals
-from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.metrics import METRICS, compute_metrics
-from roformermil.evaluation.predictions import KEYS, PROBABILITY_PREFIX, FoldResult, OutOfFold, read_predictions
-from roformermil.evaluation.weighted import weighted_scores
+from roformermil.evaluation.intervals import corrected_interval, mean_over_folds, patient_intervals
+from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
+from roformermil.evaluation.predictions import KEYS, FoldResult, OutOfFold, labels_and_probabilities, read_predictions
+from roformermil.runtime.text import markdown_table
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
-Bounds = Sequence[float] | np.ndarray  # low, high
+Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
 
 
 def fold_metrics(
     results: list[FoldResult], part: str = "test", slides: Mapping[str, set[str]] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each fold's metrics on a part, long form, and each data set's mean number of slides a fold: evaluated (`test`)
+    """Each fold's metrics on a part, a row per metric; and each data set's mean number of slides per fold: evaluated (`test`)
     and `train`.
 
-    slides: if given, only these slide ids of each data set count; a metric that they do not allow is NaN.
+    slides: if given, only these slide ids of each data set count; a metric that is undefined for them is NaN.
     """
-    rows: list[tuple] = []
-    sizes: list[tuple] = []
+    rows, sizes = [], []
     for result in results:
         table, classes = read_predictions(result.path)
         chosen = table[table.part == part]
         if slides is not None:
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
-        key = (result.dataset, result.encoder, result.model, result.fold)
-        values = (
-            compute_metrics(
-                chosen.label.map(classes.index).to_numpy(),
-                chosen[[f"{PROBABILITY_PREFIX}{name}" for name in classes]].to_numpy(float),
-            )
-            if len(chosen)
-            else {}
-        )
-        rows += [(*key, name, values.get(name, np.nan)) for name in METRICS]
+        values = compute_metrics(*labels_and_probabilities(chosen, classes)) if len(chosen) else {}
+        rows += [(*result.key, result.fold, name, values.get(name, np.nan)) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
-def summarise(metrics: pd.DataFrame, interval: Callable[[Row, np.ndarray], Bounds]) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold without both classes has no AUROC.
+def summarise(metrics: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold that lacks a class has no AUROC.
 
-    interval: low and high for a row (data set, encoder, model, metric) and its values over folds: `by_bootstrap` or `by_folds`.
+    interval: `by_patients` or `by_folds`.
     """
     rows = []
     for key, group in metrics.groupby([*KEYS, "metric"], sort=False):
@@ -62,15 +52,29 @@ def summarise(metrics: pd.DataFrame, interval: Callable[[Row, np.ndarray], Bound
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
 
 
-def by_folds(test_to_train: Mapping) -> Callable[[Row, np.ndarray], Bounds]:
-    """Corrected t intervals. test_to_train: each data set's test slides over training slides."""
+def by_folds(test_to_train: Mapping) -> Interval:
+    """Corrected t intervals over folds. test_to_train: each data set's test slides over training slides."""
     return lambda row, values: corrected_interval(values, test_to_train[row[0]])
 
 
-def by_bootstrap(found: list[OutOfFold]) -> Callable[[Row, np.ndarray], Bounds]:
-    """Intervals by the patient-clustered bootstrap of out-of-fold predictions."""
-    bounds = {(*one.key, name): low_high for one in found for name, low_high in intervals(one, weighted_scores).items()}
-    return lambda row, _: bounds[row]
+def by_patients(models: list[OutOfFold]) -> Interval:
+    """Intervals over patients, from out-of-fold predictions."""
+    intervals = {model.key: patient_intervals(model, weighted_metrics) for model in models}
+    return lambda row, _: intervals[row[0], row[1], row[2]][row[3]]
+
+
+def class_table(models: list[OutOfFold]) -> pd.DataFrame:
+    """Each class's CLASS_METRICS against the rest, mean over folds with 95% interval, and its number of slides."""
+    rows = []
+    for model in models:
+        means, intervals = mean_over_folds(model, class_metrics), patient_intervals(model, class_metrics)
+        for metric in CLASS_METRICS:
+            low, high = intervals[metric]
+            rows += [
+                (*model.key, name, int((model.labels == c).sum()), metric, means[metric][0, c], low[c], high[c])
+                for c, name in enumerate(model.classes)
+            ]
+    return pd.DataFrame(rows, columns=[*KEYS, "class", "slides", "metric", "mean", "ci_low", "ci_high"])
 
 
 def mean_text(row: Mapping) -> str:
@@ -88,22 +92,14 @@ def interval_text(row: Mapping, form: str = ".2f") -> str:
 
 
 def paper_table(summary: pd.DataFrame, notes: Mapping[tuple[str, str], list[str]]) -> str:
-    """The paper's table in Markdown: methods down, data sets across, mean +- std over folds; then the notes of each."""
-    groups = list(summary[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None))
-    cells = summary.set_index([*KEYS, "metric"])
-    titles = " / ".join(title for _, title in COLUMNS)
-    lines = [
-        f"{titles}, mean ± standard deviation over folds",
-        "",
-        "| | " + " | ".join(f"{dataset} ({encoder})" for dataset, encoder in groups) + " |",
-        "|---" * (len(groups) + 1) + "|",
-    ]
+    """The paper's table in Markdown: models down, data sets across, mean ± std over folds; then each data set's notes."""
+    cells = {tuple(row[key] for key in [*KEYS, "metric"]): mean_text(row) for row in summary.to_dict("records")}
+    groups = list(dict.fromkeys(key[:2] for key in cells))
+    rows = []
     for model in summary.model.unique():
-        texts = []
-        for group in groups:
-            found = [cells.loc[(*group, model, name)] for name, _ in COLUMNS if (*group, model, name) in cells.index]
-            texts.append(" / ".join(map(mean_text, found)) or "–")
-        lines.append(f"| {model} | " + " | ".join(texts) + " |")
-    lines.append("")
-    lines += [f"- {note}" for group in groups for note in notes[group]]
-    return "\n".join(lines) + "\n"
+        keys = [[key for name, _ in COLUMNS if (key := (*group, model, name)) in cells] for group in groups]
+        rows.append([model, *(" / ".join(cells[key] for key in group) or "–" for group in keys)])
+    titles = " / ".join(title for _, title in COLUMNS)
+    table = markdown_table(["model", *(f"{dataset} ({encoder})" for dataset, encoder in groups)], rows)
+    lines = "".join(f"- {note}\n" for group in groups for note in notes[group])
+    return f"{titles}, mean ± standard deviation over folds\n\n{table}\n\n{lines}"

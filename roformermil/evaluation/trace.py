@@ -1,192 +1,183 @@
-"""A number walked back: summary -> folds -> predictions -> model -> features -> slide files, each checked on the way."""
+"""A number traced back: summary, folds, predictions, model, features, slide files, each compared with what was used."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from roformermil.bags.folds import read_folds, rows_fingerprint
 from roformermil.cohort.slide_files import content_id
-from roformermil.cohort.slide_table import read_slide_table
-from roformermil.errors import ConfigError, Status, StoreError
-from roformermil.evaluation.predictions import KEYS, FoldResult, out_of_fold
-from roformermil.evaluation.summary import by_bootstrap, fold_metrics, summarise
-from roformermil.features.store import is_as_written, read_attributes
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.errors import ConfigError, StoreError
+from roformermil.evaluation.predictions import KEYS, FoldResult, out_of_fold, read_table
+from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
+from roformermil.features.store import matches_checksum, read_attributes
 from roformermil.runtime.files import file_sha256
 
 SELECTORS = [*KEYS, "metric"]
-FIGURES = ("mean", "std", "ci_low", "ci_high")
+STATISTICS = ("mean", "std", "ci_low", "ci_high")
+SHARED = ("model", "training", "run")  # settings and versions, usually those of all folds
+T = TypeVar("T")
 
 
 def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str, Any]:
-    """What the numbers in one row of `summary.csv` came from.
+    """The origin of the numbers in one row of `summary.csv`, as plain values; `differs` lists what changed since.
 
     row: its number (1 is the first below the header), or `key=value` pairs, comma between: `model=ro-abmil,metric=auroc`.
-    read_features: read every store too, and compare its content; else only what it says of itself.
-    Returns what was found, in the order of the walk; `differs` lists what no longer is what the numbers were computed from.
-    Raises ConfigError when not exactly one row is meant, or a file on the way is gone.
+    read_features: also read every feature store and compare its content, instead of its attributes alone.
+    Raises ConfigError unless exactly one row matches, and when a file is missing or damaged.
     """
-    rows = pd.read_csv(table)
-    if list(rows.columns[: len(SELECTORS) + 1]) != [*SELECTORS, "mean"]:
-        raise ConfigError(
-            f"{table}: is no summary.csv, whose rows alone are walked back; for a comparison, the rows of its two models"
-        )
-    chosen = _row(rows, row, table)
-    walk = Walk(table, {key: chosen[key] for key in SELECTORS})
-    walk.compare(chosen)
+    chosen = _select_row(table, row)
+    key = {name: chosen[name] for name in SELECTORS}
+    metrics = _rows_with(_read(read_table, table.with_name("metrics.csv")), key)
+    values = dict(zip(metrics.fold.tolist(), metrics.value.tolist(), strict=True))
+    folder = table.parent / key["dataset"]
+    folds_table, slide_table, stores = folder / "folds.csv", folder / "slides.csv", folder / "features" / key["encoder"]
+    models = folder / key["encoder"] / key["model"]
+    results = [FoldResult.at(models / f"fold_{fold}/predictions.csv") for fold in values]
+    folds = [(result, _read(FoldResult.read_metadata, result)) for result in results]
+    fingerprints = {name: text for _, model in folds for name, text in json.loads(model.get("features", "{}")).items()}
+    records = {record.slide_id: record for record in _read(read_slide_table, slide_table) if record.is_ok}
+    differs = compare_statistics(table, chosen, values, results)
+    for result, metadata in folds:
+        differs += compare_fold(folds_table, result, metadata)
+    for slide_id, fingerprint in fingerprints.items():
+        if slide_id in records:
+            differs += compare_slide(stores, records[slide_id], fingerprint, read_features)
+        else:
+            differs.append(f"{slide_id}: was used in training, but is not a usable slide in {slide_table}")
     return {
-        **walk.name,
-        **{name: float(chosen[name]) for name in FIGURES},
-        "tables": json.loads((table.parent / "provenance.json").read_text(encoding="utf-8")),
-        "folds_table": {"path": str(walk.folds_table), "sha256": file_sha256(walk.folds_table)},
-        "folds": [walk.fold(result) for result in walk.results],
-        "slides": walk.slides(read_features),
-        "differs": walk.differs,
+        **key,
+        **{name: float(chosen[name]) for name in STATISTICS},
+        "tables": json.loads(table.with_name("provenance.json").read_text(encoding="utf-8")),
+        "folds_table": {"path": str(folds_table), "sha256": file_sha256(folds_table)},
+        "folds": [{"fold": r.fold, key["metric"]: values[r.fold], **_describe_fold(r, model)} for r, model in folds],
+        "slides": [
+            _describe_slide(stores, records[name], fingerprints[name]) for name in fingerprints if name in records
+        ],
+        "differs": differs,
     }
 
 
-def summarise_trace(found: dict[str, Any]) -> dict[str, Any]:
-    """What `explain` found, less what says the same once more: for a person."""
-    first, *others = found["folds"]
-    same = [key for key in ("model", "training", "run") if all(fold[key] == first[key] for fold in others)]
+def summarise_trace(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """The trace for a person: differences first, what all folds share only once, slides only counted."""
+    first, *others = trace["folds"]
+    shared = [key for key in SHARED if all(fold[key] == first[key] for fold in others)]
     return {
-        "differs": found["differs"] or "nothing",
-        **{key: value for key, value in found.items() if key != "differs"},
-        "tables": {"run": found["tables"]["run"], "config": "in provenance.json"},
-        "all_folds": {key: first[key] for key in same},
-        "folds": [{key: value for key, value in fold.items() if key not in same} for fold in found["folds"]],
-        "slides": f"{len(found['slides'])}, listed by --slides",
+        "differs": trace["differs"] or "nothing",
+        **{key: value for key, value in trace.items() if key != "differs"},
+        "tables": {"run": trace["tables"]["run"], "config": "in provenance.json"},
+        "all_folds": {key: first[key] for key in shared},
+        "folds": [{key: value for key, value in fold.items() if key not in shared} for fold in trace["folds"]],
+        "slides": f"{len(trace['slides'])}, listed by --slides",
     }
 
 
-class Walk:
-    """The way back from one row, and what differs on it."""
-
-    def __init__(self, table: Path, name: dict[str, Any]):
-        self.name, self.table, self.results_folder = name, table, table.parent
-        self.data = table.parent / name["dataset"]
-        self.folds_table = self.data / "folds.csv"
-        self.stores = self.data / "features" / name["encoder"]
-        metrics = _needed(pd.read_csv, table.parent / "metrics.csv")
-        self.values = metrics[(metrics[SELECTORS] == pd.Series(name)).all(axis=1)].set_index("fold").value
-        models = self.data / name["encoder"] / name["model"]
-        self.results = [FoldResult.at(models / f"fold_{fold}/predictions.csv") for fold in self.values.index]
-        self.features: dict[str, str] = {}  # of each slide that was trained or tested on, what decided them
-        self.differs: list[str] = []
-        self.figures, self.sizes = _needed(fold_metrics, self.results)
-
-    def compare(self, chosen: dict[str, Any]) -> None:
-        """The row's figures, and each fold's, against what the predictions give now."""
-        metric = self.name["metric"]
-        again = self.figures[self.figures.metric == metric].set_index("fold").value
-        for fold, value in self.values.items():
-            if not np.isclose(again[fold], value, equal_nan=True):
-                self.differs.append(
-                    f"fold {fold}: predictions.csv gives {again[fold]:.6f}, metrics.csv says {value:.6f}"
-                )
-        one = self.figures[self.figures.metric == metric]
-        now = summarise(one, by_bootstrap(out_of_fold(self.results))).to_dict("records")[0]
-        for name in FIGURES:
-            if not np.isclose(now[name], chosen[name], equal_nan=True):
-                self.differs.append(f"{self.table}: {name} is {chosen[name]:.6f}, the predictions give {now[name]:.6f}")
-
-    def fold(self, result: FoldResult) -> dict[str, Any]:
-        """A fold's model: whether it is this fold's, and made the predictions from these rows of folds.csv."""
-        path = result.path.with_name("model.safetensors")
-        made, sha256 = _needed(_header, path), file_sha256(result.path)
-        if (made["dataset"], int(made["fold"])) != (result.dataset, result.fold):
-            self.differs.append(f"{path}: is the model of {made['dataset']}, fold {made['fold']}")
-        if made.get("predictions", sha256) != sha256:
-            self.differs.append(f"{result.path}: is not what its model predicted when it was trained")
-        rows = rows_fingerprint(_needed(read_folds, self.folds_table, result.fold))
-        if made.get("rows", rows) != rows:
-            self.differs.append(f"{self.folds_table}: fold {result.fold} is not divided as it was for training")
-        self.features |= json.loads(made.get("features", "{}"))
-        return {
-            "fold": result.fold, self.name["metric"]: float(self.values[result.fold]), "predictions": str(result.path),
-            "sha256": sha256, "best_epoch": int(made["best_epoch"]), "model": json.loads(made["model"]),
-            "training": json.loads(made["training"]), "run": json.loads(made.get("run", "{}")),
-        }  # fmt: skip
-
-    def slides(self, read_features: bool) -> list[dict[str, Any]]:
-        """Each slide that the folds used: its file, its content, and what its features were made with."""
-        rows = {
-            row.slide_id: row for row in _needed(read_slide_table, self.data / "slides.csv") if row.status == Status.OK
-        }
-        found = []
-        for slide_id, mark in self.features.items():
-            if (row := rows.get(slide_id)) is None:
-                self.differs.append(
-                    f"{slide_id}: was trained on and is not among the slides of {self.data / 'slides.csv'}"
-                )
-                continue
-            store = self.stores / f"{slide_id}.zarr"
-            attributes = read_attributes(store)
-            if attributes.get("fingerprint") != mark or (read_features and not _is_whole(store)):
-                self.differs.append(f"{slide_id}: its features are not those that were trained on")
-            if not Path(row.path).exists():
-                self.differs.append(
-                    f"{slide_id}: {row.path} is not there (any more; or call this where snakemake was called)"
-                )
-            elif row.content and content_id(Path(row.path)) != row.content:
-                self.differs.append(f"{slide_id}: {row.path} is another file than the one that was read")
-            wanted = (
-                "encoder",
-                "weights",
-                "precision",
-                "target_mpp",
-                "tile_px",
-                "mpp",
-                "version",
-                "commit",
-                "run",
-                "sha256",
-            )
-            features = {key: attributes[key] for key in wanted if key in attributes}
-            found.append(
-                {"slide_id": slide_id, "file": row.path, "content": row.content, "tiles": row.tiles, "fingerprint": mark,
-                 "features": features}
-            )  # fmt: skip
-        return found
+def compare_statistics(table: Path, row: Mapping, values: Mapping[int, float], results: list[FoldResult]) -> list[str]:
+    """How the row of the table and its metric in each fold differ from what the predictions give now."""
+    metrics, _ = _read(fold_metrics, results)
+    metrics = metrics[metrics.metric == row["metric"]]
+    (summary,) = summarise(metrics, by_patients(out_of_fold(results))).to_dict("records")
+    return [
+        f"fold {fold}: predictions.csv gives {now:.6f}, metrics.csv contains {values[fold]:.6f}"
+        for fold, now in zip(metrics.fold, metrics.value, strict=True)
+        if not np.isclose(now, values[fold], equal_nan=True)
+    ] + [
+        f"{table}: {name} is {row[name]:.6f}, the predictions give {summary[name]:.6f}"
+        for name in STATISTICS
+        if not np.isclose(summary[name], row[name], equal_nan=True)
+    ]
 
 
-def _row(table: pd.DataFrame, row: str, path: Path) -> dict[str, Any]:
+def compare_fold(folds_table: Path, result: FoldResult, metadata: Mapping[str, str]) -> list[str]:
+    """How a fold's files differ from those that its model was trained on, or predicted."""
+    differs = []
+    if (metadata["dataset"], int(metadata["fold"])) != (result.dataset, result.fold):
+        model = result.path.with_name("model.safetensors")
+        differs.append(f"{model}: is the model of {metadata['dataset']}, fold {metadata['fold']}")
+    sha256 = file_sha256(result.path)
+    if metadata.get("predictions", sha256) != sha256:
+        differs.append(f"{result.path}: not what the model predicted after training")
+    rows = rows_fingerprint(_read(read_folds, folds_table, result.fold))
+    if metadata.get("rows", rows) != rows:
+        differs.append(f"{folds_table}: fold {result.fold} is not divided as it was for training")
+    return differs
+
+
+def compare_slide(stores: Path, record: SlideRecord, fingerprint: str, read_features: bool) -> list[str]:
+    """How a slide's features and file differ from those that were used."""
+    differs, store = [], stores / f"{record.slide_id}.zarr"
+    if read_attributes(store).get("fingerprint") != fingerprint or (read_features and not _is_intact(store)):
+        differs.append(f"{record.slide_id}: its features changed since training")
+    if not record.path.exists():
+        place = "relative paths start where snakemake was called"
+        differs.append(f"{record.slide_id}: {record.path} does not exist; {place}")
+    elif record.content and content_id(record.path) != record.content:
+        differs.append(f"{record.slide_id}: {record.path} changed since it was read")
+    return differs
+
+
+def _describe_fold(result: FoldResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "predictions": str(result.path),
+        "sha256": file_sha256(result.path),
+        "best_epoch": int(metadata["best_epoch"]),
+        **{name: json.loads(metadata.get(name, "{}")) for name in SHARED},
+    }
+
+
+def _describe_slide(stores: Path, record: SlideRecord, fingerprint: str) -> dict[str, Any]:
+    attributes = read_attributes(stores / f"{record.slide_id}.zarr")
+    return {
+        "slide_id": record.slide_id,
+        "file": str(record.path),
+        "content": record.content,
+        "tiles": record.tiles,
+        "fingerprint": fingerprint,
+        "features": {key: value for key, value in attributes.items() if key not in ("slide_id", "fingerprint")},
+    }
+
+
+def _select_row(path: Path, row: str) -> dict[str, Any]:
+    """The one row of a summary.csv that `row` matches."""
+    table = read_table(path)
+    if list(table.columns[: len(SELECTORS) + 1]) != [*SELECTORS, "mean"]:
+        advice = "the only table whose rows can be traced; for a comparison, trace its two models"
+        raise ConfigError(f"{path}: not a summary.csv, {advice}")
     if row.isdigit():
-        found = table.iloc[int(row) - 1 : int(row)] if int(row) else table.iloc[:0]
+        matches = table[np.arange(1, len(table) + 1) == int(row)]
     else:
         pairs = dict(pair.split("=", 1) for pair in row.split(",") if "=" in pair)
         if not pairs or not set(pairs) <= set(SELECTORS):
-            raise ConfigError(
-                f"--row {row}: a row's number, or pairs of {', '.join(SELECTORS)}: model=ro-abmil,metric=auroc"
-            )
-        found = table[np.all([table[key].astype(str) == value for key, value in pairs.items()], axis=0)]
-    if len(found) != 1:
-        known = [
-            ",".join(f"{key}={r[key]}" for key in SELECTORS) for _, r in (found if len(found) else table).iterrows()
-        ]
-        meant = f"{len(found)} rows of {path} are meant" if len(found) else f"no row of {path} is meant"
-        raise ConfigError(f"--row {row}: {meant}; choose one of\n  " + "\n  ".join(known))
-    return {str(key): value for key, value in found.iloc[0].items()}
+            example = f"pairs of {', '.join(SELECTORS)}, such as model=ro-abmil,metric=auroc"
+            raise ConfigError(f"--row {row}: give a row's number, or {example}")
+        matches = _rows_with(table, pairs)
+    if len(matches) != 1:
+        count = f"matches {len(matches)} rows" if len(matches) else "matches no row"
+        listed = (matches if len(matches) else table)[SELECTORS].to_dict("records")
+        choices = "\n  ".join(",".join(f"{key}={value}" for key, value in one.items()) for one in listed)
+        raise ConfigError(f"--row {row}: {count} of {path}; choose one of\n  {choices}")
+    return matches.to_dict("records")[0]
 
 
-def _needed(read: Any, *what: Any) -> Any:
-    """What `read` gives; a file that is not there, or is damaged, is an error that names it."""
+def _rows_with(table: pd.DataFrame, values: Mapping[str, str]) -> pd.DataFrame:
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
+
+
+def _read(read: Callable[..., T], *arguments: Any) -> T:
+    """What `read` returns. Raises ConfigError for a file that is missing or damaged."""
     try:
-        return read(*what)
+        return read(*arguments)
     except (OSError, SafetensorError, KeyError) as error:
-        raise ConfigError(f"the number cannot be walked back, a file on the way is gone or damaged: {error}") from error
+        raise ConfigError(f"the number cannot be traced: a file is missing or damaged: {error}") from error
 
 
-def _header(path: Path) -> dict[str, str]:
-    with safe_open(path, "numpy") as model:
-        return model.metadata()
-
-
-def _is_whole(store: Path) -> bool:
+def _is_intact(store: Path) -> bool:
     try:
-        return is_as_written(store)
+        return matches_checksum(store)
     except StoreError:
         return False

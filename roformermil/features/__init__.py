@@ -1,1 +1,1 @@
-"""Tiles -> vectors -> one Zarr store a slide."""
+"""Tiles -> vectors -> one Zarr store per slide."""

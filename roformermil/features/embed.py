@@ -1,11 +1,8 @@
-"""The stage `embed`: tiles read and encoded side by side, in batches across slides, a feature store a slide."""
+"""The stage `embed`: tiles are read and encoded at the same time, in batches across slides, into one feature store per slide."""
 
 import os
-import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ from roformermil import __version__
 from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import Encoder
 from roformermil.errors import SlideError, Status
-from roformermil.features.encoders import build_encoder, compile_where_it_pays, load_trunk
+from roformermil.features.encoders import build_encoder, compile_encoder, load_trunk
 from roformermil.features.profile import Profile
 from roformermil.features.store import read_attributes, write_store
+from roformermil.features.tile_batches import SlideWork, TileSpan, batch_spans, read_spans, stack_tiles
 from roformermil.features.tile_stream import TileStream
 from roformermil.features.weights import weights_id
 from roformermil.runtime import stage_versions
@@ -31,206 +29,128 @@ from roformermil.slides.steps import check_unchanged
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table
 
 
-@dataclass
-class Work:
-    """A slide in hand."""
-
-    number: int  # its row
-    row: SlideRecord
-    table: TileTable
-    attributes: dict[str, Any]
-    features: np.ndarray | None = None  # (n, d) float16, filled as batches come
-    encoded: int = 0
-    error: SlideError | None = None
-    began: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Tiles of one slide inside an encoder's batch."""
-
-    work: Work
-    start: int  # index of the first among the slide's tiles
-    tiles: np.ndarray  # (n, size, size, 3) uint8
-
-
 class Embedder:
-    """One encoder for a batch of slides: weights, their checksum, compilation and the device are set up once."""
+    """One encoder for a batch of slides: it is loaded, checked and compiled once.
 
-    def __init__(self, settings: Encoder, timeout: float = 600, progress: bool = True):
+    weights: identifies the encoder's weights (`weights_id`). profile: where the time went. timeout: seconds that reading
+    a slide may stall. Raises WeightsError.
+    """
+
+    def __init__(self, settings: Encoder, timeout: float, progress: bool = True):
         self.settings, self.timeout, self.progress = settings, timeout, progress
-        start = time.perf_counter()
-        trunk = load_trunk(settings)
-        self.weights = weights_id(settings, trunk)
-        self.encoder = build_encoder(settings, trunk)
+        self.profile = Profile()
+        with self.profile.timed("start"):
+            trunk = load_trunk(settings)
+            self.weights = weights_id(settings, trunk)
+            self.encoder = build_encoder(settings, trunk)
         on_gpu = self.encoder.device.type == "cuda"
-        self.readers = settings.readers or (len(os.sched_getaffinity(0)) if on_gpu else 2)
-        self.profile = Profile(self.readers, start=time.perf_counter() - start)
-        self._compiled = False
+        self.readers = self.profile.readers = settings.readers or (len(os.sched_getaffinity(0)) if on_gpu else 2)
+        self._is_compiled = False
 
-    def embed(self, rows: list[SlideRecord], tables: Path, out: Path) -> list[SlideRecord]:
-        """Encode the tiled slides among `rows` into `{slide_id}.zarr` in `out`; returns the rows as they now stand.
+    def embed(self, records: list[SlideRecord], tile_tables: Path, out: Path) -> list[SlideRecord]:
+        """The records after encoding each usable slide's tiles into `{slide_id}.zarr` in `out`.
 
-        A slide that cannot be read becomes a row that says so. Every call of the encoder has the same number of tiles, of
-        whatever slides come next: a slide's features do not depend on its neighbours, and no slide leaves a rest.
+        tile_tables: folder that `tile` wrote. A slide that cannot be read becomes a failed record, one whose store is
+        current is skipped. Every batch has the same number of tiles: a slide's features do not depend on its neighbours.
         """
-        began = time.perf_counter()
-        done = list(rows)
-        total = sum(row.tiles or 0 for row in rows if row.status == Status.OK)
-        with track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
-            waiting: deque[tuple[list[Piece], Tensor]] = deque()
-            for pieces in self._batches(self._pieces(rows, tables, out, done, bar)):
-                with self._timed("encoding"):
-                    waiting.append((pieces, self._encode(pieces)))
-                    if len(waiting) > 1:  # a GPU is at work on the newer batch meanwhile
-                        self._scatter(*waiting.popleft(), out, done, bar)
-            while waiting:
-                with self._timed("encoding"):
-                    self._scatter(*waiting.popleft(), out, done, bar)
-        self.profile.whole += time.perf_counter() - began
-        return done
+        usable = [record for record in records if record.is_ok]
+        results = {record.slide_id: record for record in records}
 
-    def _prepare(self, number: int, row: SlideRecord, tables: Path, out: Path) -> Work | SlideRecord:
-        """The slide as work, or its row where there is nothing to do."""
-        path = tables / f"{row.slide_id}.npz"
-        if (table := read_valid_tile_table(path)) is None:
-            gone = SlideError(Status.UNREADABLE, f"{path}: its tiles are gone or damaged: snakemake --forcerun tile")
-            return failed_record(row, "embed", gone)
-        decided = {
+        def record_failure(slide: SlideWork, error: SlideError) -> None:
+            results[slide.record.slide_id] = slide.failed_record(error)
+
+        total = sum(record.tiles or 0 for record in usable)
+        with self.profile.timed("whole"), track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
+            slides = self._prepare_slides(usable, tile_tables, out, results, bar)
+            spans = read_spans(slides, self.profile, record_failure)
+            for batch, vectors in self._encode(batch_spans(spans, self.settings.batch_size)):
+                with self.profile.timed("encoding"):
+                    complete = _distribute(batch, vectors)
+                    results |= {slide.record.slide_id: self._write(slide, out) for slide in complete}
+                tiles = sum(len(span.tiles) for span in batch)
+                self.profile.tiles += tiles
+                bar.update(tiles)
+        return list(results.values())
+
+    def _prepare_slides(
+        self, records: list[SlideRecord], tile_tables: Path, out: Path, results: dict[str, SlideRecord], bar: Any
+    ) -> Iterator[SlideWork]:
+        """The slides to encode; the records of the others go to `results`."""
+        for record in records:
+            path = tile_tables / f"{record.slide_id}.npz"
+            try:
+                if (table := read_valid_tile_table(path)) is None:
+                    message = f"{path}: the tile table is missing or damaged; make it again: snakemake --forcerun tile"
+                    raise SlideError(Status.UNREADABLE, message)
+                run_in_subprocess(check_unchanged, record, table.content, timeout=self.timeout)
+            except SlideError as error:
+                results[record.slide_id] = failed_record(record, "embed", error)
+                bar.update(record.tiles or 0)
+                continue
+            attributes = self._store_attributes(record, table)
+            current = attributes["fingerprint"]
+            if read_attributes(out / f"{record.slide_id}.zarr").get("fingerprint") == current:
+                results[record.slide_id] = replace(record, tiles=len(table.coords), fingerprint=current)
+                bar.update(len(table.coords))
+                continue
+            stream = TileStream(record, table.coords, table.spec, self.readers, self.timeout)
+            yield SlideWork(record, table, attributes, stream)
+
+    def _store_attributes(self, record: SlideRecord, table: TileTable) -> dict[str, Any]:
+        """Attributes of the slide's store: `fingerprint` follows all that decides its content."""
+        deciding = {
             "encoder": self.settings.name,
             "weights": self.weights,
             "precision": self.encoder.precision,
             "tile_px": table.settings.tile_px,
             "target_mpp": table.settings.target_mpp,
             "base_px": table.spec.base_px,
-            "mpp": row.mpp,
+            "mpp": record.mpp,
+            "content": table.content,
         }
-        mark = fingerprint(
-            stage="embed", revision=stage_versions.EMBED, slide=table.content, coords=table.coords.tolist(), **decided
-        )
+        current = fingerprint(stage="embed", version=stage_versions.EMBED, coords=table.coords.tolist(), **deciding)
+        origin = {"version": __version__, "commit": commit(), "run": run_metadata(self.encoder.device)}
+        return {"slide_id": record.slide_id, **deciding, "fingerprint": current, **origin}
+
+    def _encode(self, batches: Iterator[list[TileSpan]]) -> Iterator[tuple[list[TileSpan], Tensor]]:
+        """Each batch with its vectors (batch_size, d) float32 on the device. A GPU already works on the batch after it."""
+        previous: tuple[list[TileSpan], Tensor] | None = None
+        for batch in batches:
+            with self.profile.timed("encoding"):
+                tiles = stack_tiles(batch, self.settings.batch_size)
+            if not self._is_compiled:
+                with self.profile.timed("start"):
+                    compile_encoder(self.encoder, self.settings, tiles.shape[1])
+                self._is_compiled = True
+            with self.profile.timed("encoding"):
+                vectors = self.encoder(torch.from_numpy(tiles))
+            if previous:
+                yield previous
+            previous = batch, vectors
+        if previous:
+            yield previous
+
+    def _write(self, slide: SlideWork, out: Path) -> SlideRecord:
+        """The slide's record after writing its store."""
+        table = slide.table
         try:
-            run_in_subprocess(check_unchanged, row, table.content, timeout=self.timeout)
+            run_in_subprocess(check_unchanged, slide.record, table.content, timeout=self.timeout)
         except SlideError as error:
-            return failed_record(row, "embed", error)
-        if read_attributes(out / f"{row.slide_id}.zarr").get("fingerprint") == mark:
-            return replace(row, tiles=len(table.coords), fingerprint=mark)
-        attributes = {"slide_id": row.slide_id, **decided, "fingerprint": mark, "slide": table.content}
-        attributes |= {"version": __version__, "commit": commit(), "run": run_metadata(self.encoder.device)}
-        return Work(number, row, table, attributes)
+            return slide.failed_record(error)
+        assert slide.features is not None
+        with self.profile.timed("writing"):
+            path = out / f"{slide.record.slide_id}.zarr"
+            write_store(path, slide.features, table.coords, table.grid, slide.attributes)
+        return slide.finished_record()
 
-    def _pieces(
-        self, rows: list[SlideRecord], tables: Path, out: Path, done: list[SlideRecord], bar: Any
-    ) -> Iterator[Piece]:
-        """All tiles of all slides in order. While one slide is read, the next one's readers have begun."""
-        todo = iter([(number, row) for number, row in enumerate(rows) if row.status == Status.OK])
-        opened: deque[tuple[Work, TileStream]] = deque()
 
-        def open_next() -> None:
-            for number, row in todo:
-                work = self._prepare(number, row, tables, out)
-                if isinstance(work, Work):
-                    table = work.table
-                    stream = TileStream(row, table.coords, table.spec, self.readers, self.timeout)
-                    opened.append((work, stream))
-                    return
-                done[number] = work
-                bar.update(work.tiles or 0)
-
-        try:
-            open_next()
-            while opened:
-                open_next()
-                yield from self._read(*opened[0], done)
-                opened.popleft()[1].close()
-        finally:
-            for _, stream in opened:
-                stream.close()
-
-    def _read(self, work: Work, stream: TileStream, done: list[SlideRecord]) -> Iterator[Piece]:
-        start = 0
-        chunks = iter(stream)
-        while True:
-            try:
-                with self._timed("waiting"):
-                    chunk = next(chunks, None)
-            except SlideError as error:  # what was read of it already is not used
-                work.error = error
-                done[work.number] = self._clocked(failed_record(work.row, "embed", error), work)
-                return
-            if chunk is None:
-                return
-            self.profile.reading += chunk.reading
-            self.profile.resizing += chunk.resizing
-            yield Piece(work, start, chunk.tiles)
-            start += len(chunk.tiles)
-
-    def _batches(self, pieces: Iterator[Piece]) -> Iterator[list[Piece]]:
-        """Pieces regrouped into lists of `batch_size` tiles; the last may have fewer."""
-        size = self.settings.batch_size
-        batch: list[Piece] = []
-        room = size
-        for piece in pieces:
-            taken = 0
-            while taken < len(piece.tiles):
-                part = piece.tiles[taken : taken + room]
-                batch.append(Piece(piece.work, piece.start + taken, part))
-                taken, room = taken + len(part), room - len(part)
-                if room == 0:
-                    yield batch
-                    batch, room = [], size
-        if batch:
-            yield batch
-
-    def _encode(self, pieces: list[Piece]) -> Tensor:
-        tiles = np.concatenate([piece.tiles for piece in pieces])
-        if missing := self.settings.batch_size - len(tiles):  # the last batch: always the same shape
-            tiles = np.concatenate([tiles, np.zeros((missing, *tiles.shape[1:]), np.uint8)])
-        if not self._compiled:
-            start = time.perf_counter()
-            compile_where_it_pays(self.encoder, self.settings, tiles.shape[1])
-            self._compiled = True
-            seconds = time.perf_counter() - start
-            self.profile.start += seconds
-            self.profile.encoding -= seconds
-        return self.encoder(torch.from_numpy(tiles))
-
-    def _scatter(self, pieces: list[Piece], vectors: Tensor, out: Path, done: list[SlideRecord], bar: Any) -> None:
-        """Give each slide its vectors; a slide that has all of them is written."""
-        with np.errstate(over="ignore"):  # `write_store` refuses what overflows
-            half = vectors.cpu().numpy().astype(np.float16)
-        first = 0
-        for piece in pieces:
-            work, count = piece.work, len(piece.tiles)
-            if work.features is None:
-                work.features = np.empty((len(work.table.coords), half.shape[1]), np.float16)
-            work.features[piece.start : piece.start + count] = half[first : first + count]
-            first += count
-            work.encoded += count
-            bar.update(count)
-            self.profile.tiles += count
-            if work.encoded == len(work.table.coords) and work.error is None:
-                self._finish(work, out, done)
-
-    def _finish(self, work: Work, out: Path, done: list[SlideRecord]) -> None:
-        row, table = work.row, work.table
-        try:
-            run_in_subprocess(check_unchanged, row, table.content, timeout=self.timeout)
-        except SlideError as error:
-            done[work.number] = self._clocked(failed_record(row, "embed", error), work)
-            return
-        assert work.features is not None
-        with self._timed("writing"):
-            write_store(out / f"{row.slide_id}.zarr", work.features, table.coords, table.grid, work.attributes)
-        work.features = None
-        fields = {"tiles": len(table.coords), "fingerprint": work.attributes["fingerprint"]}
-        done[work.number] = self._clocked(replace(row, **fields), work)
-
-    @staticmethod
-    def _clocked(row: SlideRecord, work: Work) -> SlideRecord:
-        return replace(row, seconds=round(row.seconds + time.perf_counter() - work.began, 3))
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        setattr(self.profile, part, getattr(self.profile, part) + time.perf_counter() - start)
+def _distribute(batch: list[TileSpan], vectors: Tensor) -> list[SlideWork]:
+    """The slides that have all their vectors, now that those of this batch are copied to them."""
+    with np.errstate(over="ignore"):  # `write_store` refuses what overflows
+        features = vectors.cpu().numpy().astype(np.float16)
+    first, complete = 0, []
+    for span in batch:
+        if span.slide.add_features(span.first, features[first : first + len(span.tiles)]):
+            complete.append(span.slide)
+        first += len(span.tiles)
+    return complete

@@ -1,4 +1,4 @@
-"""The frozen network that turns a tile into a vector, made ready to run fast."""
+"""The frozen network that turns a tile into a vector, prepared for speed."""
 
 import logging
 import shutil
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roformermil.config import Encoder
-from roformermil.config.encoder_specs import IMAGENET, EncoderSpec, encoder_spec
+from roformermil.config.encoder_specs import IMAGENET, encoder_spec
 from roformermil.errors import WeightsError
-from roformermil.features.resnet import PAPER, STAGES, ResNet50Trunk, initialise
+from roformermil.features.resnet import PAPER_STAGES, STAGES, ResNet50Trunk, initialise
 from roformermil.features.weights import read_state, weights_file
+from roformermil.runtime.gpus import best_device, resolve_precision
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +23,19 @@ log = logging.getLogger(__name__)
 class TileEncoder:
     """A trunk ready for inference: batch norm folded into the convolutions, channels-last, no gradients.
 
-    Call with (B, size, size, 3) uint8 RGB; returns (B, d) float32 on the device, which may still be at work.
+    Call it with (B, tile_px, tile_px, 3) uint8 RGB; returns (B, d) float32 on the device, which may still be computing.
     """
 
-    def __init__(self, trunk: nn.Module, device: torch.device, precision: str, normalisation=IMAGENET, side: int = 0):
-        """side: pixels that the trunk must be given, 0 where any number will do."""
-        self.device, self.precision, self.side = device, precision, side
-        self._dtype = PRECISIONS[precision]
-        trunk = fold_batch_norm(trunk.eval()).to(device, self._dtype)
+    def __init__(
+        self, trunk: nn.Module, device: torch.device, dtype: torch.dtype, normalisation=IMAGENET, input_px: int = 0
+    ):
+        """normalisation: mean and standard deviation of R, G, B in 0..1. input_px: side that the trunk requires, 0 for any."""
+        self.device, self.input_px = device, input_px
+        self.precision = PRECISION_NAMES[dtype]
+        self._dtype = dtype
+        trunk = fold_batch_norm(trunk.eval()).to(device, dtype)
         self._trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean, std = (255 * torch.tensor(values).view(3, 1, 1).to(device) for values in normalisation)
-        self._mean, self._std = mean, std
+        self._mean, self._std = (255 * torch.tensor(values).view(3, 1, 1).to(device) for values in normalisation)
 
     @torch.no_grad()
     def __call__(self, tiles: Tensor) -> Tensor:
@@ -40,18 +43,19 @@ class TileEncoder:
             tiles = tiles.pin_memory()
         x = tiles.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # (B, 3, H, W), channels-last in memory
         x = x.float()
-        if self.side and x.shape[-1] != self.side:
-            x = nn.functional.interpolate(x, size=(self.side, self.side), mode="bicubic", antialias=True).clamp_(0, 255)
+        if self.input_px and x.shape[-1] != self.input_px:
+            size = (self.input_px, self.input_px)
+            x = nn.functional.interpolate(x, size=size, mode="bicubic", antialias=True).clamp_(0, 255)
         x = x.sub_(self._mean).div_(self._std).to(self._dtype)
         return self._trunk(x).float()
 
     def compile(self, tiles: Tensor) -> None:
-        """Compile the trunk for batches of the shape of `tiles`. Half a minute at first, seconds from torch's cache on.
+        """Compile the trunk for batches of the shape of `tiles`: half a minute the first time, seconds with torch's cache.
 
-        Raises whatever the compiler does; the trunk is then as it was.
+        Raises whatever the compiler raises; the trunk then stays uncompiled.
         """
         plain = self._trunk
-        with torch._inductor.config.patch(freezing=True):  # weights laid out for the convolutions once
+        with torch._inductor.config.patch(freezing=True):  # lay out weights for the convolutions in advance
             self._trunk = torch.compile(plain, dynamic=False)
             try:
                 self(tiles)
@@ -63,22 +67,23 @@ class TileEncoder:
 def build_encoder(settings: Encoder, trunk: nn.Module | None = None) -> TileEncoder:
     """The encoder that the settings name, on the GPU if there is one. Raises WeightsError.
 
-    trunk: the network of `load_trunk`, where it is at hand already.
+    trunk: the network of `load_trunk`, if it is loaded already.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     trunk = trunk or load_trunk(settings)
     spec = encoder_spec(settings.name)
-    normalisation, side = spec.normalisation, 0
+    normalisation, input_px = spec.normalisation, 0
     if spec.architecture:
-        from roformermil.features.timm_models import input_of
+        from roformermil.features.timm_models import input_format
 
-        normalisation, side = input_of(trunk, spec)
-    return TileEncoder(trunk, device, resolve_precision(settings, device), normalisation, side)
+        normalisation, input_px = input_format(trunk, spec)
+    dtype = resolve_precision(settings.precision, device, on_gpu="fp16")
+    return TileEncoder(trunk, device, dtype, normalisation, input_px)
 
 
-def compile_where_it_pays(encoder: TileEncoder, settings: Encoder, tile_px: int) -> None:
-    """Do what `encoder.compile` asks for. `auto`: on a CPU with a C++ compiler, and without harm where that fails."""
-    if settings.compile == "never" or (settings.compile == "auto" and not _worth_trying(encoder.device)):
+def compile_encoder(encoder: TileEncoder, settings: Encoder, tile_px: int) -> None:
+    """Compile the encoder if `settings.compile` asks for it. With `auto` a failure is a warning."""
+    if settings.compile == "never" or (settings.compile == "auto" and not _can_compile(encoder.device)):
         return
     try:
         encoder.compile(torch.zeros(settings.batch_size, tile_px, tile_px, 3, dtype=torch.uint8))
@@ -88,26 +93,20 @@ def compile_where_it_pays(encoder: TileEncoder, settings: Encoder, tile_px: int)
         log.warning("the encoder runs uncompiled, at two thirds of the speed: %s", str(error).splitlines()[0])
 
 
-def _worth_trying(device: torch.device) -> bool:
+def _can_compile(device: torch.device) -> bool:
     return device.type == "cpu" and any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
-def resolve_precision(settings: Encoder, device: torch.device) -> str:
-    if settings.precision != "auto":
-        return settings.precision
-    return "fp16" if device.type == "cuda" else "fp32"
-
-
 def load_trunk(settings: Encoder) -> nn.Module:
-    """The plain network with its weights, in evaluation mode."""
-    spec: EncoderSpec = encoder_spec(settings.name)
+    """The network with its weights as published, in evaluation mode. Raises WeightsError."""
     if settings.is_imported:
-        raise WeightsError("imported features are not computed here: roformermil import")
+        raise WeightsError("imported features are not computed here: use `roformermil import`")
+    spec = encoder_spec(settings.name)
     if spec.architecture:
-        from roformermil.features.timm_models import create
+        from roformermil.features.timm_models import create_timm_model
 
-        return create(settings, spec).eval()
-    stages = len(STAGES) if settings.name == "resnet50-full" else PAPER
+        return create_timm_model(settings, spec).eval()
+    stages = len(STAGES) if settings.name == "resnet50-full" else PAPER_STAGES
     trunk = ResNet50Trunk(stages)
     if settings.weights == "random":
         initialise(trunk, settings.seed)
@@ -118,13 +117,13 @@ def load_trunk(settings: Encoder) -> nn.Module:
             trunk.load_state_dict({k: v for k, v in read_state(path).items() if not k.startswith(cut_off)})
         except (AttributeError, RuntimeError, TypeError) as error:
             raise WeightsError(
-                f"encoder.weights: {path} is not a ResNet-50 with torchvision's names: {error}"
+                f"encoder.weights: {path.absolute()} is not a ResNet-50 with torchvision's names: {error}"
             ) from error
     return trunk.eval()
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution before it: the same function in evaluation mode, half the passes."""
+    """The same function in evaluation mode with every batch norm folded into the convolution before it, in place."""
     for (name, child), (next_name, after) in pairwise(list(module.named_children())):
         if isinstance(child, nn.Conv2d) and type(after) is nn.BatchNorm2d:
             setattr(module, name, fuse_conv_bn_eval(child, after))

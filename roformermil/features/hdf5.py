@@ -1,4 +1,4 @@
-"""Features to and from other pipelines: the HDF5 files of CLAM (Lu et al. 2021) and TRIDENT (Zhang et al. 2025), one a slide."""
+"""Features from and for other pipelines: HDF5 files of CLAM (Lu et al. 2021) and TRIDENT (Zhang et al. 2025), one per slide."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,103 +18,114 @@ from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.slides.steps import slide_content
 
-FEATURES = ("features", "feats", "embeddings")  # as the vectors are called, by pipeline
-CROWDED = 0.05  # of a slide's tiles may share a place: where two pieces of tissue, each with its grid, touch
-STEP = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in level-0 pixels
-
-
-def import_slide(row: SlideRecord, out: Path, encoder: str) -> dict[str, Any]:
-    """Write a slide's .h5 file as `{slide_id}.zarr` in `out`, coordinates intact. Raises SlideError `unreadable`, `empty`."""
-    content = slide_content(row)
-    mark = fingerprint(stage="import", revision=stage_versions.IMPORT, file=content, encoder=encoder, mpp=row.sheet_mpp)
-    target = out / f"{row.slide_id}.zarr"
-    if read_attributes(target).get("fingerprint") != mark:
-        features, coords, step = read_h5(Path(row.path))
-        attributes = {
-            "slide_id": row.slide_id,
-            "encoder": encoder,
-            "base_px": step,
-            "version": __version__,
-            "run": run_metadata(),
-        }
-        grid = coords // step
-        write_store(target, features, coords, grid, {**attributes, "fingerprint": mark, "mpp": row.sheet_mpp})
-        return {"tiles": len(grid), "fingerprint": mark, "reader": "h5", "content": content}
-    return {"tiles": len(read_store(target).grid), "fingerprint": mark, "reader": "h5", "content": content}
+FEATURES = ("features", "feats", "embeddings")  # names of the array of vectors, by pipeline
+MAX_SHARED = 0.05  # of a slide's tiles may share a grid position: where two pieces of tissue, each with its grid, touch
+BASE_PX = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in level-0 pixels
 
 
 def import_slides(records: Sequence[SlideRecord], out: Path, encoder: str, timeout: float) -> list[SlideRecord]:
-    """Import every slide's features; see `import_slide`."""
+    """The records after importing every slide's features; see `import_slide`."""
     work = partial(run_in_subprocess, import_slide, timeout=timeout)
     content = partial(run_in_subprocess, slide_content, timeout=timeout)
     return run_stage("import", records, lambda record: work(record, out, encoder), content_of=content)
 
 
-def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Features (n, d), coords (n, 2) int32 in level-0 pixels, and the step between tiles in level-0 pixels.
+def import_slide(record: SlideRecord, out: Path, encoder: str) -> dict[str, Any]:
+    """Write a slide's .h5 file as `{slide_id}.zarr` in `out`; skipped if that is current.
 
-    Raises SlideError for a file that holds no such thing, or tiles whose places in the grid coincide.
+    encoder: what made the features. Returns fields of SlideRecord. Raises SlideError.
     """
+    content = slide_content(record)
+    deciding = {"encoder": encoder, "mpp": record.sheet_mpp}
+    current = fingerprint(stage="import", version=stage_versions.IMPORT, content=content, **deciding)
+    target = out / f"{record.slide_id}.zarr"
+    if read_attributes(target).get("fingerprint") == current:
+        tiles = len(read_store(target).grid)
+    else:
+        features, coords, base_px = read_h5(record.path)
+        origin = {"fingerprint": current, "version": __version__, "run": run_metadata()}
+        attributes = {"slide_id": record.slide_id, **deciding, "base_px": base_px, **origin}
+        write_store(target, features, coords, coords // base_px, attributes)
+        tiles = len(features)
+    return {"tiles": tiles, "fingerprint": current, "reader": "h5", "content": content}
+
+
+def inspect_features(record: SlideRecord) -> dict[str, Any]:
+    """Number of tiles and reader of a slide's .h5 file, as fields of SlideRecord. Raises SlideError."""
+    return {"tiles": len(read_h5(record.path)[0]), "reader": "h5"}
+
+
+def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """Features (n, d) float32, coords (n, 2) int32 in level-0 pixels, and base_px, the distance between tiles.
+
+    Raises SlideError: `empty` without tiles; `unreadable` for a file without valid features and coordinates, or whose tiles
+    do not lie in a grid.
+    """
+    features, coords, base_px = _read_arrays(path)
+    _check_arrays(features, coords, path)
+    base_px = base_px or most_frequent_distance(coords, path)
+    positions = len(np.unique(coords // base_px, axis=0))
+    if positions < (1 - MAX_SHARED) * len(coords):
+        size = f"{positions} positions in a grid of {base_px} px"
+        raise _unreadable(path, f"{len(coords)} tiles have only {size}; check {BASE_PX}")
+    return features, coords.astype(np.int32), base_px
+
+
+def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """The arrays as stored, and base_px as stated in an attribute, 0 where it is not stated or tiles overlap."""
     try:
         with h5py.File(path, "r") as file:
             name = next((name for name in FEATURES if name in file), None)
             if name is None or "coords" not in file:
-                raise SlideError(
-                    Status.UNREADABLE,
-                    f"{path}: holds {', '.join(file) or 'nothing'}; expected coords and one of {', '.join(FEATURES)}",
-                )
+                content = ", ".join(file) or "nothing"
+                raise _unreadable(path, f"contains {content}; expected coords and one of {', '.join(FEATURES)}")
             features, coords = np.asarray(file[name], np.float32), np.asarray(file["coords"], np.int64)
-            said = {**file.attrs, **file[name].attrs, **file["coords"].attrs}
-            stated = 0 if said.get("overlap") else int(said.get(STEP) or 0)
+            attributes = {**file.attrs, **file[name].attrs, **file["coords"].attrs}
+            base_px = 0 if attributes.get("overlap") else int(attributes.get(BASE_PX) or 0)
         if features.ndim == 3 and len(features) == 1:  # CLAM: one batch of all tiles
             features, coords = features[0], coords.reshape(-1, 2)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SlideError(Status.UNREADABLE, f"{path}: not features and coordinates in HDF5 ({error})") from error
+        raise _unreadable(path, f"not features and coordinates in HDF5 ({error})") from error
+    return features, coords, base_px
+
+
+def _unreadable(path: Path, message: str) -> SlideError:
+    return SlideError(Status.UNREADABLE, f"{path}: {message}")
+
+
+def _check_arrays(features: np.ndarray, coords: np.ndarray, path: Path) -> None:
     if features.ndim != 2 or coords.shape != (len(features), 2):
-        raise SlideError(
-            Status.UNREADABLE, f"{path}: features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)"
-        )
+        raise _unreadable(path, f"features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)")
     if not len(features):
         raise SlideError(Status.EMPTY, f"{path}: has no tiles")
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
-        raise SlideError(Status.UNREADABLE, f"{path}: its features are not finite in float16")
-    step = stated or usual_step(coords, path)
-    places = len(np.unique(coords // step, axis=0))
-    if places < (1 - CROWDED) * len(coords):
-        raise SlideError(
-            Status.UNREADABLE,
-            f"{path}: {len(coords)} tiles have only {places} places in a grid of {step} px: is its {STEP} right?",
-        )
-    return features, coords.astype(np.int32), step
+        raise _unreadable(path, "its features are not finite in float16")
 
 
-def inspect_features(row: SlideRecord) -> dict[str, Any]:
-    """How many tiles a file has. Raises SlideError."""
-    return {"tiles": len(read_h5(Path(row.path))[0]), "reader": "h5"}
+def most_frequent_distance(coords: np.ndarray, path: Path) -> int:
+    """The most frequent distance, in pixels, between neighbours in a row or a column.
 
-
-def usual_step(coords: np.ndarray, path: Path) -> int:
-    """The most frequent distance of neighbours in a row or a column: pipelines lay a grid a piece of tissue, so that the
-    smallest distance between any two rows says nothing. Raises SlideError where no two tiles share a row or a column."""
-    gaps: list[np.ndarray] = []
+    Pipelines lay a separate grid over each piece of tissue, so the smallest distance between any two rows means nothing.
+    Raises SlideError where no two tiles share a row or a column.
+    """
+    distances: list[np.ndarray] = []
     for along, across in ((0, 1), (1, 0)):
         order = np.lexsort((coords[:, along], coords[:, across]))
-        steps = np.diff(coords[order], axis=0)
-        gaps.append(steps[(steps[:, across] == 0) & (steps[:, along] > 0), along])
-    sizes, counts = np.unique(np.concatenate(gaps), return_counts=True)
-    if not len(sizes):
-        raise SlideError(
-            Status.UNREADABLE, f"{path}: no two tiles side by side, and no attribute {STEP} that says their step"
-        )
-    return int(sizes[counts.argmax()])
+        differences = np.diff(coords[order], axis=0)
+        neighbours = (differences[:, across] == 0) & (differences[:, along] > 0)
+        distances.append(differences[neighbours, along])
+    values, counts = np.unique(np.concatenate(distances), return_counts=True)
+    if not len(values):
+        raise _unreadable(path, f"no two tiles side by side, and no attribute {BASE_PX} that states their distance")
+    return int(values[counts.argmax()])
 
 
 def export_store(store: Path, target: Path) -> None:
     """Write a store as an .h5 file that CLAM and TRIDENT read: `features` (n, d) float32, `coords` (n, 2) int64 and, as
-    attributes of `coords`, the step and what else the store says. Raises StoreError."""
-    stored = read_store(store)
-    said = {key: value for key, value in stored.attributes.items() if isinstance(value, (str, int, float))}
+    attributes of `coords`, base_px and the store's attributes. Raises StoreError."""
+    slide = read_store(store)
+    attributes = slide.plain_attributes()
     with atomic_path(target) as scratch, h5py.File(scratch, "w") as file:
-        file["features"] = stored.features.astype(np.float32)
-        file["coords"] = stored.coords.astype(np.int64)
-        file["coords"].attrs.update({**said, "name": store.stem, STEP: said["base_px"]})
+        file["features"] = slide.features.astype(np.float32)
+        file["coords"] = slide.coords.astype(np.int64)
+        file["coords"].attrs.update({**attributes, "name": store.stem, BASE_PX: attributes["base_px"]})

@@ -1,5 +1,5 @@
-"""ResNet-50 (He et al. 2016, arXiv 1512.03385) with torchvision's names and strides. The paper takes it after its third
-stage, 1024 values a tile (section 3.2, as in CLAM)."""
+"""ResNet-50 (He et al. 2016, arXiv 1512.03385) with torchvision's names and strides. The paper uses its first three stages,
+1024 values per tile (section 3.2, as in CLAM)."""
 
 import math
 from collections import OrderedDict
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))  # blocks, width, stride of layer1 to layer4
-PAPER = 3  # stages
+PAPER_STAGES = 3  # the paper cuts ResNet-50 off after layer3
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut; torchvision's version, with the stride in the middle."""
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the 3x3 has the stride, as in torchvision. (B, channels, H, W) ->
+    (B, 4 * width, H / stride, W / stride)."""
 
     def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
@@ -36,9 +37,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50Trunk(nn.Sequential):
-    """ResNet-50 through its first stages and global average pooling: (B, 3, H, W) normalised -> (B, 1024), 2048 of four."""
+    """The first `stages` of ResNet-50 and global average pooling: (B, 3, H, W) normalised RGB -> (B, 1024) after three
+    stages, (B, 2048) after four."""
 
-    def __init__(self, stages: int = PAPER) -> None:
+    def __init__(self, stages: int = PAPER_STAGES) -> None:
         parts: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
             bn1=nn.BatchNorm2d(64),
@@ -58,10 +60,10 @@ class ResNet50Trunk(nn.Sequential):
 
 
 def initialise(trunk: ResNet50Trunk, seed: int) -> None:
-    """Random weights from a seed, made to behave like a trained network's as far as that goes without training.
+    """Fill the trunk with random weights that behave like trained ones, as far as possible without training.
 
     He initialisation (arXiv 1502.01852), then batch-norm statistics measured on coloured noise: without them all tiles
-    get nearly the same vector. A last threshold two standard deviations up makes features sparse, as trained ones are.
+    get nearly the same vector. The last bias, two standard deviations down, makes features sparse, as trained ones are.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in trunk.modules():
@@ -69,7 +71,7 @@ def initialise(trunk: ResNet50Trunk, seed: int) -> None:
             fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
             module.weight.data.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # running statistics become the plain mean over calls: one call here
+            module.momentum = None  # running statistics become those of the one call below
     with torch.no_grad():
         trunk.train()(_coloured_noise(32, 128, generator))
     last = list(trunk.children())[-1][-1].bn3  # type: ignore[index]
@@ -77,7 +79,7 @@ def initialise(trunk: ResNet50Trunk, seed: int) -> None:
 
 
 def _coloured_noise(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Images (count, 3, size, size) with structure at all scales: noise at seven resolutions, mixed at random."""
+    """Images (count, 3, size, size) with structure at all scales: noise at seven resolutions in random proportions."""
     image = torch.zeros(count, 3, size, size)
     for scale in (2, 4, 8, 16, 32, 64, 128):
         noise = torch.randn(count, 3, size // scale, size // scale, generator=generator)

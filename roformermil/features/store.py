@@ -1,6 +1,7 @@
-"""One Zarr store a slide: its features, where they come from, and what decided them."""
+"""One Zarr store per slide: its features, where its tiles are, and what the features were made with."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,62 +15,64 @@ from roformermil.errors import StoreError
 from roformermil.runtime.files import atomic_path
 
 ARRAYS = ("features", "coords", "grid")
-CHUNK = 1024  # tiles a chunk; all chunks of an array lie in one shard, so a store is a handful of files
+CHUNK = 1024  # tiles; all chunks of an array are in one shard, so that a store is a handful of files
 
 
 @dataclass(frozen=True)
 class SlideFeatures:
-    """A slide's tiles as vectors."""
+    """A slide's n tiles as vectors."""
 
     features: np.ndarray  # (n, d) float16
-    coords: np.ndarray  # (n, 2) int32, level-0 pixel of a tile's top-left corner, (x, y)
-    grid: np.ndarray  # (n, 2) int32, integer tile position, coords // step
+    coords: np.ndarray  # (n, 2) int32, level-0 pixel (x, y) of a tile's top-left corner
+    grid: np.ndarray  # (n, 2) int32, integer tile position (x, y), coords // base_px
     attributes: dict[str, Any]
+
+    def plain_attributes(self) -> dict[str, str | int | float]:
+        """The attributes that are text or numbers, which any file format can store."""
+        return {key: value for key, value in self.attributes.items() if isinstance(value, (str, int, float))}
 
 
 def write_store(
     path: Path, features: np.ndarray, coords: np.ndarray, grid: np.ndarray, attributes: Mapping[str, Any]
 ) -> None:
-    """Write a slide's store beside `path` and rename it when whole. Equal arguments give equal bytes.
+    """Write a slide's store atomically. Equal arguments give equal bytes.
 
-    Raises StoreError for features that are not finite in float16.
+    features: (n, d); coords, grid: (n, 2), see SlideFeatures; attributes: JSON-able. Raises StoreError for features that are
+    not finite in float16.
     """
-    with np.errstate(over="ignore"):  # what overflows is refused below
+    with np.errstate(over="ignore"):  # checked below
         half = features.astype(np.float16)
     if not np.isfinite(half).all():
         raise StoreError(f"{path}: features are not finite in float16; are the encoder's weights right?")
     arrays: dict[str, np.ndarray] = {"features": half, "coords": coords.astype(np.int32), "grid": grid.astype(np.int32)}
     with atomic_path(path) as scratch:
-        said = {**attributes, "sha256": _sha256(arrays)}
-        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=said)
+        all_attributes = {**attributes, "sha256": _sha256(arrays)}
+        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=all_attributes)
         for name, data in arrays.items():
-            shard = -(-len(data) // CHUNK) * CHUNK
-            array = group.create_array(
-                name, shape=data.shape, dtype=data.dtype, chunks=(CHUNK, data.shape[1]),
-                shards=(shard, data.shape[1]), compressors=ZstdCodec(level=3, checksum=True),
-                config={"write_empty_chunks": True},  # so that a chunk that is not there is a chunk that was lost
-            )  # fmt: skip
-            array[:] = data
+            count, width = data.shape
+            shapes: Any = {"chunks": (CHUNK, width), "shards": (math.ceil(count / CHUNK) * CHUNK, width)}
+            config: Any = {"write_empty_chunks": True}  # a missing chunk is then always an error
+            group.create_array(name, data=data, **shapes, compressors=ZstdCodec(level=3, checksum=True), config=config)
 
 
 def read_store(path: Path) -> SlideFeatures:
-    """Read a slide's store. Raises StoreError when there is none or it is damaged."""
+    """A slide's features, read from its store. Raises StoreError when it is missing, damaged or incomplete."""
     try:
         group = zarr.open_group(path, mode="r")
-        _check_whole(group)
+        _check_complete(group)
         features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise StoreError(
-            f"{path}: no whole feature store here ({error}); delete what is there and make it anew (in the pipeline: snakemake --forcerun embed)"
+            f"{path}: not a complete feature store ({error}); delete it and make it again (snakemake --forcerun embed)"
         ) from error
     return SlideFeatures(features, coords, grid, dict(group.attrs))
 
 
-def is_as_written(path: Path) -> bool:
-    """Whether the arrays are those that the store was written with; True for stores that do not say."""
-    stored = read_store(path)
-    arrays = {name: getattr(stored, name) for name in ARRAYS}
-    return stored.attributes.get("sha256", found := _sha256(arrays)) == found
+def matches_checksum(path: Path) -> bool:
+    """Whether the arrays have the checksum stored with them; True for a store without one. Raises StoreError."""
+    slide = read_store(path)
+    actual = _sha256({name: getattr(slide, name) for name in ARRAYS})
+    return slide.attributes.get("sha256", actual) == actual
 
 
 def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -84,22 +87,22 @@ def read_grid(path: Path) -> np.ndarray:
     try:
         return np.asarray(zarr.open_group(path, mode="r")["grid"])
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path}: no whole feature store here ({error})") from error
+        raise StoreError(f"{path}: not a complete feature store ({error})") from error
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """The store's attributes, empty when there is no whole store."""
+    """The store's attributes; empty when it is missing or incomplete."""
     try:
         group = zarr.open_group(path, mode="r")
-        _check_whole(group)
+        _check_complete(group)
         return dict(group.attrs)
     except (OSError, KeyError, ValueError):
         return {}
 
 
-def _check_whole(group: zarr.Group) -> None:
-    """Raises ValueError where an array's file is gone: Zarr would read zeros in its place."""
+def _check_complete(group: zarr.Group) -> None:
+    """Raises ValueError where an array's file is missing: Zarr would read zeros instead."""
     for name in ARRAYS:
         array = group[name]
         if not isinstance(array, zarr.Array) or array.nchunks_initialized < array.nchunks:
-            raise ValueError(f"{name} is not whole")
+            raise ValueError(f"{name} is incomplete")

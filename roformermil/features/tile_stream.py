@@ -1,4 +1,4 @@
-"""Tiles of a slide read ahead of the encoder, by processes that have the slide open each for itself."""
+"""Tiles of a slide read ahead of the encoder, by processes that each open the slide."""
 
 import os
 import time
@@ -9,50 +9,51 @@ import cv2
 import numpy as np
 
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.runtime.subprocesses import SubprocessStream
+from roformermil.runtime.subprocesses import SubprocessStream, preload
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tiles import TileSpec, fit_tile, read_tile
 
-CHUNK = 32  # tiles that travel at a time, 6 MB of the default size
+CHUNK = 32  # tiles sent at a time, 6 MB at the default size
+preload(__name__)
 
 
 class Chunk(NamedTuple):
-    """Some of a slide's tiles, in order."""
+    """Consecutive tiles of a slide."""
 
-    tiles: np.ndarray  # (n, size, size, 3) uint8
-    reading: float  # seconds that a reader took to decode them ...
-    resizing: float  # ... and to bring them to size
+    tiles: np.ndarray  # (k, tile_px, tile_px, 3) uint8 RGB
+    reading: float  # seconds that decoding them took
+    resizing: float  # seconds that resizing them took
 
 
 class TileStream:
-    """A slide's tiles in order, from `readers` processes that start at once. Close it: that ends them.
+    """A slide's tiles in the order of `coords`, read by `readers` processes that start at once. `close` ends them.
 
-    Each reads every `readers`-th chunk, in the file's order, and is one chunk ahead: what waits in memory is bounded.
-    Raises SlideError.
+    coords: (n, 2) int32, level-0 pixels. Each process reads every `readers`-th chunk and is at most one chunk ahead, so
+    that memory stays bounded. timeout: seconds without a chunk. Iterating raises SlideError.
     """
 
-    def __init__(self, row: SlideRecord, coords: np.ndarray, spec: TileSpec, readers: int, timeout: float):
+    def __init__(self, record: SlideRecord, coords: np.ndarray, spec: TileSpec, readers: int, timeout: float):
         chunks = [coords[k : k + CHUNK] for k in range(0, len(coords), CHUNK)]
         self._count = len(chunks)
-        self._sources = [
-            SubprocessStream(read_chunks, row, chunks[k::readers], spec, timeout=timeout)
+        self._streams = [
+            SubprocessStream(read_chunks, record, chunks[k::readers], spec, timeout=timeout)
             for k in range(min(readers, self._count))
         ]
 
     def __iter__(self) -> Iterator[Chunk]:
         for k in range(self._count):
-            yield next(self._sources[k % len(self._sources)])
+            yield next(self._streams[k % len(self._streams)])
 
     def close(self) -> None:
-        for source in self._sources:
-            source.close()
+        for stream in self._streams:
+            stream.close()
 
 
-def read_chunks(row: SlideRecord, chunks: list[np.ndarray], spec: TileSpec) -> Iterator[Chunk]:
-    """The work of one reader."""
-    cv2.setNumThreads(1)  # readers are many already
-    os.nice(5)  # an encoder on the same cores waits for its slowest thread: it goes first
-    with SlideReader(row.path, row.sheet_mpp) as slide:
+def read_chunks(record: SlideRecord, chunks: list[np.ndarray], spec: TileSpec) -> Iterator[Chunk]:
+    """The tiles at each chunk's coordinates (k, 2). Runs in a process of its own."""
+    cv2.setNumThreads(1)  # there is a process per core already
+    os.nice(5)  # the encoder goes first: on shared cores it waits for its slowest thread
+    with SlideReader(record.path, record.sheet_mpp) as slide:
         for coords in chunks:
             start = time.perf_counter()
             pixels = [read_tile(slide, x, y, spec) for x, y in coords.tolist()]

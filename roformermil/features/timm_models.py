@@ -1,5 +1,5 @@
-"""Encoders from timm (Wightman 2019, doi 10.5281/zenodo.4414861), foundation models of pathology among them: the extra
-`[timm]`. Gated models need their hub's permission, or a file that was fetched with it (`encoder.weights`)."""
+"""Encoders from timm (Wightman 2019, doi 10.5281/zenodo.4414861), including pathology's foundation models. Needs the
+extra `[timm]`. Gated models need their owner's permission on the hub, or a file of their weights (`encoder.weights`)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from roformermil.features.weights import read_state
 try:
     import timm
     from timm.layers import SwiGLUPacked
-except (ImportError, RuntimeError) as problem:  # RuntimeError: a torchvision that was built for another torch
+except (ImportError, RuntimeError) as problem:  # RuntimeError: torchvision was built for another torch
     raise WeightsError(
         f"this encoder needs timm ({problem}): pip install timm, or use `make tiatoolbox`'s environment"
     ) from problem
@@ -23,19 +23,22 @@ LAYERS: dict[str, Any] = {"SwiGLUPacked": SwiGLUPacked, "silu": nn.SiLU}
 
 
 class ClassAndMean(nn.Module):
-    """A vision transformer's class token beside the mean of its patch tokens, as Virchow's card has it."""
+    """A vision transformer's class token and the mean of its patch tokens, concatenated, as on Virchow's model card.
 
-    def __init__(self, trunk: nn.Module, first: int):
+    first_patch: number of the first patch token, after the class and register tokens. (B, 3, H, W) -> (B, 2 * d).
+    """
+
+    def __init__(self, trunk: nn.Module, first_patch: int):
         super().__init__()
-        self.trunk, self.first = trunk, first
+        self.trunk, self.first_patch = trunk, first_patch
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.trunk(x)  # (B, 1 + registers + patches, d)
-        return torch.cat((tokens[:, 0], tokens[:, self.first :].mean(dim=1)), dim=1)
+        return torch.cat((tokens[:, 0], tokens[:, self.first_patch :].mean(dim=1)), dim=1)
 
 
-def create(settings: Encoder, spec: EncoderSpec) -> nn.Module:
-    """The network, with the weights that the settings name. Raises WeightsError."""
+def create_timm_model(settings: Encoder, spec: EncoderSpec) -> nn.Module:
+    """The network with the weights that the settings name. Raises WeightsError."""
     options = {
         key: LAYERS.get(value, value) if isinstance(value, str) else value for key, value in spec.options.items()
     }
@@ -44,27 +47,28 @@ def create(settings: Encoder, spec: EncoderSpec) -> nn.Module:
     try:
         name = spec.hub if from_hub and spec.hub else spec.architecture
         trunk = timm.create_model(name, pretrained=from_hub, num_classes=0, **options)
-    except Exception as error:  # timm and its hub raise anything
+    except Exception as error:  # timm and the hub raise all kinds
         raise WeightsError(
-            f"encoder {settings.name}: {error}. Is the name timm's? A gated model wants `huggingface-cli login` after its "
-            "owner's permission; without the hub set encoder.weights to its file"
+            f"encoder {settings.name}: {error}. Check that timm has a model of this name. A gated model needs its owner's "
+            "permission and `huggingface-cli login`; without the hub, set encoder.weights to its file"
         ) from error
-    if settings.weights_path:
-        path = settings.weights_path
+    if path := settings.weights_path:
         known = trunk.state_dict()
         state = {k: v for k, v in read_state(path).items() if k in known or not k.startswith(("head.", "fc."))}
         try:
             trunk.load_state_dict(state)
         except RuntimeError as error:
-            raise WeightsError(f"encoder.weights: {path} is not of {settings.name}: {error}") from error
+            raise WeightsError(f"encoder.weights: {path.absolute()} does not fit {settings.name}: {error}") from error
     return trunk if spec.mean_from is None else ClassAndMean(trunk, spec.mean_from)
 
 
-def input_of(trunk: nn.Module, spec: EncoderSpec) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], int]:
-    """Normalisation, and the side in pixels that the network must be given (0: any)."""
+def input_format(trunk: nn.Module, spec: EncoderSpec) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], int]:
+    """Mean and standard deviation of R, G, B in 0..1, and the side in pixels that the network requires (0: any)."""
     inner: Any = trunk.trunk if isinstance(trunk, ClassAndMean) else trunk
     config = inner.pretrained_cfg
-    fixed = config.get("fixed_input_size", False) or hasattr(inner, "patch_embed")  # position embeddings of one size
     if spec.hub:
         return spec.normalisation, spec.tile_px
+    fixed = config.get("fixed_input_size", False) or hasattr(
+        inner, "patch_embed"
+    )  # its position embeddings fit one size
     return (tuple(config["mean"]), tuple(config["std"])), config["input_size"][-1] if fixed else 0

@@ -1,4 +1,4 @@
-"""Features as AnnData, which scanpy and squidpy read: a tile an observation, its place in `obsm["spatial"]`."""
+"""Features as AnnData, which scanpy and squidpy read: one observation per tile, its position in `obsm["spatial"]`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,28 +13,29 @@ if TYPE_CHECKING:
 
 
 def to_anndata(store: Path | str) -> "AnnData":
-    """A slide's store as AnnData. Needs the extra `[anndata]`.
+    """A slide's store as AnnData, n tiles by d features. Needs the extra `[anndata]`.
 
-    `X`: (n, d) float32 features; `obs`: `x, y` (level-0 pixel of the tile's top-left corner), `grid_x, grid_y`;
-    `obsm["spatial"]`: (n, 2) the tiles' centres in level-0 pixels; `uns["slide"]`: the store's attributes.
-    Raises StoreError.
+    `X`: (n, d) float32 features; `obs`: `x`, `y` (level-0 pixel of the tile's top-left corner), `grid_x`, `grid_y`;
+    `obsm["spatial"]`: (n, 2) centres of the tiles in level-0 pixels; `uns["slide"]`: the store's attributes. Raises
+    StoreError.
     """
     import pandas as pd
     from anndata import AnnData
 
-    stored = read_store(Path(store))
-    step = stored.attributes.get("base_px")
-    if not step:
-        raise StoreError(f"{store}: does not say its step, so its tiles have no centres")
-    (x, y), (column, row) = stored.coords.T, stored.grid.T
+    slide = read_store(Path(store))
+    if not (base_px := slide.attributes.get("base_px")):
+        raise StoreError(f"{store}: its attributes lack base_px, without which tiles have no centres")
+    (x, y), (column, row) = slide.coords.T, slide.grid.T
     obs = pd.DataFrame(
         {"x": x, "y": y, "grid_x": column, "grid_y": row},
         index=pd.Index([f"tile_{k}" for k in range(len(x))], dtype=object),
     )
-    said = {key: value for key, value in stored.attributes.items() if isinstance(value, (str, int, float))}
     data = AnnData(
-        X=stored.features.astype(np.float32), obs=obs, obsm={"spatial": stored.coords + step / 2}, uns={"slide": said}
+        X=slide.features.astype(np.float32),
+        obs=obs,
+        obsm={"spatial": slide.coords + base_px / 2},
+        uns={"slide": slide.plain_attributes()},
     )
-    for axis in (data.obs, data.var):  # pandas 3 makes them a kind of string that AnnData's files do not take yet
+    for axis in (data.obs, data.var):  # AnnData cannot write pandas 3's own string type yet
         axis.index = axis.index.astype(object)
     return data

@@ -1,4 +1,5 @@
-"""Features as SpatialData (Marconato et al. 2024), which napari-spatialdata and squidpy read: tiles are shapes, their features a table."""
+"""Features as SpatialData (Marconato et al. 2024), which napari-spatialdata and squidpy read: tiles are shapes, features a
+table."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,10 @@ TILES, FEATURES = "tiles", "features"  # names of the elements
 
 
 def to_spatialdata(store: Path | str) -> "SpatialData":
-    """A slide's store as SpatialData. Needs the extra `[spatialdata]`.
+    """A slide's store as SpatialData, n tiles by d features. Needs the extra `[spatialdata]`.
 
-    `shapes["tiles"]`: n squares in level-0 pixels, the coordinate system `global`; in `um` too, where the store says its mpp.
-    `tables["features"]`: what `to_anndata` gives, a row a tile. Raises StoreError.
+    `shapes["tiles"]`: n squares in level-0 pixels (coordinate system `global`), and in micrometres (`um`) if the store has
+    the slide's mpp. `tables["features"]`: the result of `to_anndata`. Raises StoreError.
     """
     import pandas as pd
     import shapely
@@ -31,7 +32,7 @@ def to_spatialdata(store: Path | str) -> "SpatialData":
     if mpp := slide.get("mpp"):
         systems["um"] = Scale([mpp, mpp], axes=("x", "y"))
     shapes = ShapesModel.parse(GeoDataFrame(geometry=squares), transformations=systems)
-    # categories as objects: pandas 3 makes them a kind of string that AnnData's files do not take yet
+    # categories as objects: AnnData cannot write pandas 3's own string type yet
     table.obs["region"] = pd.Categorical([TILES] * len(table), categories=pd.Index([TILES], dtype=object))
     table.obs["tile"] = shapes.index
     table = TableModel.parse(table, region=TILES, region_key="region", instance_key="tile")

@@ -1,10 +1,10 @@
-"""The models: a packed batch of bags -> logits, attention, instance logits.
+"""Models: a packed batch of bags -> logits, attention, instance logits.
 
-Shape legend, in every file of this folder:
+Shapes, in every file of this folder:
 
-    B bags in a batch        T tiles of all bags, one bag after another
+    B bags in a batch        T tiles of all bags, one bag after another; N tiles of one bag
     C classes                F width of the encoder's vectors (in_dim)
-    D hidden_dim             H attention heads, each of width D / H
+    D hidden_dim             H attention heads of width d
 """
 
 from roformermil.models.build import MILModel, ModelOutput, build_model

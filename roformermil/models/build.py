@@ -10,18 +10,13 @@ from torch.utils.checkpoint import checkpoint
 from roformermil.config import Model
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ConfigError
-from roformermil.models.heads.abmil import ABMILHead
-from roformermil.models.heads.dsmil import DSMILHead
-from roformermil.models.heads.gated_abmil import GatedABMILHead
-from roformermil.models.heads.max import MaxHead
-from roformermil.models.heads.mean import MeanHead
+from roformermil.models.heads import HEADS
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import RotaryEncoding, sine_encoding
-from roformermil.models.transmil import TransMILHead
 
 
 class ModelOutput(NamedTuple):
-    """What a model says of a packed batch."""
+    """What a model returns for a packed batch."""
 
     logits: Tensor  # (B, C)
     attention: Tensor  # (T, C), sums to 1 over each bag's tiles
@@ -29,55 +24,40 @@ class ModelOutput(NamedTuple):
 
 
 class MILModel(nn.Module):
-    """A multiple-instance classifier over packed bags (paper, figure 1).
+    """A multiple-instance classifier of packed bags (paper, figure 1).
 
-    With `checkpointing` set, training keeps no activations of blocks and head and computes them again in the backward
-    pass: less memory, more time, the same numbers.
+    With `checkpointing`, training keeps no activations of blocks and head but computes them again in the backward pass:
+    less memory, more time, the same numbers.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):
         super().__init__()
         self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
         self.project = nn.Linear(in_dim, settings.hidden_dim)
-        blocks = 0 if settings.name == "transmil" else settings.num_layers  # TransMIL's are inside its head
-        self.blocks = nn.ModuleList(_block(settings) for _ in range(blocks))
-        self.head = _head(settings, n_classes)
+        self.blocks = nn.ModuleList(_blocks(settings))
+        self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
 
     def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
         """features: (T, F) of any float type; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
 
         Raises BagError when the shapes do not fit together.
         """
-        x = self._tiles(features, grid, lengths)  # (T, D)
-        places = (grid,) if isinstance(self.head, TransMILHead) else ()
-        return ModelOutput(*self._run(self.head, x, *places, lengths))
+        x = self._embed(features, grid, lengths)  # (T, D)
+        return ModelOutput(*self._run(self.head, x, grid, lengths))
 
-    def contributions(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor | None:
-        """What each tile, as the blocks left it, adds to each logit: (T, C). A bag's sum to its logits without the head's
-        biases. None for TransMIL, whose class token meets the tiles in layers that are not linear.
+    def forward_with_contributions(
+        self, features: Tensor, grid: Tensor, lengths: list[int]
+    ) -> tuple[ModelOutput, Tensor | None]:
+        """The output of `forward`, and what each tile's vector after the blocks adds to each logit: (T, C).
+
+        A bag's contributions sum to its logits without the head's biases. None for TransMIL, which is not linear in the tiles.
         """
-        return self.explained(features, grid, lengths)[1]
+        x = self._embed(features, grid, lengths)  # (T, D)
+        return ModelOutput(*self.head(x, grid, lengths)), self.head.contributions(x, grid, lengths)
 
-    def explained(self, features: Tensor, grid: Tensor, lengths: list[int]) -> tuple[ModelOutput, Tensor | None]:
-        """What `forward` and `contributions` say, the blocks run once."""
-        x = self._tiles(features, grid, lengths)  # (T, D)
-        if isinstance(self.head, TransMILHead):
-            return ModelOutput(*self.head(x, grid, lengths)), None
-        head: Any = self.head
-        return ModelOutput(*head(x, lengths)), head.contributions(x, lengths)
-
-    def _tiles(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
-        """The tiles' vectors that the head is given."""
-        if (
-            features.shape != (len(grid), self.in_dim)
-            or grid.shape != (len(grid), 2)
-            or sum(lengths) != len(grid)
-            or min(lengths, default=0) < 1
-        ):
-            raise BagError(
-                f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit "
-                f"(T, {self.in_dim}), (T, 2) and tiles a bag, each at least 1, of sum T"
-            )
+    def _embed(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
+        """The tiles' vectors after the blocks, (T, D)."""
+        self._check_shapes(features, grid, lengths)
         x = self.project(features.to(self.project.weight.dtype))  # (T, D)
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
@@ -90,39 +70,33 @@ class MILModel(nn.Module):
             return checkpoint(part, *inputs, use_reentrant=False)
         return part(*inputs)
 
+    def _check_shapes(self, features: Tensor, grid: Tensor, lengths: list[int]) -> None:
+        tiles = len(grid)
+        shapes_fit = features.shape == (tiles, self.in_dim) and grid.shape == (tiles, 2)
+        if not shapes_fit or sum(lengths) != tiles or min(lengths, default=0) < 1:
+            raise BagError(
+                f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit together: "
+                f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum, are needed"
+            )
 
-def _block(settings: Model) -> nn.Module:
+
+def _blocks(settings: Model) -> list[nn.Module]:
     dim, heads, dropout = settings.hidden_dim, settings.num_heads, settings.dropout
+    if settings.name == "transmil":
+        return []  # its layers are in its head
     if not settings.is_roformer:
-        return FeedForwardBlock(dim, dropout)
-    rope = None
+        return [FeedForwardBlock(dim, dropout) for _ in range(settings.num_layers)]
+    rope, alibi = None, settings.position == "alibi"
     if settings.position == "rope":
         rope = RotaryEncoding(dim // heads, settings.rope_frequencies, settings.rope_scale)
-    return RoFormerBlock(dim, heads, dropout, rope, alibi=settings.position == "alibi")
-
-
-def _head(settings: Model, classes: int) -> nn.Module:
-    dim, heads, dropout = settings.hidden_dim, settings.num_heads, settings.dropout
-    match settings.name:
-        case "abmil" | "ro-abmil":
-            return ABMILHead(dim, classes, settings.attention_dim, heads, dropout)
-        case "dsmil" | "ro-dsmil":
-            return DSMILHead(dim, classes, dropout)
-        case "gated-abmil":
-            return GatedABMILHead(dim, classes, settings.attention_dim, dropout)
-        case "mean":
-            return MeanHead(dim, classes, dropout)
-        case "max":
-            return MaxHead(dim, classes, dropout)
-        case "transmil":
-            return TransMILHead(dim, classes, heads, settings.num_layers, dropout)
+    return [RoFormerBlock(dim, heads, dropout, rope, alibi) for _ in range(settings.num_layers)]
 
 
 def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:
-    """A model with fresh weights from torch's current seed. `settings` as in the config (a mapping, or a name alone), the paper's
-    values by default.
+    """A model with random weights, drawn from torch's current seed.
 
-    Raises ConfigError for settings that do not exist or do not go together.
+    settings: as in the configuration (a mapping, or a name alone), the paper's values by default. Raises ConfigError for
+    settings that do not exist or do not fit together.
     """
     if n_classes < 2:
         raise ConfigError(f"n_classes: {n_classes}; a classifier needs 2 or more")
@@ -134,11 +108,12 @@ def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classe
 
 
 def parameter_count(model: nn.Module) -> int:
+    """The number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int]) -> Tensor:
-    """Cross-entropy of the bags; for DSMIL its mean with that of the highest instance scores (arXiv 2011.08939)."""
+    """Cross-entropy of the bags' logits; for DSMIL its mean with that of the highest instance logits (arXiv 2011.08939)."""
     loss = nn.functional.cross_entropy(out.logits, labels)
     if out.instance_logits is None:
         return loss

@@ -1,10 +1,10 @@
-"""A trained model from its file: built, fed and asked in one place, whoever asks: heat maps, prediction, a notebook."""
+"""A trained model from its file, and its prediction for one slide."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,21 +15,23 @@ from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
 from roformermil.errors import ModelError
 from roformermil.models.build import MILModel, build_model
-from roformermil.runtime.gpus import autocast, resolve_precision
+from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one slide of n tiles."""
+    """A model's prediction for one slide of n tiles."""
 
     probabilities: np.ndarray  # (C,), sum 1
-    attention: np.ndarray  # (n, C), each class's sums to 1
-    contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None where a model has no such thing
+    attention: np.ndarray  # (n, C), sums to 1 for each class
+    contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None for TransMIL
 
     @cached_property
     def margins(self) -> np.ndarray | None:
-        """What each tile adds to a class's logit over the mean of the others', (n, C): with two classes to its log-odds. A tile
-        that adds as much to all logits moves no probability."""
+        """What each tile adds to a class's logit minus the mean of the other classes' logits, (n, C).
+
+        With two classes these are log-odds. A tile that adds the same to all logits changes no probability.
+        """
         if self.contributions is None:
             return None
         classes = self.contributions.shape[1]
@@ -38,56 +40,61 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with its parameters, on a device, and what its file says of it."""
+    """A model with its parameters, on a device, and the metadata of its file."""
 
     model: MILModel
     classes: list[str]
-    said: dict[str, Any]  # dataset, fold, best_epoch, features, run, ...
+    metadata: dict[str, str]  # what training wrote: dataset, fold, best_epoch, features, run, ...
     precision: torch.dtype
     device: torch.device
 
     @torch.no_grad()
-    def answer(self, features: np.ndarray, grid: np.ndarray) -> Prediction:
-        """features: (n, in_dim); grid: (n, 2) integer tile positions. Raises BagError when they do not fit the model."""
+    def predict(self, features: np.ndarray, grid: np.ndarray) -> Prediction:
+        """The prediction for one slide. features: (n, in_dim); grid: (n, 2) integer tile positions.
+
+        Raises BagError when they do not fit the model.
+        """
         x = torch.from_numpy(np.asarray(features)).to(self.device)
-        places = torch.from_numpy(np.asarray(grid)).to(self.device)
+        positions = torch.from_numpy(np.asarray(grid)).to(self.device)
         with autocast(self.device, self.precision):
-            out, parts = self.model.explained(x, places, [len(places)])
+            out, contributions = self.model.forward_with_contributions(x, positions, [len(positions)])
         return Prediction(
             out.logits[0].double().softmax(dim=-1).cpu().numpy(),
             out.attention.float().cpu().numpy(),
-            None if parts is None else parts.float().cpu().numpy(),
+            None if contributions is None else contributions.float().cpu().numpy(),
         )
 
 
 def load_model(path: Path | str) -> TrainedModel:
-    """A fold's `model.safetensors`, in evaluation mode, on a GPU where there is one, in the precision it was trained in.
+    """The model of a fold's `model.safetensors`, ready to predict: on a GPU if there is one, in its training's precision.
 
     Raises ModelError for a file that is not such a model.
     """
     path = Path(path)
     if path.is_dir():
         raise ModelError(
-            f"{path}: is a folder; a fold's model.safetensors is meant (of a packaged model: predict.load_ensemble)"
+            f"{path} is a folder: give the model.safetensors in it, or read a packaged model with load_packaged_model"
         )
     try:
         with safe_open(path, "pt") as file:
-            said = dict(file.metadata() or {})
-        settings = read_settings(Model, said["model"], str(path))
-        training = read_settings(Training, said["training"], str(path))
-        model = build_model(settings, int(said["in_dim"]), len(classes := json.loads(said["classes"])))
+            metadata = dict(file.metadata() or {})
+        settings = read_settings(Model, metadata["model"], str(path))
+        training = read_settings(Training, metadata["training"], str(path))
+        classes = json.loads(metadata["classes"])
+        model = build_model(settings, int(metadata["in_dim"]), len(classes))
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{path}: not a model.safetensors of this package's training ({error})") from error
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TrainedModel(model.eval().to(device), classes, said, resolve_precision(training.precision, device), device)
+        raise ModelError(f"{path}: not a model.safetensors written by roformermil train ({error})") from error
+    device = best_device()
+    precision = resolve_precision(training.precision, device)
+    return TrainedModel(model.eval().to(device), classes, metadata, precision, device)
 
 
-def average_predictions(answers: list[Prediction]) -> Prediction:
-    """An ensemble's answer: the mean of its members'."""
-    parts = [answer.contributions for answer in answers if answer.contributions is not None]
+def average_predictions(predictions: Sequence[Prediction]) -> Prediction:
+    """The prediction of an ensemble: the mean of its members' predictions."""
+    contributions = [p.contributions for p in predictions if p.contributions is not None]
     return Prediction(
-        np.mean([answer.probabilities for answer in answers], axis=0),
-        np.mean([answer.attention for answer in answers], axis=0),
-        np.mean(parts, axis=0) if len(parts) == len(answers) else None,
+        np.mean([p.probabilities for p in predictions], axis=0),
+        np.mean([p.attention for p in predictions], axis=0),
+        np.mean(contributions, axis=0) if len(contributions) == len(predictions) else None,
     )

@@ -1,4 +1,4 @@
-"""Parameters of the paper's released implementation, by their names there."""
+"""Parameters of the paper's released implementation, under the names used there."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import torch
 from roformermil.errors import WeightsError
 from roformermil.models.build import MILModel
 
-# released name -> name here; {0} is a number
+# pattern of a released name -> name here, from the pattern's groups
 NAMES = {
     r"dim_reduction_projection\.(.*)": "project.{0}",
     r"positional_encoding\.attention_blocks\.(\d+)\.ln_1\.(.*)": "blocks.{0}.norm1.{1}",
@@ -23,7 +23,7 @@ NAMES = {
     r"mil_head\.attention_net\.keys_projection\.(.*)": "head.keys.{0}",
     r"mil_head\.attention_net\.values_projection\.(.*)": "head.values.{0}",
     r"mil_head\.attention_net\.output_projection\.(.*)": "head.out.{0}",
-    r"mil_head\.bag_classifiers\.(\d+)\.(.*)": "head.classifiers.{1}",  # one layer a class there, one row here
+    r"mil_head\.bag_classifiers\.(\d+)\.(.*)": "head.classifiers.{1}",  # one layer per class there, one row per class here
     r"mil_head\.patch_classifier\.fc\.0\.(.*)": "head.instances.{0}",
     r"mil_head\.attention_net\.q\.(\d+)\.(.*)": "head.query.{0}.{1}",
     r"mil_head\.attention_net\.fcc\.(.*)": "head.classifier.{0}",
@@ -31,12 +31,12 @@ NAMES = {
 
 
 def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) -> None:
-    """Load parameters named as in the released implementation (arrays or tensors) into `model`.
+    """Load parameters (arrays or tensors) named as in the released implementation into `model`.
 
-    Raises WeightsError for a name that is not the release's, a shape that is not the model's, or a parameter missing.
+    Raises WeightsError for a name that the release does not have, a wrong shape, or a missing parameter.
     """
     state: dict[str, torch.Tensor] = {}
-    for name in sorted(parameters, key=_natural):
+    for name in sorted(parameters, key=_natural_order):
         value = torch.as_tensor(parameters[name])
         key = _translate(name)
         if key == "head.queries":
@@ -45,16 +45,17 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"the parameters do not fit the model: {error}") from error
+        raise WeightsError(f"these parameters do not fit the model: {error}") from error
 
 
 def _translate(name: str) -> str:
+    """The name here of a released parameter."""
     for pattern, target in NAMES.items():
         if match := re.fullmatch(pattern, name):
             return target.format(*match.groups())
     raise WeightsError(f"{name}: no such parameter in the released implementation")
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts class 2 before class 10."""
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    """A sort key that puts class 2 before class 10."""
     return [(int(part) if part.isdigit() else -1, part) for part in name.split(".")]

@@ -1,4 +1,4 @@
-"""The layers between the input projection and the head: RoFormer blocks, or feed-forward blocks of equal capacity."""
+"""The blocks between input projection and head: RoFormer blocks, or feed-forward blocks with as many parameters."""
 
 import torch
 from torch import Tensor, nn
@@ -6,43 +6,51 @@ from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
 from roformermil.models.attention import attend, attend_alibi
-from roformermil.models.dropout import Dropout
 from roformermil.models.rope import RotaryEncoding, alibi_slopes
 
-STRETCH = 4096  # tiles that pass the feed-forward layer at a time
+CHUNK_TILES = 4096  # tiles that go through the feed-forward layer at a time
+
+
+class Dropout(nn.Dropout):
+    """Torch's dropout; on a CPU too it keeps one byte per value for the backward pass instead of four."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and self.p):
+            return input
+        return torch.native_dropout(input, self.p, self.training)[0]
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention of each bag over its tiles, rotary-encoded if `rope` is given (paper, section 2.2).
+    """Multi-head self-attention over the tiles of each bag (paper, section 2.2).
 
-    With `alibi`, scores fall with distance instead.
+    Positions enter by rotary encoding with `rope`, by scores that fall with distance with `alibi`, else not at all.
     """
 
-    def __init__(self, dim: int, heads: int, rope: RotaryEncoding | None, alibi: bool = False):
+    def __init__(self, dim: int, num_heads: int, rope: RotaryEncoding | None, alibi: bool = False):
         super().__init__()
-        self.heads, self.rope = heads, rope
+        self.num_heads, self.rope = num_heads, rope
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.register_buffer("slopes", alibi_slopes(heads) if alibi else None, persistent=False)
+        self.register_buffer("slopes", alibi_slopes(num_heads) if alibi else None, persistent=False)
         self.slopes: Tensor | None
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)  # (T, H, D / H) each
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, H, D / H) each
         if self.rope is not None:
             angles = self.rope.angles(grid)
             q, k = self.rope.rotate(q, angles), self.rope.rotate(k, angles)
-            v = v.contiguous()  # lets go of the memory of q and k before their rotation
+            v = v.contiguous()  # frees the memory of q and k before their rotation
         if self.slopes is not None:
             return self.out(attend_alibi(q, k, v, grid, self.slopes, lengths).flatten(1))  # (T, D)
         return self.out(attend(q, k, v, lengths).flatten(1))  # (T, D)
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a GELU (its tanh form): (T, D) -> (T, D).
+    """Two linear layers around a GELU in its tanh form: (T, D) -> (T, D).
 
-    The hidden layer is the widest thing in the model. Its GELU is computed again in the backward pass instead of being
-    kept (recomputation stops there: the second product is not repeated), and the tiles pass in stretches, so that what
-    the backward pass allocates does not grow with them.
+    The hidden layer is the widest tensor of the model. Its GELU is computed again in the backward pass instead of being
+    kept (the second product is not), and tiles go through in chunks, so that the backward pass needs no more memory for
+    more tiles.
     """
 
     def __init__(self, dim: int, width: int):
@@ -50,8 +58,8 @@ class FeedForward(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, width), nn.Linear(width, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = (self.widen(rows) for rows in x.split(STRETCH))  # (<= STRETCH, width) each
-        if not torch.is_grad_enabled():  # nothing to keep; checkpoint would import torch's compiler, 1 to 2 s a process
+        hidden = (self.widen(chunk) for chunk in x.split(CHUNK_TILES))  # (<= CHUNK_TILES, width) each
+        if not torch.is_grad_enabled():  # checkpoint would import torch's compiler: 1 to 2 s per process
             return torch.cat([self._finish(h) for h in hidden])
         return torch.cat([checkpoint(self._finish, h, use_reentrant=False, preserve_rng_state=False) for h in hidden])
 
@@ -62,23 +70,23 @@ class FeedForward(nn.Module):
 class RoFormerBlock(nn.Module):
     """Pre-norm transformer block (paper, figure 1): attention, then feed-forward, each added to its input."""
 
-    def __init__(self, dim: int, heads: int, dropout: float, rope: RotaryEncoding | None, alibi: bool = False):
+    def __init__(self, dim: int, num_heads: int, dropout: float, rope: RotaryEncoding | None, alibi: bool = False):
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(dim), SelfAttention(dim, heads, rope, alibi)
+        self.norm1, self.attention = nn.LayerNorm(dim), SelfAttention(dim, num_heads, rope, alibi)
         self.norm2, self.mlp = nn.LayerNorm(dim), FeedForward(dim, 4 * dim)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), grid, lengths))
-        return x + self.dropout(self.mlp(self.norm2(x)))
+        x = x + self.dropout(self.attention(self.norm1(x), grid, lengths))  # (T, D)
+        return x + self.dropout(self.mlp(self.norm2(x)))  # (T, D)
 
 
 class FeedForwardBlock(nn.Module):
-    """The plain models' block: each tile by itself, as many parameters as a RoFormer block to within 0.1%.
+    """The block of the plain models: it treats each tile alone, with as many parameters as a RoFormer block to within 0.1%.
 
-    The paper matches its baselines' capacity (4.2M parameters) without saying by which layers. Here a feed-forward
-    layer of width 6 D (6 D^2 + 6 D^2) stands for attention and feed-forward (4 D^2 + 8 D^2): what the two kinds of
-    model differ in is whether tiles see each other, and nothing else.
+    The paper gives its baselines equal capacity (4.2M parameters) without naming their layers. Here a feed-forward layer
+    of width 6 D (6 D^2 + 6 D^2 parameters) replaces attention and feed-forward (4 D^2 + 8 D^2), so that the two kinds of
+    model differ in nothing but whether tiles attend to each other.
     """
 
     def __init__(self, dim: int, dropout: float):
@@ -87,4 +95,4 @@ class FeedForwardBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
-        return x + self.dropout(self.mlp(self.norm(x)))
+        return x + self.dropout(self.mlp(self.norm(x)))  # (T, D)

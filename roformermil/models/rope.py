@@ -10,15 +10,15 @@ from torch import Tensor, nn
 class RotaryEncoding(nn.Module):
     """Rotary encoding of a 2-D grid position (RoFormer, Su et al. 2021, arXiv 2104.09864; paper, section 2.2).
 
-    The first half of a head turns with x, the second with y; in each half, neighbours (0, 1), (2, 3), ... are pairs,
-    pair i turning by position * frequency_i. A query's product with a key then depends on their distance alone.
+    The first half of a head rotates with x, the second with y. In each half, neighbours (0, 1), (2, 3), ... are pairs, and
+    pair i rotates by position * frequency_i, so that the product of a query and a key depends on their distance alone.
 
-    `pixel` frequencies: pi / 400 * linspace(1, 200). `lang`: 10000^(-2i / (head_dim / 2)), as in language models.
+    Frequencies: `pixel`, pi / 400 * linspace(1, 200); `lang`, 10000^(-2i / (head_dim / 2)) as in language models.
     """
 
     def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
         super().__init__()
-        pairs = head_dim // 4  # pairs an axis
+        pairs = head_dim // 4  # pairs per axis
         if frequencies == "pixel":
             values = torch.linspace(1, 200, pairs) * (math.pi / 400)
         else:
@@ -28,21 +28,21 @@ class RotaryEncoding(nn.Module):
         self.frequencies: Tensor
 
     def _apply(self, fn: Any, recurse: bool = True) -> "RotaryEncoding":
-        """Follows the model to its device, but not into half precision, which would distort far positions."""
+        """Move with the model to a device, but stay float32: half precision would distort far positions."""
         super()._apply(fn, recurse)
         self.frequencies = self.exact.to(self.frequencies.device)
         return self
 
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for `grid` (T, 2): each (T, 1, head_dim / 2), float32 whatever the model's precision."""
-        position = grid.float() * self.scale
+        """Cosines and sines for `grid` (T, 2): (T, 1, head_dim / 2) each, float32 whatever the model's precision."""
+        position = grid.float() * self.scale  # (T, 2)
         angle = position[:, :, None] * self.frequencies  # (T, 2, pairs): all of x, then all of y
         angle = angle.flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2)
         return angle.cos(), angle.sin()
 
     @staticmethod
     def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Turn each pair of x (T, H, head_dim) by its angle."""
+        """x (T, H, head_dim) with each pair rotated by its angle."""
         cos, sin = angles
         a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
@@ -51,7 +51,7 @@ class RotaryEncoding(nn.Module):
 def sine_encoding(grid: Tensor, dim: int) -> Tensor:
     """Absolute sine and cosine embedding of `grid` (T, 2): (T, dim) float32.
 
-    Half of the width for x, half for y; in each, sine and cosine of position * 10000^(-2i / (dim / 2)) alternate
+    Half of the width is for x, half for y; in each, sine and cosine of position * 10000^(-2i / (dim / 2)) alternate
     (Vaswani et al. 2017, arXiv 1706.03762, on two axes).
     """
     pairs = dim // 4
@@ -60,10 +60,10 @@ def sine_encoding(grid: Tensor, dim: int) -> Tensor:
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)  # (T, dim)
 
 
-def alibi_slopes(heads: int) -> Tensor:
-    """How steeply each head's scores fall with distance: 2^(-8 h / heads), h = 1 ... heads; (heads,) float32.
+def alibi_slopes(num_heads: int) -> Tensor:
+    """How steeply the scores of each head fall with distance: 2^(-8 h / num_heads) for h = 1 ... num_heads, float32.
 
-    ALiBi (Press et al. 2022, arXiv 2108.12409, section 3); on the 2-D grid with the Euclidean distance, as in Long-MIL
+    ALiBi (Press et al. 2022, arXiv 2108.12409, section 3), with Euclidean distance on the 2-D grid as in Long-MIL
     (Li et al. 2023, arXiv 2311.12885).
     """
-    return 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
+    return 2.0 ** (-8.0 * torch.arange(1, num_heads + 1) / num_heads)

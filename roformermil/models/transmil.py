@@ -9,47 +9,52 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool1d
 
-from roformermil.models.dropout import Dropout
+from roformermil.models.roformer import Dropout
 
 PINV_STEPS = 6
-SKIP_WIDTH = 33  # tokens that the convolution beside the attention spans
+SKIP_WIDTH = 33  # tokens covered by the convolution parallel to the attention
 
 
 class TransMILHead(nn.Module):
-    """`modules` TPT modules (section 3.3; the paper has one), then the class token is classified: bag -> logits.
+    """`num_layers` TPT modules (section 3.3; the paper has one), then the class token is classified.
 
-    The paper lays the tiles into the square in the order of their list. Here they are first sorted by row and column,
-    so the order of storage is immaterial; bags go through one by one, so none sees another.
+    The paper arranges the tiles in a square in the order of their list. Here they are sorted by row and column first, so the
+    order in the store does not matter. Bags are processed one by one.
     """
 
-    def __init__(self, dim: int, classes: int, heads: int, modules: int, dropout: float):
+    def __init__(self, dim: int, n_classes: int, num_heads: int, num_layers: int, dropout: float):
         super().__init__()
         self.token = nn.Parameter(torch.randn(1, dim))
-        self.modules_ = nn.ModuleList(TPT(dim, heads, dropout) for _ in range(modules))
-        self.norm, self.classifier = nn.LayerNorm(dim), nn.Linear(dim, classes)
+        self.modules_ = nn.ModuleList(TPT(dim, num_heads, dropout) for _ in range(num_layers))
+        self.norm, self.classifier = nn.LayerNorm(dim), nn.Linear(dim, n_classes)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
         bags = zip(x.relu().split(lengths), grid.split(lengths), strict=True)  # the input projection has a ReLU here
-        tokens, weights = zip(*(self._bag(bag, places) for bag, places in bags), strict=True)
+        tokens, weights = zip(*(self._run_bag(*bag) for bag in bags), strict=True)  # (D,), (N,) for each bag
         logits = self.classifier(self.norm(torch.stack(tokens)))  # (B, C)
-        return logits, torch.cat(weights).unsqueeze(1).expand(-1, logits.shape[1]), None
+        attention = torch.cat(weights).unsqueeze(1).expand(-1, logits.shape[1])  # (T, C), the same for all classes
+        return logits, attention, None
 
-    def _bag(self, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    def contributions(self, x: Tensor, grid: Tensor, lengths: list[int]) -> None:
+        return None  # the class token attends to the tiles in layers that are not linear
+
+    def _run_bag(self, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         """x: (N, D); returns the class token (D,) and its attention to the tiles (N,)."""
         order = raster_order(grid)
         side = math.ceil(math.sqrt(len(x)))
-        extra = side * side - len(x)
-        x = torch.cat((self.token, x[order], x[order[:extra]]))  # the first tiles again fill the square: (n, D)
+        extra = side * side - len(x)  # the square is filled up with the first tiles again
+        x = torch.cat((self.token, x[order], x[order[:extra]]))  # (n, D)
         for module in self.modules_:
             x, weights = module(x, side)  # (n, D), (n,)
-        tiles = weights[1:].float().clamp(min=0)  # the pseudo-inverse lets small negative weights through
-        tiles = torch.cat((tiles[:extra] + tiles[len(order) :], tiles[extra : len(order)]))
-        tiles = (tiles + torch.finfo(tiles.dtype).tiny) / (tiles.sum() + torch.finfo(tiles.dtype).tiny * len(tiles))
-        return x[0], torch.empty_like(tiles).scatter(0, order, tiles)
+        weights = weights[1:].float().clamp(min=0)  # (s * s,); the pseudo-inverse can give small negative weights
+        weights = torch.cat((weights[:extra] + weights[len(order) :], weights[extra : len(order)]))  # (N,)
+        tiny = torch.finfo(weights.dtype).tiny
+        weights = (weights + tiny) / (weights.sum() + tiny * len(weights))
+        return x[0], torch.empty_like(weights).scatter(0, order, weights)  # in the order of the bag
 
 
 def raster_order(grid: Tensor) -> Tensor:
-    """The order of grid positions (N, 2) row by row: (N,) indices."""
+    """Indices (N,) that sort grid positions (N, 2) by row, then by column."""
     by_x = grid[:, 0].argsort(stable=True)
     return by_x[grid[by_x, 1].argsort(stable=True)]
 
@@ -57,17 +62,17 @@ def raster_order(grid: Tensor) -> Tensor:
 class TPT(nn.Module):
     """Transformer layer, pyramid position encoding, transformer layer (section 3.3, figure 3)."""
 
-    def __init__(self, dim: int, heads: int, dropout: float):
+    def __init__(self, dim: int, num_heads: int, dropout: float):
         super().__init__()
-        self.norm1, self.attention1 = nn.LayerNorm(dim), NystromAttention(dim, heads)
+        self.norm1, self.attention1 = nn.LayerNorm(dim), NystromAttention(dim, num_heads)
         self.position = PPEG(dim)
-        self.norm2, self.attention2 = nn.LayerNorm(dim), NystromAttention(dim, heads)
+        self.norm2, self.attention2 = nn.LayerNorm(dim), NystromAttention(dim, num_heads)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        x = x + self.dropout(self.attention1(self.norm1(x))[0])
-        x = self.position(x, side)
-        out, weights = self.attention2(self.norm2(x))
+        x = x + self.dropout(self.attention1(self.norm1(x))[0])  # (n, D)
+        x = self.position(x, side)  # (n, D)
+        out, weights = self.attention2(self.norm2(x))  # (n, D), (n,)
         return x + self.dropout(out), weights
 
 
@@ -83,43 +88,46 @@ class PPEG(nn.Module):
     def forward(self, x: Tensor, side: int) -> Tensor:
         square = x[1:].T.unflatten(1, (side, side)).unsqueeze(0)  # (1, D, s, s)
         square = square + sum(conv(square) for conv in self.convolutions)
-        return torch.cat((x[:1], square.flatten(2).squeeze(0).T))
+        return torch.cat((x[:1], square.flatten(2).squeeze(0).T))  # (n, D)
 
 
 class NystromAttention(nn.Module):
-    """Attention through D / 2 landmarks, linear in the tokens (Nystroemformer, Xiong et al. 2021, arXiv 2102.03902).
+    """Attention by way of D / 2 landmarks, linear in the tokens (Nystroemformer, Xiong et al. 2021, arXiv 2102.03902).
 
-    Landmarks are means of stretches of the sequence, which share tokens where they do not divide it (the published code
-    pads with zeros, which then take part in the softmax). With no more tokens than landmarks it is the exact attention, as far as the inverse has converged.
+    Landmarks are means of segments of the sequence. Segments overlap where their number does not divide it (the published
+    code pads with zeros, which then take part in the softmax). With at most as many tokens as landmarks this is exact
+    attention, as far as the inverse has converged.
     """
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, dim: int, num_heads: int):
         super().__init__()
-        self.heads, self.landmarks = heads, dim // 2
+        self.num_heads, self.landmarks = num_heads, dim // 2
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim)
-        self.skip = nn.Conv2d(heads, heads, (SKIP_WIDTH, 1), padding=(SKIP_WIDTH // 2, 0), groups=heads, bias=False)
+        self.skip = nn.Conv2d(
+            num_heads, num_heads, (SKIP_WIDTH, 1), padding=(SKIP_WIDTH // 2, 0), groups=num_heads, bias=False
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (n, D); returns (n, D) and the first token's weights over all, mean over heads: (n,)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(1, 2, 0, 3)  # (H, n, D / H) each
+        """x: (n, D); returns (n, D), and the first token's attention to all tokens, mean over heads: (n,)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(1, 2, 0, 3)  # (H, n, D / H) each
         q = q * q.shape[-1] ** -0.5
-        q_marks, k_marks = (stretch_means(t, min(self.landmarks, len(x))) for t in (q, k))  # (H, m, D / H)
-        to_marks = (q @ k_marks.mT).softmax(dim=-1)  # (H, n, m)
-        between = pseudo_inverse((q_marks @ k_marks.mT).softmax(dim=-1))  # (H, m, m)
-        from_marks = (q_marks @ k.mT).softmax(dim=-1)  # (H, m, n)
-        out = to_marks @ (between @ (from_marks @ v)) + self.skip(v.unsqueeze(0)).squeeze(0)  # (H, n, D / H)
-        first = to_marks[:, :1] @ between @ from_marks  # (H, 1, n)
+        q_landmarks, k_landmarks = (segment_means(t, min(self.landmarks, len(x))) for t in (q, k))  # (H, m, D / H)
+        to_landmarks = (q @ k_landmarks.mT).softmax(dim=-1)  # (H, n, m)
+        between = pseudo_inverse((q_landmarks @ k_landmarks.mT).softmax(dim=-1))  # (H, m, m)
+        from_landmarks = (q_landmarks @ k.mT).softmax(dim=-1)  # (H, m, n)
+        out = to_landmarks @ (between @ (from_landmarks @ v)) + self.skip(v.unsqueeze(0)).squeeze(0)  # (H, n, D / H)
+        first = to_landmarks[:, :1] @ between @ from_landmarks  # (H, 1, n)
         return self.out(out.transpose(0, 1).flatten(1)), first.mean(dim=(0, 1))
 
 
-def stretch_means(x: Tensor, count: int) -> Tensor:
-    """Means of `count` stretches of x (H, n, d) along n: (H, count, d)."""
+def segment_means(x: Tensor, count: int) -> Tensor:
+    """Means of `count` segments of x (H, n, d) along n: (H, count, d)."""
     return adaptive_avg_pool1d(x.mT, count).mT
 
 
 def pseudo_inverse(a: Tensor) -> Tensor:
-    """Moore-Penrose inverse of a (H, m, m) by iteration (arXiv 2102.03902, its iterative approximation)."""
+    """Moore-Penrose inverse of a (H, m, m), approximated by iteration (arXiv 2102.03902)."""
     eye = torch.eye(a.shape[-1], device=a.device, dtype=a.dtype)
     columns, rows = (a.sum(dim).amax(-1)[:, None, None] for dim in (-2, -1))  # entries are not negative
     z = a.mT / (columns * rows)

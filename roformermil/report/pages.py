@@ -1,204 +1,142 @@
-"""The report's own pages. The opening one: can these numbers be trusted, what are they, how do they compare with the paper's.
-And one of all tables."""
+"""The report's pages: `overview.html`, which opens it, and `tables.html`. What they say is computed here as plain text
+and numbers; the templates lay it out and escape it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from roformermil.bags.folds import read_all_folds
 from roformermil.bags.leakage import read_findings
-from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.errors import Status
-from roformermil.evaluation.paper import MODELS, paper_result
-from roformermil.evaluation.predictions import KEYS
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.evaluation.paper import paper_result
+from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import COLUMNS, interval_text, mean_text
+from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
 
-LISTED = 50  # lost slides a data set
-STYLE = """<style>
-.overview {font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70em; margin: 1em}
-.overview table {border-collapse: collapse; margin: .6em 0 1.4em}
-.overview th, .overview td {border: 1px solid #ccc; padding: .25em .7em; text-align: left; vertical-align: top}
-.overview th {background: #f2f2f2} .overview td.n {white-space: nowrap; font-variant-numeric: tabular-nums}
-.overview h2 {font-size: 1.25em; margin: 1.2em 0 .3em} .overview small {color: #666}
-.prose:has(.overview) {max-width: none} .flex:has(> .py-2 > .prose .overview) {flex-direction: column}
-.items-center:has(.overview) {align-items: flex-start; justify-content: flex-start}
-.overview.tables {max-width: none} .overview.tables :is(th, td) {font-size: 13px; padding: .2em .45em}
-.overview .caution {background: #fff4d6; border-left: .4em solid #e0a100; padding: .5em 1em}
-</style>"""
+TABLES = ("summary", "cautions", "classes", "comparisons", "calibration")
+SHOWN_SLIDES = 50  # per data set, of those that are not used
 
 
-def write_pages(results: Path, data_sets: list[Path]) -> None:
-    """Write `overview.html`, `tables.html` and `comparisons.png` into `results`, from the tables that `evaluate` wrote there.
+def write_pages(results: Path, datasets: list[Path]) -> None:
+    """Write `overview.html`, `tables.html` and `comparisons.png` into `results`, from the tables that it contains.
 
-    data_sets: folders that hold a data set's slides.csv, folds.csv and leakage.csv.
+    datasets: folders with a data set's slides.csv, folds.csv and leakage.csv.
     """
-    names = ("summary", "cautions", "classes", "comparisons", "calibration")
-    summary, cautions, classes, comparisons, calibration = (pd.read_csv(results / f"{name}.csv") for name in names)
-    class_names = {str(name): list(rows["class"].unique()) for name, rows in classes.groupby("dataset")}
-    care = _cautions(list(dict.fromkeys(cautions.caution)))
-    parts = [
-        STYLE,
-        '<div class="overview">',
-        care,
-        "<h2>Data</h2>",
-        _data(data_sets, class_names),
-        "<h2>Results</h2>",
-        _results(summary, class_names),
-        "<h2>Models compared</h2>",
-        _comparisons(comparisons),
-        "<h2>Slides</h2>",
-        *[_slides(folder.name, read_slide_table(folder / "slides.csv")) for folder in data_sets],
-        "<h2>Leak audit</h2>",
-        _audit(data_sets),
-        "<h2>Made with</h2>",
-        _versions(json.loads((results / "provenance.json").read_text(encoding="utf-8"))["run"]),
-        "</div>",
-    ]
-    write_text(results / "overview.html", "\n".join(parts) + "\n")
-    ece = calibration[[*KEYS, "ece"]].drop_duplicates()
-    titled = {
-        "Summary": summary,
-        "By class": classes,
-        "Models compared": comparisons,
-        "Expected calibration error": ece,
+    summary, cautions, by_class, comparisons, calibration = (read_table(results / f"{name}.csv") for name in TABLES)
+    classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
+    run = json.loads((results / "provenance.json").read_text(encoding="utf-8"))["run"]
+    rows = _result_rows(summary, classes)
+    shared = {"cautions": cautions.caution.unique().tolist()}
+    overview = shared | {
+        "data": [_dataset_row(folder, classes[folder.name]) for folder in datasets],
+        "metrics": [title for _, title in COLUMNS],
+        "results": rows,
+        "in_paper": any(paper for row in rows for _, _, paper in row["metrics"]),
+        "chance": _chance_sentence(summary),
+        "comparisons": _describe_comparisons(comparisons),
+        "slides": [_describe_slides(folder) for folder in datasets],
+        "findings": [
+            (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")
+        ],
+        "versions": [(name, version) for name, version in run.items() if version],
     }
-    tables = [f"<h2>{title}</h2>{_frame(table)}" for title, table in titled.items()]
-    write_text(
-        results / "tables.html", "\n".join([STYLE, '<div class="overview tables">', care, *tables, "</div>"]) + "\n"
-    )
-    plot_comparisons(comparisons, results / "comparisons.png")
+    tables = {
+        "Summary": summary,
+        "By class": by_class,
+        "Models compared": comparisons,
+        "Expected calibration error": calibration[[*KEYS, "ece"]].drop_duplicates(),
+    }
+    _write_page(results / "overview.html", overview)
+    texts = {title: (list(table), table.map(_cell_text).values.tolist()) for title, table in tables.items()}
+    _write_page(results / "tables.html", shared | {"tables": texts})
+    save_plot(plot_comparisons(comparisons), results / "comparisons.png")
 
 
-def _cautions(lines: list[str]) -> str:
-    if not lines:
-        return ""
-    return '<div class="caution"><b>Read these numbers with care</b>' + _list(lines) + "</div>"
+def _write_page(path: Path, content: Mapping[str, Any]) -> None:
+    loader = PackageLoader("roformermil.report")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    write_text(path, jinja.get_template(f"{path.name}.j2").render(content) + "\n")
 
 
-def _results(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> str:
-    """The paper's table: mean and standard deviation over folds, the interval, and beside them what the paper reports."""
-    paper_has = any(paper_result(dataset, names, MODELS[0], COLUMNS[0][0]) for dataset, names in classes.items())
+def _dataset_row(folder: Path, classes: Sequence[str]) -> list[Any]:
+    """A data set's name, slides, patients, slides by class, folds, test slides per fold and positive class."""
+    rows = read_all_folds(folder / "folds.csv")
+    slides = {row.slide_id: row for row in rows}.values()
+    patients = {name: [row.patient_id for row in slides if row.label == name] for name in classes}
+    by_class = [f"{len(ids)} {name} ({len(set(ids))} patients)" for name, ids in patients.items()]
+    folds, all_patients = len({row.fold for row in rows}), len({row.patient_id for row in slides})
+    tested = sum(row.part == "test" for row in rows) / folds
+    positive = classes[1] if len(classes) == 2 else "each against the rest"
+    return [folder.name, len(slides), all_patients, ", ".join(by_class), folds, f"{tested:.1f}", positive]
+
+
+def _result_rows(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Each model's metrics: mean and spread, interval, and the mean and standard deviation that the paper reports."""
     rows = []
-    for (dataset, encoder, model), group in summary.groupby(KEYS, sort=False):
-        of_metric = group.set_index("metric").to_dict("index")
-        row = [escape(f"{dataset} ({encoder})"), escape(str(model))]
-        for metric, _ in COLUMNS:
-            one, paper = of_metric[metric], paper_result(str(dataset), classes[str(dataset)], str(model), metric)
-            row.append(f"{mean_text(one)} <small>{interval_text(one)}</small>")
-            row += [f"{paper[0]:.2f} ± {paper[1]:.2f}" if paper else "–"] if paper_has else []
-        rows.append(row)
-    head = ["data set (encoder)", "model"]
-    for _, title in COLUMNS:
-        head += [title, "the paper's"] if paper_has else [title]
-    note = (
-        "Mean ± standard deviation over folds; in brackets the 95% interval by resampling patients (bootstrap). A figure that no "
-        "resampling moves, such as a perfect one, has none. "
-    )
-    note += (
-        "The paper's figures are those of arXiv 2310.01924, of its own folds, its own settings and ResNet-50 with ImageNet weights, "
-        "whatever stands beside them."
-        if paper_has
-        else "None of these data sets is the paper's."
-    )
-    areas = summary[(summary.metric == "auroc") & (summary.ci_low <= 0.5) & (summary.ci_high >= 0.5)]
-    guessing = [f"{row['model']} on {row['dataset']}" for row in areas.to_dict("records")]
-    said = (
-        f"<p>Intervals of AUROC that hold 0.5, what guessing reaches: {escape(', '.join(guessing))}.</p>"
-        if guessing
-        else ""
-    )
-    return f"<p>{note}</p>" + _table(head, rows) + said
+    for key, group in summary.groupby(KEYS, sort=False):
+        dataset, encoder, model = map(str, key)
+        by_metric = group.set_index("metric").to_dict("index")
+        metrics = []
+        for name, _ in COLUMNS:
+            paper = paper_result(dataset, classes[dataset], model, name)
+            metrics.append((mean_text(by_metric[name]), interval_text(by_metric[name]), paper))
+        rows.append({"dataset": dataset, "encoder": encoder, "model": model, "metrics": metrics})
+    return rows
 
 
-def _data(data_sets: list[Path], classes: Mapping[str, Sequence[str]]) -> str:
-    """Whom the figures are of: patients and slides by class, and how they are divided."""
-    rows = []
-    for folder in data_sets:
-        divided, names = read_all_folds(folder / "folds.csv"), classes[folder.name]
-        slides = {row.slide_id: row for row in divided}.values()  # once each, whatever the folds
-        counted = []
-        for name in names:
-            of_class = [row.patient_id for row in slides if row.label == name]
-            counted.append(f"{len(of_class)} {name} ({len(set(of_class))} patients)")
-        folds, patients = len({row.fold for row in divided}), len({row.patient_id for row in slides})
-        tested = sum(row.part == "test" for row in divided) / folds
-        positive = names[1] if len(names) == 2 else "each against the rest"
-        rows.append(
-            [folder.name, str(len(slides)), str(patients), ", ".join(counted), str(folds), f"{tested:.1f}", positive]
-        )
-    head = ["data set", "slides", "patients", "slides by class", "folds", "test slides a fold", "positive class"]
-    return (
-        _table(head, [map(escape, row) for row in rows])
-        + "<p>A slide is predicted to be of its most probable class.</p>"
-    )
+def _chance_sentence(summary: pd.DataFrame) -> str:
+    """Names the models that may do no better than guessing; empty where there are none."""
+    rows = summary[(summary.metric == "auroc") & (summary.ci_low <= 0.5) & (summary.ci_high >= 0.5)]
+    names = ", ".join(f"{row['model']} on {row['dataset']}" for row in rows.to_dict("records"))
+    if len(rows) == 1:
+        return f"{names} is not distinguishable from chance: its 95% interval of AUROC includes 0.5."
+    return names and f"{names} are not distinguishable from chance: their 95% intervals of AUROC include 0.5."
 
 
-def _comparisons(table: pd.DataFrame) -> str:
-    """AUROC differences that chance does not explain, said in a line each; all of them are in comparisons.csv."""
+def _describe_comparisons(table: pd.DataFrame) -> dict[str, list[str]]:
+    """What the primary test, of AUROC over folds, says of the pairs of models: a `summary`, and the `differences`."""
     table = table[(table.metric == "auroc") & (table.test == "corrected_t")]
-    found = table[table.p_holm < 0.05]
-    lines = [
-        f"{row['dataset']}: {row['model']} is {'better' if row['difference'] > 0 else 'worse'} than {row['against']} by "
-        f"{abs(row['difference']):.3f} AUROC [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}], p = {row['p_holm']:.2g}"
-        for row in found.to_dict("records")
-    ]
-    tested = int(table.p_holm.notna().sum())
-    said = (
-        f"{len(found)} of {tested} pairs of models differ at the 5% level (corrected resampled t-test, Holm's correction). "
-        if tested
-        else ""
-    )
-    said += "That the others do not is no proof that they are equal. " if len(found) < tested else ""
-    if untested := len(table) - tested:
-        said += f"{untested} cannot be tested: fewer than two folds, or the same difference in all of them. "
-    return f"<p>{said}</p>" + _list(lines)
+    tested, untested, different = table[table.p_holm.notna()], table[table.p_holm.isna()], table[table.p_holm < 0.05]
+    summary, test = [], "corrected resampled t-test, Holm's correction"
+    if len(tested):
+        summary.append(f"{len(different)} of {len(tested)} pairs of models differ at the 5% level ({test}).")
+    if len(different) < len(tested):
+        summary.append("A difference that is not significant does not show that two models are equal.")
+    causes = np.where(untested.folds < 2, "fewer than two folds allow one", "the models differ equally in every fold")
+    for cause, count in Counter(causes.tolist()).items():
+        summary.append(f"{count} {'comparison has' if count == 1 else 'comparisons have'} no p value: {cause}.")
+    return {"summary": summary, "differences": [_difference_sentence(row) for row in different.to_dict("records")]}
 
 
-def _slides(name: str, rows: list[SlideRecord]) -> str:
-    """How many slides are there, and each that is not, with its reason."""
-    lost = [row for row in rows if row.status != Status.OK]
-    tiles = pd.Series([row.tiles or 0 for row in rows if row.status == Status.OK])
-    said = f"<p><b>{escape(name)}</b>: {len(tiles)} of {len(rows)} slides, {tiles.sum():,} tiles, median {tiles.median():,.0f} a slide.</p>"
-    if not lost:
-        return said
-    shown = [
-        [row.slide_id, "sheet" if row.status == Status.EXCLUDED else row.stage, row.status, row.message]
-        for row in lost[:LISTED]
-    ]
-    more = f"<p>and {len(lost) - LISTED} more, in slides.csv</p>" if len(lost) > LISTED else ""
-    return said + _table(["slide", "stage", "outcome", "reason"], [map(escape, row) for row in shown]) + more
+def _difference_sentence(row: Mapping[Any, Any]) -> str:
+    """The better model first."""
+    better, worse, low, high = row["model"], row["against"], row["ci_low"], row["ci_high"]
+    if row["difference"] < 0:
+        better, worse, low, high = worse, better, -high, -low
+    test = f"95% interval {low:.3f} to {high:.3f}; p = {row['p_holm']:.2g}"
+    return f"{row['dataset']}: {better} is better than {worse} by {abs(row['difference']):.3f} AUROC ({test})"
 
 
-def _audit(data_sets: list[Path]) -> str:
-    rows = [
-        [folder.name, finding.check, finding.outcome, finding.detail]
-        for folder in data_sets
-        for finding in read_findings(folder / "leakage.csv")
-    ]
-    return _table(["data set", "check", "outcome", "detail"], [map(escape, row) for row in rows])
+def _describe_slides(folder: Path) -> dict[str, Any]:
+    """How many slides and tiles a data set has, and why its other slides are not used."""
+    records = read_slide_table(folder / "slides.csv")
+    tiles = [record.tiles or 0 for record in records if record.is_ok]
+    unused = [(r.slide_id, r.stage, r.status, r.message) for r in records if not r.is_ok]
+    counts = {"usable": len(tiles), "all": len(records), "tiles": sum(tiles), "median": median(tiles or [0])}
+    more = max(0, len(unused) - SHOWN_SLIDES)
+    return {"name": folder.name, **counts, "unused": unused[:SHOWN_SLIDES], "more": more}
 
 
-def _versions(run: dict[str, str]) -> str:
-    return _table(["", "version"], [(escape(name), escape(version)) for name, version in run.items() if version])
-
-
-def _frame(table: pd.DataFrame) -> str:
-    """A table of figures as it is, with three digits."""
-    text = table.map(
-        lambda value: "–" if pd.isna(value) else f"{value:.3f}" if isinstance(value, float) else escape(str(value))
-    )
-    return _table([name.replace("_", " ") for name in table.columns], text.itertuples(index=False))
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    body = "".join("<tr>" + "".join(f'<td class="n">{cell}</td>' for cell in row) + "</tr>" for row in rows)
-    return "<table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + f"</tr>{body}</table>"
-
-
-def _list(lines: list[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
+def _cell_text(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

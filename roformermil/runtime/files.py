@@ -1,6 +1,7 @@
 """Files written completely or not at all, and fingerprints of whatever decided a result."""
 
 import errno
+import fcntl
 import glob
 import hashlib
 import json
@@ -8,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ def output_error(error: OSError, path: Path) -> Exception:
     """The error itself, or an OutputError that names `path` where the disk or the folder is the cause."""
     if error.errno not in CANNOT_WRITE:
         return error
-    return OutputError(
-        f"{path}: cannot be written: {error.strerror}. Finished results are kept: fix the cause and run again"
-    )
+    advice = "Finished results are kept: fix the cause and run again"
+    return OutputError(f"{path}: cannot be written: {error.strerror}. {advice}")
 
 
 @contextmanager
@@ -36,20 +36,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the folder cannot be written to.
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}{path.suffix}")
-    replaced = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.old")
+    scratch, replaced = (path.with_name(f".{path.stem}.{HOST}-{os.getpid()}{end}") for end in (path.suffix, ".old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         yield scratch
-        if path.is_dir():  # a folder cannot be replaced in one step
-            os.replace(path, replaced)
-        os.replace(scratch, path)
+        with _folder_lock(path.parent):
+            if path.is_dir():  # a folder cannot be replaced in one step
+                os.replace(path, replaced)
+            os.replace(scratch, path)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
         remove(scratch)
         remove(replaced)
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Let processes replace files in `folder` one after another, where the file system has locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

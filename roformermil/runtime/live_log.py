@@ -32,6 +32,7 @@ class LiveLog(Thread):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")  # of an earlier run
         self.stopped = Event()
+        self._unfinished_line = ""
 
     def run(self) -> None:
         with open(self.path, encoding="utf-8", errors="replace") as file:
@@ -39,6 +40,7 @@ class LiveLog(Thread):
                 self.announce_lines(file.read())
 
     def announce_lines(self, text: str) -> None:
-        """Announce the lines of `text`, each once."""
-        for line in dict.fromkeys(text.splitlines()):
+        """Announce the complete lines of `text`, which follows that of the call before; equal lines once."""
+        *lines, self._unfinished_line = (self._unfinished_line + text).split("\n")
+        for line in dict.fromkeys(lines):
             self.announce(line)

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,17 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LIBRARIES = (  # those on which numbers depend
-    "numpy",
-    "opencv-python-headless",
-    "openslide-bin",
-    "pillow",
-    "scikit-learn",
-    "scipy",
-    "tiatoolbox",
-    "timm",
-    "torch",
-)
+LIBRARIES = ["numpy", "opencv-python-headless", "openslide-bin", "pillow"]  # those on which numbers depend
+LIBRARIES += ["scikit-learn", "scipy", "tiatoolbox", "timm", "torch"]
 
 
 def run_metadata(device: "torch.device | None" = None) -> dict[str, str]:
@@ -43,25 +35,17 @@ def write_provenance(path: Path, config: str) -> None:
 def _device_name(device: "torch.device") -> str:
     import torch
 
-    if device.type != "cuda":
-        return str(device)
-    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    cuda = device.type == "cuda"
+    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}" if cuda else str(device)
 
 
 @cache
 def _software() -> dict[str, str]:
-    versions = {
-        "roformermil": __version__,
-        "commit": commit(),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "environment": Path(sys.prefix).name,
-    }
+    versions = {"roformermil": __version__, "commit": commit(), "python": platform.python_version()}
+    versions |= {"machine": platform.platform(), "environment": Path(sys.prefix).name}
     for name in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):  # an environment has only what its step needs
             versions[name] = version(name)
-        except PackageNotFoundError:  # an environment has only what its step needs
-            continue
     return versions
 
 

@@ -1,9 +1,9 @@
-"""Dataclasses as rows of a CSV file, one field a column, and back."""
+"""Dataclasses as rows of a CSV file, one column per field, and back."""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -16,18 +16,24 @@ T = TypeVar("T")
 def read_records(path: Path, kind: type[T]) -> list[T]:
     """The rows of a CSV file as dataclasses of a `kind`. An empty cell of a field that may be None is None.
 
-    Raises KeyError for a column that is missing, ValueError for a cell that is not of its field's type.
+    Columns of fields with a default may be missing; other columns are ignored. Raises ValueError for a missing column, a row
+    with too few or too many cells, or a cell that is not of its field's type.
     """
     types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    required = {field.name for field in fields(kind) if field.default is MISSING}  # type: ignore[arg-type]
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns, rows = set(reader.fieldnames or ()), list(reader)
+    if missing := sorted(required - columns):
+        raise ValueError(f"{path}: lacks the columns {', '.join(missing)}")
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError(f"{path}: a row has fewer or more cells than the header")
     return [kind(**{name: _parse(row[name], types[name]) for name in types if name in row}) for row in rows]
 
 
 def write_records(path: Path, records: Sequence[Any], exclude: frozenset[str] = frozenset()) -> None:
     """Write dataclasses of one kind as CSV, atomically, without the fields in `exclude`."""
-    rows = ({name: value for name, value in asdict(record).items() if name not in exclude} for record in records)
-    write_rows(path, list(rows))
+    write_rows(path, [{name: v for name, v in asdict(record).items() if name not in exclude} for record in records])
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -18,17 +18,19 @@ MEASURE = 1
 
 PACKAGE = Path(__file__).parents[1]
 HOW_SETTINGS_ARE_READ = PACKAGE / "config/base.py"
+PUBLIC_NAMES = PACKAGE / "__init__.py"  # names every room, computes nothing
 
 
 def source_digest(module: str) -> str:
     """Digest of a module of the package (`evaluation/tables`) and of all modules of the package that it imports, directly or
-    not. Of `config/` only `base.py` counts: the settings' values are params of their own."""
-    files = sorted(_imported_files(PACKAGE / f"{module}.py", set()))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    not, and of the templates beside them. Of `config/` only `base.py` counts: the settings' values are params of their own."""
+    files = _imported_files(PACKAGE / f"{module}.py", set())
+    templates = {template for file in files for template in (file.parent / "templates").glob("*.j2")}
+    return sha256(b"".join(file.read_bytes() for file in sorted(files | templates))).hexdigest()[:16]
 
 
 def _imported_files(file: Path, seen: set[Path]) -> set[Path]:
-    if file in seen or (file.parent.name == "config" and file != HOW_SETTINGS_ARE_READ):
+    if file in seen or file == PUBLIC_NAMES or (file.parent.name == "config" and file != HOW_SETTINGS_ARE_READ):
         return seen
     seen.add(file)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

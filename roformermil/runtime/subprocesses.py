@@ -6,6 +6,8 @@ import os
 import pickle
 import resource
 import signal
+import socket
+import struct
 import sys
 import threading
 import traceback
@@ -18,7 +20,6 @@ from roformermil.errors import SlideError, Status
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of data that reading one slide may take
 EXIT_SECONDS = 5.0  # for a killed process to end
-VALUE, END, ERROR = "value", "end", "error"
 
 # Processes are forked from a server that has imported what they need: 15 ms each, and none inherits the parent's threads,
 # locks or GPU.
@@ -53,6 +54,7 @@ class SubprocessStream(Iterator[Any]):
     def __init__(self, work: Callable[..., Iterator[Any]], *args: Any, timeout: float):
         self.timeout = timeout
         self._receiver, sender = _context.Pipe()  # duplex: a socket, twice as fast as a pipe for values of megabytes
+        _limit_waiting(self._receiver, timeout)
         self._process = _context.Process(target=_send_values, args=(sender, work, args), daemon=True)
         with _start_lock, _without_main():
             self._process.start()
@@ -60,20 +62,16 @@ class SubprocessStream(Iterator[Any]):
 
     def __next__(self) -> Any:
         try:
-            if not self._receiver.poll(self.timeout):
-                raise SlideError(
-                    Status.TIMED_OUT,
-                    f"reading stalled for {self.timeout:g} s: check the disk that the file is on, or raise slide_timeout",
-                )
-            kind, value = pickle.loads(self._receiver.recv_bytes())
-        except (EOFError, ConnectionResetError):
-            raise SlideError(
-                Status.CRASHED, f"the process reading this slide crashed ({self._exit_reason()})"
-            ) from None
-        if kind == END:
-            raise StopIteration
-        if kind == ERROR:
-            raise value
+            data = self._receiver.recv_bytes()
+        except BlockingIOError:
+            advice = "check the disk that the file is on, or raise slide_timeout"
+            raise SlideError(Status.TIMED_OUT, f"reading stalled for {self.timeout:g} s: {advice}") from None
+        except (EOFError, OSError):  # between two values, within one
+            message = f"the process reading this slide crashed ({self._exit_reason()})"
+            raise SlideError(Status.CRASHED, message) from None
+        value, error = pickle.loads(data)
+        if error is not None:  # StopIteration at the end
+            raise error
         return value
 
     def close(self) -> None:
@@ -90,6 +88,14 @@ class SubprocessStream(Iterator[Any]):
         if code is None:
             return "it does not respond"
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _limit_waiting(connection: Connection, seconds: float) -> None:
+    """Have reads fail with BlockingIOError after `seconds` without data, in the middle of a value too, unlike `poll`."""
+    whole, fraction = divmod(max(seconds, 1e-6), 1)  # the kernel takes 0 for no limit
+    with socket.socket(fileno=os.dup(connection.fileno())) as same_socket:
+        limit = struct.pack("ll", int(whole), int(fraction * 1e6))
+        same_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 @contextlib.contextmanager
@@ -111,18 +117,18 @@ def _send_values(sender: Connection, work: Callable[..., Iterator[Any]], args: t
     with contextlib.suppress(ValueError, OSError):  # where a lower limit is set already
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
 
-    def send(kind: str, value: Any) -> None:
-        sender.send_bytes(pickle.dumps((kind, value), protocol=5))
+    def send(value: Any, error: Exception | None = None) -> None:
+        sender.send_bytes(pickle.dumps((value, error), protocol=5))
 
     try:
         for value in work(*args):
-            send(VALUE, value)
-        send(END, None)
+            send(value)
+        send(None, StopIteration())
     except MemoryError:
-        send(ERROR, SlideError(Status.OUT_OF_MEMORY, f"reading this slide needs more than {MEMORY_LIMIT >> 30} GiB"))
+        send(None, SlideError(Status.OUT_OF_MEMORY, f"reading this slide needs more than {MEMORY_LIMIT >> 30} GiB"))
     except Exception as error:
         error.add_note(traceback.format_exc())
-        send(ERROR, error if _survives_pickling(error) else RuntimeError(repr(error)))
+        send(None, error if _survives_pickling(error) else RuntimeError(repr(error)))
 
 
 def _survives_pickling(error: Exception) -> bool:

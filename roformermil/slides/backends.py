@@ -1,4 +1,4 @@
-"""What opens a slide file: OpenSlide, or tiatoolbox for the formats that OpenSlide does not know."""
+"""Libraries that open slide files: OpenSlide, and tiatoolbox for formats that OpenSlide does not support."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -9,13 +9,16 @@ import numpy as np
 import openslide
 
 from roformermil.errors import SlideError, Status
+from roformermil.runtime.subprocesses import preload
 
 TOOLBOX_FORMATS = (".jp2", ".zarr", ".ome.tif", ".ome.tiff", ".qptiff")
-OME = "<OME"  # an OME-TIFF's description: OpenSlide opens some, without their pyramid and resolution
+OME_DESCRIPTION = "<OME"  # OpenSlide opens some OME-TIFFs, but without their pyramid and resolution
+if find_spec("tiatoolbox"):
+    preload("roformermil.slides.toolbox")  # importing it takes 10 s
 
 
 class Backend(Protocol):
-    """A slide opened by a library. Positions are level-0 pixels; sizes are (width, height)."""
+    """An open slide. Positions are level-0 pixels; sizes are (width, height)."""
 
     name: str
     level_sizes: tuple[tuple[int, int], ...]
@@ -23,10 +26,11 @@ class Backend(Protocol):
 
     @property
     def properties(self) -> Mapping[str, str]:
-        """What the file says of itself, under OpenSlide's names."""
+        """The file's metadata, under OpenSlide's names."""
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
-        """(height, width, 3 or 4) uint8: RGB, or RGBA where void is transparent. Raises any error of the library."""
+        """(height, width, 3 or 4) uint8: RGB, or RGBA with transparent pixels where nothing was scanned. Raises any
+        error of the library."""
 
     def close(self) -> None: ...
 
@@ -53,33 +57,36 @@ class OpenSlideBackend:
 
 
 def open_backend(path: Path) -> Backend:
-    """Open a slide with OpenSlide where it can, else with tiatoolbox.
+    """The slide opened with OpenSlide if possible, else with tiatoolbox.
 
     Raises SlideError `unreadable`, or `needs_tiatoolbox` where that is not installed.
     """
-    opened: OpenSlideBackend | None = None
     if path.is_dir() and path.suffix != ".zarr":
-        raise SlideError(Status.UNREADABLE, f"{path}: is a folder; name the slide's file")
-    problem = "not a slide format that OpenSlide reads, or cut short; copy it again"
+        raise SlideError(Status.UNREADABLE, f"{path}: this is a folder; give the path of the slide's file")
+    is_ome = False
     try:
-        opened = OpenSlideBackend(path)
-        if OME not in opened.properties.get("tiff.ImageDescription", ""):
-            return opened
-        opened.close()
+        slide = OpenSlideBackend(path)
+        is_ome = OME_DESCRIPTION in slide.properties.get("tiff.ImageDescription", "")
+        if not is_ome:
+            return slide
+        slide.close()
     except openslide.OpenSlideUnsupportedFormatError:
         pass
     except openslide.OpenSlideError as error:
-        raise SlideError(Status.UNREADABLE, f"{path}: {error}; the file may be cut short") from error
-    if not (opened or path.name.lower().endswith(TOOLBOX_FORMATS)):
-        raise SlideError(Status.UNREADABLE, f"{path}: {problem}")
+        raise SlideError(Status.UNREADABLE, f"{path}: {error}; if the file was cut short, copy it again") from error
+    if not (is_ome or path.name.lower().endswith(TOOLBOX_FORMATS)):
+        raise SlideError(
+            Status.UNREADABLE,
+            f"{path}: OpenSlide does not recognise this format; if the file was cut short, copy it again",
+        )
     if find_spec("tiatoolbox") is None:
         raise SlideError(
             Status.NEEDS_TIATOOLBOX,
-            f"{path}: this format is read through tiatoolbox, which has an environment of its own: `make tiatoolbox`",
+            f"{path}: this format needs tiatoolbox, which has its own environment: `make tiatoolbox`",
         )
     from roformermil.slides.toolbox import ToolboxBackend
 
     try:
         return ToolboxBackend(path)
-    except Exception as error:  # tiatoolbox raises what the library under it raises
-        raise SlideError(Status.UNREADABLE, f"{path}: tiatoolbox: {error!r}") from error
+    except Exception as error:  # tiatoolbox passes on the errors of the libraries that it uses
+        raise SlideError(Status.UNREADABLE, f"{path}: tiatoolbox cannot open this file: {error!r}") from error

@@ -1,68 +1,87 @@
-"""A data set's tissue at a glance: the outlines of all its slides on one sheet."""
+"""The contact sheet: the tissue outlines of all slides of a data set in one picture."""
 
 import base64
 import io
 import math
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.errors import Status
 from roformermil.runtime.files import atomic_path, write_text
 
-THUMB, CAPTION, GAP = 240, 30, 6  # pixels
-MANY, SMALL = 1000, 120  # so many slides get thumbnails of this size: a JPEG has at most 65,535 pixels a side
-PAGE = 2000  # pixels across in the report
-FINE, LOST = (60, 60, 60), (190, 0, 0)
+THUMBNAIL_PX, CAPTION_PX, GAP_PX = 240, 30, 6
+MANY_SLIDES, SMALL_THUMBNAIL_PX = (
+    1000,
+    120,
+)  # more slides get smaller thumbnails: a JPEG has at most 65,535 pixels per side
+PAGE_PX = 2000  # width in the report
+GREY, RED = (60, 60, 60), (190, 0, 0)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def write_contact_sheet(rows: list[SlideRecord], outlines: Path, path: Path) -> None:
-    """Write a JPEG of every slide's outline (`{slide_id}.jpg` in `outlines`) under its name, its tissue and its tiles; of a
-    slide that failed, in red, why. Rows are in the sheet's order, from left to right. Beside it an HTML page of the same name
-    with the sheet no wider than a screen: what a report has room for."""
-    side = THUMB if len(rows) <= MANY else SMALL
-    columns = math.ceil(math.sqrt(len(rows)))
-    cell = (side + GAP, side + CAPTION + GAP)
-    sheet = Image.new("RGB", (columns * cell[0] + GAP, -(-len(rows) // columns) * cell[1] + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=max(8, side // 20))
-    for k, row in enumerate(rows):
-        x, y = GAP + k % columns * cell[0], GAP + k // columns * cell[1]
-        view = outlines / f"{row.slide_id}.jpg"
-        if view.exists() and (row.status == Status.OK or row.stage != "segment"):  # not one of an earlier run
-            with Image.open(view) as image:
-                image.draft("RGB", (2 * side, 2 * side))  # decodes a large view at a fraction of its size
-                image.thumbnail((side, side), Image.Resampling.BOX)
-                sheet.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
-        else:
-            draw.rectangle((x, y, x + side - 1, y + side - 1), outline=LOST)
-        for line, text in enumerate(caption(row)):
-            colour = FINE if row.status == Status.OK else LOST
-            draw.text((x, y + side + line * (CAPTION // 2)), shorten(text, font, side), colour, font)
+def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) -> None:
+    """Write the contact sheet (JPEG), and beside it an HTML page of the same name with a smaller copy for the report.
+
+    outlines: the folder with each slide's `{slide_id}.jpg`.
+    """
+    picture = draw_contact_sheet(records, outlines)
     with atomic_path(path) as scratch:
-        sheet.save(scratch, quality=85)
-    sheet.thumbnail((PAGE, sheet.height))
-    held = io.BytesIO()
-    sheet.save(held, "JPEG", quality=75)
-    data = base64.b64encode(held.getvalue()).decode()
-    page = f'<!DOCTYPE html><title>Tissue outlines</title><img src="data:image/jpeg;base64,{data}" style="max-width: 100%">'
-    write_text(path.with_suffix(".html"), page + "\n")
+        picture.save(scratch, quality=85)
+    picture.thumbnail((PAGE_PX, picture.height))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=75)
+    url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    page = f'<!DOCTYPE html><title>Tissue outlines</title><img src="{url}" style="max-width: 100%">\n'
+    write_text(path.with_suffix(".html"), page)
 
 
-def caption(row: SlideRecord) -> tuple[str, str]:
-    """Two lines under a slide: its name; its tissue and tiles, or why it is lost."""
-    if row.status != Status.OK:
-        return row.slide_id, f"{row.status} in {row.stage}"
-    return row.slide_id, f"{row.tissue_mm2 or 0:.1f} mm2, {row.tiles or 0:,} tiles"
+def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
+    """Each slide's outline with its name, tissue area and number of tiles, row by row in the order of the records; a
+    lost slide has its status, in red."""
+    side = THUMBNAIL_PX if len(records) <= MANY_SLIDES else SMALL_THUMBNAIL_PX
+    width, height = side + GAP_PX, side + CAPTION_PX + GAP_PX  # of a cell
+    columns = math.ceil(math.sqrt(len(records)))
+    rows = math.ceil(len(records) / columns)
+    picture = Image.new("RGB", (columns * width + GAP_PX, rows * height + GAP_PX), "white")
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=max(8, side // 20))
+    for k, record in enumerate(records):
+        x, y = GAP_PX + k % columns * width, GAP_PX + k // columns * height
+        if outline := _read_outline(record, outlines, side):
+            picture.paste(outline, (x + (side - outline.width) // 2, y + (side - outline.height) // 2))
+        else:
+            draw.rectangle((x, y, x + side - 1, y + side - 1), outline=RED)
+        for line, text in enumerate(_caption(record)):
+            position = (x, y + side + line * (CAPTION_PX // 2))
+            draw.text(position, shorten_middle(text, font, side), GREY if record.is_ok else RED, font)
+    return picture
 
 
-def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, its middle left out where it is wider than `width` pixels: names differ at their ends."""
-    lengths = np.arange(len(text), 0, -1)
-    for keep in lengths:
-        shown = text if keep == len(text) else f"{text[: keep // 2]}…{text[len(text) - (keep - keep // 2) :]}"
-        if font.getlength(shown) <= width:
-            return shown
+def shorten_middle(text: str, font: Font, width: int) -> str:
+    """The text; where it is wider than `width` pixels, with `…` in the middle, since slides' names differ at their
+    ends."""
+    if font.getlength(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        shortened = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
+        if font.getlength(shortened) <= width:
+            return shortened
     return ""
+
+
+def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image | None:
+    """The slide's outline, its longer side `side` pixels; None where segmentation made none."""
+    path = outlines / f"{record.slide_id}.jpg"
+    if not path.exists() or (not record.is_ok and record.stage == "segment"):  # the file is then from an earlier run
+        return None
+    with Image.open(path) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # decodes at a fraction of the size, faster
+        image.thumbnail((side, side), Image.Resampling.BOX)
+        return image.copy()  # which outlives the file
+
+
+def _caption(record: SlideRecord) -> tuple[str, str]:
+    if not record.is_ok:
+        return record.slide_id, f"{record.status} in {record.stage}"
+    return record.slide_id, f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles"

@@ -1,6 +1,6 @@
-"""A slide file open for reading: its size, its resolution, its pixels.
+"""An open slide: its size, its resolution, its pixels.
 
-Positions are level-0 pixels, x before y; resolutions are mpp, micrometres a pixel.
+Positions are level-0 pixels, x before y; resolutions are mpp, micrometres per pixel.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,18 @@ from roformermil.errors import SlideError, Status
 from roformermil.slides.backends import open_backend
 from roformermil.slides.scale import find_scale
 
-BLOCK = 1024  # side of the blocks in which a whole level is read, in that level's pixels
-ROUNDING = 0.005  # levels of odd sizes have downsamples such as 4.0007
-LARGEST_SIDE = 2**21  # pixels; ten times the largest scanner's
-LARGEST_VIEW = 2**28  # pixels of an overview
+BLOCK = 1024  # side of the blocks in which a level is read, in the level's pixels
+MPP_TOLERANCE = 0.005  # levels of odd sizes have downsamples such as 4.0007
+LARGEST_SIDE = 2**21  # pixels; ten times that of the largest scanners
+LARGEST_OVERVIEW = 2**28  # pixels
 
 
 class SlideReader:
-    """A slide opened by what can read it. Not for use from several threads at once: open one each.
+    """An open slide. Not thread-safe: open one per thread.
 
-    Raises SlideError, its message naming the file, with reason `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`,
-    `absurd_size`, or what `find_scale` raises; reading pixels raises `read_failed`.
+    Raises SlideError, whose message names the file: `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`,
+    `absurd_size`, or as `find_scale` does; `read_failed` when pixels cannot be read, `not_brightfield` when they are
+    not 8-bit RGB.
     """
 
     def __init__(self, path: Path | str, mpp: float | None = None):
@@ -38,10 +39,13 @@ class SlideReader:
         self.level_sizes = self._slide.level_sizes
         self.downsamples = self._slide.downsamples
         self.size: tuple[int, int] = self.level_sizes[0]
-        self.origin = _bounds(self._slide.properties)
+        self.origin = _scan_origin(self._slide.properties)
         try:
             if not (min(self.size) > 0 and max(self.size) <= LARGEST_SIDE):
-                raise SlideError(Status.ABSURD_SIZE, f"it says it is {self.size[0]} x {self.size[1]} px: damaged?")
+                raise SlideError(
+                    Status.ABSURD_SIZE,
+                    f"the stated size is {self.size[0]} x {self.size[1]} px; the file may be damaged: copy it again",
+                )
             self.scale = find_scale(self._slide.properties, mpp)
         except SlideError as error:
             self.close()
@@ -58,55 +62,59 @@ class SlideReader:
 
     def level_for(self, mpp: float) -> int:
         """The coarsest level that is at least as fine as `mpp`; level 0 when none is."""
-        fine = [k for k, d in enumerate(self.downsamples) if d * self.scale.mpp <= mpp * (1 + ROUNDING)]
+        fine = [k for k, d in enumerate(self.downsamples) if d * self.scale.mpp <= mpp * (1 + MPP_TOLERANCE)]
         return max(fine, key=lambda k: self.downsamples[k], default=0)
 
     def read(self, x: int, y: int, width: int, height: int, level: int = 0) -> np.ndarray:
-        """Pixels at level-0 position (x, y), sizes in the level's pixels: (height, width, 3) uint8, void is white."""
+        """Pixels (height, width, 3) uint8 RGB at level-0 position (x, y); width and height in the level's pixels.
+        Pixels that were not scanned are white."""
         try:
             pixels = self._slide.read(x, y, width, height, level)
         except MemoryError:
             raise
-        except Exception as error:  # each library has errors of its own
-            raise SlideError(
-                Status.READ_FAILED, f"{self.path}: reading at ({x}, {y}), level {level}: {error}"
-            ) from error
+        except Exception as error:  # each library has its own errors
+            message = f"{self.path}: pixels at ({x}, {y}), level {level} cannot be read: {error}"
+            raise SlideError(Status.READ_FAILED, message) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-            raise SlideError(
-                Status.NOT_BRIGHTFIELD, f"{self.path}: pixels are {pixels.dtype} {pixels.shape}, not 8-bit RGB"
-            )
+            message = f"{self.path}: pixels are {pixels.dtype} {pixels.shape}, not 8-bit RGB"
+            raise SlideError(Status.NOT_BRIGHTFIELD, message)
         rgb, alpha = pixels[..., :3], pixels[..., 3:]
         if alpha.size == 0 or alpha.min() == 255:
             return np.ascontiguousarray(rgb)
         return (255 - (255 - rgb.astype(np.uint16)) * alpha // 255).astype(np.uint8)
 
     def overview(self, mpp: float) -> np.ndarray:
-        """The whole slide at `mpp`: (h, w, 3) uint8. Read in blocks, so that a level of any size fits in memory."""
+        """The whole slide at `mpp`: (h, w, 3) uint8 RGB. Raises SlideError `absurd_size` where that exceeds
+        LARGEST_OVERVIEW."""
         size = (max(1, round(self.size[0] * self.scale.mpp / mpp)), max(1, round(self.size[1] * self.scale.mpp / mpp)))
-        if size[0] * size[1] > LARGEST_VIEW:
+        if size[0] * size[1] > LARGEST_OVERVIEW:
             raise SlideError(
                 Status.ABSURD_SIZE,
-                f"{self.path}: {self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um are {size[0]} x {size[1]} at "
-                f"{mpp:g} um/px; is its resolution right? Else raise tissue.mpp",
+                f"{self.path}: {self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um make an overview of "
+                f"{size[0]} x {size[1]} px at {mpp:g} um/px; check the slide's resolution, or raise tissue.mpp",
             )
         level = self.level_for(mpp)
+        factor = max(1, int(mpp / (self.scale.mpp * self.downsamples[level])))
+        return cv2.resize(self._read_level(level, factor), size, interpolation=cv2.INTER_AREA)
+
+    def _read_level(self, level: int, factor: int) -> np.ndarray:
+        """A whole level, shrunk by an integer factor. Reads block by block, so that any level fits in memory."""
         downsample = self.downsamples[level]
         width, height = self.level_sizes[level]
-        factor = max(1, int(mpp / (self.scale.mpp * downsample)))  # whole factor, block by block
         block = BLOCK // factor * factor if factor <= BLOCK else factor
         rows = []
         for y in range(0, height, block):
             row = []
             for x in range(0, width, block):
                 w, h = min(block, width - x), min(block, height - y)
-                piece = self.read(round(x * downsample), round(y * downsample), w, h, level)
+                pixels = self.read(round(x * downsample), round(y * downsample), w, h, level)
                 small = (max(1, round(w / factor)), max(1, round(h / factor)))
-                row.append(cv2.resize(piece, small, interpolation=cv2.INTER_AREA) if factor > 1 else piece)
+                row.append(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA) if factor > 1 else pixels)
             rows.append(np.concatenate(row, axis=1))
-        whole = np.concatenate(rows)
-        return cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
+        return np.concatenate(rows)
 
 
-def _bounds(properties: Mapping[str, str]) -> tuple[int, int]:
-    """Level-0 pixel at which the scanned part begins. QuPath shows formats that state it (MRXS, SCN, BIF) from there on."""
+def _scan_origin(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Level-0 position where the scanned region starts: QuPath crops formats that state it (MRXS, SCN, BIF) to that
+    region."""
     return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))

@@ -26,7 +26,7 @@ from roformermil.runtime.subprocesses import preload, run_in_subprocess
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table, write_tile_table
 from roformermil.slides.tiles import tile_spec, tissue_grid
-from roformermil.slides.tissue import outline, segment, to_geojson
+from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment
 
 OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
 THUMBNAIL_SIDE = 8  # cells
@@ -35,15 +35,10 @@ preload(__name__)
 
 
 def segment_slides(
-    records: Sequence[SlideRecord],
-    out: Path,
-    settings: Tissue,
-    timeout: float,
-    workers: int = 1,
-    progress: bool = True,
+    records: Sequence[SlideRecord], out: Path, settings: Tissue, timeout: float, workers: int = 1, progress: bool = True
 ) -> list[SlideRecord]:
-    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any slide is read,
-    for a slide's own settings that do not fit together."""
+    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any slide is
+    read, for a slide's own settings that do not fit together."""
     for record in records:
         tissue_settings(record, settings)
     work = partial(run_in_subprocess, segment_slide, timeout=timeout)
@@ -60,7 +55,8 @@ def tile_slides(
 
 
 def inspect_slide(record: SlideRecord) -> dict[str, Any]:
-    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError when it does not open or has no scale."""
+    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError when it does not open or has no
+    scale."""
     with SlideReader(record.path, record.sheet_mpp) as slide:
         return _slide_fields(slide)
 
@@ -105,8 +101,8 @@ def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str,
         }
     check_unchanged(record, content)
     with atomic_path(mask_path.with_suffix(".jpg")) as scratch:
-        Image.fromarray(outline(picture, mask)).save(scratch, quality=85)
-    write_text(mask_path.with_suffix(".geojson"), to_geojson(mask, slide.size, slide.origin))
+        Image.fromarray(draw_outline(picture, mask)).save(scratch, quality=85)
+    write_text(mask_path.with_suffix(".geojson"), mask_to_geojson(mask, slide.size, slide.origin))
     info_chunk = PngImagePlugin.PngInfo()
     info_chunk.add_text("roformermil", json.dumps({"fingerprint": current, "content": content, "fields": fields}))
     with atomic_path(mask_path) as scratch:  # last: the mask's presence marks the slide as done
@@ -133,7 +129,10 @@ def tile_slide(record: SlideRecord, masks: Path, out: Path, settings: Tiles) -> 
         table = _lay_grid(record, mask_path, settings, info["content"], current)
         write_tile_table(path, table)
     if not len(table.grid):
-        raise SlideError(Status.EMPTY, f"no tile has {settings.min_tissue:.0%} tissue; see tiles.min_tissue")
+        raise SlideError(
+            Status.EMPTY,
+            f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles",
+        )
     return {"tiles": len(table.grid)}
 
 
@@ -156,7 +155,8 @@ def check_unchanged(record: SlideRecord, content: str) -> None:
 
 
 def thumbnail_hex(image: np.ndarray) -> str:
-    """Mean grey levels of 8 x 8 cells of a slide, in hex: the same but for a few levels for the same picture in any file.
+    """Mean grey levels of 8 x 8 cells of a slide, in hex: the same but for a few levels for the same picture in any
+    file.
 
     image: (h, w, 3) uint8 RGB.
     """
@@ -186,7 +186,7 @@ def _slide_fields(slide: SlideReader) -> dict[str, Any]:
 
 def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
     if fields["tissue_mm2"] == 0:
-        raise SlideError(Status.EMPTY, "no tissue found; look at the outline in tissue/ and the tissue settings")
+        raise SlideError(Status.EMPTY, "no tissue found; check the outline in tissue/ and the tissue settings")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""A slide and some of its tiles as a person looks at them. Light to import: it runs in a process of its own a slide."""
+"""A slide and some of its tiles at the size of a picture. Light to import: this runs in one subprocess per slide."""
 
 from dataclasses import dataclass
 
@@ -12,29 +12,28 @@ from roformermil.slides.steps import check_unchanged
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """A slide's pixels, to be looked at."""
+    """Pixels for a picture of a slide."""
 
-    whole: np.ndarray  # (h, w, 3) uint8
-    size: tuple[int, int]  # level-0 pixels
-    origin: tuple[int, int]  # where QuPath's image begins, level-0 pixels
-    tiles: list[np.ndarray]  # (tile, tile, 3) each, in the order asked for
+    whole: np.ndarray  # (h, w, 3) uint8 RGB
+    size: tuple[int, int]  # of the slide, level-0 pixels
+    origin: tuple[int, int]  # where QuPath's image starts, level-0 pixels
+    tiles: list[np.ndarray]  # (tile_px, tile_px, 3) uint8 RGB each
 
 
 def read_thumbnails(
-    row: SlideRecord, coords: list[list[int]], step: int, side: int, tile: int, content: str = ""
+    record: SlideRecord, coords: list[list[int]], base_px: int, side_px: int, tile_px: int, content: str = ""
 ) -> Thumbnails:
-    """Read the whole slide with a longer side of `side` pixels, and tiles of `step` level-0 pixels as `tile` x `tile`.
+    """The whole slide with a longer side of `side_px`, and the tiles at `coords`, in their order.
 
-    coords: the tiles' top-left corners; content: identity of the file that they are of. Raises SlideError.
+    coords: top-left corners of tiles of `base_px` level-0 pixels, which are resized to `tile_px`. Raises SlideError,
+    `changed` where the slide's file no longer has this `content`.
     """
     if content:
-        check_unchanged(row, content)
-    with SlideReader(row.path, row.mpp or row.sheet_mpp) as slide:
-        mpp = max(slide.size) * slide.scale.mpp / side
-        level = slide.level_for(step * slide.scale.mpp / tile)
-        read = max(1, round(step / slide.downsamples[level]))
-        tiles = [
-            cv2.resize(slide.read(x, y, read, read, level), (tile, tile), interpolation=cv2.INTER_AREA)
-            for x, y in coords
-        ]
-        return Thumbnails(slide.overview(mpp), slide.size, slide.origin, tiles)
+        check_unchanged(record, content)
+    with SlideReader(record.path, record.mpp or record.sheet_mpp) as slide:
+        level = slide.level_for(base_px * slide.scale.mpp / tile_px)
+        read_px = max(1, round(base_px / slide.downsamples[level]))
+        pixels = (slide.read(x, y, read_px, read_px, level) for x, y in coords)
+        tiles = [cv2.resize(tile, (tile_px, tile_px), interpolation=cv2.INTER_AREA) for tile in pixels]
+        whole = slide.overview(max(slide.size) * slide.scale.mpp / side_px)
+        return Thumbnails(whole, slide.size, slide.origin, tiles)

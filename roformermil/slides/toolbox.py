@@ -1,5 +1,7 @@
-"""What comes from tiatoolbox (Pocock et al. 2022, doi 10.1038/s43856-022-00186-5): a reader for more formats, and two
-tissue maskers. It has an environment of its own (`envs/tissue.yaml`, `make tiatoolbox`): nothing else imports this."""
+"""tiatoolbox (Pocock et al. 2022, doi 10.1038/s43856-022-00186-5): a reader for more formats, and two tissue maskers.
+
+tiatoolbox has its own environment (`make tiatoolbox`), so this module is imported only where it is needed.
+"""
 
 from pathlib import Path
 
@@ -27,10 +29,10 @@ class ToolboxBackend:
         info = self._slide.info
         self.level_sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions)
         self.downsamples = tuple(map(float, info.level_downsamples))
-        stated = {POWER: info.objective_power}
+        values = {POWER: info.objective_power}
         if info.mpp is not None:
-            stated |= {MPP_X: info.mpp[0], MPP_Y: info.mpp[1]}
-        self.properties = {name: str(value) for name, value in stated.items() if value is not None}
+            values |= {MPP_X: info.mpp[0], MPP_Y: info.mpp[1]}
+        self.properties = {name: str(value) for name, value in values.items() if value is not None}
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
         return self._slide.read_rect((x, y), (width, height), resolution=level, units="level")
@@ -39,21 +41,23 @@ class ToolboxBackend:
         """tiatoolbox's readers have nothing to close."""
 
 
-def morphological(image: np.ndarray, mpp: float) -> np.ndarray:
-    """Otsu's threshold on grey levels, small regions dropped, dilated. image: (h, w, 3) uint8; returns (h, w) bool."""
+def morphological_mask(image: np.ndarray, mpp: float) -> np.ndarray:
+    """Otsu's threshold on grey levels, small regions dropped, dilated: (h, w) bool. image: (h, w, 3) uint8 RGB."""
     return MorphologicalMasker(mpp=mpp).fit_transform([image])[0].astype(bool)
 
 
-def grandqc(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:
-    """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y), at its own resolution.
+def grandqc_mask(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:
+    """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y), computed at the network's
+    resolution: (h, w) bool.
 
-    image: (h, w, 3) uint8; weights: a state dict, by default fetched from the hub. Returns (h, w) bool.
+    image: (h, w, 3) uint8 RGB at `mpp`; weights: a state dict, by default downloaded from tiatoolbox's hub. Raises
+    WeightsError.
     """
     try:
         model, config = get_pretrained_model(GRANDQC, weights)
     except Exception as error:
         raise WeightsError(
-            f"tissue.weights: GrandQC's network could not be loaded ({error!r}): give a file, or go where the hub is reached"
+            f"tissue.weights: GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
         ) from error
     factor = mpp / config.input_resolutions[0]["resolution"]
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

@@ -1,1 +1,1 @@
-"""The paper's open questions: what of the model matters (ablation), and what it costs (overhead)."""
+"""The paper's open questions: which parts of the model matter (ablation), and what they cost (overhead)."""

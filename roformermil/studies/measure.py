@@ -15,22 +15,20 @@ import torch
 
 from roformermil.config import Model, Overhead
 from roformermil.models.build import build_model, mil_loss, parameter_count
-from roformermil.runtime.gpus import autocast, resolve_precision
+from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 from roformermil.runtime.records import write_rows
 from roformermil.training.memory import is_memory
 
-SAMPLE_MS = 100  # between two looks at the GPU's utilisation
-
 
 def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path) -> None:
-    """Time a model on one slide of random features and write a row a repetition to `out`.
+    """Time a model on one slide of random features and write a row per repetition to `out`.
 
-    Columns: model, tiles, parameters, device, threads, what (`inference` or `step`: forward, backward and Adam), repeat,
-    seconds, memory_gb (peak above the features and the model), gpu_utilisation (percent, none on a CPU), status (`ok` or
-    `out_of_memory`). To be run in a process of its own: a CPU's peak memory is the process's.
+    Columns: model, tiles, parameters, device, threads, what (`inference` or `step`: forward, backward and Adam),
+    repeat, seconds, memory_gb (peak above features and model), gpu_utilisation (percent, empty on a CPU), status (`ok`
+    or `out_of_memory`). Run it in a process of its own: a CPU's peak memory is the process's.
     """
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     dtype = resolve_precision("auto", device)
     net = build_model(model, in_dim, 2).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
@@ -39,7 +37,7 @@ def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out
     grid = torch.stack((torch.arange(tiles) % side, torch.arange(tiles) // side), dim=1).to(device)
     label = torch.tensor([1], device=device)
 
-    def inference() -> None:
+    def infer() -> None:
         net.eval()
         with torch.no_grad(), autocast(device, dtype):
             net(features, grid, [tiles])
@@ -52,48 +50,44 @@ def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out
         loss.backward()
         optimizer.step()
 
-    common = {
-        "model": model.id, "tiles": tiles, "parameters": parameter_count(net),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU", "threads": torch.get_num_threads(),
-    }  # fmt: skip
-    rows = [
-        common | row for what, run in (("inference", inference), ("step", step)) for row in _timed(what, run, settings)
-    ]
-    write_rows(out, rows)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    shared = {"model": model.id, "tiles": tiles, "parameters": parameter_count(net), "device": name}
+    shared["threads"] = torch.get_num_threads()
+    timed = [*_time_runs("inference", infer, settings), *_time_runs("step", step, settings)]
+    write_rows(out, [shared | row for row in timed])
 
 
-def _timed(what: str, run: Callable[[], None], settings: Overhead) -> Iterator[dict[str, Any]]:
-    """A row a timed run; the first run, which loads and allocates, is timed only where it alone takes the time allowed."""
-    before = reset_peak_memory()
-    rows: list[dict[str, Any]] = []
-    start = time.perf_counter()
+def _time_runs(what: str, run: Callable[[], None], settings: Overhead) -> list[dict[str, Any]]:
+    """A row per timed run. The first, which loads and allocates, counts only if time allows no more than one other."""
+    seconds: list[float] = []
+    before, start = reset_peak_memory(), time.perf_counter()
     try:
-        with gpu_utilisation() as busy:
-            while len(rows) < settings.repeats + 1:
+        with gpu_utilisation() as utilisation:
+            while len(seconds) < settings.repeats + 1:
                 began = time.perf_counter()
                 run()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
-                rows.append({"what": what, "repeat": len(rows), "seconds": time.perf_counter() - began})
-                if len(rows) >= 2 and time.perf_counter() - start > settings.seconds:
+                seconds.append(time.perf_counter() - began)
+                if len(seconds) >= 2 and time.perf_counter() - start > settings.seconds:
                     break
     except (RuntimeError, MemoryError) as error:
         if not is_memory(error):
             raise
-        yield {"what": what, "repeat": 0, "seconds": math.nan, "memory_gb": math.nan, "gpu_utilisation": math.nan,
-               "status": "out_of_memory"}  # fmt: skip
-        return
-    figures = {"memory_gb": peak_memory() - before, "gpu_utilisation": busy(), "status": "ok"}
-    yield from (row | figures for row in (rows[1:] if len(rows) > 2 else rows))
+        failed = dict.fromkeys(("seconds", "memory_gb", "gpu_utilisation"), math.nan)
+        return [{"what": what, "repeat": 0, **failed, "status": "out_of_memory"}]
+    shared = {"memory_gb": peak_memory() - before, "gpu_utilisation": utilisation(), "status": "ok"}
+    rows = [{"what": what, "repeat": k, "seconds": value, **shared} for k, value in enumerate(seconds)]
+    return rows[1:] if len(rows) > 2 else rows
 
 
 def reset_peak_memory() -> float:
-    """Start a new peak; returns the memory in use now, in GB. (On macOS a process's peak cannot be started anew.)"""
+    """Start a new peak; returns the memory in use now, in GB. (macOS cannot reset a process's peak.)"""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 1e9
     if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM becomes VmRSS
+        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
     return peak_memory()
 
 
@@ -102,39 +96,25 @@ def peak_memory() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage would count what the parent had when this process began
-        return (
-            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-            * 1024
-            / 1e9
-        )
+    if status.exists():  # Linux's getrusage includes the parent's memory at the time of the fork
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024 / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on macOS
 
 
 @contextmanager
 def gpu_utilisation() -> Iterator[Callable[[], float]]:
-    """Yields a function that gives the mean GPU utilisation inside, as the driver reports it; NaN without a GPU."""
+    """Yields a function that returns the mean GPU utilisation in the block, as the driver reports it; call it after
+    the block. NaN without a GPU."""
+    samples: list[float] = []
     if not (torch.cuda.is_available() and shutil.which("nvidia-smi")):
         yield lambda: math.nan
         return
-    command = [
-        "nvidia-smi",
-        "--query-gpu=utilization.gpu",
-        "--format=csv,noheader,nounits",
-        f"-lms={SAMPLE_MS}",
-        f"-i=GPU-{torch.cuda.get_device_properties(0).uuid}",  # whatever CUDA_VISIBLE_DEVICES made of the numbers
-    ]
-    sampler = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    samples: list[float] = []
-
-    def finish() -> float:
-        if sampler.poll() is None:
-            sampler.terminate()
-            lines = sampler.communicate()[0].split()
-            samples.extend(float(line) for line in lines if line.isdigit())  # "[N/A]" where the driver does not say
-        return float(np.mean(samples)) if samples else math.nan
-
+    gpu = f"-i=GPU-{torch.cuda.get_device_properties(0).uuid}"  # CUDA_VISIBLE_DEVICES may renumber GPUs
+    query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms=100"]  # every 100 ms
+    sampler = subprocess.Popen(["nvidia-smi", *query, gpu], stdout=subprocess.PIPE, text=True)
     try:
-        yield finish
+        yield lambda: float(np.mean(samples)) if samples else math.nan
     finally:
-        finish()
+        sampler.terminate()
+        samples += [float(line) for line in sampler.communicate()[0].split() if line.isdigit()]  # "[N/A]" on some GPUs

@@ -1,55 +1,56 @@
-"""Figures of the studies."""
+"""Plots of the studies."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator
 
-from roformermil.report.plots import save_plot
+from roformermil.bags.folds import PARTS
+from roformermil.studies.strata import STRATA
 
-ROWS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
-    # title, then (part, slides, colour, marker) of each series
-    ("by part", (("train", "all", "0.6", "v"), ("validation", "all", "tab:orange", "s"), ("test", "all", "tab:blue", "o"))),
-    ("test, by tissue density", (("test", "sparse", "tab:green", "o"), ("test", "dense", "tab:purple", "o"))),
-    ("test, by slide size", (("test", "small", "tab:cyan", "o"), ("test", "large", "tab:red", "o"))),
-)  # fmt: skip
+ROWS = {"by part": PARTS, "test, by tissue density": STRATA[:2], "test, by slide size": STRATA[2:]}
+COLOURS = ("0.6", "tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:cyan", "tab:red")
+STYLES = dict(zip((*PARTS, *STRATA), zip(COLOURS, "vsooooo", strict=True), strict=True))  # colour and marker
+MEASURES = {
+    "step_seconds": "seconds per training step",
+    "inference_seconds": "seconds per slide, inference",
+    "step_memory_gb": "peak memory of a step, GB",
+    "step_gpu_utilisation": "GPU utilisation in training, %",
+}
 
 
-def plot_ablation(table: pd.DataFrame, base: str, path: Path) -> None:
-    """AUROC of every arm with its 95% interval: an axis of the ablation a column; by part, density and size down."""
+def plot_ablation(table: pd.DataFrame, base: str) -> Figure:
+    """AUROC of every variant with its 95% interval: an axis of the ablation across; part, density and size down.
+    table: ablation.csv; base: id of the varied model."""
     table = table[table.metric == "auroc"]
-    groups = list(table.groupby(["dataset", "encoder"]))
-    axes = list(table.axis.unique())
-    size = (1.5 + 3.2 * len(axes), 0.8 + 2.6 * len(ROWS) * len(groups))
-    figure, panels = plt.subplots(
-        len(ROWS) * len(groups), len(axes), figsize=size, squeeze=False, sharey=True, layout="constrained"
-    )
-    for number, ((dataset, _), group) in enumerate(groups):
-        for row, (title, series) in enumerate(ROWS):
-            line = panels[number * len(ROWS) + row]
-            for panel, axis in zip(line, axes, strict=True):
-                _points(panel, group[group.axis == axis], series, base)
-                panel.set_title(f"{dataset}: {axis}" if row == 0 else "", fontsize=10)
-            line[0].set_ylabel(f"AUROC, {title}", fontsize=8)
-            line[-1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
-    figure.suptitle(
-        f"Arms differ from {base} (shaded) in one thing; mean over shared folds, 95% intervals", fontsize=10
-    )
-    save_plot(figure, path)
+    groups, axes = table.groupby(["dataset", "encoder"]), list(table.axis.unique())
+    rows = [(dataset, group, *row) for (dataset, _), group in groups for row in ROWS.items()]
+    figure = Figure(figsize=(1.5 + 3.2 * len(axes), 0.8 + 2.6 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), len(axes), squeeze=False, sharey=True)
+    for line, (dataset, group, title, series) in zip(panels, rows, strict=True):
+        for panel, axis in zip(line, axes, strict=True):
+            _draw_variants(panel, group[group.axis == axis], series, base)
+            panel.set_title(f"{dataset}: {axis}" if series == PARTS else "", fontsize=10)
+        line[0].set_ylabel(f"AUROC, {title}", fontsize=8)
+        line[-1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
+    title = f"Each variant differs from {base} (shaded) in one thing; mean over shared folds, 95% intervals"
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
-def _points(panel: Any, arms: pd.DataFrame, series: tuple[tuple[str, str, str, str], ...], base: str) -> None:
-    names = list(arms.name.unique())
-    for number, (part, slides, colour, marker) in enumerate(series):
-        chosen = arms[(arms.part == part) & (arms.slides == slides)].set_index("name").loc[names]
+def _draw_variants(panel: Axes, variants: pd.DataFrame, series: Sequence[str], base: str) -> None:
+    names = list(variants.name.unique())
+    for number, label in enumerate(series):
+        part, slides = (label, "all") if label in PARTS else ("test", label)
+        chosen, (colour, marker) = variants[(variants.part == part) & (variants.slides == slides)], STYLES[label]
+        chosen = chosen.set_index("name").loc[names]
         x = [k + 0.18 * (number - (len(series) - 1) / 2) for k in range(len(names))]
         error = [chosen["mean"] - chosen.ci_low, chosen.ci_high - chosen["mean"]]
-        label = part if slides == "all" else slides
         panel.errorbar(x, chosen["mean"], error, fmt=marker, color=colour, markersize=4, capsize=2, lw=1, label=label)
     for k, name in enumerate(names):
-        if (arms[arms.name == name].model == base).all():
+        if (variants[variants.name == name].model == base).all():
             panel.axvspan(k - 0.4, k + 0.4, color="0.93", zorder=0)
     panel.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     panel.set_xticks(range(len(names)), names, fontsize=7, rotation=20, ha="right")
@@ -58,34 +59,28 @@ def _points(panel: Any, arms: pd.DataFrame, series: tuple[tuple[str, str, str, s
     panel.tick_params(axis="y", labelsize=7)
 
 
-def plot_overhead(table: pd.DataFrame, path: Path) -> None:
-    """Seconds a training step, seconds a slide in inference, peak memory and GPU utilisation against tiles a slide."""
-    measures = [
-        ("step_seconds", "seconds a training step"),
-        ("inference_seconds", "seconds a slide, inference"),
-        ("step_memory_gb", "peak memory of a step, GB"),
-        ("step_gpu_utilisation", "GPU utilisation in training, %"),
-    ]
-    known = table[table["mean"] > 0].sort_values("tiles")  # not what ran out of memory
-    measures = [m for m in measures if (known.measure == m[0]).any()]  # no GPU, no utilisation
-    figure, panels = plt.subplots(1, max(1, len(measures)), figsize=(13, 4), layout="constrained", squeeze=False)
-    for panel, (measure, title) in zip(panels[0], measures, strict=False):
+def plot_overhead(table: pd.DataFrame) -> Figure:
+    """Seconds per training step and per slide in inference, peak memory and GPU utilisation against tiles per slide.
+    table: overhead.csv. A measure that is nowhere known, such as utilisation without a GPU, has no panel."""
+    known = table[table["mean"] > 0].sort_values("tiles")  # without what ran out of memory
+    measures = [name for name in MEASURES if (known.measure == name).any()]
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    panels = figure.subplots(1, max(1, len(measures)), squeeze=False)[0]
+    for panel, measure in zip(panels, measures, strict=False):
         for number, (model, lines) in enumerate(known[known.measure == measure].groupby("model", sort=False)):
             error = [lines["mean"] - lines.ci_low.clip(lower=0), lines.ci_high - lines["mean"]]
-            style = "-" if str(model).startswith(("ro-", "transmil")) else "--"  # tiles see each other, or do not
-            panel.errorbar(
-                lines.tiles, lines["mean"], error,
-                label=model, color=f"C{number}", ls=style, marker="o", markersize=3, capsize=2,
-            )  # fmt: skip
-        panel.set(title=title, xlabel="tiles a slide", xscale="log", yscale="linear" if "%" in title else "log")
+            mixes_tiles = str(model).startswith(("ro-", "transmil"))
+            style = {"color": f"C{number}", "ls": "-" if mixes_tiles else "--", "marker": "o", "markersize": 3}
+            panel.errorbar(lines.tiles, lines["mean"], error, label=str(model), capsize=2, **style)
+        title = MEASURES[measure]
+        panel.set(title=title, xlabel="tiles per slide", xscale="log", yscale="linear" if "%" in title else "log")
         sizes = sorted(known.tiles.unique())
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.xaxis.minorticks_off()
-        if panel.get_yscale() == "log":  # a decade alone would label one tick or none
-            for part, subs in (("major", (1.0,)), ("minor", (2.0, 5.0))):
-                getattr(panel.yaxis, f"set_{part}_locator")(LogLocator(subs=subs))
-                getattr(panel.yaxis, f"set_{part}_formatter")(FormatStrFormatter("%g"))
+        if panel.get_yscale() == "log":  # decades alone would label one tick or none
+            panel.yaxis.set(major_locator=LogLocator(), major_formatter=FormatStrFormatter("%g"))
+            panel.yaxis.set(minor_locator=LogLocator(subs=(2.0, 5.0)), minor_formatter=FormatStrFormatter("%g"))
         panel.grid(alpha=0.3)
     if measures:
-        panels[0][0].legend(fontsize=7)
-    save_plot(figure, path)
+        panels[0].legend(fontsize=7)
+    return figure

@@ -1,4 +1,4 @@
-"""The arms of an ablation: models that differ from one RoFormer model in one thing each."""
+"""The variants of an ablation: models that differ from one RoFormer model in one thing each."""
 
 import json
 import re
@@ -14,78 +14,64 @@ from roformermil.errors import ConfigError
 class Variant:
     """One value on one axis, and the model that has it."""
 
-    axis: str  # position, scale, layers, capacity
+    axis: str  # position, scale, layers, capacity; empty for the varied model itself
     name: str
     model: Model
 
 
 def list_variants(config: Config) -> list[Variant]:
-    """The varied model itself, under no axis, then all arms; none where there is no model to vary.
+    """The varied model itself, under no axis, then all variants; empty where there is no model to vary.
 
-    Arms of equal settings, among them those that `models` has already, are one model. Raises ConfigError when different
-    models would have one name.
+    Variants with equal settings share one model, also with those that `models` lists. Raises ConfigError when different
+    models would share an id.
     """
     base = base_model(config)
     if base is None:
         return []
-    known = {_unlabelled(model): model for model in config.models} | {_unlabelled(base): base}
-    made = [Variant("", "", base)]  # trained whatever the axes are: the others are compared with it
-    for axis, name, changes in _variants(config, base):
+    known = {Model(**model.model_dump(exclude={"id"})): model for model in [*config.models, base]}
+    variants = [Variant("", "", base)]  # trained whatever the axes are: the others are compared with it
+    for axis, name, changes in _changes(config, base):
         values = base.model_dump(exclude={"id"}) | changes
-        bare = Model(**values)
-        label = f"{base.id}.{axis}-{re.sub('[^A-Za-z0-9.]+', '-', name)}"
-        made.append(Variant(axis, name, known.setdefault(bare, Model(**values, id=label))))
-    _check_names([*config.models, *(arm.model for arm in made)])
-    return made
+        id = f"{base.id}.{axis}-{re.sub('[^A-Za-z0-9.]+', '-', name)}"
+        variants.append(Variant(axis, name, known.setdefault(Model(**values), Model(**values, id=id))))
+    by_id: dict[str, Model] = {}
+    for model in [*config.models, *(variant.model for variant in variants)]:
+        if by_id.setdefault(model.id, model) != model:
+            raise ConfigError(f"ablation: two different models have the id {model.id}; give one of them another `id`")
+    return variants
 
 
-def _check_names(models: list[Model]) -> None:
-    """Raises ConfigError where two models would share a folder of results."""
-    named: dict[str, Model] = {}
-    for model in models:
-        if named.setdefault(model.id, model) != model:
-            raise ConfigError(f"ablation: two models are named {model.id}; give one of them a `label` of its own")
-
-
-def variants_json(made: list[Variant]) -> str:
-    """The arms of a table, as the command line takes them: a JSON list of [axis, name, model's id].
-
-    Raises ConfigError where there is nothing to compare.
-    """
-    named = [(arm.axis, arm.name, arm.model.id) for arm in made if arm.axis]
-    if not named:
+def variants_json(variants: list[Variant]) -> str:
+    """The variants as `ablation --variants` takes them, JSON of [axis, name, model's id]; ConfigError without any."""
+    names = [(variant.axis, variant.name, variant.model.id) for variant in variants if variant.axis]
+    if not names:
         raise ConfigError(
             "nothing to compare: `models` needs a ro-abmil or ro-dsmil with position: rope (or name one as "
-            "`ablation: {model: ro-abmil}`), and one of ablation.positions, scales, layers and capacity a value"
+            "`ablation: {model: ro-abmil}`), and ablation.positions, scales, layers or capacity needs a value"
         )
-    return json.dumps(named)
+    return json.dumps(names)
 
 
 def base_model(config: Config) -> Model | None:
-    """The model to vary: the configured one, or the first of `models` with RoFormer layers and rotary encoding."""
-    if config.ablation.model:
-        return config.ablation.model
-    return next((model for model in config.models if model.position == "rope"), None)
+    """The model to vary: the configured one, or the first of `models` with rotary encoding."""
+    return config.ablation.model or next((model for model in config.models if model.position == "rope"), None)
 
 
-def _variants(config: Config, base: Model) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _changes(config: Config, base: Model) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each variant's axis, its name, and the settings in which it differs from `base`."""
     settings = config.ablation
-    plain = {"rope_frequencies": "pixel", "rope_scale": 1.0}  # what says nothing without rope
+    defaults = {"rope_frequencies": "pixel", "rope_scale": 1.0}  # required where they have no effect
     for position in settings.positions:
         if position in ("pixel", "lang"):
             yield "position", f"rope {position}", {"position": "rope", "rope_frequencies": position}
         else:
-            yield "position", position, {"position": position, **plain}
+            yield "position", position, {"position": position, **defaults}
     for scale in settings.scales:
         yield "scale", f"{scale:g}", {"rope_scale": scale}
     for layers in settings.layers:
         yield "layers", f"{layers}", {"num_layers": layers}
     if settings.capacity:
-        head = base.name.removeprefix("ro-")
+        plain = {"name": base.name.removeprefix("ro-"), "position": "none", **defaults}
         yield "capacity", "with RoFormer", {}
-        yield "capacity", "plain, as large", {"name": head, "position": "none", **plain}
-        yield "capacity", "head alone", {"name": head, "position": "none", "num_layers": 0, **plain}
-
-
-def _unlabelled(model: Model) -> Model:
-    return Model(**model.model_dump(exclude={"id"}))
+        yield "capacity", "plain, as large", plain
+        yield "capacity", "head alone", plain | {"num_layers": 0}

@@ -1,9 +1,20 @@
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sklearn.model_selection import train_test_split
 
-from roformermil.bags.folds import check_folds, derive_seed, given_folds, make_folds, read_folds, write_folds
+from roformermil.bags.folds import (
+    assign_folds,
+    check_folds,
+    derive_seed,
+    make_folds,
+    read_folds,
+    read_given_folds,
+    rows_fingerprint,
+    write_folds,
+)
 from roformermil.bags.leakage import find_leaks
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
@@ -14,7 +25,7 @@ AB = ("a", "b")
 
 def slides(patients, each=2, classes=("a", "b")):
     return [
-        Slide(f"s{p}_{k}", f"p{p}", classes[p % len(classes)], "x.svs", None)
+        Slide(f"s{p}_{k}", f"p{p}", classes[p % len(classes)], Path("x.svs"), None)
         for p in range(patients)
         for k in range(each)
     ]
@@ -29,6 +40,8 @@ def test_folds_are_stratified_grouped_and_test_every_slide_once(patients, each, 
     for fold in range(count):
         here = [row for row in rows if row.fold == fold]
         parts = {part: {r.patient_id for r in here if r.part == part} for part in ("train", "validation", "test")}
+        next_tests = {r.slide_id for r in rows if r.fold == (fold + 1) % count and r.part == "test"}
+        assert {r.slide_id for r in here if r.part == "validation"} == next_tests
         assert len(here) == patients * each
         assert sum(map(len, parts.values())) == patients, "no patient in two parts"
         labels = Counter(r.label for r in here if r.part == "test")
@@ -45,17 +58,22 @@ def test_paper_folds_are_by_slide_and_a_tenth_of_the_rest_validates():
         assert Counter(row.part for row in here) == {"test": 20, "validation": 18, "train": 162}
         for part, each in (("test", 10), ("validation", 9)):
             assert Counter(row.label for row in here if row.part == part) == {"a": each, "b": each}
+        others = [row for row in here if row.part != "test"]
+        labels = [row.label for row in others]
+        _, drawn = train_test_split(others, test_size=0.1, stratify=labels, random_state=1 + fold)
+        assert {row.slide_id for row in drawn} == {row.slide_id for row in here if row.part == "validation"}
         parts = {}
         for row in here:
             parts.setdefault(row.patient_id, set()).add(row.part)
-        split_patients += sum(len(where) > 1 for where in parts.values())
-    assert split_patients > 0  # what makes its results flatter
+        split_patients += sum(len(in_parts) > 1 for in_parts in parts.values())
+    assert split_patients > 0  # why its results are optimistic
 
 
-def test_folds_depend_on_the_seed_and_on_nothing_else():
-    here = slides(20)
-    assert make_folds(here, Folds(seed=3), AB) == make_folds(here[::-1], Folds(seed=3), AB)
-    assert make_folds(here, Folds(seed=3), AB) != make_folds(here, Folds(seed=4), AB)
+@pytest.mark.parametrize("mode", ["rotation", "paper"])
+def test_folds_depend_on_the_seed_but_not_on_the_order_of_slides(mode):
+    listed, first, second = slides(20), Folds(mode=mode, seed=3), Folds(mode=mode, seed=4)
+    assert make_folds(listed, first, AB) == make_folds(listed[::-1], first, AB)
+    assert make_folds(listed, first, AB) != make_folds(listed, second, AB)
 
 
 def test_slide_level_folds_split_patients():
@@ -63,21 +81,32 @@ def test_slide_level_folds_split_patients():
     assert find_leaks(rows, [], [])[0].outcome == "leak"
 
 
-def test_too_few_patients_name_the_remedy():
+def test_too_few_patients_or_slides_name_the_remedy():
     with pytest.raises(FoldsError, match="class a has 4 patients .* too few for 5 folds; set folds.count to 4"):
         make_folds(slides(8), Folds(count=5), AB)
     with pytest.raises(FoldsError, match="class b has 0 patients"):
         make_folds(slides(8, classes=("a",)), Folds(count=3), AB)
+    with pytest.raises(FoldsError, match="class a has 8 slides .* too few for 9 folds"):
+        make_folds(slides(8), Folds(count=9, group_by_patient=False), AB)
 
 
 def test_a_slide_in_two_parts_is_named():
     rows = make_folds(slides(12), Folds(count=5), AB)
-    at = next(row for row in rows if row.part == "test")
-    with pytest.raises(FoldsError, match=f"fold {at.fold}: slide {at.slide_id} is in test and train"):
-        check_folds([*rows, replace(at, part="train")], AB)
+    tested = next(row for row in rows if row.part == "test")
+    with pytest.raises(FoldsError, match=f"fold {tested.fold}: slide {tested.slide_id} is in test and train"):
+        check_folds([*rows, replace(tested, part="train")], AB)
 
 
-def test_folds_survive_the_disk(tmp_path):
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_part_without_a_class_is_named(part):
+    rows = [
+        row for row in make_folds(slides(12), Folds(count=5), AB) if (row.fold, row.part, row.label) != (2, part, "b")
+    ]
+    with pytest.raises(FoldsError, match=f"fold 2: its {part} part has no slide of class b"):
+        check_folds(rows, AB)
+
+
+def test_folds_are_read_as_they_were_written(tmp_path):
     rows = make_folds(slides(12), Folds(count=5), AB)
     write_folds(tmp_path / "folds.csv", rows)
     assert read_folds(tmp_path / "folds.csv", 2) == [row for row in rows if row.fold == 2]
@@ -85,15 +114,42 @@ def test_folds_survive_the_disk(tmp_path):
         read_folds(tmp_path / "folds.csv", 5)
 
 
-def test_given_folds_are_taken_as_they_are(tmp_path):
+def test_given_folds_are_used_unchanged_without_slides_that_the_sheet_lacks(tmp_path):
     rows = make_folds(slides(12), Folds(count=5, seed=9), AB)
-    write_folds(tmp_path / "given.csv", rows)
-    assert given_folds(tmp_path / "given.csv", slides(12), Folds(count=5), AB) == rows
+    write_folds(tmp_path / "given_set.csv", [*rows, replace(rows[0], slide_id="elsewhere")])
+    settings = Folds(count=5, path=str(tmp_path / "given_{dataset}.csv"))
+    assert assign_folds("set", slides(12), settings, AB) == rows
+    content = (tmp_path / "given_set.csv").read_bytes()
+    (tmp_path / "given_set.csv").write_bytes(b"\xef\xbb\xbf" + content)  # the byte-order mark that Excel writes
+    assert assign_folds("set", slides(12), settings, AB) == rows
     with pytest.raises(FoldsError, match="numbered 0 to 9"):
-        given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
-    (tmp_path / "wrong.csv").write_text("fold,slide_id,part\n0,s0_0,tets\n")
-    with pytest.raises(FoldsError, match="unknown part 'tets'"):
-        given_folds(tmp_path / "wrong.csv", slides(12), Folds(), AB)
+        read_given_folds(tmp_path / "given_set.csv", slides(12), Folds(), AB)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fold,slide_id,part\n0,s0_0,tets\n", "unknown part 'tets'"),
+        ("fold,slide_id,part\n0,elsewhere,test\n", "contains no slide of the slide sheet"),
+        ("fold,slide,part\n0,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
+        ("fold,slide_id,part\none,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
+    ],
+)
+def test_unusable_given_folds_name_the_mistake(tmp_path, text, message):
+    (tmp_path / "given.csv").write_text(text)
+    with pytest.raises(FoldsError, match=message):
+        read_given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
+
+
+def test_the_fingerprint_of_rows_depends_on_every_field_but_not_on_their_order():
+    rows = [row for row in make_folds(slides(12), Folds(count=5), AB) if row.fold == 0]
+    assert rows_fingerprint(rows) == rows_fingerprint(rows[::-1])
+    for change in ({"fold": 1}, {"slide_id": "x"}, {"patient_id": "x"}, {"label": "x"}, {"part": "x"}):
+        assert rows_fingerprint([replace(rows[0], **change), *rows[1:]]) != rows_fingerprint(rows)
+
+
+def test_seeds_never_change():
+    assert derive_seed("atlas", "ro-abmil", 3, 1) == 1660393953
 
 
 def test_seeds_differ_by_every_part():

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def data(make_stores):
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-def test_batches_come_in_the_order_asked_for(data, readers):
+def test_batches_come_in_the_order_of_the_groups(data, readers):
     groups = [[5, 2], [11], [0, 1, 3], [4], [6], [7], [8, 9, 10]]
     got = list(prefetch_batches(data, groups, readers))
     assert [b.slide_ids for b in got] == [[f"s{k}" for k in group] for group in groups]
@@ -25,22 +27,44 @@ def test_batches_come_in_the_order_asked_for(data, readers):
     assert torch.equal(got[0].features[: TILES["s5"]], data[5].features)
 
 
-def test_what_cannot_be_read_is_raised_not_skipped(data):
+@pytest.fixture
+def slow_reads(data, monkeypatch):
+    """The indices of bags whose reading has begun. Each takes 0.1 s."""
+    begun, read_bag = [], data.__getitem__
+    monkeypatch.setattr(BagDataset, "__getitem__", lambda _, k: begun.append(k) or time.sleep(0.1) or read_bag(k))
+    return begun
+
+
+def test_reading_is_five_batches_ahead(data, slow_reads):
+    batches = prefetch_batches(data, [[k] for k in range(12)], readers=1)
+    next(batches)
+    time.sleep(1)
+    assert slow_reads == [0, 1, 2, 3, 4]
+
+
+def test_no_read_begins_after_the_consumer_stops(data, slow_reads):
+    batches = prefetch_batches(data, [[k] for k in range(12)], readers=1)
+    next(batches)
+    batches.close()
+    assert len(slow_reads) < 5
+
+
+def test_a_slide_that_cannot_be_read_is_an_error(data):
     for path in (data.stores / "s3.zarr").rglob("zarr.json"):
         path.unlink()
     with pytest.raises(StoreError, match="s3"):
         list(prefetch_batches(data, [[0], [3], [4]], readers=2))
 
 
-def test_a_limit_draws_afresh_without_replacement_and_keeps_the_order(data):
+def test_max_tiles_draws_other_tiles_each_time_without_replacement_and_keeps_their_order(data):
     generator = torch.Generator().manual_seed(0)
     bag = data[11]
     first, second = (sample_tiles(bag, 20, generator) for _ in range(2))
     for drawn in (first, second):
         assert len(drawn.grid) == len(drawn.features) == 20
-        places = [bag.grid.tolist().index(place) for place in drawn.grid.tolist()]
-        assert places == sorted(set(places))
-        assert torch.equal(drawn.features, bag.features[places])  # each vector still with its place
+        indices = [bag.grid.tolist().index(position) for position in drawn.grid.tolist()]
+        assert indices == sorted(set(indices))
+        assert torch.equal(drawn.features, bag.features[indices])  # each vector is still with its position
     assert not torch.equal(first.grid, second.grid)
     assert sample_tiles(bag, len(bag.grid), generator) is bag
     counts = np.array([b.lengths for b in prefetch_batches(data, [[k] for k in range(12)], 1, 20, generator)]).ravel()

@@ -1,9 +1,8 @@
-"""Slides from real servers on this machine: an S3 (moto), and an HTTP server in the place of the GDC that breaks transfers."""
+"""Slides from real servers on this machine: an S3 (moto), and an HTTP server in the place of the GDC that breaks
+transfers."""
 
 import hashlib
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
@@ -15,15 +14,16 @@ from moto.server import ThreadedMotoServer
 from roformermil.cohort import download as module
 from roformermil.cohort.download import download_slides
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.config import Source
+from roformermil.config.dataset import Source
 from roformermil.errors import DownloadError
+from tests.factories import SimulatedGdc, serve_gdc
 
 BUCKET = "camelyon-dataset"
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(module, "RETRIES", module.RETRIES.new(backoff_factor=0))
 
 
 @pytest.fixture(scope="module")
@@ -33,138 +33,121 @@ def content(slide) -> bytes:
 
 
 @pytest.fixture
-def gdc(content):
-    """gdc(name=content, ...): the address of an API that lists these files. Its data endpoint hangs up after 2,000,000 bytes of
-    each answer, as often as `breaks` says, and knows ranges when `ranges` is set."""
-    servers = []
+def gdc(tmp_path):
+    """gdc(files, ...): a SimulatedGdc, and a function that downloads slides of these names from it."""
+    with ExitStack() as servers:
 
-    def start(files: dict[str, bytes], breaks: int = 0, ranges: bool = True, lie: bool = False, busy=0, code=404):
-        state = {"breaks": breaks, "asked": [], "busy": busy}
+        def start(files: dict[str, bytes], **behaviour):
+            gdc = SimulatedGdc(files, **behaviour)
+            source = Source(kind="gdc", url=servers.enter_context(serve_gdc(gdc)))
+            return gdc, lambda *names: download(tmp_path, source, *names)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                if state["busy"]:
-                    state["busy"] -= 1
-                    self.rfile.read(int(self.headers["Content-Length"]))
-                    return self.answer(503, b"")
-                query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                names = query["filters"]["content"]["value"]
-                hits = [
-                    {"file_id": name, "file_name": name, "file_size": len(data),
-                     "md5sum": hashlib.md5(data[::-1] if lie else data).hexdigest()}
-                    for name, data in files.items() if name in names
-                ]  # fmt: skip
-                self.answer(200, json.dumps({"data": {"hits": hits}}).encode())
-
-            def do_GET(self):
-                if (data := files.get(Path(self.path).name)) is None:
-                    return self.answer(code, b"")
-                asked = self.headers.get("Range")
-                state["asked"].append(asked)
-                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and ranges else 0
-                self.answer(206 if start else 200, data[start:], cut=state["breaks"] > 0)
-                state["breaks"] -= 1
-
-            def answer(self, code, data, cut=False):
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[:2_000_000] if cut else data)
-                self.close_connection = cut
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}", state
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
-def rows_in(root: Path, *names: str) -> list[SlideRecord]:
-    return [SlideRecord(Path(name).stem, str(root / name)) for name in names]
+def download(root: Path, source: Source, *names: str) -> list[str]:
+    """Statuses of the slides after their download."""
+    records = [SlideRecord(Path(name).stem, root / name) for name in names]
+    return [str(record.status) for record in download_slides(records, root, source, progress=False)]
 
 
-def test_a_broken_transfer_goes_on_where_it_ended(gdc, content, tmp_path):
-    url, state = gdc({"a.svs": content}, breaks=2)
-    rows = download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert [row.status for row in rows] == ["ok"]
+def test_a_broken_transfer_resumes_where_it_ended(gdc, content, tmp_path):
+    server, get = gdc({"a.svs": content}, broken_downloads=2)
+    assert get("a.svs") == ["ok"]
     assert (tmp_path / "a.svs").read_bytes() == content
-    first, *later = state["asked"]
-    begins = [int(asked.removeprefix("bytes=").rstrip("-")) for asked in later]
+    first, *later = server.requested_ranges
+    starts = [int(requested.removeprefix("bytes=").rstrip("-")) for requested in later]
     assert first is None
-    assert [
-        2_000_000 - module.BLOCK < begins[0] <= 2_000_000,
-        4_000_000 - 2 * module.BLOCK < begins[1] <= 4_000_000,
-    ] == [True] * 2
+    assert 2_000_000 - module.BLOCK < starts[0] <= 2_000_000
+    assert 4_000_000 - 2 * module.BLOCK < starts[1] <= 4_000_000
 
 
-def test_a_server_without_ranges_starts_again(gdc, content, tmp_path):
-    url, _ = gdc({"a.svs": content}, breaks=1, ranges=False)
-    download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
+def test_a_transfer_may_break_more_often_than_attempts_without_progress_may_fail(gdc, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RETRIES", module.RETRIES.new(total=1))
+    server, get = gdc({"a.svs": content}, broken_downloads=2)
+    assert get("a.svs") == ["ok"]
+    assert len(server.requested_ranges) == 3
+
+
+def test_a_transfer_without_progress_is_given_up(gdc, content, tmp_path):
+    server, get = gdc({"a.svs": content}, broken_downloads=1000, knows_ranges=False)
+    with pytest.raises(
+        DownloadError, match=r"1 of 1 slides are not here yet; run again to resume:(?s:.*)a: http.*the transfer broke"
+    ):
+        get("a.svs")
+    assert len(server.requested_ranges) == 1 + module.RETRIES.total, "only the first made progress"
+    assert (tmp_path / "a.svs.part").stat().st_size <= 2_000_000, "is kept for the next run"
+
+
+def test_a_server_without_ranges_sends_the_file_from_the_start(gdc, content, tmp_path):
+    _, get = gdc({"a.svs": content}, broken_downloads=1, knows_ranges=False)
+    get("a.svs")
     assert (tmp_path / "a.svs").read_bytes() == content
 
 
-def test_what_a_killed_run_left_is_not_fetched_again(gdc, content, tmp_path):
+def test_what_a_killed_run_received_is_not_downloaded_again(gdc, content, tmp_path):
     (tmp_path / "a.svs.part").write_bytes(content[:3_000_000])
-    url, state = gdc({"a.svs": content})
-    download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert state["asked"] == ["bytes=3000000-"]
+    server, get = gdc({"a.svs": content})
+    get("a.svs")
+    assert server.requested_ranges == ["bytes=3000000-"]
     assert (tmp_path / "a.svs").read_bytes() == content
 
 
-def test_wrong_bytes_are_found_by_their_checksum_and_fetched_anew(gdc, content, tmp_path):
+def test_wrong_bytes_are_recognised_by_their_checksum_and_downloaded_again(gdc, content, tmp_path):
     (tmp_path / "a.svs.part").write_bytes(b"x" * 1000)
-    url, state = gdc({"a.svs": content})
-    download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert state["asked"] == ["bytes=1000-", None]
+    server, get = gdc({"a.svs": content})
+    get("a.svs")
+    assert server.requested_ranges == ["bytes=1000-", None]
+    assert (tmp_path / "a.svs").read_bytes() == content
+
+
+@pytest.mark.parametrize(("extra", "later_requests"), [(0, 0), (10, 1)], ids=["complete", "larger than the file"])
+def test_a_part_without_bytes_left_is_used_or_dropped(gdc, content, tmp_path, extra, later_requests):
+    (tmp_path / "a.svs.part").write_bytes(content + b"x" * extra)
+    server, get = gdc({"a.svs": content})
+    get("a.svs")
+    assert server.requested_ranges == [f"bytes={len(content) + extra}-"] + [None] * later_requests
     assert (tmp_path / "a.svs").read_bytes() == content
 
 
 def test_a_checksum_that_never_fits_is_an_error_and_leaves_no_slide(gdc, content, tmp_path):
-    url, _ = gdc({"a.svs": content}, lie=True)
-    with pytest.raises(DownloadError, match=r"1 of 1 slides are not here(?s:.*)a: .*do not have the checksum"):
-        download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
+    _, get = gdc({"a.svs": content}, wrong_checksums=True)
+    with pytest.raises(DownloadError, match=r"1 of 1 slides are not here yet(?s:.*)a: .*do not have the checksum"):
+        get("a.svs")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_slide_that_the_gdc_does_not_list_is_a_row(gdc, content, tmp_path):
-    url, _ = gdc({"a.svs": content})
-    rows = download_slides(
-        rows_in(tmp_path, "a.svs", "gone.svs"), tmp_path, Source(kind="gdc", url=url), progress=False
-    )
-    assert [row.status for row in rows] == ["ok", "missing"]
+def test_a_slide_that_the_gdc_does_not_list_is_a_missing_record(gdc, content):
+    _, get = gdc({"a.svs": content})
+    assert get("a.svs", "gone.svs") == ["ok", "missing"]
 
 
-def test_a_broken_list_of_files_is_asked_for_again_and_then_named(gdc, content, tmp_path):
-    source = Source(kind="gdc", url="http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(DownloadError, match=r"127.0.0.1:9/files: the list of slides cannot be had"):
-        download_slides(rows_in(tmp_path, "a.svs"), tmp_path, source, progress=False)
-    url, state = gdc({"a.svs": content}, busy=2)
-    download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert state["busy"] == 0 and (tmp_path / "a.svs").read_bytes() == content
+def test_a_list_of_files_is_requested_again_until_it_arrives(gdc, content, tmp_path):
+    server, get = gdc({"a.svs": content}, failed_listings=2, broken_listings=1)
+    assert get("a.svs") == ["ok"]
+    assert (server.failed_listings, server.broken_listings) == (0, -1)
 
 
-@pytest.mark.parametrize("code", [403, 404])
-def test_an_address_that_has_no_slide_at_all_is_an_error_and_no_verdict_on_slides(gdc, code, tmp_path):
-    url, _ = gdc({}, code=code)
-    source = Source(kind="http", url=f"{url}/wrong")
-    with pytest.raises(DownloadError, match="is the data set's source.url right"):
-        download_slides(rows_in(tmp_path, "a.svs", "b.svs"), tmp_path, source, progress=False)
+def test_a_list_of_files_that_never_arrives_is_named(tmp_path):
+    source = Source(kind="gdc", url="http://127.0.0.1:9")  # where no server listens
+    with pytest.raises(DownloadError, match=r"the list of the slides' files did not arrive: http://127.0.0.1:9/files"):
+        download(tmp_path, source, "a.svs")
 
 
-def test_a_second_run_fetches_nothing(gdc, content, tmp_path):
-    url, state = gdc({"a.svs": content})
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_address_without_any_slide_is_an_error_and_no_verdict_on_slides(status, tmp_path):
+    with (
+        serve_gdc(SimulatedGdc({}, unknown_file_status=status)) as url,
+        pytest.raises(DownloadError, match="check the data set's source.url"),
+    ):
+        download(tmp_path, Source(kind="http", url=f"{url}/wrong"), "a.svs", "b.svs")
+
+
+def test_a_second_run_downloads_nothing(gdc, content):
+    server, get = gdc({"a.svs": content})
     for _ in range(2):
-        download_slides(rows_in(tmp_path, "a.svs"), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert len(state["asked"]) == 1
+        get("a.svs")
+    assert len(server.requested_ranges) == 1
 
 
 @pytest.fixture(scope="module")
@@ -181,54 +164,49 @@ def s3():
     server.stop()
 
 
-def recording(get, asked):
-    """`requests.Session.get`, noting what ranges it asks for."""
-
-    def call(self, url, **options):
-        asked.append((url.rpartition("/")[2], options.get("headers", {}).get("Range")))
-        return get(self, url, **options)
-
-    return call
-
-
 def test_slides_of_a_bucket_with_its_list_of_checksums(s3, content, tmp_path, monkeypatch):
     put, url = s3
     put("CAMELYON16/images/normal_001.tif", content)
     put("CAMELYON16/checksums.md5", f"{hashlib.md5(content).hexdigest()} *images/normal_001.tif\n".encode())
     (tmp_path / "normal_001.tif.part").write_bytes(content[:1_000_000])
-    asked = []
-    monkeypatch.setattr(requests.Session, "get", recording(requests.Session.get, asked))
+    requested, request = [], requests.Session.request
+
+    def recording(self, method, url, **options):
+        requested.append((url.rpartition("/")[2], options.get("headers", {}).get("Range")))
+        return request(self, method, url, **options)
+
+    monkeypatch.setattr(requests.Session, "request", recording)
     source = Source(kind="http", url=f"{url}/CAMELYON16/images", checksums=f"{url}/CAMELYON16/checksums.md5")
-    rows = download_slides(rows_in(tmp_path, "normal_001.tif", "normal_999.tif"), tmp_path, source, progress=False)
-    assert [row.status for row in rows] == ["ok", "missing"]
+    assert download(tmp_path, source, "normal_001.tif", "normal_999.tif") == ["ok", "missing"]
     assert (tmp_path / "normal_001.tif").read_bytes() == content
-    assert asked == [("normal_001.tif", "bytes=1000000-"), ("normal_999.tif", None)]  # the bucket sent the rest alone
+    assert requested == [("checksums.md5", None), ("normal_001.tif", "bytes=1000000-"), ("normal_999.tif", None)]
 
 
 @pytest.mark.shared
-def test_a_real_slide_comes_over_a_connection_that_breaks_three_times(shared, gdc, tmp_path):
+def test_a_real_slide_arrives_over_a_connection_that_breaks_three_times(shared, gdc, tmp_path):
     real = shared / "slides/CMU-1-Small-Region.svs"
-    data = real.read_bytes()
-    url, state = gdc({real.name: data * 5}, breaks=3)  # five times a small slide: longer than a connection lasts
-    download_slides(rows_in(tmp_path, real.name), tmp_path, Source(kind="gdc", url=url), progress=False)
-    assert (tmp_path / real.name).read_bytes() == data * 5
-    assert len(state["asked"]) == 4 and None not in state["asked"][1:]
+    data = real.read_bytes() * 5  # longer than a connection lasts
+    server, get = gdc({real.name: data}, broken_downloads=3)
+    get(real.name)
+    assert (tmp_path / real.name).read_bytes() == data
+    assert len(server.requested_ranges) == 4 and None not in server.requested_ranges[1:]
 
 
 @pytest.mark.shared
-def test_a_real_slide_comes_through_a_bucket(shared, s3, tmp_path):
+def test_a_real_slide_arrives_from_a_bucket(shared, s3, tmp_path):
     real = shared / "slides/CMU-1-Small-Region.svs"
     put, url = s3
     put(f"slides/{real.name}", real.read_bytes())
     put("slides/md5", f"{hashlib.md5(real.read_bytes()).hexdigest()}  {real.name}\n".encode())
-    source = Source(kind="http", url=f"{url}/slides", checksums=f"{url}/slides/md5")
-    download_slides(rows_in(tmp_path, real.name), tmp_path, source, progress=False)
+    download(tmp_path, Source(kind="http", url=f"{url}/slides", checksums=f"{url}/slides/md5"), real.name)
     assert (tmp_path / real.name).read_bytes() == real.read_bytes()
 
 
 def test_slides_behind_terms_are_named_with_the_page(tmp_path):
     source = Source(kind="by_hand", url="https://example.org/terms")
-    with pytest.raises(DownloadError, match="get it by the terms at https://example.org/terms"):
-        download_slides(rows_in(tmp_path, "a.svs"), tmp_path, source, progress=False)
+    with pytest.raises(
+        DownloadError, match=f"no file at {tmp_path}/a.svs: accept the terms at https://example.org/terms"
+    ):
+        download(tmp_path, source, "a.svs")
     (tmp_path / "a.svs").touch()
-    assert download_slides(rows_in(tmp_path, "a.svs"), tmp_path, source, progress=False)[0].status == "ok"
+    assert download(tmp_path, source, "a.svs") == ["ok"]

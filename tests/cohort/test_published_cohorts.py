@@ -1,4 +1,5 @@
-"""The paper's three cohorts: their sheets are what the committed script makes, and hold the slides that they should."""
+"""The paper's three cohorts: their sheets are those that the committed script writes, with the slides that they should
+contain."""
 
 import importlib.util
 from collections import Counter
@@ -6,11 +7,11 @@ from collections import Counter
 import pytest
 import yaml
 
-from roformermil.bags.folds import assign_folds, given_folds
+from roformermil.bags.folds import assign_folds, read_given_folds
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.config import Folds, load_config
-from tests.conftest import ROOT
-from tests.workflow.running import planned, snakemake
+from tests import ROOT
+from tests.workflow.running import planned_jobs, snakemake
 
 CONFIG = load_config(ROOT / "config/paper.yaml")
 COUNTS = {
@@ -22,24 +23,24 @@ COUNTS = {
 
 def slides_of(name):
     dataset = CONFIG.datasets[name]
-    return read_slide_sheet(ROOT / dataset.slides, dataset.root, dataset.classes, files=False)
+    return read_slide_sheet(ROOT / dataset.slides, dataset.root, dataset.classes, check_files=False)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_slides_patients_and_labels(name):
     slides = [slide for slide in slides_of(name) if not slide.exclude]
-    found = len(slides), len({slide.patient_id for slide in slides}), dict(Counter(s.label for s in slides))
-    assert found == COUNTS[name]
+    labels = dict(Counter(slide.label for slide in slides))
+    assert (len(slides), len({slide.patient_id for slide in slides}), labels) == COUNTS[name]
 
 
-def test_the_bad_slides_of_camelyon16_are_left_out_by_name():
+def test_the_bad_slides_of_camelyon16_are_excluded_by_name():
     excluded = {slide.slide_id: slide.exclude for slide in slides_of("camelyon16") if slide.exclude}
     assert set(excluded) == {"normal_086", "test_049"}
     assert "mislabelled" in excluded["normal_086"]
 
 
-def test_hipts_folds_are_taken_as_the_papers_configuration_says(tmp_path):
-    """Its comment followed to the letter: the two lines instead of `mode`, and one data set."""
+def test_hipts_folds_are_used_by_following_the_comment_in_the_papers_configuration(tmp_path):
+    """The comment says: these two lines instead of `mode`, and one data set."""
     text = (ROOT / "config/paper.yaml").read_text().replace("  mode: paper ", "  # mode: paper ")
     for line in ("path: config/datasets/tcga_nsclc_hipt_folds.csv", "group_by_patient: false"):
         assert f"  # {line}" in text
@@ -60,7 +61,7 @@ def test_hipts_folds_are_taken_as_the_papers_configuration_says(tmp_path):
 def test_hipts_folds_can_be_given():
     path = ROOT / "config/datasets/tcga_nsclc_hipt_folds.csv"
     settings = Folds(path=str(path), group_by_patient=False)
-    rows = given_folds(path, slides_of("tcga_nsclc"), settings, ["LUAD", "LUSC"])
+    rows = read_given_folds(path, slides_of("tcga_nsclc"), settings, ["LUAD", "LUSC"])
     parts = Counter((row.fold, row.part) for row in rows)
     assert all(
         parts[fold, part] == n for fold in range(10) for part, n in (("train", 847), ("validation", 93), ("test", 93))
@@ -68,12 +69,13 @@ def test_hipts_folds_can_be_given():
 
 
 @pytest.mark.shared
-def test_the_script_makes_these_sheets(shared):
+def test_the_script_writes_these_sheets(shared, tmp_path):
     spec = importlib.util.spec_from_file_location("cohorts", ROOT / "config/datasets/cohorts.py")
     cohorts = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cohorts)
-    for name, rows_of in cohorts.TABLES.items():
-        assert (ROOT / "config/datasets" / name).read_text() == cohorts.table(rows_of(shared / "manifests"))
+    cohorts.write_tables(shared / "manifests", tmp_path)
+    for name in cohorts.TABLES:
+        assert (ROOT / "config/datasets" / name).read_text() == (tmp_path / name).read_text()
 
 
 def test_the_whole_paper_can_be_planned_without_a_slide(tmp_path):
@@ -81,7 +83,7 @@ def test_the_whole_paper_can_be_planned_without_a_slide(tmp_path):
     for dataset in config["datasets"].values():
         dataset["slides"] = str(ROOT / dataset["slides"])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    jobs = planned(snakemake(tmp_path, tmp_path / "config.yaml", "-n", "--quiet", "rules"))
+    jobs = planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "-n", "--quiet", "rules"))
     batches = sum(-(-rows // 25) for rows in (1053, 401, 547))
-    assert jobs["fetch"] == jobs["segment"] == jobs["embed"] == batches
+    assert jobs["download_batch"] == jobs["segment"] == jobs["embed"] == batches
     assert jobs["train"] == 3 * 10 * len(config["models"])

@@ -22,7 +22,7 @@ def sheet(tmp_path):
 def test_rows_are_read(sheet):
     one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,b.svs,\n")
     assert (one.slide_id, one.patient_id, one.label, one.mpp) == ("s1", "p1", "x", 0.25)
-    assert one.path.endswith("root/a.svs")
+    assert one.path.parts[-2:] == ("root", "a.svs")
     assert two.mpp is None
 
 
@@ -37,22 +37,22 @@ def test_the_mpp_column_may_be_left_out(sheet):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("slide_id,patient_id,label\n", "column 'path' is missing"),
+        ("slide_id,patient_id,label\n", "no column 'path'"),
         ("slide_id,patient_id,label,path,mppp\n", "unknown column 'mppp'"),
         (HEADER, "no rows"),
-        (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", "row 3: slide_id 's1' stands twice"),
+        (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", r"duplicate slide_id 's1' \(rows 2 and 3\)"),
         (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
         (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
         (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
         (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
         (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
-        (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' must be"),
+        (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' may only have letters"),
         (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
         (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
-        (HEADER + "s1,p1,x\n", "row 2: 3 cells where the header has 5"),
-        (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells .*decimal comma"),
+        (HEADER + "s1,p1,x\n", "row 2: 3 cells, but the header has 5"),
+        (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells, but .*decimal comma"),
         (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
-        ("slide_id,patient_id,label,path,path\n", "column 'path' stands twice"),
+        ("slide_id,patient_id,label,path,path\n", "duplicate column 'path'"),
     ],
 )
 def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
@@ -61,7 +61,7 @@ def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
 
 
 def test_a_missing_sheet_is_named(tmp_path):
-    with pytest.raises(SheetError, match="none.csv: there is no such slide sheet"):
+    with pytest.raises(SheetError, match=f"{tmp_path}/none.csv: no such slide sheet"):
         read_slide_sheet(tmp_path / "none.csv", tmp_path)
 
 
@@ -78,9 +78,8 @@ def test_absolute_paths_are_a_permission(tmp_path):
     (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
     with pytest.raises(SheetError, match="is not inside the root.*allow_absolute"):
         read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root")
-    assert (
-        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)[0].path == f"{tmp_path}/a.svs"
-    )
+    (slide,) = read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
+    assert slide.path == tmp_path / "a.svs"
     (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,../a.svs,\n")
     with pytest.raises(SheetError, match="is not inside the root"):  # a relative path never leaves it
         read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
@@ -88,10 +87,10 @@ def test_absolute_paths_are_a_permission(tmp_path):
 
 def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
     (tmp_path / "root/c.zarr").mkdir()
-    assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.endswith("c.zarr")
+    assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.name == "c.zarr"
 
 
-def test_what_may_be_meant_is_said(sheet, tmp_path):
+def test_patients_with_several_classes_are_a_warning(sheet, tmp_path):
     rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
     assert sheet_warnings(sheet(HEADER + rows)) == []
     (tmp_path / "root/c.svs").touch()
@@ -99,10 +98,10 @@ def test_what_may_be_meant_is_said(sheet, tmp_path):
     assert line.startswith("patients with slides of several classes: p2.")
 
 
-def test_all_faults_of_a_sheet_are_said_at_once(sheet):
+def test_all_mistakes_of_a_sheet_are_reported_together(sheet):
     rows = [f"s{k},p{k},{'z' if k % 2 else 'x'},a{k}.svs," for k in range(14)]
     with pytest.raises(SheetError) as error:
         sheet(HEADER + "\n".join(rows) + "\n")
-    said = str(error.value).splitlines()
-    assert len(said) == 11 and said[-1] == "and 4 more"
-    assert "row 2: slide 's0': no file at" in said[0] and "row 3: slide 's1' has label 'z'" in said[1]
+    lines = str(error.value).splitlines()
+    assert len(lines) == 11 and lines[-1] == "and 4 more"
+    assert "row 2: slide 's0': no file at" in lines[0] and "row 3: slide 's1' has label 'z'" in lines[1]

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,53 +14,53 @@ from roformermil.cohort.slide_table import (
 )
 from roformermil.errors import SlideError, Status, TooManyFailedError
 
-ROWS = [
-    SlideRecord("a", "a.svs"),
-    SlideRecord("b", "b.svs", sheet_mpp=0.25),
-    SlideRecord("c", "c.svs", status="unreadable"),
+RECORDS = [
+    SlideRecord("a", Path("a.svs")),
+    SlideRecord("b", Path("b.svs"), sheet_mpp=0.25),
+    SlideRecord("c", Path("c.svs"), status="unreadable"),
 ]
 
 
-def work(row):
-    if row.slide_id == "b":
-        raise SlideError(Status.NO_MPP, "b.svs: does not say, although asked")
+def work(record):
+    if record.slide_id == "b":
+        raise SlideError(Status.NO_MPP, "b.svs: no resolution, no scanner")
     return {"tiles": 12, "mpp": 0.5}
 
 
-def test_a_bad_slide_is_a_row_and_the_others_go_on():
-    a, b, c = run_stage("tile", ROWS, work, progress=False)
+def test_a_bad_slide_is_a_record_and_the_others_are_processed():
+    a, b, c = run_stage("tile", RECORDS, work, progress=False)
     assert (a.status, a.tiles, a.mpp) == ("ok", 12, 0.5)
     assert (b.status, b.stage, b.tiles) == ("no_mpp", "tile", None)
-    assert c == ROWS[2], "what failed before is passed on untouched"
+    assert c == RECORDS[2], "what failed before is passed on untouched"
 
 
-def test_an_error_that_is_not_the_slides_fault_passes():
+def test_an_error_that_is_not_about_a_slide_is_raised():
     with pytest.raises(OSError, match="disk full"):
-        run_stage("tile", ROWS, lambda row: (_ for _ in ()).throw(OSError("disk full")), progress=False)
+        run_stage("tile", RECORDS, lambda record: (_ for _ in ()).throw(OSError("disk full")), progress=False)
 
 
-def test_tables_survive_the_disk(tmp_path):
-    rows = run_stage("tile", ROWS, work, progress=False)
-    write_slide_table(tmp_path / "t.csv", rows)
-    assert read_slide_table(tmp_path / "t.csv") == rows
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    records = run_stage("tile", RECORDS, work, progress=False)
+    write_slide_table(tmp_path / "t.csv", records)
+    assert read_slide_table(tmp_path / "t.csv") == records
 
 
 def test_slides_csv_does_not_change_with_the_clock(tmp_path):
     for k in range(2):
-        write_slides_csv(tmp_path / f"{k}.csv", [replace(row, seconds=float(k)) for row in ROWS])
+        write_slides_csv(tmp_path / f"{k}.csv", [replace(record, seconds=float(k)) for record in RECORDS])
     assert (tmp_path / "0.csv").read_text() == (tmp_path / "1.csv").read_text()
-    assert read_slide_table(tmp_path / "1.csv") == ROWS
+    assert read_slide_table(tmp_path / "1.csv") == RECORDS
 
 
-def test_attrition_counts_and_stops(tmp_path):
-    rows = run_stage("tile", ROWS, work, progress=False)
-    assert attrition_summary(rows) == "1 of 3 slides, 2 missing (1 no_mpp, 1 unreadable)"
-    excluded = SlideRecord("d", "d.svs", status="excluded", message="a duplicate")
-    assert attrition_summary([rows[0], excluded]) == "1 of 2 slides, 1 excluded by the sheet"
-    check_failed_fraction(rows, 0.7, tmp_path / "d/slides.csv")
+def test_lost_slides_are_counted_and_too_many_are_an_error(tmp_path):
+    records = run_stage("tile", RECORDS, work, progress=False)
+    assert attrition_summary(records) == "1 of 3 slides, 2 lost (1 no_mpp, 1 unreadable)"
+    excluded = SlideRecord("d", Path("d.svs"), status="excluded", message="a duplicate")
+    assert attrition_summary([records[0], excluded]) == "1 of 2 slides, 1 excluded by the sheet"
+    check_failed_fraction(records, 0.7, tmp_path / "d/slides.csv")
     with pytest.raises(
-        TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: does not say.*c: unread"
+        TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: no resolution.*c: unread"
     ) as e:
-        check_failed_fraction(rows, 0.5, tmp_path / "d/slides.csv")
+        check_failed_fraction(records, 0.5, tmp_path / "d/slides.csv")
     assert e.value.status == "too_many_failed"
     assert len(read_slide_table(tmp_path / "d/slides_failed.csv")) == 3

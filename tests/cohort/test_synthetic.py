@@ -2,7 +2,7 @@ import numpy as np
 import openslide
 
 from roformermil.cohort.slide_sheet import read_slide_sheet
-from roformermil.cohort.synthetic import CLASSES, SIDES, draw_tissue, write_demo_slides
+from roformermil.cohort.synthetic import CLASSES, MAX_SIDE, MIN_SIDE, draw_tissue, write_demo_slides
 from roformermil.config import Tissue
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tissue import segment
@@ -17,20 +17,20 @@ def test_slides_are_real_pyramids_with_their_own_scale(tmp_path):
         with SlideReader(slide.path) as reader:
             assert reader.scale.mpp == 0.5
             assert len(reader.downsamples) == 3
-            assert all(SIDES[0] <= side <= SIDES[1] for side in reader.size)
+            assert all(MIN_SIDE <= side <= MAX_SIDE for side in reader.size)
             assert 0.2 < segment(reader.overview(8.0), Tissue()).mean() < 0.95
         with openslide.OpenSlide(slide.path) as plain:
             assert plain.properties["openslide.level[0].tile-width"] == "256"
     before = {p: p.read_bytes() for p in tmp_path.glob("*.tif")}
-    stamps = {p: p.stat().st_mtime_ns for p in before}
+    written = {p: p.stat().st_mtime_ns for p in before}
     write_demo_slides(tmp_path, slides=4, seed=7)
-    assert stamps == {p: p.stat().st_mtime_ns for p in before}, "what is there stays"
+    assert written == {p: p.stat().st_mtime_ns for p in before}, "existing slides are kept"
     write_demo_slides(tmp_path / "again", slides=4, seed=7)
     assert all((tmp_path / "again" / p.name).read_bytes() == data for p, data in before.items())
 
 
 def test_classes_do_not_differ_in_colour():
-    """The tissue's mean colour differs between the classes by less than 4 of 255: too little to tell them by."""
+    """The tissue's mean colour differs between the classes by less than 4 of 255, too little to separate them."""
     colours = {
         label: np.array(
             [_tissue_colour(draw_tissue(np.random.default_rng((9, k)), 2000, 2000, label)) for k in range(4)]

@@ -6,7 +6,7 @@ from roformermil.config import Ablation, Config, Encoder, Folds, Model, Overhead
 from roformermil.config.base import read_settings, to_json
 from roformermil.config.reference import config_reference, config_schema
 from roformermil.errors import ConfigError
-from tests.conftest import ROOT
+from tests import ROOT
 
 DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}
 
@@ -20,19 +20,14 @@ def test_paper_values_are_the_defaults():
     assert [m.position for m in config.models] == ["none", "rope", "none", "rope"]
 
 
-@pytest.mark.parametrize("name", ["config", "atlas"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config").glob("*.yaml")))
 def test_bundled_configs_are_valid(name):
     load_config(ROOT / f"config/{name}.yaml")
 
 
-def test_schema_file_is_in_step():
-    stored = (ROOT / "workflow/schemas/config.schema.json").read_text()
-    assert stored == config_schema(), "run: roformermil schema > workflow/schemas/config.schema.json"
-
-
-def test_reference_is_in_step():
-    stored = (ROOT / "docs/reference.md").read_text()
-    assert stored == config_reference(), "run: roformermil schema --markdown > docs/reference.md"
+def test_the_schema_file_and_the_reference_page_are_in_step():
+    assert (ROOT / "workflow/schemas/config.schema.json").read_text() == config_schema(), "run: make schema"
+    assert (ROOT / "docs/reference.md").read_text() == config_reference(), "run: make schema"
 
 
 def test_every_setting_is_documented_in_the_schema():
@@ -47,16 +42,20 @@ def test_every_setting_is_documented_in_the_schema():
         ({"training": {"epoch": 3}}, r"training.epoch: unknown key; did you mean `epochs`\?"),
         ({"training": {"epochs": 0}}, r"training.epochs: .*greater than or equal to 1 \(got 0\)"),
         ({"training": {"learning_rate": "fast"}}, r"training.learning_rate: .*number.*'fast'"),
-        ({"models": ["abmil", "abmil"]}, r"models: \['abmil'\] stand twice.*label"),
+        ({"models": ["abmil", "abmil"]}, r"models: duplicate model abmil: give each variant an `id`"),
         ({"models": ["vit"]}, r"models.1.name: 'vit' is none of abmil, ro-abmil"),
-        (
-            {"models": [{"name": "abmil", "hiden_dim": 3}]},
-            r"models.1.hiden_dim: unknown key; did you mean `hidden_dim`",
-        ),
+        ({"models": [{"name": "mean", "hiden_dim": 3}]}, r"models.1.hiden_dim: unknown key; did you mean `hidden_dim`"),
         ({"datasets": {"d": {**DATASETS["d"], "class": 1}}}, r"datasets.d.class: unknown key; did you mean `classes`"),
         ({"datasets": {"d": {"root": "."}}}, r"datasets.d.slides: is missing"),
         ({"tissue": {"median": 4}}, r"tissue.median: .*odd"),
         ({"datasets": {}}, r"datasets: .*at least 1"),
+        ({"datasets": {"d": {**DATASETS["d"], "classes": ["a", "a"]}}}, r"datasets.d.classes: list each value once"),
+        ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another folder"),
+        ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
+        # and no second error for a default that is derived from the wrong key
+        ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
+        ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of rotation, paper$"),
+        ({"folds": {"mode": "papper"}}, r"'papper' is none of rotation, paper; did you mean `paper`\?$"),
     ],
 )
 def test_errors_name_the_key_and_what_was_expected(change, expected):
@@ -72,59 +71,67 @@ def test_settings_survive_the_command_line():
         read_settings(Training, "epochs=3", "--training")
 
 
-def test_settings_that_would_be_ignored_are_refused():
-    for settings in ({"name": "abmil", "rope_scale": 2}, {"name": "ro-abmil", "position": "none", "rope_scale": 2}):
-        with pytest.raises(ConfigError, match="say nothing without"):
-            read_settings(Model, settings)
-    with pytest.raises(ConfigError, match="seed is for weights: random"):
-        read_settings(Encoder, {"seed": 1})
+def test_the_schema_accepts_a_models_name_or_its_settings():
+    from jsonschema import validate
+
+    models = ["abmil", {"name": "ro-abmil", "num_heads": 4}]
+    validate({"datasets": DATASETS, "models": models, "tissue": {"method": "otsu"}}, json.loads(config_schema()))
 
 
 @pytest.mark.parametrize(
-    "names", [{"datasets": {"logs": DATASETS["d"]}}, {"datasets": DATASETS, "encoder": {"id": "tiles"}}]
+    ("given", "weights", "id"),
+    [
+        ({}, "imagenet", "resnet50-imagenet"),
+        ({"name": "resnet50-full"}, "imagenet", "resnet50-full-imagenet"),
+        ({"name": "uni2-h"}, "hub", "uni2-h-hub"),
+        ({"name": "timm:vit_tiny", "weights": "hub"}, "hub", "vit_tiny-hub"),
+        ({"name": "imported"}, None, "imported"),
+        ({"name": "imported", "id": "virchow2"}, None, "virchow2"),
+        ({"weights": "a/b/my_net.pth"}, "a/b/my_net.pth", "resnet50-my_net"),
+        ({"weights": "random"}, "random", "resnet50-random"),
+        ({"weights": "random", "id": "mine"}, "random", "mine-random"),
+    ],
 )
-def test_names_that_are_folders_already_are_refused(names):
-    with pytest.raises(ConfigError, match="folder"):
-        read_settings(Config, names)
+def test_an_encoders_weights_and_id_are_derived_and_random_weights_are_named_as_such(given, weights, id):
+    encoder = Encoder(**given)
+    assert (encoder.weights, encoder.id) == (weights, id)
 
 
-def test_the_schema_takes_what_the_documentation_shows():
-    from jsonschema import validate
-
-    config = {
-        "datasets": DATASETS,
-        "models": ["abmil", {"name": "ro-abmil", "num_heads": 4}],
-        "tissue": {"method": "otsu"},
-    }
-    validate(config, json.loads(config_schema()))
+def test_tiles_are_by_default_those_that_the_encoder_was_trained_on():
+    config = read_settings(Config, {"datasets": DATASETS, "encoder": {"name": "uni"}, "tiles": {"min_tissue": 0.5}})
+    assert (config.tiles.tile_px, config.tiles.target_mpp, config.tiles.min_tissue) == (224, 0.5, 0.5)
+    given = read_settings(Config, {"datasets": DATASETS, "encoder": {"name": "uni"}, "tiles": {"tile_px": 256}})
+    assert given.tiles.tile_px == 256
 
 
-def test_random_weights_are_always_named_as_such():
-    assert Encoder(weights="random").id == "resnet50-random"
-    assert Encoder(weights="random", id="mine").id == "mine-random"
-    assert Encoder(weights="a/b/my_net.pth").id == "resnet50-my_net"
-    assert Encoder().id == "resnet50-imagenet"
+def test_paper_folds_split_by_slide_and_others_by_patient():
+    assert Folds().group_by_patient and not Folds(mode="paper").group_by_patient
+    assert not Folds(group_by_patient=False).group_by_patient
 
 
-def test_plain_models_refuse_a_position():
-    with pytest.raises(ConfigError, match="ro-abmil and ro-dsmil have"):
-        read_settings(Model, {"name": "abmil", "position": "rope"})
+def test_settings_do_not_change_after_they_were_read():
+    with pytest.raises(ValueError, match="frozen"):
+        Encoder().id = "other"
+    assert "__setattr__" not in "".join(path.read_text() for path in (ROOT / "roformermil").rglob("*.py"))
 
 
-def test_the_papers_configuration_is_the_release_s():
-    """Values as read in the release's conf/training.yaml, conf/model_dict.yaml, conf/create_splits.yaml."""
+def test_only_settings_that_decide_a_result_are_part_of_its_fingerprint():
+    assert Training(readers=1, cache_gb=0).deciding_values() == Training().deciding_values()
+    assert Training(seed=2).deciding_values() != Training().deciding_values()
+
+
+def test_the_papers_configuration_is_that_of_its_release():
+    """Values from the release's conf/training.yaml, conf/model_dict.yaml, conf/create_splits.yaml."""
     config = load_config(ROOT / "config/paper.yaml")
-    released = {
-        "learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 4, "patience": 10, "monitor": "accuracy",
-        "scheduler_factor": 0.1, "scheduler_patience": 5, "precision": "fp16", "epochs": 50, "max_tiles": None,
-    }  # fmt: skip
+    released = {"learning_rate": 1e-4, "weight_decay": 1e-5, "batch_size": 4, "patience": 10, "monitor": "accuracy"}
+    released |= {"scheduler_factor": 0.1, "scheduler_patience": 5, "precision": "fp16", "epochs": 50, "max_tiles": None}
     assert {key: getattr(config.training, key) for key in released} == released
     assert (config.folds.mode, config.folds.count, config.folds.group_by_patient) == ("paper", 10, False)
     models = {model.id: model for model in config.models}
     assert list(models) == ["ro-abmil", "abmil", "ro-dsmil", "dsmil", "transmil"]
     for name in ("ro-abmil", "ro-dsmil"):
         model = models[name]
-        assert (model.hidden_dim, model.heads, model.layers, model.dropout) == (512, 8, 1, 0.25)
+        assert (model.hidden_dim, model.num_heads, model.num_layers, model.dropout) == (512, 8, 1, 0.25)
         assert (model.position, model.rope_frequencies, model.rope_scale) == ("rope", "pixel", 1.0)
     assert (config.tiles.tile_px, config.tiles.target_mpp) == (256, 0.5)
     assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
@@ -134,14 +141,18 @@ def test_the_papers_configuration_is_the_release_s():
     ("section", "given", "message"),
     [
         (Folds, {"mode": "paper", "group_by_patient": True}, "splits by slide"),
-        (Folds, {"mode": "paper", "path": "x.csv"}, "either given by path or made"),
+        (Folds, {"mode": "paper", "path": "x.csv"}, "paper makes folds, path gives them"),
         (Ablation, {"scales": [1, 1.0000001]}, "each value once"),
-        (Overhead, {"models": ["mean", {"name": "mean", "num_layers": 2}]}, "stand twice"),
+        (Overhead, {"models": ["mean", {"name": "mean", "num_layers": 2}]}, "duplicate model mean"),
         (Ablation, {"model": "abmil"}, "must be ro-abmil or ro-dsmil"),
         (Model, {"name": "transmil", "num_layers": 0}, "never meets the tiles"),
+        (Model, {"name": "abmil", "position": "rope"}, "ro-abmil and ro-dsmil have"),
         (Model, {"name": "mean", "position": "sine"}, "ro-abmil and ro-dsmil have"),
+        (Model, {"name": "abmil", "rope_scale": 2}, "have no effect without position: rope"),
+        (Model, {"name": "ro-abmil", "position": "none", "rope_scale": 2}, "have no effect without position: rope"),
+        (Encoder, {"seed": 1}, "seed has no effect without weights: random"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(section, given, message):
+def test_settings_that_contradict_each_other_or_would_be_ignored_are_refused(section, given, message):
     with pytest.raises(ConfigError, match=message):
         read_settings(section, given)

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/ is run, on the demo's slides; what needs the paper's cohorts, or a cluster, as a dry run."""
+"""Every command of README.md and docs/ works on the demo's slides; those for the paper's cohorts or a cluster as a dry run."""
 
 import re
 import shlex
@@ -7,61 +7,66 @@ import sys
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
-from tests.conftest import ROOT
-from tests.workflow.running import COARSE, copy_checkout, environment
+from tests import ROOT
+from tests.workflow.running import COARSE_TILES, copy_checkout, environment
 
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
-ELSEWHERE = {  # what another test runs, or what needs what a test cannot have
-    "make": "Makefile's targets, test_every_target_exists",
-    "pip": "test_envs: what is installed is what is pinned",
-    "source": "",
+SKIPPED = {
+    "make": "test_every_make_target_exists",
+    "pip": "test_environments.py compares what is installed with what is pinned",
+    "source": "the tests' environment is active",
 }
 
 
-def commands(page: str) -> list[str]:
-    """Lines of the page's bash blocks, without comments and continuations."""
-    found = []
+def read_commands(page: str) -> list[str]:
+    """The commands of a page's bash blocks, one line each, without comments."""
+    commands = []
     for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
         lines = re.sub(r"\\\n\s*", " ", block).splitlines()
-        found += [line for text in lines if (line := shlex.join(shlex.split(text, comments=True)))]
-    return found
+        commands += [line for text in lines if (line := shlex.join(shlex.split(text, comments=True)))]
+    return commands
 
 
-ALL = [(page, command) for page in PAGES for command in dict.fromkeys(commands(page))]
+COMMANDS = [(page, command) for page in PAGES for command in dict.fromkeys(read_commands(page))]
 
 
-def test_every_target_exists():
-    for _, command in ALL:
+def test_every_make_target_exists():
+    for _, command in COMMANDS:
         if command.startswith("make "):
             subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_no_command_is_of_an_unknown_kind():
-    assert {command.split()[0] for _, command in ALL} <= {*ELSEWHERE, "snakemake", "roformermil", "cat"}
+def test_every_program_of_the_docs_is_known():
+    assert {command.split()[0] for _, command in COMMANDS} <= {*SKIPPED, "snakemake", "roformermil", "cat"}
 
 
-MINE = {  # a user's own slides: as few as three folds allow, coarse tiles, models as small as they come
+MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, small models
     "datasets": {"mine": {"slides": "config/datasets/mine.csv", "root": "data/demo", "classes": ["separate", "mixed"]}},
     "results": "results/mine",
     "encoder": {"weights": "random", "compile": "never"},
-    "tiles": COARSE,
+    "tiles": COARSE_TILES,
     "folds": {"count": 3},
     "models": [{"name": name, "hidden_dim": 32, "attention_dim": 32} for name in ("abmil", "ro-abmil")],
     "training": {"epochs": 2},
     "ablation": {"positions": ["none"], "scales": [0.5], "layers": [0], "capacity": False},
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }
-PLANNED = ("config/paper.yaml", "workflow/profiles/slurm")  # cohorts that a test cannot have; a cluster: test_slurm
+DRY_RUN = ("config/paper.yaml", "workflow/profiles/slurm")  # cohorts that are not here; a cluster: test_slurm.py
+
+
+def run(command, folder):
+    env = {**environment(folder), "COLUMNS": "200"}
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the checkout after the demo's run, with a sheet and a configuration of a user's own."""
+    """A copy of the checkout after the demo's run, with a slide sheet and a configuration for a user's own slides."""
     folder = copy_checkout(tmp_path_factory.mktemp("commands"))
-    run = ["snakemake", "--cores", "2", "--quiet", "all"]
-    result = subprocess.run(run, cwd=folder, env=environment(folder), capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
+    run(["snakemake", "--cores", "2", "--quiet", "all"], folder)
     rows = (folder / "data/demo/slides.csv").read_text().splitlines(keepends=True)
     (folder / "config/datasets/mine.csv").write_text("".join(rows[:13]))
     (folder / "config/mine.yaml").write_text(yaml.safe_dump(MINE))
@@ -69,18 +74,15 @@ def checkout(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command[:60]}" for page, command in ALL])
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command[:60]}" for page, command in COMMANDS])
 def test_a_command_of_the_docs_works(checkout, page, command):
     words = shlex.split(command)
-    if words[0] in ELSEWHERE:
-        pytest.skip(ELSEWHERE[words[0]] or "of the shell")
-    if words[0] == "snakemake" and any(name in words for name in PLANNED):
+    if words[0] in SKIPPED:
+        pytest.skip(SKIPPED[words[0]])
+    if words[0] == "snakemake" and any(name in words for name in DRY_RUN):
         words = words[: words.index("--report")] if "--report" in words else words
         words.insert(1, "--dry-run")
-    result = subprocess.run(
-        words, cwd=checkout, env={**environment(checkout), "COLUMNS": "200"}, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    run(words, checkout)
 
 
 PYTHON = {page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL) for page in PAGES}
@@ -89,15 +91,13 @@ PYTHON = {page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
 def test_the_python_of_the_docs_works(checkout, page):
-    elsewhere = ("module ", "from roformermil.features.spatialdata")  # test_module and test_spatialdata run these
-    code = "\n".join(block for block in PYTHON[page] if not block.startswith(elsewhere))
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=checkout, env=environment(checkout), capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
+    tested_elsewhere = ("module ", "from roformermil import to_spatialdata")  # test_module.py, test_to_spatialdata.py
+    code = "\n".join(block for block in PYTHON[page] if not block.startswith(tested_elsewhere))
+    run([sys.executable, "-c", code], checkout)
 
 
 @pytest.mark.slow
-def test_the_demo_ends_with_the_table_of_the_readme(checkout):
+def test_the_readme_shows_the_demos_table(checkout):
     assert (checkout / "results/summary.md").read_text().strip() in (ROOT / "README.md").read_text()
 
 
@@ -116,7 +116,12 @@ def test_the_tutorial_runs_on_the_demo(checkout, monkeypatch):
 def test_the_site_builds_without_a_warning_and_its_equations_need_no_network(tmp_path):
     command = ["mkdocs", "build", "--strict", "--site-dir", tmp_path]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
-    assert (tmp_path / "own.html").read_text().count("<ol>") == 1, "README's steps are one list here too"
     page = (tmp_path / "method.html").read_text()
     assert page.count("<math") > 20 and "$" not in re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://(?!squidfunk)', page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_text_and_pictures_are_not_indented_into_code(page):
+    blocks = [token.content for token in MarkdownIt().parse((ROOT / page).read_text()) if token.type == "code_block"]
+    assert blocks == [], "code of the docs is in fences"

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
@@ -9,51 +7,55 @@ from roformermil.evaluation.calibration import calibration_error, calibration_ta
 from roformermil.evaluation.cautions import cautions
 
 
-def test_two_classes_are_scikit_learns_curve(simulated):
-    found = simulated(np.random.default_rng(0), patients=300)
-    curve = reliability(found.labels, found.probabilities)
-    observed, claimed = calibration_curve(found.labels, found.probabilities[:, 1], n_bins=10)
-    assert curve.claimed.to_numpy() == pytest.approx(claimed)
+def test_the_curve_of_two_classes_is_scikit_learns(simulate):
+    predictions = simulate(0, patients=300)
+    curve = reliability(predictions.labels, predictions.probabilities)
+    observed, probability = calibration_curve(predictions.labels, predictions.probabilities[:, 1], n_bins=10)
+    assert curve.probability.to_numpy() == pytest.approx(probability)
     assert curve.observed.to_numpy() == pytest.approx(observed)
 
 
-def test_the_error_by_its_definition(simulated):
-    found = simulated(np.random.default_rng(1), patients=300, classes=3)
-    total, sure = 0.0, found.probabilities.max(axis=1)
-    right = found.probabilities.argmax(axis=1) == found.labels
+def test_the_error_follows_its_definition(simulate):
+    predictions = simulate(1, patients=300, classes=3)
+    total, confidence = 0.0, predictions.probabilities.max(axis=1)
+    correct = predictions.decisions == predictions.labels
     for k in range(10):
-        here = (sure > k / 10) & (sure <= (k + 1) / 10)
-        total += abs(right[here].sum() - sure[here].sum()) if here.any() else 0
-    assert calibration_error(reliability(found.labels, found.probabilities)) == pytest.approx(total / len(sure))
+        rows = (confidence > k / 10) & (confidence <= (k + 1) / 10)
+        total += abs(correct[rows].sum() - confidence[rows].sum())
+    curve = reliability(predictions.labels, predictions.probabilities)
+    assert calibration_error(curve) == pytest.approx(total / len(confidence))
 
 
-def test_perfect_and_certain_nonsense():
+def test_certain_predictions_have_error_0_if_right_and_1_if_wrong():
     labels = np.array([0, 0, 1, 1])
     assert calibration_error(reliability(labels, np.eye(2)[labels])) == 0
     assert calibration_error(reliability(labels, np.eye(2)[1 - labels])) == 1
 
 
-def test_tables_count_every_slide(simulated):
-    found = [simulated(np.random.default_rng(k), classes=3, model=f"m{k}") for k in range(2)]
-    table = calibration_table(found)
-    assert table.groupby("model").slides.sum().tolist() == [len(one.labels) for one in found]
-    for one in found:
-        ece = table[table.model == one.model].ece.unique()
-        assert ece == pytest.approx([calibration_error(reliability(one.labels, one.probabilities))])
-        counts = confusion(found).query("model == @one.model").slides.to_numpy().reshape(3, 3)
-        assert (counts == confusion_matrix(one.labels, one.probabilities.argmax(axis=1))).all()
+def test_tables_count_every_slide_by_label_and_prediction(simulate):
+    models = [simulate(k, classes=3, model=f"m{k}") for k in range(2)]
+    table = calibration_table(models)
+    assert table.groupby("model").slides.sum().tolist() == [len(model.labels) for model in models]
+    for model in models:
+        ece = table[table.model == model.model].ece.unique()
+        assert ece == pytest.approx([calibration_error(reliability(model.labels, model.probabilities))])
+        counts = confusion(models).query("model == @model.model").set_index(["label", "predicted"]).slides
+        expected = confusion_matrix(model.labels, model.decisions)  # rows are labels
+        assert (expected != expected.T).any()
+        for (i, j), count in np.ndenumerate(expected):
+            assert counts[model.classes[i], model.classes[j]] == count
 
 
-def test_a_slide_that_several_folds_test_counts_once(simulated):
+def test_a_slide_that_several_folds_test_counts_once(simulate):
     """As in published folds by repeated drawing."""
-    found = simulated(np.random.default_rng(2))
-    arrays = {name: getattr(found, name) for name in ("slides", "patients", "labels", "probabilities")}
-    again = {name: np.concatenate([array, array[:20]]) for name, array in arrays.items()}
-    again["probabilities"][-20:] = again["probabilities"][
-        -20:, ::-1
-    ]  # by another fold's model, which says the opposite
-    twice = replace(found, **again, folds=np.append(found.folds, np.full(20, 9)))
-    assert (found.repeated, twice.repeated) == (0, 20)
-    assert confusion([twice]).equals(confusion([found]))
-    assert calibration_table([twice]).equals(calibration_table([found]))
-    assert any("20 slides are tested by several folds" in line for line in cautions(twice))
+    predictions = simulate(2)
+    rows = np.append(np.arange(len(predictions.labels)), np.arange(20))
+    repeated = predictions.select(rows)
+    repeated.folds[-20:] = 9
+    repeated.probabilities[-20:, ::-1] = repeated.probabilities[
+        -20:
+    ].copy()  # another fold's model predicts the opposite
+    assert (predictions.repeated, repeated.repeated) == (0, 20)
+    assert confusion([repeated]).equals(confusion([predictions]))
+    assert calibration_table([repeated]).equals(calibration_table([predictions]))
+    assert any("20 slides are tested by several folds" in line for line in cautions(repeated))

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,63 +11,58 @@ from roformermil.evaluation.predictions import OutOfFold
 
 
 def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
-    """Folds of so many slides, of so many patients (in turn), the first `positive` patients of the second class."""
+    """Folds of so many slides, of so many patients (in turn), the first `positive` patients of class b."""
     patient = np.tile(np.arange(slides) % patients, folds)
     fold, label = np.repeat(np.arange(folds), slides), (patient < positive).astype(int)
-    names = np.array([f"f{f}p{p}" for f, p in zip(fold, patient, strict=True)])
-    ids = np.array([f"s{k}" for k in range(len(fold))])
-    return OutOfFold("set", encoder, "m", ["a", "b"], ids, names, fold, label, np.full((len(fold), 2), 0.5))
-
-
-def test_enough_of_everything_needs_no_caution():
-    assert cautions(predictions(), [SlideRecord("s", "s.svs")], [Finding("patients", "ok", 0, "")]) == []
+    patient_ids = np.array([f"f{f}p{p}" for f, p in zip(fold, patient, strict=True)])
+    slide_ids = np.array([f"s{k}" for k in range(len(fold))])
+    probabilities = np.full((len(fold), 2), 0.5)
+    return OutOfFold("set", encoder, "m", ["a", "b"], slide_ids, patient_ids, fold, label, probabilities)
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("model", "caution"),
     [
-        (predictions(encoder="resnet50-random"), "random encoder weights"),
-        (predictions(slides=19, patients=19, positive=9), "19 test slides a fold are few"),
-        (predictions(positive=1), "hold in about nine cases of ten"),
-        (predictions(positive=4), "4.0 test patients of class b a fold"),
-        (predictions(slides=80, patients=8, positive=4), "4.0 test patients of class"),  # of many slides each
-        (predictions(patients=40, positive=36), "4.0 test patients of class a a fold"),
+        (predictions(encoder="resnet50-random"), "resnet50-random: random encoder weights"),
+        (predictions(slides=19, patients=19, positive=9), "set: 19 test slides per fold are few"),
+        (predictions(positive=1), "and 95% intervals cover only about 90%"),
+        (predictions(positive=4), "4.0 test patients of class b per fold: with so few patients AUROC is coarse"),
+        (predictions(slides=80, patients=8, positive=4), "4.0 test patients of class"),  # with many slides each
+        (predictions(patients=40, positive=36), "4.0 test patients of class a per fold"),
+        (replace(predictions(), slides=np.tile(np.arange(40), 2)), "40 slides are tested by several folds"),
     ],
 )
-def test_each_reason_is_said(one, said):
-    (line,) = cautions(one)
-    assert said in line
+def test_each_shortage_has_its_caution(model, caution):
+    (line,) = cautions(model)
+    assert caution in line
 
 
-@pytest.mark.parametrize(
-    "one", [predictions(slides=20, patients=20, positive=10), predictions(positive=5), predictions(positive=35)]
-)
-def test_at_the_limit_nothing_is_said(one):
-    assert cautions(one) == []
+ENOUGH = [predictions(slides=20, patients=20, positive=10), predictions(positive=5), predictions(positive=35)]
 
 
-def test_intervals_over_two_patients_of_a_class_are_not_blamed():
+@pytest.mark.parametrize("model", [predictions(), *ENOUGH])
+def test_no_caution_at_the_limit(model):
+    records, findings = [SlideRecord("s", Path("s.svs"))], [Finding("patients", "ok", 0, "")]
+    assert cautions(model, records, findings) == []
+
+
+def test_intervals_over_two_patients_of_a_class_need_no_caution():
     (line,) = cautions(predictions(positive=2))
-    assert "nine cases" not in line
+    assert line.endswith("AUROC is coarse and average precision is biased upwards")
 
 
-@pytest.mark.parametrize(("lost", "said"), [(1, False), (2, True)])
-def test_many_lost_slides(lost, said):
-    rows = [SlideRecord(f"s{k}", "s.svs", status="no_mpp" if k < lost else "ok") for k in range(20)]
-    rows += [SlideRecord("x", "x.svs", status="excluded")] * 20
-    assert [f"{lost} of 20 slides are lost" in line for line in cautions(predictions(), rows)] == [True] * said
+@pytest.mark.parametrize(("lost", "lines"), [(1, 0), (2, 1)])
+def test_many_lost_slides_need_a_caution(lost, lines):
+    records = [SlideRecord(f"s{k}", Path("s.svs"), status="no_mpp" if k < lost else "ok") for k in range(20)]
+    records += [SlideRecord("x", Path("x.svs"), status="excluded")] * 20
+    assert [f"{lost} of 20 slides are lost" in line for line in cautions(predictions(), records)] == [True] * lines
 
 
-def test_what_the_audit_found_or_could_not_know():
+def test_leaks_and_unknown_patients_need_a_caution():
     leaks = [Finding(check, "leak", 2, "p1, p2") for check in ("patients", "duplicates", "sites")]
-    lines = cautions(predictions(), findings=leaks)
-    assert ["the same patients" in lines[0], "the same slides" in lines[1], "site" in lines[2]] == [True] * 3
+    patients, duplicates, sites = cautions(predictions(), findings=leaks)
+    assert patients == "set: training and test share patients, so the metrics are optimistic (p1, p2)"
+    assert "duplicate slides" in duplicates and "the site predicts the label" in sites
     (line,) = cautions(predictions(), findings=[Finding("patients", "unknown", 0, "")])
-    assert "patients are not known" in line
+    assert "patients are unknown" in line
     assert cautions(predictions(), findings=[Finding("sites", "unknown", 0, "")]) == []
-
-
-def test_slides_that_several_folds_test():
-    one = predictions()
-    (line,) = cautions(replace(one, slides=np.tile(one.slides[:40], 2)))
-    assert "40 slides are tested by several folds" in line

@@ -19,47 +19,38 @@ def test_the_corrected_t_test_is_that_of_scikit_learns_example():
     """scikit-learn's "Statistical comparison of models using grid search": t = 0.750, one-sided p = 0.227."""
     x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    one, other = (
+    first, second = (
         cross_val_score(SVC(kernel=k, random_state=0), x, y, cv=folds, scoring="roc_auc") for k in ("rbf", "linear")
     )
-    found = corrected_t(one - other, 10 / 90)
-    assert (round(found.statistic, 3), round(found.p / 2, 3), found.folds) == (0.75, 0.227, 100)
-    assert found.low < 0 < found.high
+    result = corrected_t(first - second, 10 / 90)
+    assert (round(result.statistic, 3), round(result.p / 2, 3), result.folds) == (0.75, 0.227, 100)
+    assert result.ci_low < 0 < result.ci_high
 
 
 def two_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(7)
     truth = np.array([0] * 40 + [1] * 25)
-    one = rng.normal(truth * 1.0, 1).round(1)
-    return truth, one, (0.5 * one + rng.normal(truth * 0.5, 1)).round(1)
+    first = rng.normal(truth * 1.0, 1).round(1)
+    return truth, first, (0.5 * first + rng.normal(truth * 0.5, 1)).round(1)
 
 
-def of(truth, scores, patients=None, model="m", folds=None) -> OutOfFold:
+def predictions_from(truth, scores, patients=None, model="m", folds=None) -> OutOfFold:
     p = 1 / (1 + np.exp(-scores))
     slides = np.arange(len(truth))
     folds = np.zeros(len(truth), int) if folds is None else folds
-    return OutOfFold(
-        "d",
-        "e",
-        model,
-        ["a", "b"],
-        slides,
-        slides if patients is None else patients,
-        folds,
-        truth,
-        np.stack([1 - p, p], 1),
-    )
+    patients = slides if patients is None else patients
+    return OutOfFold("d", "e", model, ["a", "b"], slides, patients, folds, truth, np.stack([1 - p, p], 1))
 
 
 def test_delongs_test_gives_what_mlstatkit_gives():
     """Delong_test of MLstatkit 0.1.92 on these scores: z = -1.6603408, p = 0.0968459, areas .8855 and .778."""
-    truth, one, other = two_scores()
-    found = delong(of(truth, one), of(truth, other))
-    assert found.difference == pytest.approx(0.8855 - 0.778)
-    assert (found.statistic, found.p) == pytest.approx((1.6603408233253192, 0.09684590756569335))
-    assert found.low < 0 < found.high
-    areas, covariance, _ = clustered_auroc(truth == 1, np.stack([one, other]), np.arange(65), 65)
-    assert areas == pytest.approx([roc_auc_score(truth, one), roc_auc_score(truth, other)])
+    truth, first, second = two_scores()
+    result = delong(predictions_from(truth, first), predictions_from(truth, second))
+    assert result.difference == pytest.approx(0.8855 - 0.778)
+    assert (result.statistic, result.p) == pytest.approx((1.6603408233253192, 0.09684590756569335))
+    assert result.ci_low < 0 < result.ci_high
+    areas, covariance, _ = clustered_auroc(truth == 1, np.stack([first, second]), np.arange(65), 65)
+    assert areas == pytest.approx([roc_auc_score(truth, first), roc_auc_score(truth, second)])
     width = norm.ppf(0.975) * covariance[0, 0] ** 0.5
     assert (areas[0] - width, areas[0] + width) == pytest.approx((0.8034972995279727, 0.9675027004720272))
 
@@ -67,16 +58,16 @@ def test_delongs_test_gives_what_mlstatkit_gives():
 def test_the_clustered_variance_is_that_of_repeated_samples():
     """Patients of four slides that share most of their error: variance over 2,000 samples against the mean estimate."""
     rng = np.random.default_rng(0)
-    areas, estimates, naive = [], [], []
+    rows = []
     for _ in range(2000):
         label, patient = np.repeat(rng.permutation(40) % 2, 4), np.repeat(np.arange(40), 4)
         score = label + np.repeat(rng.normal(0, 1, 40), 4) + rng.normal(0, 0.5, 160)
         area, covariance, _ = clustered_auroc(label == 1, score[None], patient, 40)
-        areas.append(area[0])
-        estimates.append(covariance[0, 0])
-        naive.append(clustered_auroc(label == 1, score[None], np.arange(160), 160).covariance[0, 0])
+        _, slide_covariance, _ = clustered_auroc(label == 1, score[None], np.arange(160), 160)
+        rows.append((area[0], covariance[0, 0], slide_covariance[0, 0]))
+    areas, estimates, naive = np.transpose(rows)
     assert np.mean(estimates) == pytest.approx(np.var(areas), rel=0.1)
-    assert np.mean(naive) < np.var(areas) / 2, "taking slides for patients would"
+    assert np.mean(naive) < np.var(areas) / 2, "treating slides as patients underestimates it"
 
 
 def test_patients_with_slides_of_both_classes_count_too():
@@ -85,22 +76,23 @@ def test_patients_with_slides_of_both_classes_count_too():
     patient = np.repeat(np.arange(60), 4)
     truth = rng.integers(0, 2, 240) == 1
     score = truth + np.repeat(rng.normal(0, 1, 60), 4) + rng.normal(0, 0.7, 240)
-    covariance = clustered_auroc(truth, score[None], patient, 60).covariance
+    _, covariance, _ = clustered_auroc(truth, score[None], patient, 60)
     left_out = [roc_auc_score(truth[patient != k], score[patient != k]) for k in range(60)]
     jackknife = 59 / 60 * ((left_out - np.mean(left_out)) ** 2).sum()
     assert covariance[0, 0] == pytest.approx(jackknife, rel=0.03)
 
 
-def test_without_spread_there_is_no_p_and_too_few_patients_say_nothing():
-    """Equal in all folds is no proof of equality: two perfect models on few slides are so."""
-    truth, one, _ = two_scores()
-    assert delong(of(truth, one), of(truth, one)).difference == 0 and np.isnan(delong(of(truth, one), of(truth, one)).p)
-    for same in (np.zeros(5), np.full(5, 0.1), np.array([0.9 - 0.8, 0.8 - 0.7, 0.7 - 0.6])):  # equal, but for round-off
-        assert np.isnan(corrected_t(same, 0.1).p)
+def test_equal_differences_and_single_patients_have_no_p_value():
+    """Equality in all folds is no proof of equality: two perfect models on few slides are equal too."""
+    truth, scores, _ = two_scores()
+    same = predictions_from(truth, scores)
+    assert delong(same, same).difference == 0 and np.isnan(delong(same, same).p)
+    for equal in (np.zeros(5), np.full(5, 0.1), np.array([0.9 - 0.8, 0.8 - 0.7, 0.7 - 0.6])):  # up to round-off
+        assert np.isnan(corrected_t(equal, 0.1).p)
     few = np.array([0, 1])
-    assert np.isnan(delong(of(few, np.array([0.1, 0.9])), of(few, np.array([0.9, 0.1]))).p)
+    assert np.isnan(delong(*(predictions_from(few, np.array(p)) for p in ([0.1, 0.9], [0.9, 0.1]))).p)
     with pytest.raises(ValueError, match="different slides"):
-        delong(of(truth, one), of(truth[:-1], one[:-1]))
+        delong(same, predictions_from(truth[:-1], scores[:-1]))
 
 
 def test_holms_correction_on_a_worked_example():
@@ -109,50 +101,49 @@ def test_holms_correction_on_a_worked_example():
     assert holm_correction(np.array([np.nan, 0.04, 0.5])) == pytest.approx([np.nan, 0.08, 0.5], nan_ok=True)
 
 
-def test_every_pair_by_every_test():
-    truth, one, other = two_scores()
+def test_every_pair_is_compared_by_every_test():
+    truth, first, second = two_scores()
     folds = np.arange(len(truth)) % 5
-    found = [of(truth, s, model=m, folds=folds) for m, s in (("x", one), ("y", other), ("z", one + other))]
+    scores = {"x": first, "y": second, "z": first + second}
+    models = {name: predictions_from(truth, score, model=name, folds=folds) for name, score in scores.items()}
     rows = [
-        ("d", "e", o.model, k, metric, roc_auc_score(o.labels[folds == k], o.probabilities[folds == k, 1]))
-        for o in found for k in range(5) for metric in ("auroc", "average_precision")
-    ]  # fmt: skip
+        ("d", "e", name, k, metric, roc_auc_score(truth[folds == k], model.probabilities[folds == k, 1]))
+        for metric in ("auroc", "average_precision")
+        for name, model in models.items()
+        for k in range(5)
+    ]
     metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "metric", "value"])
-    table = compare_models(found, metrics, {"d": 0.2})
+    table = compare_models(list(models.values()), metrics, {"d": 0.2})
     assert len(table) == 3 * 3  # pairs; corrected t of two metrics, DeLong of AUROC
-    of_model = {one.model: one for one in found}
     for (metric, test), rows in table.groupby(["metric", "test"]):
         assert rows.p_holm.tolist() == pytest.approx(holm_correction(rows.p.to_numpy())), "of this family alone"
         for row in rows.itertuples():
             values = metrics[metrics.metric == metric].pivot(index="fold", columns="model", values="value")
             differences = (values[row.model] - values[row.against]).to_numpy()
-            expected = (
-                corrected_t(differences, 0.2)
-                if test == "corrected_t"
-                else delong(of_model[row.model], of_model[row.against])
-            )
+            pair = models[row.model], models[row.against]
+            expected = delong(*pair) if test == "delong" else corrected_t(differences, 0.2)
             assert (row.difference, row.ci_low, row.ci_high, row.statistic, row.p, row.folds) == pytest.approx(expected)
             assert row.difference == pytest.approx(differences.mean())
 
 
-def test_over_folds_the_variance_is_that_of_a_mean():
-    """By DeLong's structural components, fold by fold, written down once more: a sum over folds, over k squared."""
-    truth, one, other = two_scores()
+def test_the_variance_over_folds_is_that_of_a_mean():
+    """From DeLong's structural components of each fold, calculated independently: the sum over folds, over k squared."""
+    truth, first, second = two_scores()
     folds = np.arange(len(truth)) % 3
     differences, variance = [], 0.0
     for k in range(3):
         positive, negative = (folds == k) & (truth == 1), (folds == k) & (truth == 0)
-        wins = [((s[positive, None] > s[negative]) + (s[positive, None] == s[negative]) / 2) for s in (one, other)]
-        apart = wins[0] - wins[1]
-        differences.append(apart.mean())
-        variance += apart.mean(axis=1).var(ddof=1) / positive.sum() + apart.mean(axis=0).var(ddof=1) / negative.sum()
-    found = delong(of(truth, one, folds=folds), of(truth, other, folds=folds))
-    assert found.difference == pytest.approx(np.mean(differences))
-    assert found.statistic == pytest.approx(np.mean(differences) / (variance**0.5 / 3))
+        wins = [((s[positive, None] > s[negative]) + (s[positive, None] == s[negative]) / 2) for s in (first, second)]
+        wins = wins[0] - wins[1]
+        differences.append(wins.mean())
+        variance += wins.mean(axis=1).var(ddof=1) / positive.sum() + wins.mean(axis=0).var(ddof=1) / negative.sum()
+    result = delong(*(predictions_from(truth, scores, folds=folds) for scores in (first, second)))
+    assert result.difference == pytest.approx(np.mean(differences))
+    assert result.statistic == pytest.approx(np.mean(differences) / (variance**0.5 / 3))
 
 
 def test_patients_whom_several_folds_test_are_no_new_information():
-    """Four slides of a patient, divided by slide, some tested twice: p values of equal models are small as rarely as they say."""
+    """Four slides per patient, divided by slide, some tested twice: 5% of the p values of equal models are below 0.05."""
     rng, p = np.random.default_rng(0), []
     for _ in range(400):
         patient = np.repeat(np.arange(80), 4)
@@ -162,7 +153,7 @@ def test_patients_whom_several_folds_test_are_no_new_information():
         models = []
         for model in "ab":
             score = (truth + rng.normal(0, 1, 80)[patient] + rng.normal(0, 0.5, 320))[tested]
-            one = of(truth[tested], score, patient[tested], model, folds)
-            models.append(replace(one, slides=tested))
+            predictions = predictions_from(truth[tested], score, patient[tested], model, folds)
+            models.append(replace(predictions, slides=tested))
         p.append(delong(*models).p)
     assert 0.02 < np.mean(np.array(p) < 0.05) < 0.085

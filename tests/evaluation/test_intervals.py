@@ -1,26 +1,113 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
-from roformermil.evaluation.intervals import corrected_interval
-
-VALUES = np.array([0.7, 0.72, 0.68, 0.75, 0.71])
-
-
-def test_without_correction_it_is_students_interval():
-    expected = ttest_1samp(VALUES, 0).confidence_interval(0.95)
-    assert corrected_interval(VALUES, 0) == pytest.approx((expected.low, expected.high))
+from benchmarks.coverage import Design, coverage
+from roformermil.evaluation.intervals import corrected_interval, jackknife_errors, mean_over_folds, patient_intervals
+from roformermil.evaluation.metrics import class_metrics, compute_metrics, weighted_metrics
 
 
-def test_the_correction_widens_by_its_formula():
-    low, high = corrected_interval(VALUES, 0)
-    wide_low, wide_high = corrected_interval(VALUES, 1 / 9)
-    assert (wide_high - wide_low) / (high - low) == pytest.approx(math.sqrt((1 / 5 + 1 / 9) / (1 / 5)))
+def fold_metric(predictions, fold, name):
+    tested = predictions.folds == fold
+    return compute_metrics(predictions.labels[tested], predictions.probabilities[tested])[name]
 
 
-def test_edges():
+def test_the_mean_is_that_over_folds(simulate):
+    predictions = simulate(0)
+    expected = [fold_metric(predictions, fold, "auroc") for fold in range(5)]
+    assert mean_over_folds(predictions, weighted_metrics)["auroc"][0] == pytest.approx(np.mean(expected))
+
+
+def test_the_jackknife_error_follows_its_definition(simulate):
+    """The mean over folds without each patient in turn, whose slides are in several folds; a fold without a class has no value."""
+    predictions = simulate(6, patients=20)
+    number = np.arange(len(predictions.labels))
+    predictions = replace(predictions, folds=number % 5, labels=(number % 7 == 0).astype(int))
+    left_out = [predictions.select(predictions.patients != patient) for patient in np.unique(predictions.patients)]
+    values = np.array([[fold_metric(one, k, "average_precision") for k in range(5)] for one in left_out])
+    assert np.isnan(values).any()
+    means = np.nanmean(values, axis=1)
+    error = math.sqrt((len(means) - 1) / len(means) * ((means - means.mean()) ** 2).sum())
+    assert jackknife_errors(predictions, weighted_metrics)["average_precision"] == pytest.approx(error)
+
+
+def test_an_interval_is_the_mean_and_students_t_errors_cut_to_0_to_1(simulate):
+    predictions = simulate(7, patients=30, folds=4)
+    means, errors = (f(predictions, class_metrics) for f in (mean_over_folds, jackknife_errors))
+    for name, interval in patient_intervals(predictions, class_metrics).items():
+        half = t.ppf(0.975, 30 - 4) * errors[name]
+        assert interval == pytest.approx(np.clip([means[name][0] - half, means[name][0] + half], 0, 1)), name
+    assert patient_intervals(simulate(3, patients=20), class_metrics)["recall"].max() == 1, "cut"
+
+
+def test_the_interval_of_a_fraction_is_that_of_textbooks(simulate):
+    """Accuracy in one fold with one slide per patient: p +- 1.96 sqrt(p (1 - p) / n)."""
+    predictions = simulate(5, patients=400, folds=1)
+    predictions = predictions.select(np.unique(predictions.patients, return_index=True)[1])
+    correct = predictions.decisions == predictions.labels
+    half = 1.96 * correct.std() / math.sqrt(len(correct))
+    interval = patient_intervals(predictions, weighted_metrics)["accuracy"]
+    assert interval == pytest.approx([correct.mean() - half, correct.mean() + half], abs=0.001)
+
+
+def test_more_slides_of_the_same_patients_are_no_new_information(simulate):
+    """With each slide twice the interval remains. One over slides would shrink by the square root of 2."""
+    predictions = simulate(2, patients=80)
+    twice = predictions.select(np.tile(np.arange(len(predictions.labels)), 2))
+    intervals = [patient_intervals(one, weighted_metrics)["auroc"] for one in (predictions, twice)]
+    assert intervals[0] == pytest.approx(intervals[1])
+
+
+def test_a_perfect_score_has_no_interval(simulate):
+    """It is 1.00 without any of the patients: that is no proof that it would be with others."""
+    predictions = simulate(3)
+    perfect = replace(predictions, probabilities=np.eye(2)[predictions.labels])
+    intervals = patient_intervals(perfect, weighted_metrics)
+    assert all(np.isnan(intervals[name]).all() for name in ("auroc", "average_precision", "accuracy"))
+
+
+def test_what_changes_only_by_round_off_has_no_interval(simulate):
+    intervals = patient_intervals(simulate(8), lambda labels, _, weights: {"x": 0.5 + weights[:, 0] * 1e-15})
+    assert np.isnan(intervals["x"]).all()
+
+
+def test_a_lower_level_makes_a_narrower_interval(simulate):
+    wide, narrow = (patient_intervals(simulate(9), weighted_metrics, level)["auroc"] for level in (0.95, 0.8))
+    assert np.diff(narrow) / np.diff(wide) == pytest.approx(1.28 / 1.96, rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "design", [Design(200, 10, 0.5, 1.2), Design(200, 10, 0.2, 1.2), Design(200, 10, 1 / 3, 1.2, classes=3)]
+)
+def test_intervals_contain_the_truth_in_93_to_97_percent(design):
+    results = coverage(design, runs=1000)
+    assert all(0.93 <= share <= 0.97 for (share,), _ in results.values()), results
+
+
+@pytest.mark.slow
+def test_average_precision_over_few_positives_is_biased_as_the_cautions_state():
+    results = coverage(Design(200, 10, 0.2, 1.2), runs=300)
+    assert results["average_precision"][1] > 0.03 > abs(results["auroc"][1])
+
+
+@pytest.mark.slow
+def test_the_simulation_reveals_intervals_that_are_too_narrow():
+    assert all(share < 0.9 for (share,), _ in coverage(Design(200, 10, 0.5, 1.2), 300, level=0.8).values())
+
+
+def test_an_interval_over_folds_is_students_widened_by_the_correction():
+    values = np.array([0.7, 0.72, 0.68, 0.75, 0.71])
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert corrected_interval(values, 0) == pytest.approx((expected.low, expected.high))
+    widths = [np.diff(corrected_interval(values, ratio)) for ratio in (0, 1 / 9)]
+    assert widths[1] / widths[0] == pytest.approx(math.sqrt((1 / 5 + 1 / 9) / (1 / 5)))
+
+
+def test_an_interval_over_folds_is_cut_and_needs_two_different_values():
     assert corrected_interval(np.array([1.0, 0.9, 1.0]), 0.1)[1] == 1.0
-    for nothing_known in ([0.5, np.nan], [1.0, 1.0, 1.0]):
-        assert all(map(math.isnan, corrected_interval(np.array(nothing_known), 0.1)))
+    for values in ([0.5, np.nan], [1.0, 1.0, 1.0]):
+        assert all(map(math.isnan, corrected_interval(np.array(values), 0.1)))

@@ -1,24 +1,24 @@
 import math
+from itertools import product
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
-from roformermil.evaluation.metrics import METRICS, compute_metrics
+from roformermil.evaluation.metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
+from tests.factories import class_scores
 
 LABELS = np.array([0, 0, 1, 1])
 POSITIVE = np.array([0.1, 0.4, 0.35, 0.8])  # scikit-learn's documented example: AUROC 0.75, average precision 0.83
 
 
-def test_two_classes_by_hand():
+def test_metrics_of_two_classes_by_hand():
     values = compute_metrics(LABELS, np.stack([1 - POSITIVE, POSITIVE], axis=1))
     assert tuple(values) == METRICS
-    assert values["auroc"] == 0.75
-    assert values["average_precision"] == pytest.approx(5 / 6)
-    assert values["accuracy"] == values["balanced_accuracy"] == 0.75
-    assert values["f1"] == pytest.approx(2 / 3)
+    assert tuple(values.values()) == pytest.approx((0.75, 5 / 6, 0.75, 0.75, 2 / 3))
 
 
-def test_more_classes_are_one_against_the_rest():
+def test_metrics_of_more_classes_are_means_of_each_against_the_rest():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.5, 0.1, 0.4]])
     values = compute_metrics(np.array([0, 1, 2, 2]), probabilities)
     assert values["auroc"] == pytest.approx((1 + 1 + 1) / 3)
@@ -26,14 +26,61 @@ def test_more_classes_are_one_against_the_rest():
     assert values["f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
 
 
-def test_a_class_without_slides_has_no_ranking():
+def test_without_slides_of_a_class_there_is_no_auroc_and_no_average_precision():
     values = compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
-    assert math.isnan(values["auroc"])
-    assert math.isnan(values["average_precision"])
+    assert math.isnan(values["auroc"]) and math.isnan(values["average_precision"])
     assert values["accuracy"] == values["balanced_accuracy"] == 0.5
 
 
 @pytest.mark.filterwarnings("error")
-def test_classes_that_are_only_guessed_warn_of_nothing():
+def test_classes_that_are_predicted_but_not_present_give_no_warning():
     compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
     compute_metrics(np.array([1, 1, 0]), np.array([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2], [0.6, 0.2, 0.2]]))
+
+
+@pytest.fixture(params=[2, 3])
+def weighted_slides(request, simulate):
+    predictions = simulate(request.param, classes=request.param)
+    weights = np.random.default_rng(1).integers(0, 4, (20, len(predictions.labels))).astype(float)
+    return predictions.labels, predictions.probabilities, weights
+
+
+def test_weighted_metrics_of_each_class_are_scikit_learns(weighted_slides):
+    labels, probabilities, weights = weighted_slides
+    actual, decisions = class_metrics(*weighted_slides), probabilities.argmax(axis=1)
+    for (r, w), c in product(enumerate(weights), range(probabilities.shape[1])):
+        expected = class_scores(labels == c, decisions == c, probabilities[:, c], w)
+        assert {name: values[r, c] for name, values in actual.items()} == pytest.approx(expected)
+
+
+def test_weighted_metrics_over_classes_are_scikit_learns(weighted_slides):
+    labels, probabilities, weights = weighted_slides
+    actual, decisions = weighted_metrics(*weighted_slides), probabilities.argmax(axis=1)
+    for r, w in enumerate(weights):
+        assert actual["accuracy"][r] == pytest.approx(metrics.accuracy_score(labels, decisions, sample_weight=w))
+        recall = metrics.recall_score(labels, decisions, sample_weight=w, average="macro")
+        assert actual["balanced_accuracy"][r] == pytest.approx(recall)
+
+
+def test_weights_without_a_class_have_no_metric_that_needs_it():
+    labels, probabilities = np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    actual = weighted_metrics(labels, probabilities, np.array([[0, 1, 1], [2, 0, 0]]).astype(float))
+    assert np.isnan(actual["auroc"]).all()
+    assert actual["accuracy"].tolist() == [0.5, 1.0]
+    assert actual["f1"][0] == pytest.approx(2 / 3) and np.isnan(actual["f1"][1])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 2, 2], [1, 2, 2], [0, 1, 2] * 20])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_equal_weights_give_the_unweighted_metrics_also_without_a_class(labels, classes):
+    """The first are those of intervals, the second those of metrics.csv."""
+    labels = np.minimum(labels, classes - 1)
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), len(labels)).round(2)
+    actual = weighted_metrics(labels, probabilities, np.ones((1, len(labels))))
+    expected = compute_metrics(labels, probabilities)
+    assert {name: actual[name][0] for name in METRICS} == pytest.approx(expected, nan_ok=True)
+
+
+def test_average_precision_needs_a_negative_slide():
+    actual = class_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]), np.ones((1, 2)))
+    assert np.isnan(actual["average_precision"]).all()

@@ -1,4 +1,4 @@
-"""A number walked back on a small real run: features, two folds trained, tables, then one link of the chain changed at a time."""
+"""A number traced in a small real run: features, three folds trained, tables; then one file of the run changed at a time."""
 
 import shutil
 from pathlib import Path
@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from roformermil.bags.folds import make_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
+from roformermil.cli import app
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, write_slides_csv
 from roformermil.config import Folds, Leakage, Model, Training
 from roformermil.errors import ConfigError
 from roformermil.evaluation.tables import write_tables
-from roformermil.evaluation.trace import trace_number
+from roformermil.evaluation.trace import summarise_trace, trace_number
 from roformermil.features.store import write_store
 from roformermil.training import TrainingJob, train_fold
 
@@ -23,138 +26,149 @@ ROW = "model=mean,metric=auroc"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    tmp_path = tmp_path_factory.mktemp("made")
-    root, rows, slides = tmp_path / "results", [], []
+def trained_run(tmp_path_factory) -> Path:
+    """The results of a run of 12 slides and three folds."""
+    folder = tmp_path_factory.mktemp("run")
+    results, records, slides = folder / "results", [], []
     for k in range(12):
-        file = tmp_path / f"s{k}.svs"
+        file = folder / f"s{k}.svs"
         file.write_bytes(bytes([k]))
-        store = root / f"set/features/net/s{k}.zarr"
         grid = np.stack([np.arange(5), np.zeros(5, int)], axis=1)
-        write_store(store, np.full((5, 4), k / 12), grid, grid, {"fingerprint": f"f{k}", "encoder": "net"})
-        rows.append(SlideRecord(f"s{k}", str(file), content=content_id(file), tiles=5, fingerprint=f"f{k}"))
-        slides.append(Slide(f"s{k}", f"p{k}", "ab"[k % 2], str(file), None))
-    write_slides_csv(root / "set/slides.csv", rows)
+        attributes = {"fingerprint": f"f{k}", "encoder": "net"}
+        write_store(results / f"set/features/net/s{k}.zarr", np.full((5, 4), k / 12), grid, grid, attributes)
+        records.append(SlideRecord(f"s{k}", file, content=content_id(file), tiles=5, fingerprint=f"f{k}"))
+        slides.append(Slide(f"s{k}", f"p{k}", "ab"[k % 2], file, None))
+    write_slides_csv(results / "set/slides.csv", records)
     folds = make_folds(slides, Folds(count=3), ["a", "b"])
-    write_folds(root / "set/folds.csv", folds)
-    paths = []
+    write_folds(results / "set/folds.csv", folds)
+    model, training, stores = Model(name="mean", hidden_dim=8), Training(epochs=1), results / "set/features/net"
     for fold in range(3):
-        out = root / f"set/net/mean/fold_{fold}"
-        job = TrainingJob("set", fold, [row for row in folds if row.fold == fold], root / "set/features/net", ["a", "b"],
-                  Model(name="mean", hidden_dim=8), Training(epochs=1))  # fmt: skip
-        train_fold(job, out, progress=False)
-        paths.append(out / "predictions.csv")
-    write_findings(find_leaks(folds, slides, rows), Leakage(), Folds(), "set", root / "set/leakage.csv")
-    write_tables(paths, [root / "set"], root, '{"models": ["mean"]}')
-    return root
+        rows = [row for row in folds if row.fold == fold]
+        job = TrainingJob("set", fold, rows, stores, ["a", "b"], model, training)
+        train_fold(job, results / f"set/net/mean/fold_{fold}", progress=False)
+    write_findings(find_leaks(folds, slides, records), Leakage(), Folds(), "set", results / "set/leakage.csv")
+    predictions = sorted(results.glob("set/net/mean/*/predictions.csv"))
+    write_tables(predictions, [results / "set"], results, '{"models": ["mean"]}')
+    return results
 
 
 @pytest.fixture
-def results(made, tmp_path):
-    """A copy to change; the slide files stay where slides.csv has them, and are put right afterwards."""
-    yield shutil.copytree(made, tmp_path / "results")
-    (made.parent / "s4.svs").write_bytes(bytes([4]))
+def results(trained_run, tmp_path):
+    """A copy to change; the slide files remain where slides.csv has them, and are restored afterwards."""
+    yield shutil.copytree(trained_run, tmp_path / "results")
+    (trained_run.parent / "s4.svs").write_bytes(bytes([4]))
 
 
-def test_a_number_leads_to_its_folds_models_features_and_slides(results):
-    found = trace_number(results / "summary.csv", ROW, read_features=True)
-    assert found["differs"] == []
-    assert [fold["fold"] for fold in found["folds"]] == [0, 1, 2]
-    assert np.mean([fold["auroc"] for fold in found["folds"]]) == pytest.approx(found["mean"])
-    assert found["folds"][0]["model"]["hidden_dim"] == 8
-    assert found["folds"][0]["run"]["torch"] == found["tables"]["run"]["torch"]
-    assert found["tables"]["config"] == {"models": ["mean"]}
-    assert {slide["slide_id"] for slide in found["slides"]} == {f"s{k}" for k in range(12)}
+def test_a_number_is_traced_to_folds_models_features_and_slides(results):
+    trace = trace_number(results / "summary.csv", ROW, read_features=True)
+    assert trace["differs"] == []
+    assert [fold["fold"] for fold in trace["folds"]] == [0, 1, 2]
+    assert np.mean([fold["auroc"] for fold in trace["folds"]]) == pytest.approx(trace["mean"])
+    assert trace["folds"][0]["model"]["hidden_dim"] == 8
+    assert trace["folds"][0]["run"]["torch"] == trace["tables"]["run"]["torch"]
+    assert trace["tables"]["config"] == {"models": ["mean"]}
+    assert {slide["slide_id"] for slide in trace["slides"]} == {f"s{k}" for k in range(12)}
     assert trace_number(results / "summary.csv", "1")["metric"] == "auroc"
 
 
-def predictions_edited(results):
+def test_the_summary_has_what_all_folds_share_only_once(results):
+    summary = summarise_trace(trace_number(results / "summary.csv", ROW))
+    assert summary["differs"] == "nothing" and summary["slides"] == "12, listed by --slides"
+    assert summary["all_folds"]["model"]["hidden_dim"] == 8 and all("model" not in fold for fold in summary["folds"])
+
+
+def test_the_verb_exits_with_1_only_if_something_differs(results):
+    trace = ["trace", str(results / "summary.csv"), "--row", ROW]
+    unchanged = CliRunner().invoke(app, trace)
+    assert unchanged.exit_code == 0 and yaml.safe_load(unchanged.output)["differs"] == "nothing"
+    edit_folds(results)
+    changed = CliRunner().invoke(app, [*trace, "--slides"])
+    assert changed.exit_code == 1 and "fold 0 is not divided" in yaml.safe_load(changed.output)["differs"][0]
+    assert len(yaml.safe_load(changed.output)["slides"]) == 12
+
+
+def edit_csv(path, column, values):
+    pd.read_csv(path).assign(**{column: values}).to_csv(path, index=False)
+
+
+def edit_predictions(results):
     path = results / "set/net/mean/fold_1/predictions.csv"
-    table = pd.read_csv(path)
-    table["probability_b"] = 1 - table.probability_b - (table.label == "b")
-    table.to_csv(path, index=False)
+    edit_csv(path, "probability_b", lambda table: 1 - table.probability_b - (table.label == "b"))
 
 
-def features_made_anew(results):
+def halve_predictions(results):
+    """This changes no rank."""
+    path = results / "set/net/mean/fold_1/predictions.csv"
+    edit_csv(path, "probability_b", lambda table: table.probability_b / 2)
+
+
+def raise_statistic(name):
+    return lambda results: edit_csv(results / "summary.csv", name, lambda table: table[name] + 0.1)
+
+
+def replace_features(results):
     grid = np.zeros((5, 2), int)
     write_store(results / "set/features/net/s3.zarr", np.ones((5, 4)), grid, grid, {"fingerprint": "other"})
 
 
-def slide_replaced(results):
-    Path(next(row.path for row in read_slide_table(results / "set/slides.csv") if row.slide_id == "s4")).write_bytes(
-        b"other"
-    )
-
-
-def column_edited(name):
-    def edit(results):
-        path = results / "summary.csv"
-        table = pd.read_csv(path)
-        table[name] += 0.1
-        table.to_csv(path, index=False)
-
-    return edit
-
-
-def predictions_shifted_without_a_change_of_rank(results):
-    path = results / "set/net/mean/fold_1/predictions.csv"
-    table = pd.read_csv(path)
-    table["probability_b"] /= 2
-    table.to_csv(path, index=False)
-
-
-def models_exchanged(results):
-    folder = results / "set/net/mean"
-    shutil.copy(folder / "fold_1/model.safetensors", folder / "fold_0/model.safetensors")
-
-
-def folds_edited(results):
-    path = results / "set/folds.csv"
-    path.write_text(path.read_text().replace(",train", ",other", 1))  # of fold 0
-
-
-def slide_struck_out(results):
-    rows = read_slide_table(results / "set/slides.csv")
-    write_slides_csv(results / "set/slides.csv", [row for row in rows if row.slide_id != "s2"])
-
-
-def content_exchanged(results):
+def replace_feature_values(results):
     stores = results / "set/features/net"
     shutil.rmtree(stores / "s6.zarr/features/c")
     shutil.copytree(stores / "s7.zarr/features/c", stores / "s6.zarr/features/c")
 
 
+def replace_slide(results):
+    (path,) = (record.path for record in read_slide_table(results / "set/slides.csv") if record.slide_id == "s4")
+    path.write_bytes(b"other")
+
+
+def remove_slide(results):
+    records = read_slide_table(results / "set/slides.csv")
+    write_slides_csv(results / "set/slides.csv", [record for record in records if record.slide_id != "s2"])
+
+
+def exchange_models(results):
+    folder = results / "set/net/mean"
+    shutil.copy(folder / "fold_1/model.safetensors", folder / "fold_0/model.safetensors")
+
+
+def edit_folds(results):
+    path = results / "set/folds.csv"
+    path.write_text(path.read_text().replace(",train", ",other", 1))  # of fold 0
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (predictions_edited, "fold 1: predictions.csv gives"),
-        (features_made_anew, "s3: its features are not those that were trained on"),
-        (slide_replaced, "s4.svs is another file than the one that was read"),
-        *[(column_edited(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
-        (predictions_shifted_without_a_change_of_rank, "is not what its model predicted"),
-        (models_exchanged, "is the model of set, fold 1"),
-        (folds_edited, "fold 0 is not divided as it was"),
-        (slide_struck_out, "s2: was trained on and is not among the slides"),
-        (content_exchanged, "s6: its features are not those"),
+        (edit_predictions, "fold 1: predictions.csv gives"),
+        (halve_predictions, "predictions.csv: not what the model predicted"),
+        *[(raise_statistic(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
+        (replace_features, "s3: its features changed since training"),
+        (replace_feature_values, "s6: its features changed since training"),
+        (replace_slide, "s4.svs changed since it was read"),
+        (remove_slide, "s2: was used in training, but is not a usable slide"),
+        (exchange_models, "is the model of set, fold 1"),
+        (edit_folds, "fold 0 is not divided as it was"),
     ],
 )
-def test_what_changed_since_is_said(results, change, said):
+def test_every_change_since_is_named(results, change, message):
     change(results)
-    assert any(said in line for line in trace_number(results / "summary.csv", ROW, read_features=True)["differs"])
+    assert any(message in line for line in trace_number(results / "summary.csv", ROW, read_features=True)["differs"])
 
 
-def test_a_file_that_is_gone_is_named(results):
+def test_a_missing_file_is_named(results):
     (results / "set/net/mean/fold_2/predictions.csv").unlink()
     with pytest.raises(ConfigError, match="fold_2/predictions.csv"):
         trace_number(results / "summary.csv", ROW)
 
 
-def test_another_table_is_refused(results):
-    with pytest.raises(ConfigError, match="summary.csv"):
-        trace_number(results / "metrics.csv", "1")
+SELECTIONS = ["metric=auroc,model=none", "99", "0", "auroc", "encoder=net"]
 
 
-@pytest.mark.parametrize("row", ["metric=auroc,model=none", "99", "auroc", "encoder=net"])
-def test_a_row_that_is_not_one_is_an_error_that_lists_them(results, row):
-    with pytest.raises(ConfigError, match="--row"):
-        trace_number(results / "summary.csv", row)
+@pytest.mark.parametrize(
+    ("table", "row", "message"),
+    [("metrics", "1", "not a summary.csv"), *[("summary", row, f"--row {row}: ") for row in SELECTIONS]],
+)
+def test_a_selection_of_not_exactly_one_row_of_the_summary_is_an_error(trained_run, table, row, message):
+    with pytest.raises(ConfigError, match=message):
+        trace_number(trained_run / f"{table}.csv", row)

@@ -1,4 +1,6 @@
+import re
 from contextlib import closing
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,75 +10,93 @@ import torch
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.errors import Status
 from roformermil.features.embed import Embedder
 from roformermil.features.encoders import load_trunk
 from roformermil.features.store import read_store
+from roformermil.features.tile_batches import TileSpan, batch_spans, stack_tiles
 from roformermil.features.tile_stream import CHUNK, TileStream
 from roformermil.slides import steps
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.steps import read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import segment_slide, tile_slide
+from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tiles import TileSpec
-from tests.features.test_encoders import plain
+from tests.features.reference_resnet import reference_features
 
 RANDOM = Encoder(weights="random", batch_size=8, compile="never")
 
 
 @pytest.fixture
-def damaged(broken, monkeypatch):
-    """A slide whose finer levels are damaged, and an outline that does not need them."""
-    monkeypatch.setattr(steps, "VIEW", 300)
+def damaged_slide(broken, monkeypatch):
+    """A slide whose finer levels are damaged. Its outline is drawn from the coarsest, which is not."""
+    monkeypatch.setattr(steps, "OUTLINE_SIDE", 300)
     return broken / "damaged.tif"
 
 
-def run(slide, folder, encoder=RANDOM, tiles=None, tissue=None):
-    """All three stages on one slide; returns its store."""
-    tiles, tissue = tiles or Tiles(), tissue or Tissue()
-    row = SlideRecord("one", str(slide))
-    facts = segment_slide(row, folder, tissue)
-    tile_slide(row, folder, folder, tiles)
-    row = SlideRecord("one", str(slide), mpp=facts["mpp"])
-    (row,) = Embedder(encoder, progress=False).embed([row], folder, folder)
-    return read_store(folder / "one.zarr") if row.status == "ok" else row
+@pytest.fixture
+def slide_copy(slide, tmp_path):
+    """A copy of the slide that a test may change."""
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(slide.read_bytes())
+    return copy
 
 
-def assert_equals_plain_loop(slide, stored, encoder, level, side):
-    """OpenSlide, resize, the trunk as torchvision has it: one tile at a time."""
+def tile(path, folder, tiles=None, tissue=None, slide_id="one"):
+    """The slide's record after `segment` and `tile`, whose results are in the folder."""
+    record = SlideRecord(slide_id, path)
+    record = replace(record, **segment_slide(record, folder, tissue or Tissue()))
+    return replace(record, **tile_slide(record, folder, folder, tiles or Tiles()))
+
+
+def embed(records, folder, encoder=RANDOM):
+    return Embedder(encoder, timeout=60, progress=False).embed(records, folder, folder)
+
+
+def embed_one(path, folder, encoder=RANDOM, **settings):
+    """The store after all three stages."""
+    (record,) = embed([tile(path, folder, **settings)], folder, encoder)
+    assert record.is_ok
+    return read_store(folder / "one.zarr")
+
+
+def assert_equals_plain_loop(slide, store, encoder, level, side):
+    """OpenSlide, resize, the reference network: one tile at a time."""
     trunk = load_trunk(encoder)
     with openslide.OpenSlide(slide) as plain_slide:
-        for (x, y), features in zip(stored.coords.tolist(), stored.features, strict=True):
+        for (x, y), features in zip(store.coords.tolist(), store.features, strict=True):
             pixels = np.asarray(plain_slide.read_region((x, y), level, (side, side)).convert("RGB"))
-            tile = cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA)
-            expected = plain(trunk, torch.from_numpy(tile[None])).numpy()[0]
+            resized = cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA)
+            expected = reference_features(trunk, torch.from_numpy(resized[None])).numpy()[0]
             assert np.allclose(features.astype(np.float32), expected, rtol=2e-3, atol=1e-3)
 
 
-def test_features_are_the_plain_loops(slide, tmp_path):
-    stored = run(slide, tmp_path, tiles=Tiles(mpp=0.6))
-    assert stored.attributes["base_px"] == 307
-    assert (stored.coords == stored.grid * 307).all()
-    assert {"slide_id", "mpp", "tile_px", "target_mpp", "encoder", "weights", "version", "fingerprint"} <= set(
-        stored.attributes
-    )
-    assert_equals_plain_loop(slide, stored, RANDOM, 0, 307)
+def test_features_equal_those_of_a_plain_loop(slide, tmp_path):
+    store = embed_one(slide, tmp_path, tiles=Tiles(target_mpp=0.6))
+    assert store.attributes["base_px"] == 307
+    assert (store.coords == store.grid * 307).all()
+    keys = {"slide_id", "mpp", "tile_px", "target_mpp", "encoder", "weights", "content", "version", "fingerprint"}
+    assert keys <= set(store.attributes)
+    assert_equals_plain_loop(slide, store, RANDOM, 0, 307)
 
 
-def test_a_current_store_stays_and_a_stale_one_goes(slide, tmp_path):
+def test_a_current_store_is_kept_and_an_outdated_one_replaced(slide, tmp_path):
     tiles = Tiles(tile_px=128, target_mpp=2)
-    run(slide, tmp_path, tiles=tiles)
+    first = embed_one(slide, tmp_path, tiles=tiles)
     stamp = (tmp_path / "one.zarr").stat().st_mtime_ns
-    run(slide, tmp_path, tiles=tiles)
+    (record,) = embed([tile(slide, tmp_path, tiles=tiles)], tmp_path)
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp
-    run(slide, tmp_path, tiles=tiles, tissue=Tissue(min_hole=16385))
+    assert (record.tiles, record.fingerprint) == (len(first.grid), first.attributes["fingerprint"])
+    embed_one(slide, tmp_path, tiles=tiles, tissue=Tissue(min_hole=16385))
     assert (tmp_path / "one.zarr").stat().st_mtime_ns == stamp, "other settings, the same tiles: nothing to encode"
-    stored = run(slide, tmp_path, Encoder(weights="random", seed=1, compile="never"), tiles)
+    store = embed_one(slide, tmp_path, Encoder(weights="random", seed=1, compile="never"), tiles=tiles)
     assert (tmp_path / "one.zarr").stat().st_mtime_ns > stamp
-    assert stored.attributes["weights"] == "random:1"
+    assert store.attributes["weights"] == "random:1"
 
 
 def test_tiles_stream_in_order(slide):
     coords = np.array([(x, y) for y in range(0, 1100, 100) for x in range(0, 1400, 100)], np.int32)
     spec = TileSpec(base_px=64, level=0, read_px=64, tile_px=64)
-    with closing(TileStream(SlideRecord("one", str(slide)), coords, spec, readers=3, timeout=60)) as stream:
+    with closing(TileStream(SlideRecord("one", slide), coords, spec, readers=3, timeout=60)) as stream:
         chunks = [chunk.tiles for chunk in stream]
     assert [len(c) for c in chunks] == [CHUNK] * (len(coords) // CHUNK) + [len(coords) % CHUNK]
     with SlideReader(slide) as reader:
@@ -84,75 +104,98 @@ def test_tiles_stream_in_order(slide):
     assert np.array_equal(np.concatenate(chunks), expected)
 
 
+def test_batches_have_one_size_across_slides_and_black_tiles_fill_the_last():
+    def spans():
+        number = 1
+        for slide, lengths in (("a", (3, 9)), ("b", (1,)), ("c", (2, 2))):
+            first = 0
+            for length in lengths:
+                tiles = np.arange(number, number + length, dtype=np.uint8)
+                yield TileSpan(slide, first, np.broadcast_to(tiles[:, None, None, None], (length, 2, 2, 3)))
+                number, first = number + length, first + length
+
+    batches = list(batch_spans(spans(), 5))
+    positions = [[(span.slide, span.first, len(span.tiles)) for span in batch] for batch in batches]
+    assert positions == [
+        [("a", 0, 3), ("a", 3, 2)],
+        [("a", 5, 5)],
+        [("a", 10, 2), ("b", 0, 1), ("c", 0, 2)],
+        [("c", 2, 2)],
+    ]
+    stacked = np.concatenate([stack_tiles(batch, 5) for batch in batches])
+    assert stacked[:, 0, 0, 0].tolist() == [*range(1, 18), 0, 0, 0]
+
+
 @pytest.mark.slow
-def test_batches_run_across_slides_and_change_nothing(slide, damaged, tmp_path):
-    """Three slides in one call, the middle one's pixels gone: the others are what they are alone, byte for byte."""
-    alone = run(slide, tmp_path / "alone")
-    rows = []
+def test_features_do_not_depend_on_the_slides_encoded_beside_them(slide, damaged_slide, tmp_path):
+    """Three slides in one call, the middle one damaged: the others' features are byte for byte those of a call of their own."""
+    own = embed_one(slide, tmp_path / "own")
+    records = []
     for name in ("a", "b", "c"):
         copy = tmp_path / f"{name}.tif"
-        copy.write_bytes((damaged if name == "b" else slide).read_bytes())
-        rows.append(SlideRecord(name, str(copy), mpp=0.5))
-        segment_slide(rows[-1], tmp_path, Tissue())
-        tile_slide(rows[-1], tmp_path, tmp_path, Tiles())
-    a, b, c = Embedder(RANDOM, progress=False).embed(rows, tmp_path, tmp_path)
-    assert (a.status, b.status, c.status) == ("ok", "read_failed", "ok")
+        copy.write_bytes((damaged_slide if name == "b" else slide).read_bytes())
+        records.append(tile(copy, tmp_path, slide_id=name))
+    assert [record.status for record in embed(records, tmp_path)] == [Status.OK, Status.READ_FAILED, Status.OK]
     assert not (tmp_path / "b.zarr").exists()
     for name in ("a", "c"):
-        stored = read_store(tmp_path / f"{name}.zarr")
-        assert np.array_equal(stored.features, alone.features)
+        assert np.array_equal(read_store(tmp_path / f"{name}.zarr").features, own.features)
 
 
-def test_a_slide_that_becomes_another_is_named(slide, tmp_path):
-    copy = tmp_path / "copy.tif"
-    copy.write_bytes(slide.read_bytes())
-    row = SlideRecord("one", str(copy), mpp=0.5)
-    segment_slide(row, tmp_path, Tissue())
-    tile_slide(row, tmp_path, tmp_path, Tiles())
-    copy.write_bytes(slide.read_bytes() + b"more")
-    (found,) = Embedder(RANDOM, progress=False).embed([row], tmp_path, tmp_path)
-    assert (found.status, found.stage) == ("changed", "embed")
-
-
-def test_the_profile_says_what_bounds_the_run(slide, tmp_path):
-    row = SlideRecord("one", str(slide), mpp=segment_slide(SlideRecord("one", str(slide)), tmp_path, Tissue())["mpp"])
-    tile_slide(row, tmp_path, tmp_path, Tiles())
-    embedder = Embedder(RANDOM, progress=False)
-    (row,) = embedder.embed([row], tmp_path, tmp_path)
+def test_the_profile_counts_tiles_and_seconds(slide, tmp_path):
+    embedder = Embedder(RANDOM, timeout=60, progress=False)
+    (record,) = embedder.embed([tile(slide, tmp_path)], tmp_path, tmp_path)
     profile = embedder.profile
-    assert profile.tiles == row.tiles
-    assert profile.reading > 0 and 0 < profile.encoding < profile.whole
-    assert "Encoding bounds the run" in profile.table()
+    assert profile.tiles == record.tiles == len(read_store(tmp_path / "one.zarr").grid)
+    assert profile.reading > 0 and profile.start > 0
+    assert 0 < profile.writing < profile.encoding < profile.whole
+    assert 0 < record.seconds < profile.whole + 60
 
 
-def test_pixels_that_are_gone_are_found_when_they_are_read(damaged, tmp_path):
-    """The directory and the coarse levels are whole: only `embed` can tell."""
-    row = run(damaged, tmp_path)
-    assert (row.status, row.stage) == ("read_failed", "embed")
-    assert "damaged.tif: reading at" in row.message
+def test_records_of_failed_slides_are_passed_on(slide, tmp_path):
+    failed = SlideRecord("bad", tmp_path / "bad.tif", status=Status.MISSING, message="no such file", stage="segment")
+    first, second = embed([failed, tile(slide, tmp_path)], tmp_path)
+    assert first == failed and second.is_ok
+
+
+def test_a_missing_tile_table_fails_its_slide_only(slide, tmp_path):
+    record = tile(slide, tmp_path)
+    first, second = embed([replace(record, slide_id="other"), record], tmp_path)
+    assert (first.status, first.stage) == (Status.UNREADABLE, "embed")
+    assert "other.npz" in first.message and "--forcerun tile" in first.message
+    assert second.is_ok
+
+
+def test_a_slide_that_changed_since_it_was_tiled_is_named(slide_copy, tmp_path):
+    record = tile(slide_copy, tmp_path)
+    slide_copy.write_bytes(slide_copy.read_bytes() + b"more")
+    (record,) = embed([record], tmp_path)
+    assert (record.status, record.stage) == (Status.CHANGED, "embed")
+
+
+def test_a_slide_removed_since_it_was_tiled_is_named(slide_copy, tmp_path):
+    record = tile(slide_copy, tmp_path)
+    slide_copy.unlink()
+    (record,) = embed([record], tmp_path)
+    assert record.status == Status.MISSING
+    assert "copy.tif" in record.message
+
+
+def test_damaged_pixels_fail_the_slide_when_they_are_read(damaged_slide, tmp_path):
+    """Its directory and coarse levels are intact: only `embed` can tell."""
+    (record,) = embed([tile(damaged_slide, tmp_path)], tmp_path)
+    assert (record.status, record.stage) == (Status.READ_FAILED, "embed")
+    assert re.search(r"damaged\.tif: pixels at .* cannot be read", record.message)
     assert not (tmp_path / "one.zarr").exists()
-
-
-def test_a_slide_gone_since_it_was_tiled_is_named(slide, tmp_path):
-    copy = tmp_path / "copy.tif"
-    copy.write_bytes(slide.read_bytes())
-    row = SlideRecord("one", str(copy))
-    segment_slide(row, tmp_path, Tissue())
-    tile_slide(row, tmp_path, tmp_path, Tiles())
-    copy.unlink()
-    (row,) = Embedder(RANDOM, progress=False).embed([row], tmp_path, tmp_path)
-    assert row.status == "missing"
-    assert "copy.tif" in row.message
 
 
 @pytest.mark.shared
 def test_cmu_1_small_region(shared, tmp_path):
-    """All of it taken for tissue: 8 x 11 tiles of 257 px (see test_tiles), features as the plain loop's."""
+    """All of it taken for tissue: 8 x 11 tiles of 257 px (see test_tiles), features equal to the plain loop's."""
     slide = shared / "slides/CMU-1-Small-Region.svs"
     encoder = Encoder(weights=str(shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"))
-    stored = run(slide, tmp_path, encoder, Tiles(min_tissue=0), Tissue(threshold=0, close=64))
-    assert stored.grid.tolist() == [[x, y] for y in range(11) for x in range(8)]
-    assert (stored.coords == stored.grid * 257).all()
-    assert_equals_plain_loop(slide, stored, encoder, 0, 257)
-    table = read_tiles(tmp_path / "one.npz")
-    assert table.tissue.min() > 0.9
+    everything = {"tiles": Tiles(min_tissue=0), "tissue": Tissue(threshold=0, close=64)}
+    store = embed_one(slide, tmp_path, encoder, **everything)
+    assert store.grid.tolist() == [[x, y] for y in range(11) for x in range(8)]
+    assert (store.coords == store.grid * 257).all()
+    assert_equals_plain_loop(slide, store, encoder, 0, 257)
+    assert read_tile_table(tmp_path / "one.npz").tissue.min() > 0.9

@@ -23,60 +23,60 @@ def write_h5(path, features=VECTORS, coords=COORDS, name="features", **attribute
 
 
 @pytest.mark.parametrize(
-    ("name", "features", "attributes", "step"),
+    ("name", "features", "attributes", "base_px"),
     [
-        ("features", VECTORS, {"patch_size": 256, "patch_level": 0}, 512),  # CLAM: the step is not said
+        ("features", VECTORS, {"patch_size": 256, "patch_level": 0}, 512),  # CLAM: base_px is not stated
         ("features", VECTORS[None], {}, 512),
         ("features", VECTORS, {"patch_size": 256, "patch_size_level0": 256}, 256),  # TRIDENT
         ("feats", VECTORS, {}, 512),
     ],
 )
-def test_files_of_other_pipelines_become_stores(tmp_path, name, features, attributes, step):
+def test_files_of_other_pipelines_become_stores(tmp_path, name, features, attributes, base_px):
     path = write_h5(tmp_path / "a.h5", features, COORDS, name, **attributes)
-    found = import_slide(SlideRecord("a", str(path)), tmp_path, "clam")
-    stored = read_store(tmp_path / "a.zarr")
-    assert found["tiles"] == 4
-    assert np.array_equal(stored.coords, COORDS)
-    assert np.array_equal(stored.grid, COORDS // step)
-    assert np.array_equal(stored.features, VECTORS.astype(np.float16))
-    assert stored.attributes["encoder"] == "clam"
+    fields = import_slide(SlideRecord("a", path), tmp_path, "clam")
+    store = read_store(tmp_path / "a.zarr")
+    assert fields["tiles"] == 4
+    assert np.array_equal(store.coords, COORDS)
+    assert np.array_equal(store.grid, COORDS // base_px)
+    assert np.array_equal(store.features, VECTORS.astype(np.float16))
+    assert store.attributes["encoder"] == "clam"
 
 
-def test_a_current_store_stays_and_a_new_file_replaces_it(tmp_path):
-    row = SlideRecord("a", str(write_h5(tmp_path / "a.h5")))
-    first = import_slide(row, tmp_path, "clam")
+def test_a_current_store_is_kept_and_a_changed_file_replaces_it(tmp_path):
+    record = SlideRecord("a", write_h5(tmp_path / "a.h5"))
+    first = import_slide(record, tmp_path, "clam")
     stamp = (tmp_path / "a.zarr").stat().st_mtime_ns
-    assert import_slide(row, tmp_path, "clam") == first
+    assert import_slide(record, tmp_path, "clam") == first
     assert (tmp_path / "a.zarr").stat().st_mtime_ns == stamp
     write_h5(tmp_path / "a.h5", VECTORS + 1)
-    assert import_slide(row, tmp_path, "clam") != first
+    assert import_slide(record, tmp_path, "clam") != first
 
 
-def test_another_name_or_scale_makes_a_store_anew(tmp_path):
-    row = SlideRecord("a", str(write_h5(tmp_path / "a.h5")))
-    marks = {
-        import_slide(row, tmp_path, "clam")["fingerprint"],
-        import_slide(row, tmp_path, "trident")["fingerprint"],
-        import_slide(replace(row, sheet_mpp=0.25), tmp_path, "trident")["fingerprint"],
+def test_another_encoder_name_or_mpp_replaces_a_store(tmp_path):
+    record = SlideRecord("a", write_h5(tmp_path / "a.h5"))
+    fingerprints = {
+        import_slide(record, tmp_path, "clam")["fingerprint"],
+        import_slide(record, tmp_path, "trident")["fingerprint"],
+        import_slide(replace(record, sheet_mpp=0.25), tmp_path, "trident")["fingerprint"],
     }
-    assert len(marks) == 3
-    stored = read_store(tmp_path / "a.zarr").attributes
-    assert (stored["encoder"], stored["mpp"]) == ("trident", 0.25)
+    assert len(fingerprints) == 3
+    store = read_store(tmp_path / "a.zarr").attributes
+    assert (store["encoder"], store["mpp"]) == ("trident", 0.25)
 
 
-def test_a_twentieth_of_the_tiles_may_share_a_place(tmp_path):
+def test_a_twentieth_of_the_tiles_may_share_a_position(tmp_path):
     coords = lattice((0, 0), 512, 10)
-    for more, fits in ((5, True), (7, False)):
-        both = np.concatenate([coords, coords[:more] + 100])
-        path = write_h5(tmp_path / f"{more}.h5", np.ones((100 + more, 3), np.float32), both, patch_size_level0=512)
+    for shared, fits in ((5, True), (7, False)):
+        both = np.concatenate([coords, coords[:shared] + 100])
+        path = write_h5(tmp_path / f"{shared}.h5", np.ones((100 + shared, 3), np.float32), both, patch_size_level0=512)
         if fits:
             assert read_h5(path)[2] == 512
         else:
-            with pytest.raises(SlideError, match="107 tiles have only 100 places"):
+            with pytest.raises(SlideError, match="107 tiles have only 100 positions"):
                 read_h5(path)
 
 
-def test_export_is_read_back_as_it_was(tmp_path):
+def test_an_exported_store_is_imported_unchanged(tmp_path):
     grid = COORDS // 512
     write_store(tmp_path / "a.zarr", VECTORS, COORDS, grid, {"slide_id": "a", "base_px": 512, "mpp": None})
     export_store(tmp_path / "a.zarr", tmp_path / "a.h5")
@@ -84,14 +84,14 @@ def test_export_is_read_back_as_it_was(tmp_path):
         assert set(file) == {"features", "coords"}
         assert file["coords"].attrs["patch_size_level0"] == 512
         assert (file["coords"].attrs["slide_id"], file["coords"].attrs["name"]) == ("a", "a")
-    import_slide(SlideRecord("b", str(tmp_path / "a.h5")), tmp_path, "x")
+    import_slide(SlideRecord("b", tmp_path / "a.h5"), tmp_path, "x")
     one, two = read_store(tmp_path / "a.zarr"), read_store(tmp_path / "b.zarr")
     for name in ("features", "coords", "grid"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
 
 
 @pytest.mark.parametrize(
-    ("features", "coords", "message", "reason"),
+    ("features", "coords", "message", "status"),
     [
         (VECTORS, None, "expected coords", "unreadable"),
         (VECTORS[:3], COORDS, "are not", "unreadable"),
@@ -103,35 +103,35 @@ def test_export_is_read_back_as_it_was(tmp_path):
         (np.array([b"a", b"b"]), COORDS[:2], "not features", "unreadable"),
     ],
 )
-def test_what_cannot_be_imported_is_named(tmp_path, features, coords, message, reason):
+def test_files_that_cannot_be_imported_are_named(tmp_path, features, coords, message, status):
     with pytest.raises(SlideError, match=message) as error:
         read_h5(write_h5(tmp_path / "a.h5", features, coords))
-    assert error.value.status == reason
+    assert error.value.status == status
 
 
-def lattice(offset, step, side):
-    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2) * step + np.array(offset)
+def lattice(offset, distance, side):
+    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2) * distance + np.array(offset)
 
 
-def test_each_piece_of_tissue_may_have_a_grid_of_its_own(tmp_path):
-    """CLAM lays one over each contour's bounding box: here two, 7 px apart from each other's raster."""
+def test_each_piece_of_tissue_may_have_its_own_grid(tmp_path):
+    """CLAM lays one over each contour's bounding box: here two, 7 px out of line with each other."""
     coords = np.concatenate([lattice((10, 10), 512, 5), lattice((10 + 7 + 8 * 512, 17), 512, 5)])
-    _, _, step = read_h5(write_h5(tmp_path / "a.h5", np.ones((50, 3), np.float32), coords))
-    assert step == 512
-    assert len(np.unique(coords // step, axis=0)) == 50
+    _, _, base_px = read_h5(write_h5(tmp_path / "a.h5", np.ones((50, 3), np.float32), coords))
+    assert base_px == 512
+    assert len(np.unique(coords // base_px, axis=0)) == 50
 
 
-def test_tiles_that_overlap_have_the_step_that_they_have(tmp_path):
+def test_base_px_of_overlapping_tiles_is_their_distance(tmp_path):
     """TRIDENT's patch_size_level0 is the tile's side, not the distance between tiles."""
     coords = lattice((0, 0), 256, 5)
     path = write_h5(tmp_path / "a.h5", np.ones((25, 3), np.float32), coords, patch_size_level0=512, overlap=128)
     assert read_h5(path)[2] == 256
     path = write_h5(tmp_path / "a.h5", np.ones((25, 3), np.float32), coords, patch_size_level0=512)
-    with pytest.raises(SlideError, match="only 9 places"):
+    with pytest.raises(SlideError, match="only 9 positions"):
         read_h5(path)
 
 
-def test_a_file_cut_short_is_named(tmp_path):
+def test_a_truncated_file_is_named(tmp_path):
     path = write_h5(tmp_path / "a.h5")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(SlideError, match="not features and coordinates"):
@@ -141,10 +141,10 @@ def test_a_file_cut_short_is_named(tmp_path):
 @pytest.mark.shared
 def test_a_real_bag_keeps_its_coordinates(shared, tmp_path):
     path = shared / "mil_bags/TCGA-AD-6964-01Z-00-DX1.h5"
-    assert import_slide(SlideRecord("a", str(path)), tmp_path, "ctp")["tiles"] == 777
-    stored = read_store(tmp_path / "a.zarr")
+    assert import_slide(SlideRecord("a", path), tmp_path, "ctp")["tiles"] == 777
+    store = read_store(tmp_path / "a.zarr")
     with h5py.File(path) as file:
-        assert np.array_equal(stored.coords, file["coords"])
-        assert np.abs(stored.features - file["feats"][:]).max() < 1e-2
-    assert stored.attributes["base_px"] == 512
-    assert (stored.grid * 512 == stored.coords).all()
+        assert np.array_equal(store.coords, file["coords"])
+        assert np.abs(store.features - file["feats"][:]).max() < 1e-2
+    assert store.attributes["base_px"] == 512
+    assert (store.grid * 512 == store.coords).all()

@@ -2,9 +2,10 @@ import filecmp
 
 import numpy as np
 import pytest
+import zarr
 
 from roformermil.errors import StoreError
-from roformermil.features.store import read_attributes, read_store, write_store
+from roformermil.features.store import matches_checksum, read_attributes, read_store, write_store
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(2500, 32)).astype(np.float32)
@@ -15,7 +16,7 @@ def write(path):
     write_store(path, FEATURES, GRID * 257, GRID, {"slide_id": "s", "base_px": 257, "fingerprint": "f"})
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_store_returns_what_was_written(tmp_path):
     write(tmp_path / "s.zarr")
     stored = read_store(tmp_path / "s.zarr")
     assert stored.features.dtype == np.float16
@@ -25,13 +26,13 @@ def test_what_is_written_is_read(tmp_path):
     assert stored.attributes["base_px"] == 257
 
 
-def test_a_tile_at_the_origin_is_whole(tmp_path):
+def test_a_store_of_zeros_is_complete(tmp_path):
     write_store(tmp_path / "s.zarr", np.zeros((1, 4)), np.zeros((1, 2)), np.zeros((1, 2)), {"fingerprint": "f"})
     assert len(read_store(tmp_path / "s.zarr").grid) == 1
     assert read_attributes(tmp_path / "s.zarr")["fingerprint"] == "f"
 
 
-def test_a_store_is_few_files_and_the_same_bytes_every_time(tmp_path):
+def test_a_store_is_a_few_files_with_equal_bytes_every_time(tmp_path):
     for name in ("one", "two"):
         write(tmp_path / f"{name}.zarr")
     files = [p for p in (tmp_path / "one.zarr").rglob("*") if p.is_file()]
@@ -46,13 +47,22 @@ def test_a_missing_or_damaged_store_is_named(tmp_path):
         read_store(tmp_path / "none.zarr")
     write(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/features/c/0/0").unlink()
-    assert read_attributes(tmp_path / "s.zarr") == {}, "not taken for whole: `embed` makes it anew"
-    with pytest.raises(StoreError, match="features is not whole"):
+    assert read_attributes(tmp_path / "s.zarr") == {}, "incomplete: `embed` makes it again"
+    with pytest.raises(StoreError, match="features is incomplete"):
         read_store(tmp_path / "s.zarr")
     write(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/grid/zarr.json").unlink()
     with pytest.raises(StoreError, match=r"s\.zarr"):
         read_store(tmp_path / "s.zarr")
+
+
+def test_a_changed_array_does_not_match_the_checksum(tmp_path):
+    write(tmp_path / "s.zarr")
+    assert matches_checksum(tmp_path / "s.zarr")
+    zarr.open_group(tmp_path / "s.zarr", mode="r+")["grid"][0] = 99
+    assert not matches_checksum(tmp_path / "s.zarr")
+    with pytest.raises(StoreError):
+        matches_checksum(tmp_path / "none.zarr")
 
 
 def test_features_that_overflow_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""timm for real, in tiatoolbox's environment, where its torchvision fits: `make test-tiatoolbox`."""
+"""With the real timm, in tiatoolbox's environment, which has a torchvision that fits: `make test-tiatoolbox`."""
 
 import sys
 
@@ -18,7 +18,7 @@ PUBLISHED = {"uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "h-opti
 
 @pytest.mark.tiatoolbox
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.hub])
-def test_foundation_models_have_the_size_that_was_published(name):
+def test_foundation_models_have_their_published_size(name):
     with torch.device("meta"):
         trunk = load_trunk(Encoder(name=name, weights="random"))
     assert sum(p.numel() for p in trunk.parameters()) / 1e6 == pytest.approx(PUBLISHED[name], rel=0.01)
@@ -43,7 +43,7 @@ def test_any_model_of_timm_encodes_tiles_as_timm_does(name, tmp_path):
 
 
 @pytest.mark.tiatoolbox
-def test_virchows_vector_is_class_token_beside_mean_of_patches(monkeypatch):
+def test_virchows_vector_is_the_class_token_and_the_mean_of_the_patch_tokens():
     import timm
 
     from roformermil.features.timm_models import ClassAndMean
@@ -58,12 +58,12 @@ def test_virchows_vector_is_class_token_beside_mean_of_patches(monkeypatch):
 
 @pytest.mark.tiatoolbox
 @pytest.mark.parametrize("name", ["timm:no_such_net", "uni"])
-def test_what_the_hub_does_not_give_is_named(name):
+def test_models_that_the_hub_does_not_provide_are_named(name):
     with pytest.raises(WeightsError, match="encoder.weights to its file"):
         load_trunk(Encoder(name=name))
 
 
-def test_without_timm_its_encoders_say_so(monkeypatch):
+def test_without_timm_its_encoders_name_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.delitem(sys.modules, "roformermil.features.timm_models", raising=False)
     with pytest.raises(WeightsError, match="pip install timm, or use `make tiatoolbox`"):

@@ -17,7 +17,7 @@ def inputs(tiles=15, heads=2, dtype=torch.float64):
 
 
 def by_hand(q, k, v, lengths, slopes=None, grid=None):
-    """The formula, N x N and all."""
+    """The formula, with all N x N scores."""
     outs, start = [], 0
     for n in lengths:
         bag = slice(start, start + n)
@@ -31,7 +31,7 @@ def by_hand(q, k, v, lengths, slopes=None, grid=None):
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, [5, 5, 5], [15]])
-def test_attention_is_exact_and_bags_never_see_each_other(lengths):
+def test_attention_is_exact_and_stays_within_bags(lengths):
     q, k, v = inputs()
     out, expected = attend(q, k, v, lengths), by_hand(q, k, v, lengths)
     assert torch.allclose(out, expected, atol=1e-12)
@@ -40,7 +40,7 @@ def test_attention_is_exact_and_bags_never_see_each_other(lengths):
 
 
 @pytest.mark.parametrize("budget", [1, 4 * 2 * 9 * 4, 2**20])  # one query at a time, four, all
-def test_alibi_is_exact_whatever_the_stretches(monkeypatch, budget):
+def test_alibi_is_exact_with_chunks_of_any_size(monkeypatch, budget):
     monkeypatch.setattr(attention, "BIAS_BYTES", budget)
     q, k, v = inputs()
     slopes = alibi_slopes(2)
@@ -51,8 +51,8 @@ def test_alibi_is_exact_whatever_the_stretches(monkeypatch, budget):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, wanted, strict=True))
 
 
-def test_alibi_in_half_precision_loses_nothing_to_stretches(monkeypatch):
-    """Gradients of keys and values are sums over all stretches: in half precision their error would grow with these."""
+def test_alibi_in_half_precision_is_as_exact_with_many_chunks(monkeypatch):
+    """Gradients of keys and values are sums over all chunks: summed in half precision, their error would grow."""
     q, k, v = (x.detach().bfloat16().requires_grad_() for x in inputs(600, dtype=torch.float32))
     grid = torch.arange(1200).view(600, 2) % 29
 
@@ -66,7 +66,7 @@ def test_alibi_in_half_precision_loses_nothing_to_stretches(monkeypatch):
 
 
 def test_the_fused_kernel_is_used(monkeypatch):
-    """The plain one holds N x N; PyTorch takes it silently when a shape or an option does not suit."""
+    """The plain kernel builds N x N scores; PyTorch falls back to it silently when a shape or an option does not suit."""
     monkeypatch.setattr(attention, "BIAS_BYTES", 4 * 2 * 15 * 6)
     q, k, v = inputs(dtype=torch.float32)
     for run in (
@@ -81,23 +81,23 @@ def test_the_fused_kernel_is_used(monkeypatch):
         assert not {n for n in names if "attention_math" in n}
 
 
-@pytest.mark.parametrize("near", [False, True])
-def test_what_is_kept_for_the_backward_pass_grows_with_the_tiles_not_their_square(near):
-    def kept(tiles):
+@pytest.mark.parametrize("alibi", [False, True])
+def test_memory_kept_for_the_backward_pass_is_linear_in_the_tiles(alibi):
+    def kept_bytes(tiles):
         q, k, v = inputs(tiles, dtype=torch.float32)
         grid = torch.arange(2 * tiles).view(tiles, 2)
         sizes = {}
         with torch.autograd.graph.saved_tensors_hooks(
             lambda x: sizes.update({x.data_ptr(): x.nbytes}) or x, lambda x: x
         ):
-            attend_alibi(q, k, v, grid, alibi_slopes(2), [tiles]) if near else attend(q, k, v, [tiles])
+            attend_alibi(q, k, v, grid, alibi_slopes(2), [tiles]) if alibi else attend(q, k, v, [tiles])
         return sum(sizes.values())
 
-    assert kept(2000) <= 2.1 * kept(1000)
+    assert kept_bytes(2000) <= 2.1 * kept_bytes(1000)
 
 
-def test_the_packed_kernel_takes_what_it_is_given():
-    """Shapes and types through the real operator, on a device that need not be there; numbers: the next test."""
+def test_the_packed_kernel_accepts_the_models_tensors():
+    """Shapes and types through the real operator, without a GPU; the next test compares numbers."""
     with torch.no_grad(), FakeTensorMode():
         q, k, v = (torch.empty(15, 2, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3))
         out = attention._attend_packed(q, k, v, LENGTHS)

@@ -1,30 +1,43 @@
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from roformermil.models.inference import Prediction, average_predictions
+from roformermil.errors import ModelError
+from roformermil.models.inference import Prediction, average_predictions, load_model
 
 
-def answer(seed, classes=3, contributions=True):
+def random_prediction(seed, classes=3, contributions=True):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.ones(classes))
     return Prediction(p, rng.dirichlet(np.ones(5), classes).T, rng.normal(size=(5, classes)) if contributions else None)
 
 
-def test_an_ensembles_answer_is_the_mean_of_its_members():
-    one, other = answer(0), answer(1)
+def test_an_ensembles_prediction_is_the_mean_of_its_members():
+    one, other = random_prediction(0), random_prediction(1)
     both = average_predictions([one, other])
     for name in ("probabilities", "attention", "contributions"):
         assert getattr(both, name) == pytest.approx((getattr(one, name) + getattr(other, name)) / 2)
-    assert average_predictions([one, answer(1, contributions=False)]).contributions is None
+    assert average_predictions([one, random_prediction(1, contributions=False)]).contributions is None
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_margins_are_what_softmax_sees(classes):
-    """With two classes a tile's share of the log-odds; with more, of a logit over the mean of the others'."""
-    one = answer(2, classes)
+def test_margins_compare_a_class_with_the_mean_of_the_others(classes):
+    one = random_prediction(2, classes)
     for c in range(classes):
         others = np.delete(one.contributions, c, axis=1).mean(axis=1)
         assert one.margins[:, c] == pytest.approx(one.contributions[:, c] - others)
-    alike = Prediction(one.probabilities, one.attention, one.contributions + np.arange(5)[:, None])
-    assert alike.margins == pytest.approx(one.margins), "what is added to all logits alike is nothing"
-    assert answer(3, contributions=False).margins is None
+    shifted = Prediction(one.probabilities, one.attention, one.contributions + np.arange(5)[:, None])
+    assert shifted.margins == pytest.approx(one.margins), "what a tile adds to all logits changes nothing"
+    assert random_prediction(3, contributions=False).margins is None
+
+
+def test_a_file_that_is_no_trained_model_is_named(tmp_path):
+    with pytest.raises(ModelError, match="is a folder: give the model.safetensors in it"):
+        load_model(tmp_path)
+    (tmp_path / "text.safetensors").write_text("no model")
+    save_file({"w": np.zeros(1)}, tmp_path / "other.safetensors", {"author": "someone"})
+    for name in ("missing", "text", "other"):
+        with pytest.raises(
+            ModelError, match=f"{name}.safetensors: not a model.safetensors written by roformermil train"
+        ):
+            load_model(tmp_path / f"{name}.safetensors")

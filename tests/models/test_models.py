@@ -12,7 +12,8 @@ from roformermil.config import ModelName
 from roformermil.errors import BagError, ConfigError, WeightsError
 from roformermil.models import build_model, load_reference_parameters
 from roformermil.models.build import mil_loss, parameter_count
-from roformermil.models.roformer import STRETCH, FeedForward
+from roformermil.models.roformer import CHUNK_TILES, Dropout, FeedForward
+from roformermil.models.rope import RotaryEncoding
 
 MODELS = get_args(ModelName)
 SMALL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4}
@@ -33,8 +34,10 @@ def batch():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_packed_bags_give_what_single_bags_give(name, layers, batch):
-    model = small(name, num_layers=max(layers, name == "transmil"))
+def test_packed_bags_give_the_output_of_single_bags(name, layers, batch):
+    layers = max(layers, name == "transmil")
+    model = small(name, num_layers=layers)
+    assert len(model.head.modules_ if name == "transmil" else model.blocks) == layers
     features, grid = batch
     together = model(features, grid, LENGTHS)
     assert together.logits.shape == (3, 3)
@@ -46,18 +49,19 @@ def test_packed_bags_give_what_single_bags_give(name, layers, batch):
     assert torch.allclose(sums, torch.ones(3, 3), atol=1e-5)
 
 
-def test_without_gradients_the_layer_gives_the_same_and_no_compiler_is_imported():
-    """More tiles than a feed-forward layer takes at a time; what heat maps and `predict` import would cost each of their jobs."""
+def test_without_gradients_the_feed_forward_layer_gives_the_same_and_imports_no_compiler():
+    """The import would cost each heat map job and each `predict` 1 to 2 s."""
     torch.manual_seed(0)
-    layer, x = FeedForward(8, 16), torch.randn(2 * STRETCH + 5, 8)
+    layer, x = FeedForward(8, 16), torch.randn(2 * CHUNK_TILES + 5, 8)
     with torch.no_grad():
         without = layer(x)
     assert torch.equal(without, layer(x))
     code = """
-import sys, torch, roformermil.heatmap.out_of_fold
+import sys, torch, roformermil.report.heatmaps.out_of_fold
 from roformermil.models import build_model
 with torch.no_grad():
-    build_model({"name": "ro-abmil"}, 8, 2).explained(torch.randn(3, 8), torch.zeros(3, 2, dtype=torch.long), [3])
+    model = build_model({"name": "ro-abmil"}, 8, 2)
+    model.forward_with_contributions(torch.randn(3, 8), torch.zeros(3, 2, dtype=torch.long), [3])
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -77,21 +81,37 @@ def test_recomputed_activations_give_the_same_gradients(name, batch):
 
 
 @pytest.mark.parametrize(
-    ("name", "position"),
-    [(name, None) for name in MODELS] + [("ro-abmil", "alibi"), ("ro-abmil", "sine"), ("ro-dsmil", "none")],
+    ("name", "settings"),
+    [(name, {}) for name in MODELS]
+    + [("ro-abmil", {"position": p}) for p in ("alibi", "sine")]
+    + [("ro-dsmil", {"position": "none"})],
 )
-def test_the_host_never_reads_what_a_model_computes(name, position):
-    """Such a read would make a GPU wait. On tensors that have shapes but no values it is an error."""
+def test_the_host_never_reads_what_a_model_computes(name, settings):
+    """Reading would make a GPU wait. On tensors with shapes but without values it is an error."""
     with torch.no_grad(), FakeTensorMode():
-        model = small(name, position=position)
+        model = small(name, **settings)
         out = model(torch.empty(20, 10, dtype=torch.float16), torch.empty(20, 2, dtype=torch.int32), LENGTHS)
         assert out.logits.shape == (3, 3)
         with pytest.raises(DataDependentOutputException):
             out.logits[0, 0].item()
 
 
+def test_dropout_acts_in_training_only_and_keeps_the_mean():
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.25), torch.ones(100_000)
+    assert sorted(dropout(x).unique().tolist()) == pytest.approx([0, 4 / 3])
+    assert dropout(x).mean().item() == pytest.approx(1, abs=0.01)
+    assert dropout.eval()(x) is x
+
+
+def test_settings_reach_the_rotary_encoding():
+    made = small("ro-abmil", rope_frequencies="lang", rope_scale=0.5).blocks[0].attention.rope
+    expected, grid = RotaryEncoding(8, "lang", 0.5), torch.tensor([[3, -7]])
+    assert all(torch.equal(a, b) for a, b in zip(made.angles(grid), expected.angles(grid), strict=True))
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_half_precision_stays_near(name, batch):
+def test_half_precision_is_close(name, batch):
     model = small(name)
     features, grid = batch
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -126,6 +146,16 @@ def test_gated_attention_by_hand(batch):
     assert torch.allclose(out.attention[:7], (a / a.sum()).expand(-1, 3), atol=1e-6)
 
 
+def test_dsmil_attention_by_hand(batch):
+    """Li et al. 2021: a tile's weight is the softmax of its query's product with the query of the highest tile."""
+    features, grid = batch
+    model = small("dsmil", num_layers=0)
+    out, q = model(features, grid, LENGTHS), model.head.query(model.project(features))[:7]
+    for c in range(3):
+        weights = torch.exp(q @ q[out.instance_logits[:7, c].argmax()] / 128**0.5)
+        assert torch.allclose(out.attention[:7, c], weights / weights.sum(), atol=1e-6)
+
+
 def test_the_highest_tile_has_all_of_max_poolings_attention(batch):
     features, grid = batch
     out = small("max")(features, grid, LENGTHS)
@@ -134,7 +164,7 @@ def test_the_highest_tile_has_all_of_max_poolings_attention(batch):
 
 @pytest.mark.parametrize("position", ["rope", "alibi"])
 @pytest.mark.parametrize("head", ["abmil", "dsmil"])
-def test_relative_encodings_see_arrangement_but_not_absolute_position(head, position, batch):
+def test_relative_encodings_use_arrangement_but_not_absolute_position(head, position, batch):
     model = small(f"ro-{head}", position=position)
     features, grid = batch
     here = model(features, grid, LENGTHS).logits
@@ -144,7 +174,7 @@ def test_relative_encodings_see_arrangement_but_not_absolute_position(head, posi
     assert torch.equal(plain(features, grid, LENGTHS).logits, plain(features, grid.flip(0), LENGTHS).logits)
 
 
-def test_sine_sees_absolute_position(batch):
+def test_sine_uses_absolute_position(batch):
     features, grid = batch
     model = small("ro-abmil", position="sine")
     here, there = (model(features, g, LENGTHS).logits for g in (grid, grid + 40))
@@ -152,7 +182,7 @@ def test_sine_sees_absolute_position(batch):
 
 
 @pytest.mark.parametrize(("name", "count"), [("ro-abmil", 4_335_618), ("ro-dsmil", 3_762_436)])
-def test_parameter_counts_are_the_releases_and_plain_models_match_them(name, count):
+def test_parameter_counts_equal_the_releases_and_those_of_plain_models_nearly(name, count):
     assert parameter_count(build_model({"name": name}, 1024, 2)) == count
     assert parameter_count(build_model({"name": name[3:]}, 1024, 2)) == pytest.approx(count, rel=1e-3)
 
@@ -167,7 +197,7 @@ def test_wrong_shapes_are_named(batch):
         model(features, torch.cat((grid, grid[:, :1]), dim=1), LENGTHS)
     with pytest.raises(ConfigError, match="n_classes"):
         build_model("abmil", 10, 1)
-    with pytest.raises(ConfigError, match="multiples of heads"):
+    with pytest.raises(ConfigError, match="multiples of num_heads"):
         build_model({"name": "abmil", "hidden_dim": 30}, 10, 2)
 
 
@@ -181,11 +211,12 @@ def test_dsmil_loss_is_the_mean_of_both_streams(batch):
 
 
 def reference(path):
-    """A stored case: settings, released parameters, inputs, expected outputs."""
+    """The model and the rest of a stored case: settings, released parameters, inputs, expected outputs."""
     case = np.load(path)
     given = ast.literal_eval(str(case["settings"]))
     position = "sine" if given["sine"] else "none" if given["rope"] == "none" else "rope"
-    settings = {key: given[key] for key in ("hidden_dim", "attention_dim", "num_heads", "layers")}
+    settings = {"hidden_dim": given["hidden_dim"], "attention_dim": given["attention_dim"]}
+    settings |= {"num_heads": given["heads"], "num_layers": given["layers"]}
     settings |= {"name": "ro-" + given["head"], "position": position}
     if position == "rope":
         settings["rope_frequencies"] = given["rope"]
@@ -206,7 +237,7 @@ def test_the_released_implementation_is_reproduced(shared, name):
         np.testing.assert_allclose(out.instance_logits.numpy(), case["instance_logits"], rtol=1e-4, atol=2e-5)
 
 
-def test_parameters_with_other_names_or_missing_are_refused():
+def test_unknown_and_missing_parameters_are_refused():
     model = small("ro-abmil")
     with pytest.raises(WeightsError, match="vit.weight: no such parameter"):
         load_reference_parameters(model, {"vit.weight": np.zeros(3)})

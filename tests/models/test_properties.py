@@ -1,4 +1,4 @@
-"""What holds for every model on any batch: hypothesis chooses the model, the bags and their tiles' places."""
+"""What is true for every model on any batch: hypothesis chooses the model, the bags and the positions of their tiles."""
 
 from functools import cache
 from typing import get_args
@@ -11,14 +11,16 @@ from roformermil.config import ModelName
 from roformermil.models import build_model
 
 IN_DIM, CLASSES = 6, 3
-VARIANTS = [{"name": name} for name in get_args(ModelName)] + [
-    {"name": "ro-abmil", "position": "alibi"}, {"name": "ro-abmil", "position": "sine"},
-    {"name": "ro-dsmil", "position": "none"}, {"name": "ro-abmil", "rope_frequencies": "lang", "num_layers": 2},
-]  # fmt: skip
+VARIANTS = [{"name": name} for name in get_args(ModelName)]
+VARIANTS += [{"name": "ro-abmil", "position": "alibi"}, {"name": "ro-abmil", "position": "sine"}]
+VARIANTS += [
+    {"name": "ro-dsmil", "position": "none"},
+    {"name": "ro-abmil", "rope_frequencies": "lang", "num_layers": 2},
+]
 
 
 @cache
-def model_of(number):
+def build_variant(number):
     torch.manual_seed(number)
     settings = {"hidden_dim": 16, "attention_dim": 8, "num_heads": 2, **VARIANTS[number]}
     return build_model(settings, IN_DIM, CLASSES).eval()
@@ -26,12 +28,12 @@ def model_of(number):
 
 @st.composite
 def batches(draw):
-    """A model, and bags of 1 to 12 tiles, each tile at a place of its own, zero and negative ones among them."""
-    model = model_of(draw(st.integers(0, len(VARIANTS) - 1)))
+    """A model, and bags of 1 to 12 tiles at distinct positions, which may be negative."""
+    model = build_variant(draw(st.integers(0, len(VARIANTS) - 1)))
     lengths = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4))
-    places = st.tuples(st.integers(-30, 30), st.integers(-30, 30))
-    bags = [draw(st.lists(places, min_size=n, max_size=n, unique=True)) for n in lengths]
-    grid = torch.tensor([place for bag in bags for place in bag])
+    positions = st.tuples(st.integers(-30, 30), st.integers(-30, 30))
+    bags = [draw(st.lists(positions, min_size=n, max_size=n, unique=True)) for n in lengths]
+    grid = torch.tensor([position for bag in bags for position in bag])
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     return model, torch.randn(sum(lengths), IN_DIM, generator=generator), grid, lengths
 
@@ -42,7 +44,7 @@ def close(a, b):
 
 @settings(deadline=None, max_examples=40)
 @given(batches())
-def test_packed_equals_single(batch):
+def test_packed_bags_give_the_output_of_single_bags(batch):
     model, features, grid, lengths = batch
     together = model(features, grid, lengths)
     singles = [model(f, g, [len(f)]) for f, g in zip(features.split(lengths), grid.split(lengths), strict=True)]
@@ -54,7 +56,7 @@ def test_packed_equals_single(batch):
 
 @settings(deadline=None, max_examples=40)
 @given(batches(), st.randoms(use_true_random=False))
-def test_permuting_a_bags_tiles_permutes_attention_and_leaves_logits(batch, random):
+def test_permuting_a_bags_tiles_permutes_its_attention_and_keeps_its_logits(batch, random):
     model, features, grid, lengths = batch
     order, start = [], 0
     for n in lengths:
@@ -67,7 +69,7 @@ def test_permuting_a_bags_tiles_permutes_attention_and_leaves_logits(batch, rand
 
 @settings(deadline=None, max_examples=40)
 @given(batches())
-def test_two_bags_never_see_each_other(batch):
+def test_a_bags_logits_do_not_depend_on_other_bags(batch):
     model, features, grid, lengths = batch
     first = lengths[0]
     out = model(features.requires_grad_(), grid, lengths)
@@ -80,7 +82,7 @@ def test_two_bags_never_see_each_other(batch):
 
 @settings(deadline=None, max_examples=40)
 @given(batches(), st.randoms(use_true_random=False))
-def test_the_order_of_a_batch_is_immaterial(batch, random):
+def test_the_order_of_bags_does_not_matter(batch, random):
     model, features, grid, lengths = batch
     order = random.sample(range(len(lengths)), len(lengths))
     shuffled = [torch.cat([x.split(lengths)[k] for k in order]) for x in (features, grid)]

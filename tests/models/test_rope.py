@@ -16,16 +16,16 @@ def test_rotation_by_hand(frequencies):
     rope = RotaryEncoding(8, frequencies, scale=0.5)
     by_hand = [math.pi / 400, 200 * math.pi / 400] if frequencies == "pixel" else [1.0, 10000 ** (-1 / 2)]
     x = torch.arange(1.0, 9.0).view(1, 1, 8)
-    turned = RotaryEncoding.rotate(x, rope.angles(torch.tensor([[3, -7]]))).flatten().tolist()
+    rotated = RotaryEncoding.rotate(x, rope.angles(torch.tensor([[3, -7]]))).flatten().tolist()
     for pair, (position, frequency) in enumerate([(3, 0), (3, 1), (-7, 0), (-7, 1)]):
         angle = 0.5 * position * by_hand[frequency]
         a, b = 2 * pair + 1, 2 * pair + 2
-        assert turned[2 * pair] == pytest.approx(a * math.cos(angle) - b * math.sin(angle), abs=1e-5)
-        assert turned[2 * pair + 1] == pytest.approx(a * math.sin(angle) + b * math.cos(angle), abs=1e-5)
+        assert rotated[2 * pair] == pytest.approx(a * math.cos(angle) - b * math.sin(angle), abs=1e-5)
+        assert rotated[2 * pair + 1] == pytest.approx(a * math.sin(angle) + b * math.cos(angle), abs=1e-5)
 
 
 @pytest.mark.parametrize("frequencies", ["pixel", "lang"])
-def test_products_depend_on_the_difference_alone(frequencies):
+def test_products_depend_on_the_difference_of_positions_alone(frequencies):
     rope = RotaryEncoding(64, frequencies)
     q, k = torch.randn(2, 4, 8, 64, generator=torch.Generator().manual_seed(0))
 
@@ -40,13 +40,13 @@ coordinates = st.tuples(st.integers(-500, 500), st.integers(-500, 500))
 
 
 @given(a=coordinates, b=coordinates, shift=coordinates, scale=st.sampled_from([0.1, 1.0, 3.0]))
-def test_any_two_tiles_see_only_their_distance(a, b, shift, scale):
+def test_the_product_of_any_two_tiles_depends_on_their_distance_alone(a, b, shift, scale):
     rope = RotaryEncoding(16, "pixel", scale)
     q, k = torch.linspace(-1, 1, 16).view(1, 1, 16), torch.linspace(2, -1, 16).view(1, 1, 16)
 
     def product(at, other):
-        turned = (RotaryEncoding.rotate(x, rope.angles(torch.tensor([g]))) for x, g in ((q, at), (k, other)))
-        return torch.mul(*turned).sum().item()
+        rotated = (RotaryEncoding.rotate(x, rope.angles(torch.tensor([g]))) for x, g in ((q, at), (k, other)))
+        return torch.mul(*rotated).sum().item()
 
     moved = (tuple(p + s for p, s in zip(point, shift, strict=True)) for point in (a, b))
     assert product(a, b) == pytest.approx(product(*moved), abs=0.02)
@@ -56,9 +56,9 @@ def test_angles_stay_float32_under_autocast():
     rope = RotaryEncoding(64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cos, _ = rope.angles(GRID)
-        turned = rope.rotate(torch.ones(4, 2, 64, dtype=torch.bfloat16), rope.angles(GRID))
+        rotated = rope.rotate(torch.ones(4, 2, 64, dtype=torch.bfloat16), rope.angles(GRID))
     assert cos.dtype == torch.float32
-    assert turned.dtype == torch.bfloat16
+    assert rotated.dtype == torch.bfloat16
 
 
 def test_frequencies_stay_float32_in_a_half_precision_model():

@@ -4,18 +4,18 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from roformermil.models import build_model, transmil
 from roformermil.models.build import parameter_count
-from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order, stretch_means
+from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order, segment_means
 
 
-def test_the_paper_size_has_the_published_number_of_parameters():
-    """2.67 M: TransMIL's paper, table of model sizes, for 1024 values a tile and two classes."""
+def test_at_the_papers_size_the_number_of_parameters_is_the_published_one():
+    """2.67 M: TransMIL's paper, table of model sizes, for 1024 values per tile and two classes."""
     assert parameter_count(build_model({"name": "transmil"}, 1024, 2)) == 2_672_146
 
 
-def test_with_a_landmark_a_token_it_is_the_exact_attention(monkeypatch):
-    monkeypatch.setattr(transmil, "PINV_STEPS", 60)  # until the inverse is one
+def test_with_one_landmark_per_token_attention_is_exact(monkeypatch):
+    monkeypatch.setattr(transmil, "PINV_STEPS", 60)  # until the inverse has converged
     torch.manual_seed(0)
-    layer = NystromAttention(64, heads=4).double()
+    layer = NystromAttention(64, num_heads=4).double()
     x = torch.randn(20, 64, dtype=torch.float64)
     out, first = layer(x)
     q, k, v = layer.qkv(x).unflatten(-1, (3, 4, 16)).permute(1, 2, 0, 3)
@@ -25,9 +25,9 @@ def test_with_a_landmark_a_token_it_is_the_exact_attention(monkeypatch):
     assert torch.allclose(first, weights, atol=1e-6)
 
 
-def test_landmarks_approximate_attention_where_tokens_are_alike():
+def test_landmarks_approximate_attention_of_similar_tokens():
     torch.manual_seed(0)
-    layer = NystromAttention(32, heads=2)
+    layer = NystromAttention(32, num_heads=2)
     kinds = torch.randn(4, 32)
     x = kinds.repeat_interleave(64, dim=0) + 0.01 * torch.randn(256, 32)  # 16 landmarks for 4 kinds
     out = layer(x)[0]
@@ -44,24 +44,24 @@ def test_pseudo_inverse_against_linear_algebra():
 def test_attention_of_a_large_slide_survives_fp16():
     """A tile's share of 20,000 is below the smallest normal number of half precision."""
 
-    class Known(torch.nn.Module):
+    class FixedWeights(torch.nn.Module):
         def forward(self, x, side):
             return x, weights.half()
 
     head = build_model({"name": "transmil", "hidden_dim": 8, "num_heads": 2}, 8, 2).head
-    head.modules_ = torch.nn.ModuleList([Known()])
+    head.modules_ = torch.nn.ModuleList([FixedWeights()])
     weights = torch.rand(1 + 142 * 142, generator=torch.Generator().manual_seed(0)) / 10_000
-    weights[1 + 20_000 :] = 0  # the tiles that fill the square again
+    weights[1 + 20_000 :] = 0  # the tiles that fill up the square
     grid = torch.stack((torch.arange(20_000) % 142, torch.arange(20_000) // 142), dim=1)
-    _, attention = head._bag(torch.zeros(20_000, 8), grid)
+    _, attention = head._run_bag(torch.zeros(20_000, 8), grid)
     expected = weights[1:20_001] / weights[1:20_001].sum()
     assert attention.sum().item() == pytest.approx(1, abs=1e-4)
     assert (attention - expected).abs().max() < 0.02 * expected.max()
 
 
-def test_stretches_cover_the_sequence():
+def test_segments_cover_the_sequence():
     x = torch.arange(12.0).view(1, 12, 1)
-    assert stretch_means(x, 4).flatten().tolist() == [1, 4, 7, 10]
+    assert segment_means(x, 4).flatten().tolist() == [1, 4, 7, 10]
 
 
 def test_raster_order_is_row_by_row():
@@ -69,7 +69,7 @@ def test_raster_order_is_row_by_row():
     assert raster_order(grid).tolist() == [3, 0, 2, 1]
 
 
-def test_ppeg_adds_three_convolutions_and_spares_the_class_token():
+def test_ppeg_adds_three_convolutions_to_all_but_the_class_token():
     torch.manual_seed(0)
     layer, x = PPEG(3), torch.randn(1 + 16, 3)
     out = layer(x, 4)

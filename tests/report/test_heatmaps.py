@@ -1,9 +1,9 @@
-"""Slides whose only informative tile is known: a model is trained on such slides, and its heat map of a new one, drawn from the
-real pixels, must point at that tile's place."""
+"""Slides whose only informative tile is known: a model is trained on such slides, and its heat maps of a new one, drawn
+from the real pixels, must point at that tile."""
 
 import json
-import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,232 +17,236 @@ from roformermil.errors import SlideError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
-from roformermil.report.heatmaps.draw import SIDE, write_heatmaps
+from roformermil.report.heatmaps.draw import OVERLAY_PX, describe_prediction, write_heatmaps
 from roformermil.report.heatmaps.geojson import tiles_to_geojson
 from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
-from roformermil.report.heatmaps.overlay import overlays, ranks, raster
-from roformermil.report.heatmaps.panel import GAP, LINE, STRIP
-from roformermil.report.heatmaps.panel import SIDE as PANEL
-from roformermil.report.heatmaps.panel import TILE as SIDE_OF_TILE
+from roformermil.report.heatmaps.overlay import RED, Overlay, draw_overlays, rank_fractions, rasterize
+from roformermil.report.heatmaps.panel import GAP, LINE, MAP_PX, STRIP_TILES, TILE_PX, draw_panel
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.thumbnails import Thumbnails
 from roformermil.training import TrainingJob, train_fold
 
-TILE, STEP = 64, 128  # pixels of a tile, and of its place on the slide: slides have twice the resolution of tiles
+BASE_PX = 128  # slides have twice the resolution of tiles
 ACROSS, DOWN = 7, 5  # tiles of a slide
-MARK = (5, 2)  # grid position of the informative tile on the slide that is looked at
+STRIPED = (5, 2)  # grid position of the informative tile on s14
+SIZE = (ACROSS * BASE_PX, DOWN * BASE_PX)  # of a slide, level-0 pixels
+CLASSES = ["plain", "striped"]
+TIMEOUT = 60.0
 
 
-def draw(path, mark):
-    """Pink noise, and where there is a mark one tile of dark blue stripes."""
+def draw_slide(path, striped):
+    """Pink noise, and one tile of dark blue stripes if `striped` is its grid position."""
     rng = np.random.default_rng(int(path.stem[1:]))
-    image = rng.normal((215, 150, 190), 12, (DOWN * STEP, ACROSS * STEP, 3)).clip(0, 255).astype(np.uint8)
-    if mark:
-        x, y = mark[0] * STEP, mark[1] * STEP
-        for k in range(4):
-            image[y : y + STEP, x + k : x + STEP : 8] = (60, 30, 120)
+    image = rng.normal((215, 150, 190), 12, (*SIZE[::-1], 3)).clip(0, 255).astype(np.uint8)
+    if striped:
+        x, y = striped[0] * BASE_PX, striped[1] * BASE_PX
+        image[y : y + BASE_PX, x + np.flatnonzero(np.arange(BASE_PX) % 8 < 4)] = (60, 30, 120)
     write_pyramid(path, image, mpp=0.25)
 
 
+@dataclass
+class Cohort:
+    """Slides s0 to s15, every second one striped, their features, and a model trained on all but the last two."""
+
+    folder: Path
+    records: list[SlideRecord]
+
+    def features(self, slide_id):
+        return read_store(self.folder / f"stores/{slide_id}.zarr")
+
+    def predict(self, slide_id, fold=0):
+        model, features = load_model(self.folder / f"models/fold_{fold}/model.safetensors"), self.features(slide_id)
+        assert model.classes == CLASSES
+        return model.predict(features.features, features.grid)
+
+    def write_heatmaps(self, records, out, folds="folds.csv"):
+        write_out_of_fold_heatmaps(records, *(self.folder / name for name in (folds, "models", "stores", out)), TIMEOUT)
+
+    def picture(self, name, out="heatmaps"):
+        return np.asarray(Image.open(self.folder / out / name).convert("RGB")).astype(float)
+
+    def tiles(self, slide_id, out="heatmaps"):
+        return json.loads((self.folder / out / f"{slide_id}.geojson").read_text())["features"]
+
+    def measurements(self, slide_id, name, out="heatmaps"):
+        return [tile["properties"]["measurements"][name] for tile in self.tiles(slide_id, out)]
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A folder with 16 slides, half of them marked somewhere, their features, and a model trained on all but the last two."""
-    folder = tmp_path_factory.mktemp("marked")
-    rng = np.random.default_rng(0)
-    rows, parts = [], []
+def cohort(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("cohort"), np.random.default_rng(0)
+    records, rows = [], []
     for k in range(16):
-        mark = None if k % 2 else MARK if k == 14 else (int(rng.integers(ACROSS)), int(rng.integers(DOWN)))
-        draw(folder / f"s{k}.tif", mark)
-        rows.append(SlideRecord(f"s{k}", str(folder / f"s{k}.tif")))
-        parts.append("test" if k > 13 else "validation" if k > 11 else "train")
-    tiles = Tiles(tile_px=TILE, target_mpp=0.5)
-    rows = run_stage(
-        "segment", rows, lambda row: segment_slide(row, folder / "tissue", Tissue(threshold=2)), progress=False
-    )
-    rows = run_stage(
-        "tile", rows, lambda row: tile_slide(row, folder / "tissue", folder / "tiles", tiles), progress=False
-    )
-    assert {row.tiles for row in rows} == {ACROSS * DOWN}
-    embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), progress=False)
-    rows = embedder.embed(rows, folder / "tiles", folder / "stores")
-    folds = [
-        FoldRow(0, row.slide_id, row.slide_id, ("marked", "plain")[k % 2], part)
-        for k, (row, part) in enumerate(zip(rows, parts, strict=True))
-    ]
-    write_folds(folder / "folds.csv", folds)
-    job = TrainingJob(
-        "set", 0, folds, folder / "stores", ["plain", "marked"], Model(name="abmil", hidden_dim=32, attention_dim=32, num_heads=1, dropout=0.0),
-        Training(epochs=60, patience=60, scheduler_patience=60, learning_rate=3e-3),
-    )  # fmt: skip
-    train_fold(job, folder / "models/fold_0", progress=False)
-    write_out_of_fold_heatmaps(
-        rows[14:], folder / "folds.csv", folder / "models", folder / "stores", folder / "heatmaps", progress=False
-    )
-    return folder, rows
+        position = None if k % 2 else STRIPED if k == 14 else (int(rng.integers(ACROSS)), int(rng.integers(DOWN)))
+        draw_slide(folder / f"s{k}.tif", position)
+        records.append(SlideRecord(f"s{k}", folder / f"s{k}.tif"))
+        part = "test" if k > 13 else "validation" if k > 11 else "train"
+        rows.append(FoldRow(0, f"s{k}", f"s{k}", "plain" if k % 2 else "striped", part))
+    masks, tables = folder / "tissue", folder / "tiles"
+    segment, tiles = Tissue(threshold=2), Tiles(tile_px=64, target_mpp=0.5)
+    records = run_stage("segment", records, lambda record: segment_slide(record, masks, segment), progress=False)
+    records = run_stage("tile", records, lambda record: tile_slide(record, masks, tables, tiles), progress=False)
+    assert {record.tiles for record in records} == {ACROSS * DOWN}
+    embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), TIMEOUT, progress=False)
+    records = embedder.embed(records, tables, folder / "stores")
+    write_folds(folder / "folds.csv", rows)
+    train(folder, 0, rows, Training(epochs=60, patience=60, scheduler_patience=60, learning_rate=3e-3), dropout=0.0)
+    made = Cohort(folder, records)
+    made.write_heatmaps(records[14:], "heatmaps")
+    return made
 
 
-def test_the_tile_is_found_at_its_pixel(made):
-    folder, _ = made
-    features = json.loads((folder / "heatmaps/s14.geojson").read_text())["features"]
-    name = "contribution to marked"
-    best = max(features, key=lambda tile: tile["properties"]["measurements"][name])
-    ring = np.array(best["geometry"]["coordinates"][0])
-    assert ring.min(axis=0).tolist() == [MARK[0] * STEP, MARK[1] * STEP]
-    assert ring.max(axis=0).tolist() == [(MARK[0] + 1) * STEP, (MARK[1] + 1) * STEP]
-    assert best["properties"]["objectType"] == "tile"
-    assert len(features) == ACROSS * DOWN
+def train(folder, fold, rows, training, **settings):
+    model = Model(name="abmil", hidden_dim=32, attention_dim=32, num_heads=1, **settings)
+    job = TrainingJob("set", fold, rows, folder / "stores", CLASSES, model, training)
+    train_fold(job, folder / f"models/fold_{fold}", progress=False)
 
 
-def test_contributions_to_the_other_class_are_there_too(made):
-    folder, _ = made
-    features = json.loads((folder / "heatmaps/s14.geojson").read_text())["features"]
-    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    parts = model.answer(store.features, store.grid).margins
-    for c, name in enumerate(model.classes):
-        measured = [tile["properties"]["measurements"][f"contribution to {name}"] for tile in features]
-        assert measured == parts[:, c].tolist()
-
-
-def by_tile(image):
-    """Means of an image over each tile's place: (DOWN, ACROSS)."""
+def mean_by_tile(image):
+    """The mean of an image over each tile: (DOWN, ACROSS)."""
     rows = np.array_split(image, DOWN)
     return np.array([[cell.mean() for cell in np.array_split(row, ACROSS, axis=1)] for row in rows])
 
 
-def overlay(folder, name):
-    with Image.open(folder / f"heatmaps/s14.{name}.png") as image:
-        assert image.size == (SIDE, SIDE * DOWN // ACROSS), "the whole slide, nothing else"
-        return np.asarray(image.convert("RGB")).astype(float)
+def position_of_maximum(image):
+    return divmod(mean_by_tile(image).argmax(), ACROSS)[::-1]  # x, y
 
 
-def test_each_slide_is_drawn_by_the_fold_that_tested_it(made, tmp_path):
-    """A second fold, which trained on the first one's test slides and tests two others, with a model of its own."""
-    folder, rows = made
-    second = [("test", "train")[k % 14 > 1] if k < 12 else "train" if k > 13 else "validation" for k in range(16)]
-    folds = read_all_folds(folder / "folds.csv")
-    folds += [replace(row, fold=1, part=part) for row, part in zip(folds, second, strict=True)]
-    write_folds(tmp_path / "folds.csv", folds)
-    shutil.copytree(folder / "models/fold_0", tmp_path / "models/fold_0")
-    job = TrainingJob(
-        "set", 1, folds[16:], folder / "stores", ["plain", "marked"], Model(name="abmil", hidden_dim=32, attention_dim=32, num_heads=1), Training(epochs=1),
-    )  # fmt: skip
-    train_fold(job, tmp_path / "models/fold_1", progress=False)
-    chosen = [rows[0], rows[14]]
-    write_out_of_fold_heatmaps(
-        chosen, tmp_path / "folds.csv", tmp_path / "models", folder / "stores", tmp_path / "out", progress=False
-    )
-    for row, fold in zip(chosen, (1, 0), strict=True):
-        model = load_model(tmp_path / f"models/fold_{fold}/model.safetensors")
-        store = read_store(folder / f"stores/{row.slide_id}.zarr")
-        tiles = json.loads((tmp_path / f"out/{row.slide_id}.geojson").read_text())["features"]
-        found = [tile["properties"]["measurements"]["contribution to marked"] for tile in tiles]
-        assert found == pytest.approx(model.answer(store.features, store.grid).margins[:, 1].tolist())
-    write_out_of_fold_heatmaps(
-        rows[4:5], tmp_path / "folds.csv", tmp_path / "models", folder / "stores", tmp_path / "none", progress=False
-    )
-    assert not (tmp_path / "none").exists(), "no fold tests it"
+def test_the_informative_tile_is_at_its_pixels_in_qupath(cohort):
+    tiles = cohort.tiles("s14")
+    best = tiles[np.argmax(cohort.measurements("s14", "contribution to striped"))]
+    ring, corner = np.array(best["geometry"]["coordinates"][0]), np.array(STRIPED) * BASE_PX
+    assert (ring.min(axis=0) == corner).all() and (ring.max(axis=0) == corner + BASE_PX).all()
+    assert best["properties"]["objectType"] == "tile" and len(tiles) == ACROSS * DOWN
 
 
-def test_the_overlay_of_contributions_is_red_there_and_not_beside(made):
-    view = overlay(made[0], "contribution")
-    red, side = view[..., 0] - view[..., 1], SIDE // ACROSS
-    assert np.unravel_index(by_tile(red).argmax(), (DOWN, ACROSS)) == (MARK[1], MARK[0])
-    x, y, edge = MARK[0] * side, MARK[1] * side, 4
+@pytest.mark.parametrize(("slide_id", "predicted"), [("s14", 1), ("s15", 0)])
+def test_measurements_are_contributions_to_both_classes_and_attention_for_the_second(cohort, slide_id, predicted):
+    prediction = cohort.predict(slide_id)
+    assert prediction.probabilities.argmax() == predicted
+    assert cohort.measurements(slide_id, "attention") == pytest.approx(prediction.attention[:, 1].tolist())
+    for c, name in enumerate(CLASSES):
+        assert cohort.measurements(slide_id, f"contribution to {name}") == prediction.margins[:, c].tolist()
+
+
+def test_each_slide_is_drawn_by_the_fold_that_tested_it_and_one_that_none_tests_is_not(cohort):
+    """A second fold with a model of its own trained on the first one's test slides, and tests s0 and s1, not s4."""
+    rows, folder = read_all_folds(cohort.folder / "folds.csv"), cohort.folder
+    parts = ["test" if k < 2 else "validation" if k in (12, 13) else "train" for k in range(16)]
+    second = [replace(row, fold=1, part=part) for row, part in zip(rows, parts, strict=True)]
+    write_folds(folder / "two_folds.csv", [*rows, *second])
+    train(folder, 1, second, Training(epochs=1))
+    cohort.write_heatmaps([cohort.records[k] for k in (0, 4, 14)], "two", folds="two_folds.csv")
+    for slide_id, fold in (("s0", 1), ("s14", 0)):
+        expected = cohort.predict(slide_id, fold=fold).margins[:, 1].tolist()
+        assert cohort.measurements(slide_id, "contribution to striped", "two") == pytest.approx(expected)
+    assert {path.name.split(".")[0] for path in (folder / "two").iterdir()} == {"s0", "s14"}
+
+
+def test_the_overlay_of_contributions_is_red_at_the_informative_tile_only(cohort):
+    image = cohort.picture("s14.contribution.png")
+    assert image.shape[:2] == (OVERLAY_PX * DOWN // ACROSS, OVERLAY_PX), "the whole slide, nothing else"
+    red, side, edge = image[..., 0] - image[..., 1], OVERLAY_PX // ACROSS, 4
+    assert position_of_maximum(red) == STRIPED
+    x, y = STRIPED[0] * side, STRIPED[1] * side
     assert red[y : y + side, x : x + edge].mean() > red[y : y + side, x - edge : x].mean() + 20
     assert red[y : y + edge, x : x + side].mean() > red[y - edge : y, x : x + side].mean() + 20
 
 
-def test_the_overlay_of_attention_is_as_bright_as_ranks_are_high(made):
-    folder, _ = made
-    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    rank = ranks(model.answer(store.features, store.grid).attention[:, 1])
-    bright = by_tile(overlay(folder, "attention").mean(axis=2))[store.grid[:, 1], store.grid[:, 0]]
-    plain = np.array([tuple(place) != MARK for place in store.grid])  # the mark is darker tissue
-    assert np.corrcoef(rank[plain], bright[plain])[0, 1] > 0.95
+def test_the_overlay_of_attention_is_brighter_for_higher_ranks(cohort):
+    grid, ranks = cohort.features("s14").grid, rank_fractions(cohort.predict("s14").attention[:, 1])
+    brightness = mean_by_tile(cohort.picture("s14.attention.png").mean(axis=2))[grid[:, 1], grid[:, 0]]
+    plain = (grid != STRIPED).any(axis=1)  # the striped tile is darker
+    assert np.corrcoef(ranks[plain], brightness[plain])[0, 1] > 0.95
 
 
-def test_the_sheet_is_reddest_there(made):
-    folder, _ = made
-    with Image.open(folder / "heatmaps/s14.jpg") as image:
-        sheet = np.asarray(image.convert("RGB")).astype(float)
-    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    answer = model.answer(store.features, store.grid)
-    assert answer.probabilities.argmax() == 1
-    parts = answer.margins[:, 1]
-    assert tuple(store.grid[parts.argmax()]) == MARK
-    top, left, height = 2 * LINE, GAP + 2 * (PANEL + GAP), PANEL * DOWN // ACROSS
-    panel = sheet[top : top + height, left : left + PANEL]
-    red = panel[..., 0] - panel[..., 1]
-    assert np.unravel_index(by_tile(red).argmax(), (DOWN, ACROSS)) == (MARK[1], MARK[0])
-    strips = top + height + LINE + GAP + LINE  # below the views, their scales and a line of text
-    places = range(GAP, GAP + 2 * STRIP * (SIDE_OF_TILE + GAP), SIDE_OF_TILE + GAP)
-    tiles = [sheet[strips + 2 : strips + SIDE_OF_TILE - 2, x + 2 : x + SIDE_OF_TILE - 2] for x in places]
-    blueness = [float((tile[..., 2] - tile[..., 0]).mean()) for tile in tiles]
-    assert np.argmax(blueness) == 0, "the first tile of the strip is the one with the stripes"
+def test_the_panel_shows_the_informative_tile_in_red_and_first_in_the_strip(cohort):
+    panel = cohort.picture("s14.jpg")
+    top, left, height = GAP + 2 * LINE, GAP + 2 * (MAP_PX + GAP), MAP_PX * DOWN // ACROSS
+    contributions = panel[top : top + height, left : left + MAP_PX]
+    assert position_of_maximum(contributions[..., 0] - contributions[..., 1]) == STRIPED
+    strips = top + height + LINE + GAP + LINE  # below the maps, their scales and a line of text
+    places = range(GAP, GAP + 2 * STRIP_TILES * (TILE_PX + GAP), TILE_PX + GAP)
+    tiles = [panel[strips + 2 : strips + TILE_PX - 2, x + 2 : x + TILE_PX - 2] for x in places]
+    assert np.argmax([(tile[..., 2] - tile[..., 0]).mean() for tile in tiles]) == 0
 
 
-def test_a_slide_whose_tiles_say_little_is_pale(made):
-    """Red on white glass: as far as the scale says, and full colour only where tiles could move the log-odds by 1."""
-    folder, _ = made
-    store, views = (
-        read_store(folder / "stores/s14.zarr"),
-        Thumbnails(np.full((50, 70, 3), 255, np.uint8), (ACROSS * STEP, DOWN * STEP), (0, 0), []),
-    )
-    n = len(store.grid)
-    attention = np.full((n, 2), 1 / n)
+@pytest.mark.parametrize(("label", "is_wrong"), [("plain", True), ("striped", False), ("", False)])
+def test_a_wrong_prediction_has_a_red_title(cohort, label, is_wrong):
+    record, out = cohort.records[14], cohort.folder / f"label_{label}"
+    write_heatmaps(record, cohort.features("s14"), cohort.predict("s14"), CLASSES, out, TIMEOUT, label)
+    title = cohort.picture("s14.jpg", out.name)[GAP : GAP + LINE]
+    assert ((title[..., 0] - title[..., 1] > 100).sum() > 100) == is_wrong
+
+
+@pytest.mark.parametrize("is_wrong", [True, False])
+def test_long_names_are_not_cut_and_the_title_is_red_if_the_prediction_is_wrong(is_wrong):
+    """A slide's name as TCGA's are."""
+    narrow, ends = np.full((560, 60, 3), 255, np.uint8), ("least", "most (1,234.5 times the mean)")
+    title = "attention for a class with a long name"
+    overlay = Overlay("attention", title, Image.fromarray(narrow), *ends, np.zeros((256, 3)))
+    title = "TCGA-46-6026-01Z-00-DX1.e0248ea6-ae04-4960-95a8-f39b8e168a38: adenocarcinoma, probability 0.980; labelled "
+    title += "squamous. The tiles lower the odds of squamous 2,500 times below the model's baseline"
+    drawn = np.asarray(draw_panel(title, is_wrong, narrow, [overlay, overlay], [])).astype(int)
+    assert not (drawn[:, -3:] < 128).any(), "ink at the edge"
+    is_red = (np.abs(drawn - RED).max(axis=2) < 5).any(axis=1)
+    assert is_red[:LINE].any() == is_wrong and not is_red[2 * LINE :].any()
+
+
+def predicted(probabilities, contributions):
+    n, classes = np.shape(contributions)
+    return Prediction(np.array(probabilities), np.full((n, classes), 1 / n), np.array(contributions))
+
+
+def test_the_title_tells_prediction_label_and_how_far_the_tiles_move_the_odds():
+    two = ["benign", "malignant"]
+    up = predicted([0.4, 0.6], [[-0.2, 0.2], [-0.25, 0.266]])  # log-odds of 0.916
+    sentence = "The tiles raise the odds of malignant 2.5 times over the model's baseline"
+    assert describe_prediction(up, 1, two, "benign") == f"malignant, probability 0.600; labelled benign. {sentence}"
+    down = predicted([0.6, 0.4], [[3.5, -3.6]])
+    sentence = "The tiles lower the odds of malignant 1,200 times below the model's baseline"
+    assert describe_prediction(down, 1, two) == f"benign, probability 0.600. {sentence}"
+    far = predicted([0, 1], [[-500, 500]])
+    assert "raise the odds of malignant more than 1,000,000 times over" in describe_prediction(far, 1, two)
+    three = describe_prediction(predicted([0.1, 0.1, 0.8], [[0, 0, 1]]), 2, ["a", "b", "c"])
+    assert three.endswith("The tiles raise the odds of c against the other classes 2.7 times over the model's baseline")
+    assert describe_prediction(replace(up, contributions=None), 1, two) == "malignant, probability 0.600"
+
+
+def test_a_slide_whose_tiles_contribute_little_is_pale(cohort):
+    """Red on white, in full only where the tiles could move the log-odds by 1."""
+    thumbnails, n = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN
     redness = []
     for total in (0.01, 1, 5):
-        parts = np.stack([np.full(n, -total / n / 2), np.full(n, total / n / 2)], axis=1)
-        _, one = overlays(views, store, Prediction(np.array([0.5, 0.5]), attention, parts), 1, ["a", "b"])
-        pixels = np.asarray(one.picture).astype(float)
+        prediction = predicted([0.5, 0.5], np.full((n, 2), [-total / n / 2, total / n / 2]))
+        _, overlay = draw_overlays(thumbnails, cohort.features("s14"), prediction, 1, CLASSES)
+        pixels = np.asarray(overlay.picture).astype(float)
         redness.append((pixels[..., 0] - pixels[..., 1]).mean())
     assert redness[0] < 0.05 * redness[1] and redness[1] == pytest.approx(redness[2], rel=0.02)
 
 
-def test_red_means_the_second_class_whatever_is_decided(made):
-    folder, _ = made
-    for name, probability in (("s14", "marked"), ("s15", "plain")):
-        tiles = json.loads((folder / f"heatmaps/{name}.geojson").read_text())["features"]
-        model, store = (
-            load_model(folder / "models/fold_0/model.safetensors"),
-            read_store(folder / f"stores/{name}.zarr"),
-        )
-        answer = model.answer(store.features, store.grid)
-        assert model.classes[int(answer.probabilities.argmax())] == probability
-        measured = [tile["properties"]["measurements"]["attention"] for tile in tiles]
-        assert measured == pytest.approx(answer.attention[:, 1].tolist())
-
-
-def test_a_raster_puts_each_value_over_its_tile(made):
-    folder, _ = made
-    store = read_store(folder / "stores/s14.zarr")
-    size = (ACROSS * STEP, DOWN * STEP)
-    image = raster(np.arange(len(store.grid)), store, size, (DOWN * 10, ACROSS * 10))
-    for (x, y), value in zip(store.grid, range(len(store.grid)), strict=True):
+def test_each_value_is_drawn_over_its_tile(cohort):
+    store = cohort.features("s14")
+    image = rasterize(np.arange(len(store.grid)), store, SIZE, (DOWN * 10, ACROSS * 10))
+    for value, (x, y) in enumerate(store.grid):
         assert (image[y * 10 : y * 10 + 10, x * 10 : x * 10 + 10] == value).all()
 
 
-def test_ranks_are_fractions_and_ties_share_one():
-    assert ranks(np.array([3.0, 1.0, 2.0])).tolist() == [1, 0, 0.5]
-    assert ranks(np.array([1.0, 1.0])).tolist() == [0.5, 0.5]
+def test_ranks_are_fractions_and_equal_values_share_one():
+    assert rank_fractions(np.array([3.0, 1.0, 2.0])).tolist() == [1, 0, 0.5]
+    assert rank_fractions(np.array([1.0, 1.0])).tolist() == [0.5, 0.5]
 
 
-def test_another_file_under_the_slides_name_is_no_place_for_its_map(made, tmp_path):
-    folder, _ = made
-    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    draw(tmp_path / "s99.tif", None)
-    row = SlideRecord("s14", str(tmp_path / "s99.tif"))
+def test_a_slide_whose_file_changed_is_refused(cohort, tmp_path):
+    draw_slide(tmp_path / "s99.tif", None)
+    record = SlideRecord("s14", tmp_path / "s99.tif")
     with pytest.raises(SlideError) as error:
-        write_heatmaps(row, store, model.answer(store.features, store.grid), model.classes, tmp_path)
+        write_heatmaps(record, cohort.features("s14"), cohort.predict("s14"), CLASSES, tmp_path, TIMEOUT)
     assert error.value.status == "changed"
 
 
-def test_tiles_for_qupath_count_from_where_its_image_begins(made):
-    folder, _ = made
-    model, store = load_model(folder / "models/fold_0/model.safetensors"), read_store(folder / "stores/s14.zarr")
-    answer = model.answer(store.features, store.grid)
-    plain, moved = (
-        np.array([f["geometry"]["coordinates"] for f in json.loads(text)["features"]])
-        for text in (tiles_to_geojson(store, answer, 1, model.classes, origin) for origin in ((0, 0), (300, 200)))
-    )
-    assert (plain - moved == (300, 200)).all()
+def test_tiles_for_qupath_count_from_the_origin_of_its_image(cohort):
+    store, prediction = cohort.features("s14"), cohort.predict("s14")
+    texts = (tiles_to_geojson(store, prediction, 1, CLASSES, origin) for origin in ((0, 0), (300, 200)))
+    whole, moved = (np.array([tile["geometry"]["coordinates"] for tile in json.loads(t)["features"]]) for t in texts)
+    assert (whole - moved == (300, 200)).all()

@@ -1,153 +1,132 @@
-"""The report's opening page: the paper's figures beside ours, and what not to trust."""
+"""The report's pages: our results beside the paper's, which models differ, and why to be careful."""
 
-import numpy as np
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
 
-from roformermil.bags.folds import FoldRow, write_folds
-from roformermil.bags.leakage import Finding, write_findings
-from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
-from roformermil.config import Folds, Leakage, load_config
-from roformermil.evaluation.paper import CLASSES, MODELS, paper_result
+from roformermil.bags.leakage import Finding
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.tables import write_tables
 from roformermil.report.pages import write_pages
-from roformermil.report.plots.dataset import plot_dataset
-from tests.conftest import ROOT
+from tests.factories import NO_LEAK, SimulatedRun
+
+LEAK = Finding("patients", "leak", 2, "2 patients are in two parts of a fold: p1, p2")
+RECORDS = [
+    *(SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(30)),
+    SlideRecord("lost", Path("lost.svs"), status="no_mpp", message="says <nothing>", stage="segment"),
+]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of two data sets, one by the name of the paper's, with three classes in the other, as it lies on disk."""
-    folder, rng, paths = tmp_path_factory.mktemp("run"), np.random.default_rng(0), []
-    for name, classes in (("camelyon16", ["normal", "tumor"]), ("mine", ["a", "b", "c<d"])):
-        rows = [SlideRecord(f"s{k}", f"s{k}.svs", tiles=100 + k) for k in range(30)]
-        rows.append(SlideRecord("lost", "lost.svs", status="no_mpp", message="says <nothing>", stage="segment"))
-        write_slides_csv(folder / name / "slides.csv", rows)
-        leak = Finding(
-            "patients", "leak" if name == "mine" else "ok", 2, "2 patients are in two parts of a fold: p1, p2"
-        )
-        write_findings([leak], Leakage(), Folds(mode="paper"), name, folder / name / "leakage.csv")
-        label = np.arange(30) % len(classes)
-        for model in ("abmil", "ro-abmil"):
-            for fold in range(6):
-                scores = (2 if model == "ro-abmil" else -0.3) * np.eye(len(classes))[label] + rng.normal(
-                    0, 0.5, (30, len(classes))
-                )
-                table = pd.DataFrame({"slide_id": [f"s{k}" for k in range(30)], "patient_id": [f"p{k}" for k in range(30)],
-                                      "label": [classes[c] for c in label],
-                                      "part": ["train" if (k // len(classes) + fold) % 6 else "test" for k in range(30)]})  # fmt: skip
-                table[[f"probability_{c}" for c in classes]] = np.exp(scores) / np.exp(scores).sum(
-                    axis=1, keepdims=True
-                )
-                path = folder / name / f"net/{model}/fold_{fold}/predictions.csv"
-                path.parent.mkdir(parents=True)
-                table.to_csv(path, index=False)
-                pd.DataFrame({"epoch": [0, 1], "train_loss": [1, 0.5], "validation_loss": [1, 0.7]}).to_csv(
-                    path.with_name("history.csv"), index=False
-                )
-                save_file({"w": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "1"})
-                paths.append(path)
-        rows = pd.read_csv(path, usecols=["slide_id", "patient_id", "label", "part"]).itertuples(index=False)
-        write_folds(folder / name / "folds.csv", [FoldRow(0, *row) for row in rows])
-    write_tables(paths, [folder / "camelyon16", folder / "mine"], folder)
-    write_pages(folder, [folder / "camelyon16", folder / "mine"])
-    return folder, paths
+def results(tmp_path_factory):
+    """The results folder, with pages, of a cohort of the paper and of one with three classes, whose folds leak; `abmil`
+    guesses, `ro-abmil` does not, and `dsmil` predicts exactly what `ro-abmil` does."""
+    run = SimulatedRun(tmp_path_factory.mktemp("run"))
+    for name, classes, finding in (("camelyon16", ["normal", "tumor"], NO_LEAK), ("mine", ["1", "02", "c<d"], LEAK)):
+        folds = run.add_dataset(name, classes, slides=30, folds=5, records=RECORDS, findings=[finding])
+        run.add_model(name, folds, classes, "abmil", strength=0.0, seed=1)
+        for model in ("ro-abmil", "dsmil"):
+            run.add_model(name, folds, classes, model, strength=4.0, seed=2)
+    write_report(run)
+    return run.folder
 
 
-def test_the_papers_figures_stand_beside_ours_where_it_has_some(run):
-    text = (run[0] / "overview.html").read_text()
-    row = next(line for line in text.split("<tr>") if "camelyon16 (net)" in line and "ro-abmil" in line)
-    assert "0.90 ± 0.05" in row and "0.82 ± 0.08" in row
-    row = next(line for line in text.split("<tr>") if "mine (net)" in line and "ro-abmil" in line)
-    assert row.count("–") == 2
+@pytest.fixture(scope="module")
+def overview(results):
+    return read_sections(results / "overview.html")
 
 
-def test_the_papers_figures_are_those_of_the_readme_of_the_paper():
-    """Against the table as the paper prints it, typed a second time."""
-    printed = {
-        "abmil": ".88 .06 .84 .07 .81 .09 .70 .12 .80 .24 .74 .20", "ro-abmil": ".92 .05 .92 .05 .82 .07 .70 .10 .90 .05 .82 .08",
-        "dsmil": ".88 .06 .88 .06 .79 .09 .68 .11 .74 .23 .68 .17", "ro-dsmil": ".90 .05 .90 .05 .82 .08 .70 .11 .90 .05 .82 .07",
-        "transmil": ".91 .05 .91 .04 .80 .09 .68 .11 .84 .09 .77 .10",
-    }  # fmt: skip
-    for model in MODELS:
-        found = [
-            paper_result(name, CLASSES[name], model, metric)
-            for name in ("tcga_nsclc", "bracs", "camelyon16")
-            for metric in ("auroc", "average_precision")
-        ]
-        assert [value for figure in found for value in figure] == [float(word) for word in printed[model].split()]
-    assert paper_result("mine", ["a", "b"], "abmil", "auroc") is None
-    assert paper_result("bracs", CLASSES["bracs"], "mean", "auroc") is None
-    assert paper_result("bracs", ["N", "PB", "UDH", "FEA", "ADH", "DCIS", "IC"], "abmil", "auroc") is None
+def write_report(run):
+    """Write a run's tables and pages; returns the sections of its overview."""
+    write_tables(run.predictions, run.datasets, run.folder)
+    write_pages(run.folder, run.datasets)
+    return read_sections(run.folder / "overview.html")
 
 
-def test_the_papers_classes_are_those_of_its_configuration():
-    data_sets = load_config(ROOT / "config/paper.yaml").datasets
-    assert {name: set(data_set.classes) for name, data_set in data_sets.items()} == {
-        name: set(names) for name, names in CLASSES.items()
-    }
+def read_sections(path):
+    """A page's elements by the heading above them, "" above the first. Fails where the page is not well-formed."""
+    sections = {"": []}
+    for element in ElementTree.fromstring(f"<page>{path.read_text()}</page>").find("div"):
+        if element.tag == "h2":
+            sections[element.text] = []
+        else:
+            sections[list(sections)[-1]].append(element)
+    return sections
 
 
-def test_every_figure_is_the_summarys(run):
-    text = (run[0] / "overview.html").read_text()
-    for row in pd.read_csv(run[0] / "summary.csv").query("metric in ('auroc', 'average_precision')").itertuples():
-        line = next(s for s in text.split("<tr>") if f">{row.dataset} ({row.encoder})<" in s and f">{row.model}<" in s)
-        cell = line.split("<td")[3 if row.metric == "auroc" else 5].split(">", 1)[1]
-        bounds = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else "[no interval]"
-        assert cell.startswith(f"{row.mean:.2f} ± {row.std:.2f} <small>{bounds}</small>")
+def text(elements):
+    return " ".join(" ".join("".join(element.itertext()).split()) for element in elements)
 
 
-def test_it_says_whom_the_figures_are_of(run):
-    text = (run[0] / "overview.html").read_text()
-    assert '<td class="n">10 a (10 patients), 10 b (10 patients), 10 c&lt;d (10 patients)</td>' in text
-    row = next(line for line in text.split("<tr>") if ">camelyon16</td>" in line and "tumor" in line)
-    assert (
-        ">30<" in row
-        and ">15 normal (15 patients), 15 tumor (15 patients)<" in row
-        and row.rstrip("\n").count(">tumor<") == 1
-    )
+def rows(elements):
+    """The cells of the first table below its header."""
+    table = next(element for element in elements if element.tag == "table")
+    return [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in table.findall("tr")[1:]]
 
 
-def test_it_warns_in_words_and_names_the_lost(run):
-    text = (run[0] / "overview.html").read_text()
-    warned = text.split("Read these numbers with care")[1].split("</div>")[0]
-    assert "mine: the same patients train and test: figures flatter" in warned
-    assert "5 test slides a fold are few" in warned
-    assert "says &lt;nothing&gt;" in text and "<nothing>" not in text, "what slides say is text"
+def test_each_result_is_beside_the_papers(results, overview):
+    summary = pd.read_csv(results / "summary.csv").set_index(["dataset", "model", "metric"])
+    printed = {("camelyon16", "ro-abmil"): ["0.90 ± 0.05", "0.82 ± 0.08"], ("mine", "ro-abmil"): ["–", "–"]}
+    for (dataset, model), paper in printed.items():
+        (cells,) = (row[2:] for row in rows(overview["Results"]) if row[:2] == [f"{dataset} (net)", model])
+        assert cells[1::2] == paper
+        for cell, metric in zip(cells[::2], ("auroc", "average_precision"), strict=True):
+            row = summary.loc[dataset, model, metric]
+            interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else "[no interval]"
+            assert cell == f"{row['mean']:.2f} ± {row['std']:.2f} {interval}"
+    assert "arXiv 2310.01924" in text(overview["Results"])
 
 
-def test_a_difference_that_is_there_is_said(run):
-    text = (run[0] / "overview.html").read_text()
-    assert "mine: ro-abmil is better than abmil by" in text
-    assert (run[0] / "comparisons.png").stat().st_size > 5000
+def test_models_that_may_be_guessing_are_named(results, overview):
+    guessing = pd.read_csv(results / "summary.csv").query("metric == 'auroc' and ci_low <= 0.5 <= ci_high")
+    assert guessing.model.tolist() == ["abmil", "abmil"]
+    sentence = "are not distinguishable from chance: their 95% intervals of AUROC include 0.5."
+    assert f"abmil on camelyon16, abmil on mine {sentence}" in text(overview["Results"])
 
 
-def test_figures_of_three_classes_are_drawn(run, tmp_path):
-    folder, paths = run
-    plot_dataset([path for path in paths if path.parts[-5] == "mine"], tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "curves.png",
-        "calibration.png",
-        "confusion.png",
-        "history.png",
-    }
-    assert all(path.stat().st_size > 5000 for path in tmp_path.iterdir())
-    classes = pd.read_csv(folder / "classes.csv").query("dataset == 'mine'")
-    assert set(classes["class"]) == {"a", "b", "c<d"}
-    assert (classes[classes.metric == "auroc"]["mean"] > 0).all()
+def test_differences_and_pairs_without_a_test_are_counted(overview):
+    """Of three pairs per data set, `ro-abmil` and `dsmil` are equal."""
+    compared = text(overview["Models compared"])
+    assert "2 of 4 pairs of models differ at the 5% level" in compared
+    assert "A difference that is not significant does not show that two models are equal." in compared
+    assert "2 comparisons have no p value: the models differ equally in every fold." in compared
+    for model in ("ro-abmil", "dsmil"):
+        assert f"mine: {model} is better than abmil by" in compared
 
 
-def test_captions_are_there_for_every_figure():
-    captions = {path.stem for path in (ROOT / "workflow/report").glob("*.rst")}
-    assert {
-        "curves",
-        "calibration",
-        "confusion",
-        "history",
-        "comparisons",
-        "tissue",
-        "heatmaps",
-        "overview",
-        "workflow",
-    } <= captions
+def test_one_model_that_may_be_guessing_is_named_and_a_single_fold_allows_no_test(tmp_path):
+    run = SimulatedRun(tmp_path)
+    folds = run.add_dataset("mine", ["a", "b"]).query("fold == 0")
+    for model, strength in (("abmil", 0.0), ("dsmil", 9.0)):
+        run.add_model("mine", folds, ["a", "b"], model, strength=strength, seed=1)
+    overview = write_report(run)
+    sentence = "abmil on mine is not distinguishable from chance: its 95% interval of AUROC includes 0.5."
+    assert sentence in text(overview["Results"])
+    assert text(overview["Models compared"]) == "1 comparison has no p value: fewer than two folds allow one."
+
+
+def test_the_data_are_described(overview):
+    cohort, mine = rows(overview["Data"])
+    assert cohort == ["camelyon16", "30", "30", "15 normal (15 patients), 15 tumor (15 patients)", "5", "6.0", "tumor"]
+    by_class = "10 1 (10 patients), 10 02 (10 patients), 10 c<d (10 patients)"
+    assert (mine[3], mine[6]) == (by_class, "each against the rest")
+
+
+def test_cautions_come_first_and_slides_that_are_not_used_leaks_and_versions_are_listed(overview):
+    for caution in ("Read these numbers with care", LEAK.detail, "camelyon16: 6 test slides"):
+        assert caution in text(overview[""])
+    assert "mine: 30 of 31 slides, 3,435 tiles, median 114 per slide." in text(overview["Slides"])
+    assert rows(overview["Slides"]) == [["lost", "segment", "no_mpp", "says <nothing>"]]
+    assert ["mine", "patients", "leak", LEAK.detail] in rows(overview["Leakage"])
+    assert "torch" in dict(rows(overview["Versions"]))
+
+
+def test_all_tables_are_on_a_page_of_their_own(results):
+    sections = read_sections(results / "tables.html")
+    assert "Read these numbers with care" in text(sections[""])
+    for title, name in (("Summary", "summary"), ("By class", "classes"), ("Models compared", "comparisons")):
+        assert len(rows(sections[title])) == len(pd.read_csv(results / f"{name}.csv"))
+    assert {row[3] for row in rows(sections["By class"]) if row[0] == "mine"} == {"1", "02", "c<d"}
+    assert len(rows(sections["Expected calibration error"])) == 6

@@ -1,107 +1,104 @@
-"""A data set's figures show what the predictions say: their colours are looked for where curves and bars must be."""
+"""The plots show what the predictions say: their curves, bars and texts are compared with the numbers."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
-from roformermil.report.plots.dataset import plot_dataset
+from roformermil.evaluation.calibration import reliability
+from roformermil.evaluation.curves import POINTS, curves
+from roformermil.evaluation.predictions import FoldResult, out_of_fold
+from roformermil.report.plots.comparison import plot_comparisons
+from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves, plot_dataset, plot_history
+from tests.factories import SimulatedRun
 
-BLUE, ORANGE, GREY = (31, 119, 180), (255, 127, 14), (140, 140, 140)  # matplotlib's first colours
-MODELS = ("knows", "guesses", "knows-too", "guesses-too")
-
-
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory):
-    """Figures of a model that is always right and one that guesses, both twice, two classes, five folds."""
-    folder, rng = tmp_path_factory.mktemp("figures"), np.random.default_rng(0)
-    paths = []
-    for model in MODELS:
-        for fold in range(5):
-            label = np.arange(20) % 2
-            p = 0.05 + 0.9 * label if model.startswith("knows") else rng.random(20)
-            names = [f"{fold}_{k}" for k in range(20)]
-            table = pd.DataFrame(
-                {
-                    "slide_id": names,
-                    "patient_id": names,
-                    "label": np.array(["adenocarcinoma", "squamous"])[label],
-                    "part": "test",
-                }
-            )
-            path = folder / f"set/net/{model}/fold_{fold}/predictions.csv"
-            path.parent.mkdir(parents=True)
-            table.assign(probability_adenocarcinoma=1 - p, probability_squamous=p).to_csv(path, index=False)
-            losses = pd.DataFrame(
-                {"epoch": range(5), "train_loss": np.linspace(1, 0.2, 5), "validation_loss": np.linspace(1, 0.6, 5)}
-            )
-            losses.to_csv(path.with_name("history.csv"), index=False)
-            save_file({"w": np.zeros(1)}, path.with_name("model.safetensors"), {"best_epoch": "2"})
-            paths.append(path)
-    plot_dataset(paths, folder)
-    return folder
+CLASSES = {"two": ["adenocarcinoma", "squamous"], "three": ["a", "b", "c"]}
 
 
-def panel(path, column, row, rows, columns=4):
-    """The pixels of a panel, (h, w, 3), a column a model; axes and labels with it."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB")).astype(int)
-    top = 50  # the title
-    height, width = (pixels.shape[0] - top) // rows, pixels.shape[1] // columns
-    return pixels[top + row * height : top + (row + 1) * height, column * width : (column + 1) * width]
+@pytest.fixture(scope="module", params=CLASSES)
+def paths(request, tmp_path_factory):
+    """Predictions of a good and of a guessing model; a data set with two classes, and one with three."""
+    run, classes = SimulatedRun(tmp_path_factory.mktemp("run")), CLASSES[request.param]
+    folds = run.add_dataset(request.param, classes, slides=30)
+    run.add_model(request.param, folds, classes, "good", strength=3.0, best_epoch=1)
+    run.add_model(request.param, folds, classes, "guessing", strength=0.0, seed=1, best_epoch=2)
+    return run.predictions
 
 
-def has(pixels, colour):
-    return (np.abs(pixels - colour).max(axis=-1) < 12).sum()
+@pytest.fixture
+def models(paths):
+    return out_of_fold([FoldResult.at(path) for path in paths])
 
 
-def test_curves_of_who_knows_lie_in_the_corner(figures):
-    knows, guesses = (panel(figures / "curves.png", column, 0, 2) for column in (0, 1))
-    assert min(has(knows, BLUE), has(guesses, BLUE)) > 100
-    y, x = np.nonzero(np.abs(guesses - BLUE).max(axis=-1) < 12)
-    assert np.corrcoef(x, y)[0, 1] < -0.8, "guessing runs along the diagonal"
-    y, x = np.nonzero(np.abs(knows - BLUE).max(axis=-1) < 12)
-    assert np.ptp(y[x > x.min() + 5]) < 0.2 * knows.shape[0] and np.ptp(x) > 0.6 * knows.shape[1], (
-        "knowing along the top"
-    )
-    assert np.ptp(y) > 0.5 * knows.shape[0], "from the corner"
-    shade = np.array(BLUE) * 0.18 + 255 * 0.82
-    assert has(guesses, shade) > 20 * has(knows, shade), "a band where patients make a difference"
+def tick_texts(axis):
+    return [tick.get_text() for tick in axis.get_ticklabels()]
 
 
-def test_confusion_is_dark_on_its_diagonal(figures):
-    knows = panel(figures / "confusion.png", 0, 0, 1, columns=2)  # beside who guesses, who is never dark
-    dark = np.abs(knows - (8, 48, 107)).max(axis=-1) < 12  # the darkest of Blues
-    y, x = np.nonzero(dark)
-    middle_y, middle_x = np.median(np.unique(y)), np.median(np.unique(x))
-    assert (((y < middle_y) == (x < middle_x)).mean()) > 0.95 and dark.sum() > 5000
+def test_there_is_a_curve_of_each_class(models):
+    axes = np.reshape(plot_curves(models).axes, (2, 2))  # ROC, precision and recall; a model per column
+    assert [panel.get_title() for panel in axes[0]] == [model.model for model in models]
+    for column, model in zip(axes.T, models, strict=True):
+        for panel, kind in zip(column, ("roc", "pr"), strict=True):
+            lines, names = panel.get_legend_handles_labels()
+            assert names == (model.classes[1:] if len(model.classes) == 2 else model.classes)
+            bands = [path.get_paths()[0].vertices[:, 1] for path in panel.collections]
+            for name, line, band in zip(names, lines, bands, strict=True):
+                curve = curves(model, model.classes.index(name))[kind]
+                assert line.get_ydata()[-len(POINTS) :].tolist() == curve.middle.tolist()
+                assert {*curve.low[np.isfinite(curve.low)]} <= {*band}
+    names = [(panel.get_xlabel(), panel.get_ylabel()) for panel in axes[:, 0]]
+    assert names == [("false positive rate", "true positive rate"), ("recall", "precision")]
 
 
-def test_calibration_and_history_are_drawn(figures):
-    for column in (0, 1):
-        assert has(panel(figures / "calibration.png", column, 0, 2), BLUE) > 50
-        assert has(panel(figures / "calibration.png", column, 1, 2), (179, 179, 179)) > 500, "slides a bin"
-        history = panel(figures / "history.png", column, 0, 1)
-        assert min(has(history, ORANGE), has(history, GREY)) > 50
+def test_confusion_has_labels_down_and_predictions_across(models):
+    figure = plot_confusion(models)
+    assert figure.axes[0].get_ylabel() == "label"
+    for panel, model in zip(figure.axes, models, strict=True):
+        assert (panel.get_xlabel(), tick_texts(panel.xaxis)) == ("predicted", model.classes)
+        counts = np.zeros((len(model.classes), len(model.classes)), int)
+        np.add.at(counts, (model.labels, model.probabilities.argmax(axis=1)), 1)
+        assert {(text.get_position()[::-1], int(text.get_text())) for text in panel.texts} == {*np.ndenumerate(counts)}
+        fractions = counts / counts.sum(axis=1, keepdims=True)
+        assert np.asarray(panel.images[0].get_array()) == pytest.approx(fractions)
+    assert tick_texts(figure.axes[0].yaxis) == models[0].classes
 
 
-def test_who_guesses_comes_true_half_of_the_time_whatever_is_claimed(figures):
-    y, x = np.nonzero(np.abs(panel(figures / "calibration.png", 1, 0, 2) - BLUE).max(axis=-1) < 12)
-    assert x.std() > 1.3 * y.std(), "claimed to the right, observed upwards"
+def test_calibration_shows_what_is_observed_and_how_many_slides(models):
+    axes = np.reshape(plot_calibration(models).axes, (2, 2))
+    for (above, below), model in zip(axes.T, models, strict=True):
+        curve = reliability(model.labels, model.probabilities)
+        assert above.lines[-1].get_xydata() == pytest.approx(curve[["probability", "observed"]].to_numpy())
+        assert [bar.get_height() for bar in below.patches] == curve.slides.tolist()
+        predicted = "squamous" if len(model.classes) == 2 else "the predicted class"
+        assert below.get_xlabel() == f"probability of {predicted}"
+        assert above.get_title().startswith(f"{model.model}, ECE 0.")
 
 
-def test_the_dot_is_at_the_epoch_that_was_kept(figures):
-    """Epoch 2 of 0 to 4: in the middle, though the loss falls to the end."""
-    pixels = panel(figures / "history.png", 1, 0, 1)
-    dots, _ = np.nonzero(np.abs(pixels - (214, 39, 40)).max(axis=-1) < 12)
-    line, _ = np.nonzero(np.abs(pixels - ORANGE).max(axis=-1) < 12)
-    assert np.median(dots) == pytest.approx((line.min() + line.max()) / 2, abs=4)
+def test_history_has_losses_of_each_fold_and_a_dot_at_the_epoch_that_was_kept(paths):
+    history = pd.read_csv(paths[0].with_name("history.csv"))
+    for panel, kept in zip(plot_history([FoldResult.at(path) for path in paths]).axes, (1, 2), strict=True):
+        assert len(panel.lines) == 3 * 3, "three folds"
+        for training, validation, dot in np.reshape(panel.lines, (3, 3)):
+            assert training.get_ydata().tolist() == history.train_loss.tolist()
+            assert validation.get_ydata().tolist() == history.validation_loss.tolist()
+            assert dot.get_xydata().tolist() == [[kept, history.validation_loss[kept]]]
+        assert panel.get_legend_handles_labels()[1] == ["train loss", "validation loss", "model kept"]
 
 
-@pytest.mark.parametrize("name", ["curves", "confusion", "calibration", "history"])
-def test_nothing_is_cut_off(figures, name):
-    with Image.open(figures / f"{name}.png") as image:
-        pixels = np.asarray(image.convert("RGB"))
-    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    assert (edges > 250).all(), "ink at the edge"
+def test_comparisons_have_an_interval_and_a_p_value_per_pair():
+    tested = {"against": "n", "test": "corrected_t", "difference": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p_holm": 0.01}
+    table = pd.DataFrame([tested, {"against": "o", "test": "delong", "difference": 0.0}])
+    (panel,) = plot_comparisons(table.assign(dataset="d", encoder="e", metric="auroc", model="m")).axes
+    assert tick_texts(panel.yaxis) == ["m − n, corrected t, Holm's p = 0.01", "m − o, DeLong, no p value"]
+    assert panel.containers[0].lines[2][0].get_segments()[0] == pytest.approx(np.array([[0.1, 0], [0.3, 0]]))
+    assert panel.get_title() == "d (e)"
+
+
+def test_files_have_nothing_cut_off(paths, tmp_path):
+    plot_dataset(paths, tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["calibration.png", "confusion.png", "curves.png", "history.png"]
+    for path in files:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (edges > 250).all() and (pixels < 100).any(), f"{path.name}: ink at the edge, or none at all"

@@ -1,78 +1,71 @@
-"""Progress of jobs, from their logs to where Snakemake shows the run."""
+"""Progress and warnings of jobs, shown where Snakemake shows the run."""
 
-import os
+import re
 import subprocess
 import sys
 
-from roformermil.runtime.live_log import Follower
+from roformermil.runtime import live_log
+from roformermil.runtime.live_log import LiveLog
 
 JOB = """
 import logging, sys, time
-from roformermil import progress
-progress.PAUSE = 0.2
 from roformermil.cli import app
-import typer
+from roformermil.runtime import progress
+progress.LOG_SECONDS = 0.2
 @app.command()
 def work():
     for _ in progress.track(range(8), desc="embed", unit="tile"):
         time.sleep(0.1)
+    logging.info("for the job's own log")
     logging.warning("mind this")
-app(["--log", sys.argv[1], "work"], standalone_mode=False)
+    logging.error("this too")
+app([*sys.argv[1:], "work"], standalone_mode=False)
 """
 
 
-def run(log, **environment):
-    """A job as a rule starts it; what it prints."""
-    command = [sys.executable, "-c", JOB, str(log)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=True)
-    return result.stdout + result.stderr
+def run_job(*options):
+    """What a job that tracks eight tiles and logs at three levels prints."""
+    command, pipe = [sys.executable, "-c", JOB, *map(str, options)], subprocess.PIPE
+    return subprocess.run(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, check=True).stdout
 
 
-def test_what_a_job_logs_is_announced_once(tmp_path):
-    old = tmp_path / "set/old.log"
-    old.parent.mkdir()
-    old.write_text("2026-01-01 00:00:00,000 INFO embed: 1 of 2 tiles, 1.00tile/s, 00:01 left\n")
-    said = []
-    follower = Follower(tmp_path, said.append)
-    printed = run(tmp_path / "set/net/embed_0.log", ROFORMERMIL_FOLLOWED="1")
-    follower.look()
-    follower.look()
-    warning, line = said
+def test_jobs_write_progress_and_warnings_to_the_live_log(tmp_path):
+    log = tmp_path / "set/net/embed_0.log"
+    printed = run_job("--log", log, "--live-log", tmp_path / "live.log")
+    *progress, warning = (tmp_path / "live.log").read_text().splitlines()
     assert warning == "set/net/embed_0: mind this"
-    assert line.startswith("set/net/embed_0: ") and "of 8 tiles" in line and line.endswith(" left")
-    assert printed == "", "a bar of its own would be drawn over"
+    assert progress
+    assert all(re.fullmatch(r"set/net/embed_0: embed: [1-8] of 8 tiles, .* left", line) for line in progress)
+    assert printed.endswith("ERROR this too\n") and printed.count("\n") == 1, "more would break Snakemake's live view"
+    assert all(text in log.read_text() for text in ("of 8 tiles", "for the job's own log", "mind this", "this too"))
 
 
-def test_a_log_that_is_begun_again_is_read_from_its_start(tmp_path):
-    line = "2026-01-01 00:00:00,000 WARNING {}\n"
-    (tmp_path / "job.log").write_text(line.format("of an earlier run, and long"))
-    said = []
-    follower = Follower(tmp_path, said.append)
-    (tmp_path / "job.log").write_text(line.format("new"))
-    follower.look()
-    with open(tmp_path / "job.log", "a") as file:
-        file.write("2026-01-01 00:00:00,000 WARN")
-    follower.look()
-    with open(tmp_path / "job.log", "a") as file:
-        file.write("ING late\n")
-    follower.look()
-    assert said == ["job: new", "job: late"], "no half lines, nothing twice"
+def test_without_a_live_log_a_job_prints_its_progress(tmp_path):
+    printed = run_job("--log", tmp_path / "job.log")
+    assert "of 8 tiles" in printed and "mind this" in printed
 
 
-def test_by_hand_a_job_says_so_itself(tmp_path):
-    assert "of 8 tiles" in run(tmp_path / "job.log")
+def test_lines_are_announced_once_and_complete(tmp_path):
+    announced = []
+    log = LiveLog(tmp_path / "live.log", announced.append)
+    for text in ("a: one\na: one\nb: tw", "", "o\n", "b: three\n"):
+        log.announce_lines(text)
+    assert announced == ["a: one", "b: two", "b: three"]
 
 
-def test_it_looks_while_the_run_lasts_and_ends_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("roformermil.following.PAUSE", 0.05)
-    said = []
-    follower = Follower(tmp_path / "logs", said.append)  # there are none yet
-    follower.start()
-    (tmp_path / "logs").mkdir()
-    run(tmp_path / "logs/job.log", ROFORMERMIL_FOLLOWED="1")
+def test_new_lines_are_announced_while_the_run_lasts(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_log, "POLL_SECONDS", 0.05)
+    path = tmp_path / "logs/live.log"
+    path.parent.mkdir()
+    path.write_text("of an earlier run\n")
+    announced = []
+    log = LiveLog(path, announced.append)
+    log.start()
+    run_job("--live-log", path)
     for _ in range(100):
-        if not said:
-            follower.ended.wait(0.05)
-    follower.ended.set()
-    follower.join(timeout=5)
-    assert said and not follower.is_alive() and follower.daemon
+        if len(announced) < 2:
+            log.stopped.wait(0.05)
+    log.stopped.set()
+    log.join(timeout=5)
+    assert announced[-1] == "job: mind this" and "of an earlier run" not in announced
+    assert not log.is_alive() and log.daemon

@@ -3,21 +3,25 @@ import numpy as np
 import pytest
 
 from roformermil.config import Tissue
-from roformermil.slides.artefacts import folds, pen_marks
+from roformermil.slides.artefacts import pen_marks, tissue_folds
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tissue import segment
 
 INKS = {"green": (20, 140, 60), "blue": (30, 60, 200), "red": (215, 10, 25), "black": (15, 15, 20)}
 HAEMATOXYLIN, EOSIN, DAB = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776)  # Ruifrok 2001
-ATLAS = (
-    "congestion-spleen", "morphea", "signet-ring-cell-carcinoma", "giardia", "mucinous-adenocarcinoma-colon",
+ATLAS_SLIDES = (
+    "congestion-spleen",
+    "morphea",
+    "signet-ring-cell-carcinoma",
+    "giardia",
+    "mucinous-adenocarcinoma-colon",
     "breast-lobular-carcinoma",
-)  # fmt: skip
+)
 
 
 @pytest.fixture
 def image():
-    """Pink tissue, darker by places, on glass; 8 um/px."""
+    """Pink tissue of uneven darkness on glass; 8 um/px."""
     rng = np.random.default_rng(0)
     image = np.full((300, 400, 3), 243, np.uint8)
     shade = cv2.GaussianBlur(rng.normal(0, 40, (200, 300)).astype(np.float32), (0, 0), 5)
@@ -26,7 +30,7 @@ def image():
 
 
 @pytest.mark.parametrize("colour", INKS)
-def test_pen_marks_go_and_the_tissue_stays(image, colour):
+def test_pen_marks_are_removed_and_tissue_is_kept(image, colour):
     whole = segment(image, Tissue())
     cv2.line(image, (60, 60), (330, 220), INKS[colour], 6)
     cv2.circle(image, (200, 20), 12, INKS[colour], -1)  # on the glass
@@ -34,14 +38,14 @@ def test_pen_marks_go_and_the_tissue_stays(image, colour):
     kept = segment(image, Tissue(drop_pen=True))
     assert not kept[stroke].any()
     assert kept[whole].mean() > 0.8
-    assert segment(image, Tissue())[stroke].mean() > 0.5, "only where it is asked for"
+    assert segment(image, Tissue())[stroke].mean() > 0.5, "only with drop_pen"
 
 
-def test_a_fold_goes_and_the_tissue_stays(image):
+def test_a_fold_is_removed_and_tissue_is_kept(image):
     whole = segment(image, Tissue())
     fold = np.zeros(whole.shape, bool)
     fold[60:240, 180:200] = True
-    image[fold] = (255 * (image[fold] / 255.0) ** 3).astype(np.uint8)  # what three layers let through
+    image[fold] = (255 * (image[fold] / 255.0) ** 3).astype(np.uint8)  # the light that three layers transmit
     kept = segment(image, Tissue(drop_folds=True))
     assert kept[fold].mean() < 0.2
     assert kept[whole & ~fold].mean() > 0.95
@@ -49,19 +53,19 @@ def test_a_fold_goes_and_the_tissue_stays(image):
 
 
 @pytest.mark.shared
-def test_clean_real_slides_lose_next_to_nothing(shared):
-    for name in ATLAS:
+def test_clean_real_slides_lose_less_than_3_per_cent(shared):
+    for name in ATLAS_SLIDES:
         with SlideReader(shared / f"slides/pathology_atlas/{name}.svs", 0.5) as slide:
             image = slide.overview(8.0)
         mask = segment(image, Tissue())
         assert pen_marks(image, 8.0)[mask].mean() < 0.03, name
-        assert folds(image, mask, 8.0)[mask].mean() < 0.03, name
+        assert tissue_folds(image, mask, 8.0)[mask].mean() < 0.03, name
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ATLAS)
-def test_brown_stain_is_found_like_eosin(shared, name):
-    """A real slide with its eosin made DAB, as in immunohistochemistry (colour deconvolution, Ruifrok 2001)."""
+@pytest.mark.parametrize("name", ATLAS_SLIDES)
+def test_brown_stain_is_segmented_like_eosin(shared, name):
+    """A real slide with its eosin replaced by DAB, as in immunohistochemistry (colour deconvolution, Ruifrok 2001)."""
     with SlideReader(shared / f"slides/pathology_atlas/{name}.svs", 0.5) as slide:
         image = slide.overview(8.0)
     density = -np.log(np.maximum(image, 1) / 245.0)

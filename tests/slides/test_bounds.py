@@ -1,5 +1,5 @@
-"""Slides of which only a part was scanned, by a file of the Leica format, whose canvas is larger than the scan: OpenSlide counts
-pixels from the canvas's corner, QuPath from that of the scan."""
+"""Partly scanned slides, by a file of the Leica format, whose canvas is larger than the scan: OpenSlide counts pixels
+from the corner of the canvas, QuPath from the corner of the scan."""
 
 import json
 
@@ -13,13 +13,15 @@ from roformermil.slides.reader import SlideReader
 from roformermil.slides.steps import segment_slide
 from roformermil.slides.thumbnails import read_thumbnails
 
-NM = 500  # nanometres a pixel
+NM = 500  # nanometres per pixel
 CANVAS, SCAN, AT = (2000, 1500), (800, 600), (300, 200)  # level-0 pixels
 TISSUE = (400, 100, 640, 340)  # left, top, right, bottom, in pixels of the scan
 
 
-def image(name: str, levels: list[tuple[int, int, int]], size: tuple[int, int], at: tuple[int, int], power: int) -> str:
-    """One image of the file's description. levels: width, height, and which page of the TIFF."""
+def image_xml(
+    name: str, levels: list[tuple[int, int, int]], size: tuple[int, int], at: tuple[int, int], power: int
+) -> str:
+    """One image in the file's description. levels: width, height and page of the TIFF."""
     pages = "".join(
         f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{page}"/>' for r, (w, h, page) in enumerate(levels)
     )
@@ -34,44 +36,43 @@ def image(name: str, levels: list[tuple[int, int, int]], size: tuple[int, int], 
 
 
 @pytest.fixture(scope="module")
-def scan(tmp_path_factory):
+def slide_path(tmp_path_factory):
     pixels = np.full((SCAN[1], SCAN[0], 3), 245, np.uint8)
     left, top, right, bottom = TISSUE
     pixels[top:bottom, left:right] = (190, 90, 160)
-    about = (
+    description = (
         '<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:1">'
         f'<collection name="c" sizeX="{CANVAS[0] * NM}" sizeY="{CANVAS[1] * NM}"><barcode></barcode>'
-        + image("macro", [(200, 150, 2)], CANVAS, (0, 0), 1)
-        + image("scan", [(*SCAN, 0), (SCAN[0] // 2, SCAN[1] // 2, 1)], SCAN, AT, 20)
+        + image_xml("macro", [(200, 150, 2)], CANVAS, (0, 0), 1)
+        + image_xml("scan", [(*SCAN, 0), (SCAN[0] // 2, SCAN[1] // 2, 1)], SCAN, AT, 20)
         + "</collection></scn>"
     )
     path = tmp_path_factory.mktemp("scn") / "s.scn"
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for page in (pixels, pixels[::2, ::2], np.full((150, 200, 3), 255, np.uint8)):
-            file.write(page, tile=(256, 256), photometric="rgb", compression="jpeg", metadata=None,
-                       description=about if page is pixels else None)  # fmt: skip
+            options = {"tile": (256, 256), "photometric": "rgb", "compression": "jpeg", "metadata": None}
+            file.write(page, description=description if page is pixels else None, **options)
     return path
 
 
-def test_pixels_count_from_the_canvas_and_the_scans_corner_is_known(scan):
-    with SlideReader(scan) as slide:
+def test_positions_count_from_the_canvas_and_the_scans_corner_is_stated(slide_path):
+    with SlideReader(slide_path) as slide:
         assert (slide.reader, slide.size, slide.scale.mpp, slide.origin) == ("openslide", CANVAS, NM / 1000, AT)
         x, y = AT[0] + TISSUE[0], AT[1] + TISSUE[1]
         assert slide.read(x - 20, y + 20, 10, 10).min() > 230 > slide.read(x + 20, y + 20, 10, 10).max()
 
 
-def test_polygons_for_qupath_count_from_the_scans_corner(scan, tmp_path):
-    facts = segment_slide(SlideRecord("s", str(scan)), tmp_path, Tissue(mpp=4.0, min_area=0))
+def test_polygons_for_qupath_count_from_the_scans_corner(slide_path, tmp_path):
+    fields = segment_slide(SlideRecord("s", slide_path), tmp_path, Tissue(mpp=4.0, min_area=0))
     (feature,) = json.loads((tmp_path / "s.geojson").read_text())["features"]
     ring = np.array(feature["geometry"]["coordinates"][0])
-    assert [*ring.min(axis=0), *ring.max(axis=0)] == pytest.approx(
-        TISSUE, abs=3 * 8
-    )  # a mask's pixel is 8 of the slide's
-    assert facts["tissue_mm2"] == pytest.approx(0.24 * 0.24 / 4, rel=0.25)
+    mask_px = 8  # level-0 pixels
+    assert [*ring.min(axis=0), *ring.max(axis=0)] == pytest.approx(TISSUE, abs=3 * mask_px)
+    assert fields["tissue_mm2"] == pytest.approx(0.24 * 0.24 / 4, rel=0.25)
 
 
-def test_heat_maps_know_the_corner(scan):
+def test_thumbnails_state_the_corner(slide_path):
     x, y = AT[0] + TISSUE[0], AT[1] + TISSUE[1]
-    views = read_thumbnails(SlideRecord("s", str(scan)), [[x, y]], 128, 560, 88)
-    assert (views.size, views.origin) == (CANVAS, AT)
-    assert views.tiles[0].mean(axis=(0, 1)) == pytest.approx((190, 90, 160), abs=6)
+    thumbnails = read_thumbnails(SlideRecord("s", slide_path), [[x, y]], 128, 560, 88)
+    assert (thumbnails.size, thumbnails.origin) == (CANVAS, AT)
+    assert thumbnails.tiles[0].mean(axis=(0, 1)) == pytest.approx((190, 90, 160), abs=6)

@@ -8,43 +8,52 @@ from roformermil.slides.reader import SlideReader
 from roformermil.slides.scale import Scale, find_scale
 
 
+def mpp(x, y=None):
+    return {"openslide.mpp-x": x, "openslide.mpp-y": y or x}
+
+
+def tiff(x, y, unit):
+    return {"tiff.XResolution": x, "tiff.YResolution": y, "tiff.ResolutionUnit": unit}
+
+
+def power(times):
+    return {"openslide.objective-power": times}
+
+
 @pytest.mark.parametrize(
-    ("properties", "given", "expected"),
+    ("properties", "sheet_mpp", "expected"),
     [
-        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.25"}, 0.5, Scale(0.5, "sheet")),
-        ({"openslide.mpp-x": "0.2526", "openslide.mpp-y": "0.2526"}, None, Scale(0.2526, "vendor")),
-        ({"tiff.XResolution": "20000", "tiff.YResolution": "20000", "tiff.ResolutionUnit": "centimeter"}, None,
-         Scale(0.5, "tiff")),
-        ({"tiff.XResolution": "72", "tiff.YResolution": "72", "tiff.ResolutionUnit": "inch",
-          "openslide.objective-power": "20"}, None, Scale(0.5, "objective")),
-        ({"openslide.mpp-x": "", "openslide.objective-power": "40"}, None, Scale(0.25, "objective")),
+        (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
+        (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
+        (tiff("20000", "20000", "centimeter") | power("40"), None, Scale(0.5, "tiff")),
+        (tiff("72", "72", "inch") | power("20"), None, Scale(0.5, "objective")),
+        (mpp("", "0.25") | power("40"), None, Scale(0.25, "objective")),
     ],
-)  # fmt: skip
-def test_scale_is_found_in_order(properties, given, expected):
-    assert find_scale(properties, given) == expected
+)
+def test_the_first_source_that_states_a_resolution_counts(properties, sheet_mpp, expected):
+    assert find_scale(properties, sheet_mpp) == expected
 
 
 @pytest.mark.parametrize(
-    ("properties", "given", "reason"),
+    ("properties", "sheet_mpp", "status"),
     [
         ({}, None, "no_mpp"),
-        ({"openslide.mpp-x": "1e6", "openslide.mpp-y": "1e6"}, None, "absurd_mpp"),
-        ({"openslide.mpp-x": "0", "openslide.mpp-y": "0", "openslide.objective-power": "40"}, None, "absurd_mpp"),
-        ({"openslide.mpp-x": "nan", "openslide.mpp-y": "nan"}, None, "absurd_mpp"),
-        ({"openslide.objective-power": "0"}, None, "absurd_mpp"),
-        ({"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.5"}, 1e6, "absurd_mpp"),
-        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, None, "anisotropic"),
-        ({"tiff.XResolution": "20000", "tiff.YResolution": "40000", "tiff.ResolutionUnit": "centimeter"}, None,
-         "anisotropic"),
+        (mpp("1e6"), None, "absurd_mpp"),
+        (mpp("0") | power("40"), None, "absurd_mpp"),
+        (mpp("nan"), None, "absurd_mpp"),
+        (power("0"), None, "absurd_mpp"),
+        (mpp("0.5"), 1e6, "absurd_mpp"),
+        (mpp("0.25", "0.5"), None, "anisotropic"),
+        (tiff("20000", "40000", "centimeter"), None, "anisotropic"),
     ],
-)  # fmt: skip
-def test_a_scale_that_cannot_be_is_named_and_never_guessed(properties, given, reason):
-    with pytest.raises(SlideError, match="slide sheet's `mpp` column") as error:
-        find_scale(properties, given)
-    assert error.value.status == reason
+)
+def test_an_impossible_resolution_is_named_and_never_guessed(properties, sheet_mpp, status):
+    with pytest.raises(SlideError, match=r"slide sheet: column mpp; predict: --mpp") as error:
+        find_scale(properties, sheet_mpp)
+    assert error.value.status == status
 
 
-def test_the_files_own_tags_give_the_scale(slide):
+def test_the_files_tags_give_the_scale(slide):
     with SlideReader(slide) as reader:
         assert reader.size == (1500, 1200)
         assert reader.scale.mpp == pytest.approx(0.5)
@@ -71,29 +80,29 @@ def test_overview_covers_the_slide_whatever_the_blocks(slide, block, monkeypatch
     with openslide.OpenSlide(slide) as plain:
         expected = np.asarray(plain.get_thumbnail((94, 75)), float)
     assert image.shape == (75, 94, 3)
-    assert np.abs(image - expected).mean() < 6  # another filter's view of the same slide
+    assert np.abs(image - expected).mean() < 6  # which is resized by another filter
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("name", "status"),
     [("cut.svs", "unreadable"), ("empty.svs", "empty_file"), ("text.svs", "unreadable"), ("none.svs", "missing")],
 )
-def test_files_that_are_no_slides_have_named_reasons(broken, name, reason):
+def test_unusable_files_have_a_status_and_are_named(broken, name, status):
     with pytest.raises(SlideError, match=name) as error:
         SlideReader(broken / name)
-    assert error.value.status == reason
+    assert error.value.status == status
 
 
 def test_damaged_pixels_are_read_failed(broken):
     with SlideReader(broken / "damaged.tif") as reader:
         reader.overview(8.0)
-        with pytest.raises(SlideError, match="reading at") as error:
+        with pytest.raises(SlideError, match="cannot be read") as error:
             reader.read(0, 0, *reader.size)
     assert error.value.status == "read_failed"
 
 
-def test_sizes_that_cannot_be_are_refused_before_anything_is_read(slide, tmp_path):
-    """The directory of a real file says that it is four million pixels wide."""
+def test_impossible_sizes_are_refused_before_pixels_are_read(slide, tmp_path):
+    """The TIFF directory of a real file states a width of four million pixels."""
     data = bytearray(slide.read_bytes())
     with tifffile.TiffFile(slide) as tiff:
         tag = tiff.pages[0].tags["ImageWidth"]
@@ -104,7 +113,10 @@ def test_sizes_that_cannot_be_are_refused_before_anything_is_read(slide, tmp_pat
     assert error.value.status in ("absurd_size", "unreadable")
 
 
-def test_a_scale_that_makes_a_mask_of_gigapixels_is_named(slide):
-    with SlideReader(slide, mpp=100.0) as reader, pytest.raises(SlideError, match="is its resolution right") as error:
+def test_a_resolution_that_makes_an_overview_of_gigapixels_is_named(slide):
+    with (
+        SlideReader(slide, mpp=100.0) as reader,
+        pytest.raises(SlideError, match="check the slide's resolution") as error,
+    ):
         reader.overview(0.5)
     assert error.value.status == "absurd_size"

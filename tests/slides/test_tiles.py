@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Tiles
 from roformermil.errors import SlideError
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.tiles import coverage, fit_tile, read_tile, tile_spec, tissue_grid
+from roformermil.slides.tiles import fit_tile, read_tile, tile_spec, tissue_fraction, tissue_grid
 
 
-@pytest.mark.parametrize(("mpp", "step"), [(0.25, 512), (0.2526, 507), (0.499, 257), (0.5, 256), (0.526, 243)])
-def test_step_follows_the_mpp_not_a_bucket(slide, mpp, step):
+@pytest.mark.parametrize(("mpp", "base_px"), [(0.25, 512), (0.2526, 507), (0.499, 257), (0.5, 256), (0.526, 243)])
+def test_a_tiles_side_follows_the_mpp_and_no_nominal_magnification(slide, mpp, base_px):
     with SlideReader(slide, mpp) as reader:
-        assert tile_spec(reader, Tiles()).base_px == step
+        assert tile_spec(reader, Tiles()).base_px == base_px
 
 
-def test_the_level_read_is_the_nearest_fine_enough(slide):
+def test_tiles_are_read_from_the_coarsest_level_that_is_fine_enough(slide):
     with SlideReader(slide, mpp=0.125) as reader:  # levels of 0.125, 0.25 and 0.5 um/px
         spec = tile_spec(reader, Tiles())
         assert (spec.base_px, spec.level, spec.read_px) == (1024, 2, 256)
@@ -22,36 +23,37 @@ def test_the_level_read_is_the_nearest_fine_enough(slide):
         assert (spec.base_px, spec.level, spec.read_px) == (640, 1, 320)
 
 
-def test_too_coarse_is_named(slide):
-    with SlideReader(slide, mpp=0.6) as reader, pytest.raises(SlideError, match=r"0.6 um/px, tiles need 0.5") as error:
+def test_a_slide_that_is_too_coarse_is_named(slide):
+    with (
+        SlideReader(slide, mpp=0.6) as reader,
+        pytest.raises(SlideError, match=r"0.6 um/px, but tiles need 0.5") as error,
+    ):
         tile_spec(reader, Tiles())
     assert error.value.status == "too_coarse"
 
 
 def test_grid_of_cmu_1_small_region_by_hand():
-    """2220 x 2967 px at 0.499 um/px: 256 * 0.5 / 0.499 = 256.51, so 257 px a tile; 8 (2056 px) by 11 (2827 px) fit."""
+    """2220 x 2967 px at 0.499 um/px: 256 * 0.5 / 0.499 = 256.51, so 257 px per tile; 8 by 11 of them fit."""
     grid, tissue = tissue_grid(np.ones((139, 185), bool), (2220, 2967), 257, 0.25)
     assert len(grid) == 88
     assert grid[0].tolist() == [0, 0]
-    assert grid[8].tolist() == [0, 1], "row order, x before y"
+    assert grid[8].tolist() == [0, 1], "row by row, x before y"
     assert (grid[-1] * 257).tolist() == [1799, 2570]
     assert np.allclose(tissue, 1)
 
 
-def test_coverage_is_exact_against_brute_force():
-    rng = np.random.default_rng(0)
-    mask = rng.random((13, 17)) > 0.5
-    size, step = (17 * 30, 13 * 30), 47  # each mask pixel is 30 x 30: tiles cut through mask pixels
-    large = np.kron(mask, np.ones((30, 30)))
-    columns, rows = size[0] // step, size[1] // step
-    expected = [[large[r * step : (r + 1) * step, c * step : (c + 1) * step].mean() for c in range(columns)]
-                for r in range(rows)]  # fmt: skip
-    assert np.allclose(coverage(mask, size, step, columns, rows), expected, atol=1e-9)
+def test_tissue_fraction_is_exact_against_brute_force():
+    mask = np.random.default_rng(0).random((13, 17)) > 0.5
+    size, base_px = (17 * 30, 13 * 30), 47  # each mask pixel is 30 x 30: tiles cut through mask pixels
+    columns, rows = size[0] // base_px, size[1] // base_px
+    pixels = np.kron(mask, np.ones((30, 30)))[: rows * base_px, : columns * base_px]
+    expected = pixels.reshape(rows, base_px, columns, base_px).mean(axis=(1, 3))
+    assert np.allclose(tissue_fraction(mask, size, base_px, columns, rows), expected, atol=1e-9)
 
 
 def test_tiles_are_kept_by_tissue():
     mask = np.zeros((4, 4), bool)
-    mask[:, 0] = True  # a quarter of each of the two left tiles' width is half their area
+    mask[:, 0] = True  # the left half of each of the two left tiles
     size = (400, 400)
     assert tissue_grid(mask, size, 200, 0.5)[0].tolist() == [[0, 0], [0, 1]]
     assert len(tissue_grid(mask, size, 200, 0.51)[0]) == 0
@@ -60,8 +62,6 @@ def test_tiles_are_kept_by_tissue():
 
 def test_shrinking_does_not_alias(tmp_path):
     """A one-pixel checkerboard averages to grey; picking pixels would give black or white."""
-    from roformermil.cohort.synthetic import write_pyramid
-
     board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     write_pyramid(tmp_path / "board.tif", np.repeat(board[..., None], 3, axis=2))
     with SlideReader(tmp_path / "board.tif", mpp=0.2) as reader:

@@ -7,7 +7,7 @@ import pytest
 from roformermil.config import Tissue
 from roformermil.errors import SlideError
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.tissue import outline, segment, to_geojson
+from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment
 
 PINK, WHITE = (220, 150, 190), (244, 244, 244)
 
@@ -23,7 +23,7 @@ def image():
     return image
 
 
-def test_regions_and_holes_by_area(image):
+def test_small_regions_are_dropped_and_small_holes_filled(image):
     mask = segment(image, Tissue(median=1, close=1, mpp=8))
     assert mask[60, 50]
     assert not mask[95, 95], "a hole of 900 px (57600 um^2) stays"
@@ -32,7 +32,7 @@ def test_regions_and_holes_by_area(image):
     assert mask.sum() == 100 * 120 - 30 * 30
 
 
-def test_a_coloured_edge_is_no_tissue_and_tissue_reaches_the_edge(image):
+def test_a_discoloured_edge_is_not_tissue_and_tissue_reaches_the_edge(image):
     image[:, -2:], image[-2:] = (212, 255, 203), (212, 255, 203)  # as a coarse JPEG level may end
     image[60:140, :40] = PINK
     mask = segment(image, Tissue(median=1, close=1))
@@ -51,26 +51,26 @@ def test_closing_closes_gaps_and_moves_nothing(width):
     assert segment(image, settings)[40, 51] == (width > 3)
 
 
-def test_areas_are_physical(image):
+def test_areas_are_in_square_micrometres(image):
     kept = segment(image, Tissue(median=1, close=1, mpp=8, min_area=36 * 64, min_hole=0))
     assert kept[23, 253]
     assert not kept[132, 132]
     assert not segment(image, Tissue(median=1, close=1, mpp=4, min_area=36 * 64, min_hole=0))[23, 253]
 
 
-def test_otsu_finds_its_own_threshold(image):
+def test_otsu_chooses_the_threshold(image):
     pale = (image.astype(int) * 0.1 + 225).clip(0, 255).astype(np.uint8)
     assert segment(pale, Tissue(method="otsu"))[60, 50]
 
 
-def test_fluorescence_is_refused_by_name():
+def test_fluorescence_is_not_brightfield():
     with pytest.raises(SlideError) as error:
         segment(np.full((50, 50, 3), 10, np.uint8), Tissue())
     assert error.value.status == "not_brightfield"
 
 
 @pytest.mark.shared
-def test_the_real_fluorescence_slide_is_refused(shared):
+def test_a_real_fluorescence_slide_is_not_brightfield(shared):
     with SlideReader(shared / "slides/test3-DAPI-2-387.ndpi") as reader, pytest.raises(SlideError) as error:
         segment(reader.overview(8.0), Tissue())
     assert error.value.status == "not_brightfield"
@@ -80,9 +80,9 @@ def test_white_glass_has_no_tissue():
     assert not segment(np.full((50, 50, 3), WHITE, np.uint8), Tissue()).any()
 
 
-def test_geojson_draws_the_same_mask(image):
+def test_polygons_enclose_the_mask(image):
     mask = segment(image, Tissue(median=1, close=1))
-    collection = json.loads(to_geojson(mask, (3000, 2000)))
+    collection = json.loads(mask_to_geojson(mask, (3000, 2000)))
     (feature,) = collection["features"]
     rings = feature["geometry"]["coordinates"]
     assert len(rings) == 2
@@ -93,8 +93,8 @@ def test_geojson_draws_the_same_mask(image):
     assert abs(drawn.mean() - mask.mean()) < 0.01 * mask.mean()
 
 
-def test_outline_keeps_the_picture(image):
+def test_the_outline_covers_little_of_the_picture(image):
     mask = segment(image, Tissue())
-    drawn = outline(image, mask)
+    drawn = draw_outline(image, mask)
     assert drawn.shape == image.shape
     assert 0 < (drawn != image).any(axis=2).mean() < 0.05

@@ -1,4 +1,4 @@
-"""tiatoolbox for real, in its own environment: `make test-tiatoolbox`."""
+"""tiatoolbox itself, in its own environment: `make test-tiatoolbox`."""
 
 import sys
 
@@ -12,8 +12,10 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import draw_tissue
 from roformermil.config import Tiles, Tissue
 from roformermil.errors import SlideError, WeightsError
+from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.steps import read_tiles, segment_slide, tile_slide
+from roformermil.slides.steps import segment_slide, tile_slide
+from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tissue import segment
 
 toolbox = pytest.mark.tiatoolbox
@@ -25,13 +27,11 @@ def pixels():
 
 
 def write_ome_tiff(path, pixels, mpp):
-    """A pyramid with its coarser levels in sub-images, as OME has it."""
+    """A pyramid with its coarser levels in sub-IFDs, as in OME-TIFF."""
     with tifffile.TiffWriter(path, ome=True) as tiff:
         options = {"tile": (256, 256), "photometric": "rgb", "compression": "zlib"}
-        metadata = {
-            "axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp,
-            "PhysicalSizeYUnit": "µm",
-        }  # fmt: skip
+        unit = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+        metadata = {"axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeY": mpp, **unit}
         tiff.write(pixels, subifds=2, metadata=metadata, **options)
         for factor in (2, 4):
             small = cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
@@ -49,18 +49,15 @@ def write_ome_zarr(path, pixels, mpp):
         levels.append({"path": str(k), "coordinateTransformations": [scale]})
     axes = [{"name": "c", "type": "channel"}] + [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
     group.attrs["multiscales"] = [{"version": "0.4", "name": "slide", "axes": axes, "datasets": levels}]
-    group.attrs["omero"] = {
-        "name": "slide", "id": 1, "version": "0.4", "rdefs": {"defaultT": 0, "defaultZ": 0, "model": "color"},
-        "channels": [
-            {"active": True, "color": c, "label": c, "family": "linear", "coefficient": 1.0, "inverted": False,
-             "window": {"start": 0, "end": 255, "min": 0, "max": 255}}
-            for c in ("FF0000", "00FF00", "0000FF")
-        ],
-    }  # fmt: skip
+    window = {"start": 0, "end": 255, "min": 0, "max": 255}
+    display = {"active": True, "family": "linear", "coefficient": 1.0, "inverted": False, "window": window}
+    channels = [{"color": colour, "label": colour, **display} for colour in ("FF0000", "00FF00", "0000FF")]
+    defaults = {"defaultT": 0, "defaultZ": 0, "model": "color"}
+    group.attrs["omero"] = {"name": "slide", "id": 1, "version": "0.4", "rdefs": defaults, "channels": channels}
 
 
 def write_jp2(path, pixels, mpp):
-    """JPEG 2000, its resolution in the capture resolution box (pixels a metre)."""
+    """JPEG 2000, with its resolution in the capture resolution box (pixels per metre)."""
     import glymur
 
     glymur.Jp2k(str(path), data=pixels, capture_resolution=[1e6 / mpp, 1e6 / mpp], numres=4)
@@ -71,26 +68,27 @@ WRITERS = {"slide.ome.tif": write_ome_tiff, "slide.zarr": write_ome_zarr, "slide
 
 @toolbox
 @pytest.mark.parametrize("name", WRITERS)
-def test_formats_that_openslide_lacks_go_all_the_way(pixels, tmp_path, name):
+def test_formats_that_openslide_lacks_are_segmented_and_tiled(pixels, tmp_path, name):
     path = tmp_path / name
     if name.endswith("jp2"):
         glymur = pytest.importorskip("glymur")
         if glymur.version.openjpeg_version == "0.0.0":
             pytest.skip("needs OpenJPEG's library (Debian: libopenjp2-7)")
     WRITERS[name](path, pixels, 0.5)
-    row = SlideRecord("one", str(path), sheet_mpp=0.5 if name.endswith("jp2") else None)
-    facts = segment_slide(row, tmp_path, Tissue())
-    assert (facts["width"], facts["height"], facts["reader"]) == (1500, 1200, "tiatoolbox")
-    assert facts["mpp"] == pytest.approx(0.5)
-    assert tile_slide(row, tmp_path, tmp_path, Tiles(size=128))["tiles"] == len(read_tiles(tmp_path / "one.npz").grid)
+    record = SlideRecord("one", path, sheet_mpp=0.5 if name.endswith("jp2") else None)
+    fields = segment_slide(record, tmp_path, Tissue())
+    assert (fields["width"], fields["height"], fields["reader"]) == (1500, 1200, "tiatoolbox")
+    assert fields["mpp"] == pytest.approx(0.5)
+    fields = tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=128))
+    assert fields["tiles"] == len(read_tile_table(tmp_path / "one.npz").grid)
     with SlideReader(path, 0.5) as slide:
-        found = slide.read(300, 200, 64, 48)
-        assert found.shape == (48, 64, 3)
-        assert np.abs(found.astype(int) - pixels[200:248, 300:364]).mean() < 3  # JPEG 2000 is lossy
+        read = slide.read(300, 200, 64, 48)
+        assert read.shape == (48, 64, 3)
+        assert np.abs(read.astype(int) - pixels[200:248, 300:364]).mean() < 3  # JPEG 2000 is lossy
 
 
 @pytest.mark.parametrize("name", ["slide.ome.tif"])
-def test_without_tiatoolbox_such_a_slide_says_so(pixels, tmp_path, name, monkeypatch):
+def test_without_tiatoolbox_such_a_slide_needs_it(pixels, tmp_path, name, monkeypatch):
     WRITERS[name](tmp_path / name, pixels, 0.5)
     monkeypatch.setattr("roformermil.slides.backends.find_spec", lambda _: None)
     with pytest.raises(SlideError, match="make tiatoolbox") as error:
@@ -99,23 +97,32 @@ def test_without_tiatoolbox_such_a_slide_says_so(pixels, tmp_path, name, monkeyp
 
 
 @toolbox
-def test_a_file_of_such_a_name_that_is_something_else_is_unreadable(tmp_path):
+def test_a_file_with_such_a_suffix_but_other_content_is_unreadable(tmp_path):
     (tmp_path / "no.jp2").write_bytes(b"no image")
     with pytest.raises(SlideError) as error:
         SlideReader(tmp_path / "no.jp2")
     assert error.value.status == "unreadable"
 
 
+def is_imported(module):
+    return module in sys.modules
+
+
 @toolbox
-def test_the_morphological_masker_finds_the_tissue_that_hsv_finds(pixels):
+def test_subprocesses_start_with_tiatoolbox_imported():
+    assert run_in_subprocess(is_imported, "roformermil.slides.toolbox", timeout=120)
+
+
+@toolbox
+def test_the_morphological_mask_overlaps_with_that_of_hsv(pixels):
     image = cv2.resize(pixels, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)  # 8 um/px
     one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
     assert (one & two).sum() / (one | two).sum() > 0.7
 
 
 @toolbox
-def test_grandqcs_network_runs_and_covers_the_image(pixels, tmp_path):
-    """Its published weights are not at hand: with weights drawn at random the path, not the mask, is what is tested."""
+def test_grandqcs_mask_has_the_images_size(pixels, tmp_path):
+    """With random weights, as the published ones need a download: this tests the code, not the mask's quality."""
     import torch
     from tiatoolbox.models.architecture.grandqc import GrandQCModel
 
@@ -144,7 +151,7 @@ def test_masks_overlap_on_real_slides(shared, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["morphological", "grandqc"])
-def test_without_tiatoolbox_its_methods_say_so(pixels, method, monkeypatch):
+def test_without_tiatoolbox_its_methods_need_it(pixels, method, monkeypatch):
     monkeypatch.setitem(sys.modules, "tiatoolbox", None)
     monkeypatch.delitem(sys.modules, "roformermil.slides.toolbox", raising=False)
     monkeypatch.delitem(sys.modules, "tiatoolbox.models.architecture", raising=False)

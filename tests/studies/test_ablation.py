@@ -1,91 +1,79 @@
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import save_file
 from scipy.stats import t
 
-from roformermil.bags.leakage import Finding, write_findings
-from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
-from roformermil.config import Folds, Leakage
+from roformermil.bags.leakage import Finding
 from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import write_store
-from roformermil.studies.ablation import VariantName, write_ablation
+from roformermil.studies.ablation import write_ablation
+from roformermil.studies.plots import plot_ablation
+from tests.factories import SimulatedRun
 
-ARMS = [
-    VariantName("position", "rope", "ro"),
-    VariantName("position", "none", "bag"),
-    VariantName("capacity", "plain", "bag"),
-]
+VARIANTS = [("position", "rope", "ro"), ("position", "none", "bag"), ("capacity", "plain", "bag")]
 SLIDES, FOLDS = 40, 4
+LEAK = Finding("patients", "leak", 1, "1 patient is in two parts of a fold: p")
 
 
 @pytest.fixture
-def results(tmp_path):
-    """Predictions of two models in four folds: `ro` near the truth, `bag` chance; half of the slides are scattered."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(SLIDES) % 2
-    for model, strength in (("ro", 2.0), ("bag", 0.0)):
-        for fold in range(FOLDS):
-            folder = tmp_path / f"d/e/{model}/fold_{fold}"
-            folder.mkdir(parents=True)
-            p = 1 / (1 + np.exp(-strength * (2 * labels - 1) - rng.normal(size=SLIDES)))
-            part = [{0: "test", 1: "validation"}.get((k // 2 - fold) % FOLDS, "train") for k in range(SLIDES)]
-            table = {
-                "slide_id": [f"s{k}" for k in range(SLIDES)],
-                "patient_id": "p",
-                "label": ["ab"[y] for y in labels],
-            }
-            pd.DataFrame(table | {"part": part, "probability_a": 1 - p, "probability_b": p}).to_csv(
-                folder / "predictions.csv", index=False
-            )
-            save_file({"w": np.zeros(1)}, folder / "model.safetensors", {"parameters": "1234"})
-    write_slides_csv(tmp_path / "d/slides.csv", [SlideRecord(f"s{k}", "x.svs") for k in range(SLIDES)])
-    leak = Finding("patients", "leak", 1, "1 patients are in two parts of a fold: p")
-    write_findings([leak], Leakage(), Folds(mode="paper"), "d", tmp_path / "d/leakage.csv")
+def run(tmp_path):
+    """Two models in four folds: `ro` predicts well, `bag` guesses. Every second four slides have scattered tiles."""
+    run = SimulatedRun(tmp_path)
+    folds = run.add_dataset("d", ["a", "b"], SLIDES, FOLDS, findings=[LEAK])
+    run.add_model("d", folds, ["a", "b"], "ro", "e", strength=2.0)
+    run.add_model("d", folds, ["a", "b"], "bag", "e", strength=0.0, seed=1)
     for k in range(SLIDES):
         grid = np.stack(np.divmod(np.arange(9 + k), 5), axis=1) * (2 if k // 4 % 2 else 1)
         write_store(tmp_path / f"d/features/e/s{k}.zarr", np.zeros((len(grid), 2)), grid * 256, grid, {})
-    return tmp_path
+    return run
 
 
-def test_the_table_has_each_arm_by_part_and_half_with_its_difference_on_the_same_folds(results):
-    write_ablation(
-        sorted(results.glob("d/e/*/*/predictions.csv")), ARMS, "ro", {"d": results / "d/features/e"}, results
-    )
-    table = pd.read_csv(results / "ablation.csv").set_index(["axis", "name", "part", "slides", "metric"]).sort_index()
+def read_ablation(run, predictions, variants):
+    write_ablation(predictions, variants, "ro", {"d": run.folder / "d/features/e"}, run.folder)
+    return pd.read_csv(run.folder / "ablation.csv")
+
+
+def test_each_variant_has_its_metrics_by_part_and_stratum_and_its_difference_on_the_same_folds(run):
+    keys = ["axis", "name", "part", "slides", "metric"]
+    table = read_ablation(run, run.predictions, VARIANTS).set_index(keys).sort_index()
     assert set(table.index.get_level_values("slides")) == {"all", "sparse", "dense", "small", "large"}
     areas = {"ro": [], "bag": []}
-    for model, values in areas.items():
-        for fold in range(FOLDS):
-            rows = pd.read_csv(results / f"d/e/{model}/fold_{fold}/predictions.csv")
-            rows = rows[rows.part == "test"]
-            values.append(auroc((rows.label == "b").to_numpy(int), rows[["probability_a", "probability_b"]].to_numpy()))
+    for path in run.predictions:
+        rows = pd.read_csv(path).query("part == 'test'")
+        probabilities = rows[["probability_a", "probability_b"]].to_numpy()
+        areas[path.parts[-3]].append(auroc((rows.label == "b").to_numpy(int), probabilities))
     row = table.loc["position", "none", "test", "all", "auroc"]
-    assert row["mean"] == pytest.approx(np.mean(areas["bag"]))
     differences = np.subtract(areas["bag"], areas["ro"])
-    assert row.difference == pytest.approx(differences.mean())
-    half = t.ppf(0.975, FOLDS - 1) * differences.std(ddof=1) * np.sqrt(1 / FOLDS + 10 / 20)  # 10 test, 20 train
-    assert row.difference_low == pytest.approx(max(-1, differences.mean() - half))
-    assert row.difference_high == pytest.approx(differences.mean() + half)
-    assert row.parameters == 1234
+    mean, half = differences.mean(), t.ppf(0.975, FOLDS - 1) * differences.std(ddof=1) * np.sqrt(1 / FOLDS + 10 / 20)
+    values = row["mean"], row.difference, row.difference_low, row.difference_high, row.parameters
+    assert values == pytest.approx((np.mean(areas["bag"]), mean, max(-1, mean - half), mean + half, 1234))
     assert table.loc["position", "rope", "test", "all", "auroc"].difference == 0
     assert table.loc["capacity", "plain"].equals(table.loc["position", "none"])
     assert np.isnan(table.loc["position", "none", "train", "all", "auroc"].ci_low)
-    text = (results / "ablation.md").read_text()
-    assert "| position | rope | 1,234 |" in text
-    assert "10 test slides a fold are few" in text and "the same patients train and test" in text
-    assert (results / "ablation.png").read_bytes()[:4] == b"\x89PNG"
+    text = (run.folder / "ablation.md").read_text()
+    assert "| position | rope | 1,234 |" in text and "d: 10 test slides" in text and LEAK.detail in text
 
 
-def test_halves_count_their_own_slides_alone(results):
-    for path in results.glob("d/e/ro/*/predictions.csv"):  # wrong on scattered slides, right on the others
+def test_the_plot_has_every_variant_by_part_and_stratum(run):
+    table = read_ablation(run, run.predictions, VARIANTS)
+    panels = np.reshape(plot_ablation(table, "ro").axes, (3, 2))
+    assert [panel.get_title() for panel in panels[0]] == ["d: position", "d: capacity"]
+    assert [tick.get_text() for tick in panels[0, 0].get_xticklabels()] == ["rope", "none"]
+    drawn = {container.get_label(): container.lines[0].get_ydata() for row in panels for container in row[0].containers}
+    assert set(drawn) == {"train", "validation", "test", "sparse", "dense", "small", "large"}
+    chosen = table.query("metric == 'auroc' and axis == 'position' and part == 'test'")
+    means = chosen.set_index(["slides", "name"])["mean"]
+    for slides, label in (("all", "test"), ("sparse", "sparse"), ("large", "large")):
+        assert drawn[label].tolist() == [means[slides, "rope"], means[slides, "none"]]
+    assert (run.folder / "ablation.png").exists()
+
+
+def test_strata_count_their_own_slides_only(run):
+    predictions = [path for path in run.predictions if "ro" in path.parts]
+    for path in predictions:  # wrong on scattered slides, right on the others
         table = pd.read_csv(path)
         scattered = table.slide_id.str[1:].astype(int) // 4 % 2 == 1
         table.probability_b = np.where(scattered ^ (table.label == "b"), 0.9, 0.1)
         table.assign(probability_a=1 - table.probability_b).to_csv(path, index=False)
-    write_ablation(
-        sorted(results.glob("d/e/ro/*/predictions.csv")), ARMS[:1], "ro", {"d": results / "d/features/e"}, results
-    )
-    table = pd.read_csv(results / "ablation.csv").set_index(["part", "slides", "metric"]).sort_index()
-    assert table.loc[("test", "sparse", "auroc"), "mean"] == 0
-    assert table.loc[("test", "dense", "auroc"), "mean"] == 1
+    means = read_ablation(run, predictions, VARIANTS[:1]).set_index(["part", "slides", "metric"])["mean"]
+    assert (means["test", "sparse", "auroc"], means["test", "dense", "auroc"]) == (0, 1)

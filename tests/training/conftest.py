@@ -1,4 +1,4 @@
-import csv
+from pathlib import Path
 
 import pytest
 
@@ -7,24 +7,18 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds, Model, Training
 from roformermil.training import TrainingJob
 
-SLIDES = [Slide(f"s{k:02d}", f"p{k:02d}", "ab"[k % 2], "x.svs", None) for k in range(24)]
-MODEL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4, "dropout": 0.1}
-
 
 @pytest.fixture
 def job(make_stores):
-    """A job on easy bags: those of class b are shifted by one standard deviation. job(name, **training settings)."""
-    tiles = {slide.slide_id: 3 + k % 9 for k, slide in enumerate(SLIDES)}
-    stores = make_stores(tiles, shift={slide.slide_id: float(slide.label == "b") for slide in SLIDES})
-    rows = [row for row in make_folds(SLIDES, Folds(count=4), "ab") if row.fold == 1]
+    """job(name, **training settings): a small job on easy bags, those of class b shifted by one standard deviation."""
+    slides = [Slide(f"s{k:02d}", f"p{k:02d}", "ab"[k % 2], Path("x.svs"), None) for k in range(24)]
+    tiles = {slide.slide_id: 3 + k % 9 for k, slide in enumerate(slides)}
+    stores = make_stores(tiles, shift={slide.slide_id: float(slide.label == "b") for slide in slides})
+    rows = [row for row in make_folds(slides, Folds(count=4), "ab") if row.fold == 1]
 
-    def make(name="ro-abmil", **training):
+    def make(name="ro-abmil", dropout=0.1, **training):
         settings = Training(**{"learning_rate": 3e-3, "epochs": 12, "patience": 12} | training)
-        return TrainingJob("d", 1, rows, stores, ["a", "b"], Model(name=name, **MODEL), settings)
+        model = Model(name=name, hidden_dim=32, attention_dim=16, num_heads=4, dropout=dropout)
+        return TrainingJob("d", 1, rows, stores, ["a", "b"], model, settings)
 
     return make
-
-
-def read(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))

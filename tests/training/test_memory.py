@@ -1,4 +1,4 @@
-"""Memory that really runs out: the process is given too little of it."""
+"""Memory that really runs out, in a process that is given too little."""
 
 import re
 import subprocess
@@ -18,8 +18,8 @@ import torch
 from roformermil.bags.folds import read_folds
 from roformermil.config import Model, Training
 from roformermil.errors import OutOfMemoryError
-from roformermil.settings import read_settings
-from roformermil.training import Fit, Job
+from roformermil.config.base import read_settings
+from roformermil.training import Fit, TrainingJob
 from pathlib import Path
 
 folds, stores, training, extra = sys.argv[1:]
@@ -28,9 +28,9 @@ torch.randn(2000, 2000) @ torch.randn(2000, 2000)  # what is loaded on first use
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + int(extra) * 2**20, resource.RLIM_INFINITY))
 model = Model(name="ro-abmil", hidden_dim=256, attention_dim=64, num_heads=4)
-job = Job("d", 1, read_folds(Path(folds), 1), Path(stores), ["a", "b"], model, read_settings(Training, training))
+job = TrainingJob("d", 1, read_folds(Path(folds), 1), Path(stores), ["a", "b"], model, read_settings(Training, training))
 try:
-    Fit(job).epoch(0)  # trains on the large slide; evaluates others
+    Fit(job).epoch(0)  # trains on the large slide, evaluates others
     print("trained")
 except OutOfMemoryError as error:
     print(error.status, error)
@@ -39,15 +39,13 @@ except OutOfMemoryError as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 @pytest.mark.parametrize(("remedy", "fits"), [({}, False), ({"max_tiles": 500}, True)])
-def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_stores, job, tmp_path, remedy, fits):
-    asked = job(epochs=1, patience=1, readers=1, **remedy)
-    large = next(row.slide_id for row in asked.rows if row.part == "train")
+def test_the_error_names_the_slide_its_tiles_and_a_remedy_that_helps(make_stores, job, tmp_path, remedy, fits):
+    made = job(epochs=1, patience=1, readers=1, **remedy)
+    large = next(row.slide_id for row in made.rows if row.part == "train")
     make_stores({large: 20_000})
-    write_folds(tmp_path / "folds.csv", [row for row in asked.rows if row.part == "train" or row.slide_id != large])
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", asked.stores, to_json(asked.training), "850"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    write_folds(tmp_path / "folds.csv", [row for row in made.rows if row.part == "train" or row.slide_id != large])
+    command = [sys.executable, "-c", LIMITED, tmp_path / "folds.csv", made.stores, to_json(made.training), "850"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     if not fits:
         assert re.match(rf"out_of_memory out of memory with slides {large} \(20000 tiles\), ", done.stdout)
@@ -57,9 +55,9 @@ def test_the_error_names_the_slide_its_tiles_and_the_remedy_which_helps(make_sto
         assert done.stdout == "trained\n"
 
 
-def test_other_errors_pass(job):
-    asked = job()
-    batch = pack([BagDataset(asked.rows, asked.stores, asked.classes)[0]])
+def test_other_errors_are_not_changed(job):
+    made = job()
+    batch = pack([BagDataset(made.rows, made.stores, made.classes)[0]])
     with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch, training=True):
         raise RuntimeError("shapes do not fit")
     with pytest.raises(OutOfMemoryError, match="evaluated whole"), memory_errors_named(batch, training=False):

@@ -1,5 +1,6 @@
-"""Snakemake's report, made and opened in a real browser."""
+"""Snakemake's report in a real browser."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,15 @@ from tests.workflow.running import snakemake
 
 
 def make_report(folder: Path, path: Path, *targets: str) -> Path:
-    """The report of a finished run of `config.yaml` in `folder`."""
+    """Write the report of a finished run of `config.yaml` in `folder`; returns its path."""
     result = snakemake(folder, folder / "config.yaml", *targets, "--report", str(path))
     assert result.returncode == 0, result.stderr[-3000:]
     return path
 
 
 @contextmanager
-def opened(report: Path) -> Iterator[Any]:
-    """The report open in Chromium, without a network; what it asked one for is in `page.asked`, errors in `page.errors`."""
+def open_report(report: Path) -> Iterator[Any]:
+    """The report's page in Chromium, without a network; `page.requests` has the URLs it asked for, `page.errors` its errors."""
     from playwright.sync_api import sync_playwright
 
     if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
@@ -29,8 +30,8 @@ def opened(report: Path) -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1500, "height": 1000}, offline=True)
         page = context.new_page()
-        page.asked, page.errors = [], []
-        page.on("request", lambda request: page.asked.append(request.url))
+        page.requests, page.errors = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.goto(report.as_uri())
         page.get_by_text("4 Models compared").first.wait_for()
@@ -43,8 +44,13 @@ def open_category(page: Any, name: str) -> None:
     page.locator("nav").get_by_text(name, exact=True).click()
 
 
-def shown_image(page: Any) -> tuple[int, int]:
-    """Pixels of the image in the page's middle, as the browser decoded it."""
+def open_entry(page: Any, text: str | re.Pattern, link: str = "first") -> None:
+    """Click a link of the entry with this text: the first opens the file, the last its caption."""
+    getattr(page.locator("tr", has_text=text).first.locator("a"), link).click()
+
+
+def image_size(page: Any) -> tuple[int, int]:
+    """Width and height (pixels) of the image in the page's middle, as the browser decoded it."""
     image = page.locator("div.p-3 > img")
     image.wait_for()
     page.wait_for_function("document.querySelector('div.p-3 > img').complete")

@@ -1,19 +1,20 @@
-"""The path to features on two real slides with real weights: one that states its mpp, one that takes it from the sheet."""
+"""Features of two real slides with real weights: one states its mpp, the other has it in the slide sheet."""
 
 import pytest
 import yaml
 
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.features.store import read_store
-from tests.conftest import ROOT
-from tests.workflow.test_workflow import snakemake
+from tests import ROOT
+from tests.workflow.running import snakemake
 
-# tiles that CLAM (biopsy preset) and TRIDENT (Otsu) keep on the same slide
-OTHERS = {"congestion-spleen": (140, 151)}
+OTHER_TILE_COUNTS = {  # of CLAM (biopsy preset) and TRIDENT (Otsu) on the same slide
+    "congestion-spleen": (140, 151)
+}
 
 
 @pytest.mark.shared
-def test_two_real_slides(shared, tmp_path):
+def test_two_real_slides_have_features_on_their_grid(shared, tmp_path):
     lines = (ROOT / "config/datasets/atlas.csv").read_text().splitlines()
     chosen = [line for line in lines if line.startswith(("slide_id", "congestion-spleen", "cholesterolpolyp"))]
     (tmp_path / "slides.csv").write_text("\n".join(chosen) + "\n")
@@ -24,15 +25,15 @@ def test_two_real_slides(shared, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(tmp_path, tmp_path / "config.yaml", "features")
     assert result.returncode == 0, result.stderr[-5000:]
-    rows = {row.slide_id: row for row in read_slide_table(tmp_path / "results/atlas/slides.csv")}
-    assert {name: (row.status, row.mpp_source) for name, row in rows.items()} == {
+    records = {record.slide_id: record for record in read_slide_table(tmp_path / "results/atlas/slides.csv")}
+    assert {name: (record.status, record.mpp_source) for name, record in records.items()} == {
         "congestion-spleen": ("ok", "vendor"),
         "cholesterolpolyp": ("ok", "sheet"),
     }
-    for name, counts in OTHERS.items():
-        assert 0.9 * min(counts) <= rows[name].tiles <= 1.1 * max(counts)
-    for name, row in rows.items():
+    for name, counts in OTHER_TILE_COUNTS.items():
+        assert 0.9 * min(counts) <= records[name].tiles <= 1.1 * max(counts)
+    for name, record in records.items():
         stored = read_store(tmp_path / f"results/atlas/features/resnet50-msra/{name}.zarr")
-        assert stored.features.shape == (row.tiles, 1024)
+        assert stored.features.shape == (record.tiles, 1024)
         assert stored.features.std(axis=0).mean() > 0.05
-        assert (stored.coords == stored.grid * round(128 / row.mpp)).all()
+        assert (stored.coords == stored.grid * round(128 / record.mpp)).all()

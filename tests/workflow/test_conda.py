@@ -1,4 +1,4 @@
-"""A short demo as a user runs it with a real conda: `snakemake --cores all --use-conda` in a checkout, against the same without."""
+"""`snakemake --cores all --use-conda` with a real conda, against the same run without."""
 
 import os
 import platform
@@ -8,20 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from envs.pin import PYTHON
 from tests.workflow.running import copy_checkout, shorten
 
-sys.path.insert(0, str(ROOT / "envs"))
-from pin import PYTHON
-
-USED = {"slides", "features", "training", "evaluation", "figures", "download"}  # by the demo: all but tissue
+USED_BY_DEMO = {"slides", "features", "training", "evaluation", "report", "download"}  # all but tissue
 
 
 @pytest.fixture(scope="module")
 def conda(shared, tmp_path_factory) -> dict[str, str]:
-    """The environment variables under which a conda of this test's own is found."""
+    """Environment variables with a conda of this test's own."""
     if platform.python_version() != PYTHON:
-        pytest.skip(f"the local channel holds the running Python; the environments ask for {PYTHON}")
+        pytest.skip(f"the local channel contains the running Python only; the environments need {PYTHON}")
     folder = tmp_path_factory.mktemp("conda")
     subprocess.run([sys.executable, shared / "tools/local_conda.py", folder], check=True, timeout=300)
     path = os.pathsep.join([str(folder / "root/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -29,7 +26,7 @@ def conda(shared, tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.mark.conda
-def test_the_demo_ends_in_the_same_numbers_with_and_without_conda(conda, tmp_path):
+def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
     numbers = {}
     for name, arguments in {"with": ["--use-conda"], "without": []}.items():
         shorten(checkout := copy_checkout(tmp_path / name, slides=12))
@@ -41,8 +38,8 @@ def test_the_demo_ends_in_the_same_numbers_with_and_without_conda(conda, tmp_pat
     assert sum(path.endswith("predictions.csv") for path in numbers["with"]) == 4 * 3
     assert numbers["with"] == numbers["without"]
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
-    assert len(made) == len(USED)
+    assert len(made) == len(USED_BY_DEMO)
     for environment in made:  # the package comes from that checkout, not from this one
         where = [environment / "bin/python", "-c", "import roformermil; print(roformermil.__file__)"]
-        found = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert found.stdout.startswith(str(tmp_path / "with"))
+        printed = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert printed.stdout.startswith(str(tmp_path / "with"))

@@ -1,9 +1,6 @@
-"""Slides fetched by the workflow itself, from a web server on this machine."""
+"""Slides downloaded by the workflow, from a web server on this machine."""
 
-import functools
 import hashlib
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import h5py
@@ -14,13 +11,9 @@ import yaml
 
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.synthetic import write_demo_slides
-from tests.conftest import ROOT
+from tests import ROOT
+from tests.factories import serve_folder
 from tests.workflow.running import snakemake
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
@@ -28,36 +21,32 @@ def server(tmp_path):
     """A folder and the address at which it is served."""
     folder = tmp_path / "server"
     folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serve_folder(folder) as url:
+        yield folder, url
 
 
 def configured(folder: Path, url: str, **changes) -> Path:
-    """The demo's configuration with its slides behind `url`; none of them is here."""
+    """The demo's configuration with `url` as the source of its slides; none of them is here."""
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config["datasets"]["demo"] |= {
-        "slides": str(folder / "slides.csv"), "root": str(folder / "here"),
-        "source": {"kind": "http", "url": url, "checksums": f"{url}/md5"},
-    }  # fmt: skip
+    source = {"kind": "http", "url": url, "checksums": f"{url}/md5"}
+    config["datasets"]["demo"] |= {"slides": str(folder / "slides.csv"), "root": str(folder / "here"), "source": source}
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"slides_per_batch": 4} | changes))
     return folder / "config.yaml"
 
 
-def list_checksums(folder: Path) -> None:
+def write_checksums(folder: Path) -> None:
     files = [file for file in folder.iterdir() if file.name != "md5"]
     lines = [f"{hashlib.md5(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / "md5").write_text("".join(lines))
 
 
-def test_snakemake_download_brings_the_slides_and_the_stages_find_them(server, tmp_path):
+def test_snakemake_download_fetches_the_slides_and_the_next_run_resumes(server, tmp_path):
     folder, url = server
     write_demo_slides(folder, 6)
     (folder / "slides.csv").rename(tmp_path / "slides.csv")
-    list_checksums(folder)
+    write_checksums(folder)
     with (folder / "demo_05.tif").open("ab") as file:
-        file.write(b"not what the list says")
+        file.write(b"not in the checksum")
     config = configured(tmp_path, url)
     result = snakemake(tmp_path, config, "download", "--keep-going")
     assert result.returncode != 0
@@ -65,25 +54,25 @@ def test_snakemake_download_brings_the_slides_and_the_stages_find_them(server, t
     here = tmp_path / "here"
     assert sorted(file.name for file in here.glob("*.tif")) == [f"demo_0{k}.tif" for k in range(5)]
 
-    list_checksums(folder)  # mended: the next run brings what is missing, and segments
+    write_checksums(folder)  # repaired: the next run downloads what is missing, and segments
     result = snakemake(tmp_path, config, "results/demo/tissue/batch_0.csv", "results/demo/tissue/batch_1.csv")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (here / "demo_00.tif").read_bytes() == (folder / "demo_00.tif").read_bytes()
-    rows = [row for k in range(2) for row in read_slide_table(tmp_path / f"results/demo/tissue/batch_{k}.csv")]
-    assert [row.slide_id for row in rows] == [f"demo_0{k}" for k in range(6)]
-    assert rows[0].status == "ok"
+    records = [record for k in range(2) for record in read_slide_table(tmp_path / f"results/demo/tissue/batch_{k}.csv")]
+    assert [record.slide_id for record in records] == [f"demo_0{k}" for k in range(6)]
+    assert records[0].status == "ok"
 
 
-def test_features_of_other_pipelines_are_fetched_before_they_are_imported(server, tmp_path):
+def test_features_of_other_pipelines_are_downloaded_before_they_are_imported(server, tmp_path):
     folder, url = server
     for k in range(4):
         with h5py.File(folder / f"s{k}.h5", "w") as file:
             file["features"] = np.ones((5, 8), np.float32)
             file["coords"] = np.stack([np.arange(5) * 256, np.zeros(5)], axis=1).astype(np.int64)
-    list_checksums(folder)
+    write_checksums(folder)
     sheet = pd.DataFrame([(f"s{k}", f"p{k}", ("separate", "mixed")[k % 2], f"s{k}.h5") for k in range(4)])
     sheet.to_csv(tmp_path / "slides.csv", index=False, header=["slide_id", "patient_id", "label", "path"])
     config = configured(tmp_path, url, encoder={"name": "imported", "id": "net"})
     result = snakemake(tmp_path, config, "results/demo/slides.csv")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert [row.status for row in read_slide_table(tmp_path / "results/demo/slides.csv")] == ["ok"] * 4
+    assert [record.status for record in read_slide_table(tmp_path / "results/demo/slides.csv")] == ["ok"] * 4

@@ -1,4 +1,4 @@
-"""The demo through a real Slurm: a node of this machine's cores and one pretend GPU, a broken slide, a job killed on its way."""
+"""The demo on a real Slurm with one node and a pretended GPU, with a broken slide and a training job that is cancelled."""
 
 import os
 import shutil
@@ -14,30 +14,30 @@ import yaml
 
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.synthetic import write_demo_slides
-from tests.conftest import ROOT
+from tests import ROOT
 
-SMALL = ("contact", "evaluate", "figures", "heatmap")
-ASKED = ["jobid", "comment", "state", "minmemory", "partition", "tres-per-job", "timelimit"]
+CPU_RULES = ("contact_sheet", "evaluate", "plots", "heatmap")
+QUEUE_COLUMNS = ["jobid", "comment", "state", "minmemory", "partition", "tres-per-job", "timelimit"]
 
 
 @pytest.fixture(scope="module")
 def slurm(shared, tmp_path_factory):
-    if missing := [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=path())]:
+    if missing := [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=search_path())]:
         pytest.skip(f"needs a Slurm to start (Debian: slurm-wlm, munge): no {missing[0]}")
     folder = tmp_path_factory.mktemp("slurm")
     script = shared / "tools/slurm_up.sh"
-    subprocess.run(["bash", script, "up", folder], check=True, timeout=120, env={**os.environ, "PATH": path()})
-    yield {**os.environ, "PATH": path(), "SLURM_CONF": str(folder / "slurm.conf")}
-    subprocess.run(["bash", script, "down", folder], check=True, timeout=120, env={**os.environ, "PATH": path()})
+    subprocess.run(["bash", script, "up", folder], check=True, timeout=120, env={**os.environ, "PATH": search_path()})
+    yield {**os.environ, "PATH": search_path(), "SLURM_CONF": str(folder / "slurm.conf")}
+    subprocess.run(["bash", script, "down", folder], check=True, timeout=120, env={**os.environ, "PATH": search_path()})
 
 
-def path() -> str:
+def search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
 
 
 @pytest.fixture(scope="module")
-def done(slurm, broken, tmp_path_factory):
-    """The demo's folder after its run, and what was seen in the queue meanwhile: rows of `ASKED` by job."""
+def finished(slurm, broken, tmp_path_factory):
+    """The demo's folder after its run; the jobs seen in the queue, `QUEUE_COLUMNS` by id; the id of the cancelled job."""
     folder = tmp_path_factory.mktemp("demo")
     sheet = write_demo_slides(folder / "slides", 16)
     shutil.copy(broken / "cut.svs", folder / "slides")
@@ -55,13 +55,13 @@ def done(slurm, broken, tmp_path_factory):
         run = subprocess.Popen(
             [*command, "--configfile", folder / "config.yaml"], stdout=log, stderr=log, env=slurm, cwd=folder
         )
-        seen, killed = watch(run, slurm)
+        seen, cancelled = watch_queue(run, slurm)
     assert run.returncode == 0, (folder / "log").read_text()[-5000:]
-    return folder, seen, killed
+    return folder, seen, cancelled
 
 
 def profile_for_this_node(folder: Path) -> Path:
-    """The profile with the values that a user sets: this node has few cores, its partitions an hour, and no accounting."""
+    """The profile with values for this node, which has few cores, partitions of an hour and no accounting."""
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
     profile |= {"latency-wait": 10, "slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 1}
     profile["set-threads"] |= {"segment": 1, "embed": 2, "train": 1}
@@ -73,57 +73,60 @@ def profile_for_this_node(folder: Path) -> Path:
     return folder / "profile"
 
 
-def watch(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
-    """Look at the queue until the run ends; the first training job that runs is killed."""
+def watch_queue(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
+    """Read the queue until the run ends, and cancel the first training job that runs; returns jobs by id and its id."""
     seen: dict[str, dict[str, str]] = {}
-    killed = ""
-    form = ",".join(f"{name}:|" for name in ASKED)
+    cancelled = ""
+    columns = ",".join(f"{name}:|" for name in QUEUE_COLUMNS)
     end = time.monotonic() + 600
     while run.poll() is None:
         if time.monotonic() > end:
             run.kill()
-        text = subprocess.run(["squeue", "-h", "-O", form], capture_output=True, text=True, env=env).stdout
+        text = subprocess.run(["squeue", "-h", "-O", columns], capture_output=True, text=True, env=env).stdout
         for line in text.splitlines():
-            job = dict(zip(ASKED, map(str.strip, line.split("|")), strict=False))
+            job = dict(zip(QUEUE_COLUMNS, map(str.strip, line.split("|")), strict=False))
             seen[job["jobid"]] = job
-            if not killed and "train" in job["comment"] and job["state"] == "RUNNING":
-                killed = job["jobid"]
-                subprocess.run(["scancel", killed], check=True, env=env)
+            if not cancelled and "train" in job["comment"] and job["state"] == "RUNNING":
+                cancelled = job["jobid"]
+                subprocess.run(["scancel", cancelled], check=True, env=env)
         time.sleep(0.5)
-    return seen, killed
+    return seen, cancelled
 
 
 @pytest.mark.slurm
-def test_the_run_ends_well_with_a_broken_slide_and_a_killed_job(done):
-    folder, _, killed = done
-    rows = {row.slide_id: row.status for row in read_slide_table(folder / "results/demo/slides.csv")}
-    assert rows.pop("cut") == "unreadable"
-    assert list(rows.values()) == ["ok"] * 16
+def test_the_run_finishes_with_a_broken_slide_and_a_cancelled_job(finished):
+    folder, _, cancelled = finished
+    statuses = {record.slide_id: record.status for record in read_slide_table(folder / "results/demo/slides.csv")}
+    assert statuses.pop("cut") == "unreadable"
+    assert list(statuses.values()) == ["ok"] * 16
     summary = pd.read_csv(folder / "results/summary.csv")
     assert set(summary.model) == {"abmil", "ro-abmil"}
     assert (summary.folds == 3).all()
-    assert killed
+    assert cancelled
 
 
 @pytest.mark.slurm
-def test_the_killed_job_came_again_with_more_memory_and_time(done):
-    _, seen, killed = done
-    again = [job for job in seen.values() if job["comment"] == seen[killed]["comment"]]
-    assert [job["minmemory"] for job in again] == ["8000M", "16000M"]
-    assert [job["timelimit"] for job in again] == ["20:00", "40:00"]
+def test_the_cancelled_job_is_submitted_again_with_more_memory_and_time(finished):
+    _, seen, cancelled = finished
+    attempts = [job for job in seen.values() if job["comment"] == seen[cancelled]["comment"]]
+    assert [job["minmemory"] for job in attempts] == ["8000M", "16000M"]
+    assert [job["timelimit"] for job in attempts] == ["20:00", "40:00"]
 
 
 @pytest.mark.slurm
-def test_jobs_go_where_they_belong(done):
-    """Embedding and training to the GPU's partition, one GPU each; slides of a batch in one job; small rules in none."""
-    _, seen, _ = done
+def test_gpu_rules_ask_for_a_gpu_and_a_batch_of_slides_is_one_job(finished):
+    _, seen, _ = finished
     kinds = defaultdict(list)
     for job in seen.values():
-        kinds[next((kind for kind in ("embed", "train", "slides", *SMALL) if kind in job["comment"]), "?")].append(job)
+        kinds[next((kind for kind in ("embed", "train", "slides", *CPU_RULES) if kind in job["comment"]), "?")].append(
+            job
+        )
     assert {job["partition"] for kind in ("embed", "train") for job in kinds[kind]} == {"gpu"}
     assert all("gpu:1" in job["tres-per-job"] for kind in ("embed", "train") for job in kinds[kind])
     assert {kind: len(jobs) for kind, jobs in kinds.items() if kind in ("embed", "train", "slides")} == {
-        "slides": 2, "embed": 2, "train": 6 + 1
-    }  # fmt: skip
-    assert {job["partition"] for kind in ("slides", *SMALL) for job in kinds[kind]} <= {"cpu"}
-    assert not kinds["?"]
+        "slides": 2,
+        "embed": 2,
+        "train": 6 + 1,
+    }
+    assert {job["partition"] for kind in ("slides", *CPU_RULES) for job in kinds[kind]} <= {"cpu"}
+    assert not kinds["?"], "local rules run where Snakemake runs"

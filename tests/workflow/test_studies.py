@@ -1,11 +1,11 @@
-"""`snakemake all ablation overhead`, small, and the two studies in the report."""
+"""`snakemake all ablation overhead`, and the two studies in the report."""
 
 import pandas as pd
 import pytest
 import yaml
 
 from roformermil.cohort.synthetic import write_demo_slides
-from tests.workflow.browsing import make_report, open_category, opened, shown_image
+from tests.workflow.browsing import image_size, make_report, open_category, open_entry, open_report
 from tests.workflow.running import snakemake
 
 CONFIG = {
@@ -31,9 +31,9 @@ def test_the_studies_are_in_the_report(tmp_path):
     assert set(pd.read_csv(tmp_path / "results/ablation.csv").axis) == {"position", "capacity"}
     assert set(pd.read_csv(tmp_path / "results/overhead.csv").model) == {"ro-abmil", "mean"}
     assert "random encoder weights" in (tmp_path / "results/ablation.md").read_text()
-    with opened(make_report(tmp_path, tmp_path / "report.html", *TARGETS)) as page:
+    with open_report(make_report(tmp_path, tmp_path / "report.html", *TARGETS)) as page:
         for study in ("ablation", "overhead"):
             open_category(page, "7 Studies")
-            page.locator("tr", has_text=study).locator("a").first.click()
-            assert min(shown_image(page)) > 200, study
+            open_entry(page, study)
+            assert min(image_size(page)) > 200, study
         assert page.errors == []

@@ -1,5 +1,6 @@
-# What the rules share: the validated configuration, the places of results, and what a job may ask for.
+# What the rules share: the validated configuration, the paths of results, and the resources of jobs.
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
 from roformermil.studies.variants import list_variants, variants_json
 
-os.environ["ROFORMERMIL_CHECKOUT"] = str(Path(roformermil.__file__).parents[1])  # read by envs/*.post-deploy.sh
+os.environ.update(ROFORMERMIL_CHECKOUT=str(Path(roformermil.__file__).parents[1]))  # read by envs/*.post-deploy.sh
 
 try:
     CONFIG = read_settings(Config, config)
@@ -29,7 +30,6 @@ FEATURES = f"{DATASET}/features/{ENCODER}"
 MODEL = f"{DATASET}/{ENCODER}/{{model}}"
 FOLD = f"{MODEL}/fold_{{fold}}"
 LIVE_LOG = f"{RESULTS}/logs/live.log"
-ROFORMERMIL = f"roformermil --log {{log:q}} --live-log '{LIVE_LOG}'"
 
 MODEL_IDS = [model.id for model in CONFIG.models]
 VARIANT_IDS = list(dict.fromkeys(variant.model.id for variant in VARIANTS))  # the varied model first
@@ -37,7 +37,10 @@ TRAINABLE_MODELS = {model.id: model for model in [*CONFIG.models, *(variant.mode
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
 FOLDS = range(CONFIG.folds.count)
 
-ALL_CORES = workflow.cores or 8  # on a cluster, where the profile sets threads
+try:
+    ALL_CORES = workflow.cores
+except WorkflowError:  # on a cluster there is no such limit, and the profile sets the threads of these rules
+    ALL_CORES = 8
 GPU_PER_JOB = int(shutil.which("nvidia-smi") is not None)
 SLIDES_ENV, FEATURES_ENV = (
     f"../../envs/{'tissue' if CONFIG.needs_tiatoolbox else step}.yaml" for step in ("slides", "features")
@@ -57,17 +60,24 @@ onstart:
     LiveLog(Path(LIVE_LOG), logger.info).start()
 
 
-# Settings that change no result are resources: Snakemake records params, and runs a job again when one changes.
+# Rules take settings that change no result from `resources`: Snakemake records `params`, and runs a job again when one changes.
+
+
+def command_line(arguments):
+    """A shell command: the package's, with the log of a job."""
+    return f"roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
 
 
 def times_attempt(base, per_slide=0):
-    """A resource that each retry asks for again: an amount per job, and per slide of its batch. Memory does not grow with the
-    batch: a job works on as many slides at once as it has threads."""
+    """A resource function: an amount per job, and per slide of its batch, which each retry asks for once more.
+
+    Memory is not asked for per slide: a job works on as many slides at once as it has threads.
+    """
     return lambda wildcards, attempt: attempt * (base + (per_slide and per_slide * len(slides_of_job(wildcards))))
 
 
 def plot_in_report(name, title):
-    """A plot of a data set, with the caption of its name."""
+    """An output: a plot of a data set, which the report shows with the caption of its name."""
     return report(
         f"{DATASET}/plots/{name}.png",
         category="3 Plots",
@@ -75,3 +85,11 @@ def plot_in_report(name, title):
         labels={"plot": title},
         caption=f"../report/{name}.rst",
     )
+
+
+def ablation_variants(wildcards):
+    """A params function: the variants of the ablation. Raises where the configuration has none to compare."""
+    try:
+        return variants_json(VARIANTS)
+    except RoFormerMILError as error:
+        raise WorkflowError(f"ablation: {error}") from None

@@ -33,5 +33,7 @@ rule package:
     message:
         "Packaging: {wildcards.dataset}, {wildcards.model}"
     shell:
-        ROFORMERMIL + " package {input.predictions:q} --data {params.data:q} --features {params.features:q}"
-        " --settings {resources.settings:q} --out {output.folder:q}"
+        command_line(
+            "package {input.predictions:q} --data {params.data:q} --features {params.features:q}"
+            " --settings {resources.settings:q} --out {output.folder:q}"
+        )

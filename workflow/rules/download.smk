@@ -23,13 +23,15 @@ rule download_batch:
     params:
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=sheet_digest("slide_id", "path", "exclude"),
+        rows=slide_sheet_digest("slide_id", "path", "exclude"),
         absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
         source=lambda wildcards: to_json(dataset_settings(wildcards).source),
     message:
         "Downloading: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " download --sheet {params.sheet:q} --root {params.root:q}"
-        " --batch {wildcards.batch} --batch-size {params.size} --source {params.source:q}"
-        " --table {output.table:q} {params.absolute}"
+        command_line(
+            "download --sheet {params.sheet:q} --root {params.root:q}"
+            " --batch {wildcards.batch} --batch-size {params.size} --source {params.source:q}"
+            " --table {output.table:q} {params.absolute}"
+        )

@@ -53,5 +53,7 @@ rule evaluate:
     message:
         "Computing the tables"
     shell:
-        ROFORMERMIL + " evaluate {input.predictions:q} --datasets {params.datasets} --out {params.out:q}"
-        " --config {resources.config:q}"
+        command_line(
+            "evaluate {input.predictions:q} --datasets {params.datasets} --out {params.out:q}"
+            " --config {resources.config:q}"
+        )

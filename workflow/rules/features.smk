@@ -35,8 +35,10 @@ rule embed:
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q}"
-        " --timeout {resources.timeout} --threads {threads} --out {params.out:q} --table {output.table:q}"
+        command_line(
+            "embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q}"
+            " --timeout {resources.timeout} --threads {threads} --out {params.out:q} --table {output.table:q}"
+        )
 
 
 rule collect:
@@ -58,5 +60,6 @@ rule collect:
     message:
         "Counting slides: {wildcards.dataset}"
     shell:
-        ROFORMERMIL + " collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction}"
-        " --out {output.slides:q}"
+        command_line(
+            "collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction}" " --out {output.slides:q}"
+        )

@@ -22,7 +22,7 @@ rule import_features:
         version=stage_versions.IMPORT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=sheet_digest("slide_id", "path", "mpp", "exclude"),
+        rows=slide_sheet_digest("slide_id", "path", "mpp", "exclude"),
         absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
         encoder=ENCODER,
@@ -30,6 +30,8 @@ rule import_features:
     message:
         "Importing features: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " import --sheet {params.sheet:q} --root {params.root:q}"
-        " --batch {wildcards.batch} --batch-size {params.size} --encoder {params.encoder:q}"
-        " --out {params.out:q} --table {output.table:q} {params.absolute} --timeout {resources.timeout}"
+        command_line(
+            "import --sheet {params.sheet:q} --root {params.root:q}"
+            " --batch {wildcards.batch} --batch-size {params.size} --encoder {params.encoder:q}"
+            " --out {params.out:q} --table {output.table:q} {params.absolute} --timeout {resources.timeout}"
+        )

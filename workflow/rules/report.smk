@@ -34,7 +34,7 @@ rule plots:
     message:
         "Drawing plots: {wildcards.dataset}"
     shell:
-        ROFORMERMIL + " plots {input.predictions:q} --out {params.out:q}"
+        command_line("plots {input.predictions:q} --out {params.out:q}")
 
 
 rule heatmap:
@@ -62,9 +62,11 @@ rule heatmap:
     message:
         "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
-        " --features {params.features:q} --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
-        " --threads {threads}"
+        command_line(
+            "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
+            " --features {params.features:q} --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+            " --threads {threads}"
+        )
 
 
 rule gallery:
@@ -98,8 +100,10 @@ rule gallery:
     message:
         "Choosing heat maps: {wildcards.dataset}, {wildcards.model}"
     shell:
-        ROFORMERMIL + " gallery {input.predictions:q} --heatmaps {params.heatmaps:q} --out {output.panels:q}"
-        " --per-class {params.per_class}"
+        command_line(
+            "gallery {input.predictions:q} --heatmaps {params.heatmaps:q} --out {output.panels:q}"
+            " --per-class {params.per_class}"
+        )
 
 
 rule pages:
@@ -154,4 +158,4 @@ rule pages:
     message:
         "Writing the report's pages"
     shell:
-        ROFORMERMIL + " pages {params.results:q} --datasets {params.datasets}"
+        command_line("pages {params.results:q} --datasets {params.datasets}")

@@ -24,7 +24,7 @@ rule segment:
         version=stage_versions.SEGMENT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=sheet_digest("slide_id", "path", "mpp", "tissue", "exclude"),
+        rows=slide_sheet_digest("slide_id", "path", "mpp", "tissue", "exclude"),
         absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
         weights=weights_digest(CONFIG.tissue.weights),
@@ -33,10 +33,12 @@ rule segment:
     message:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " segment --sheet {params.sheet:q} --root {params.root:q}"
-        " --batch {wildcards.batch} --batch-size {params.size}"
-        " --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q} {params.absolute}"
-        " --timeout {resources.timeout} --threads {threads}"
+        command_line(
+            "segment --sheet {params.sheet:q} --root {params.root:q}"
+            " --batch {wildcards.batch} --batch-size {params.size}"
+            " --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q} {params.absolute}"
+            " --timeout {resources.timeout} --threads {threads}"
+        )
 
 
 rule tile:
@@ -63,8 +65,10 @@ rule tile:
     message:
         "Laying out tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
-        ROFORMERMIL + " tile {input.table:q} --masks {params.masks:q} --tiles {params.tiles:q}"
-        " --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+        command_line(
+            "tile {input.table:q} --masks {params.masks:q} --tiles {params.tiles:q}"
+            " --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+        )
 
 
 CONTACT_SHEETS = [] if CONFIG.encoder.is_imported else [f"{RESULTS}/{name}/tissue.html" for name in CONFIG.datasets]
@@ -102,4 +106,4 @@ rule contact_sheet:
     message:
         "Drawing the contact sheet: {wildcards.dataset}"
     shell:
-        ROFORMERMIL + " contact-sheet {input.tables:q} --outlines {params.outlines:q} --out {output.picture:q}"
+        command_line("contact-sheet {input.tables:q} --outlines {params.outlines:q} --out {output.picture:q}")

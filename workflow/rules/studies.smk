@@ -1,14 +1,6 @@
 # The paper's open questions: `snakemake ablation` and `snakemake overhead`. Neither is part of `all`.
 
 
-def ablation_variants(wildcards):
-    """A params function: the variants to compare. An error where the configuration has none."""
-    try:
-        return variants_json(VARIANTS)
-    except RoFormerMILError as error:
-        raise WorkflowError(f"ablation: {error}") from None
-
-
 rule ablation:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=FOLDS),
@@ -44,8 +36,10 @@ rule ablation:
     message:
         "Comparing the variants of the ablation"
     shell:
-        ROFORMERMIL + " ablation {input.predictions:q} --variants {params.variants:q} --base {params.base:q}"
-        " --datasets {params.datasets} --encoder {params.encoder:q} --out {params.out:q} --config {resources.config:q}"
+        command_line(
+            "ablation {input.predictions:q} --variants {params.variants:q} --base {params.base:q}"
+            " --datasets {params.datasets} --encoder {params.encoder:q} --out {params.out:q} --config {resources.config:q}"
+        )
 
 
 rule measure:
@@ -69,8 +63,10 @@ rule measure:
     message:
         "Measuring {wildcards.measured} on {wildcards.tiles} tiles"
     shell:
-        ROFORMERMIL + " measure --model {params.model:q} --tiles {wildcards.tiles}"
-        " --overhead {params.overhead:q} --threads {threads} --out {output.table:q}"
+        command_line(
+            "measure --model {params.model:q} --tiles {wildcards.tiles}"
+            " --overhead {params.overhead:q} --threads {threads} --out {output.table:q}"
+        )
 
 
 rule overhead:
@@ -104,4 +100,4 @@ rule overhead:
     message:
         "Joining the measurements"
     shell:
-        ROFORMERMIL + " overhead {input.tables:q} --out {params.out:q} --config {resources.config:q}"
+        command_line("overhead {input.tables:q} --out {params.out:q} --config {resources.config:q}")

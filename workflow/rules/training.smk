@@ -22,7 +22,7 @@ rule split:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=sheet_digest("slide_id", "patient_id", "label", "site"),
+        rows=slide_sheet_digest("slide_id", "patient_id", "label", "site"),
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         absolute=allow_absolute_option,
         folds=to_json(CONFIG.folds),
@@ -30,9 +30,11 @@ rule split:
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
-        ROFORMERMIL + " split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
-        " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-        " --out {output.folds:q} {params.absolute}"
+        command_line(
+            "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
+            " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
+            " --out {output.folds:q} {params.absolute}"
+        )
 
 
 rule train:
@@ -65,6 +67,8 @@ rule train:
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
-        ROFORMERMIL + " train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
-        " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
-        " --training {resources.training:q} --threads {threads} --out {params.out:q}"
+        command_line(
+            "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
+            " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
+            " --training {resources.training:q} --threads {threads} --out {params.out:q}"
+        )

@@ -1,24 +1,24 @@
-"""DSMIL: a dual-stream head (Li et al. 2021, arXiv 2011.08939): the critical tile, and attention by likeness to it."""
+"""DSMIL: a dual-stream head (Li et al. 2021, arXiv 2011.08939): the critical tile, and attention by similarity to it."""
 
 import torch
 from torch import Tensor, nn
 
-from roformermil.models.dropout import Dropout
+from roformermil.models.roformer import Dropout
 
 QUERY_DIM = 128
 
 
 class DSMILHead(nn.Module):
-    """Every tile is scored; per class the best-scored tile is critical, and tiles are pooled by likeness to it."""
+    """Every tile is scored. The highest tile of each class is its critical tile; tiles are pooled by similarity to it."""
 
-    def __init__(self, dim: int, classes: int, dropout: float):
+    def __init__(self, dim: int, n_classes: int, dropout: float):
         super().__init__()
-        self.instances = nn.Linear(dim, classes)
+        self.instances = nn.Linear(dim, n_classes)
         self.query = nn.Sequential(nn.Linear(dim, QUERY_DIM), nn.ReLU(), nn.Linear(QUERY_DIM, QUERY_DIM), nn.Tanh())
         self.dropout = Dropout(dropout)
-        self.classifier = nn.Conv1d(classes, classes, kernel_size=dim)
+        self.classifier = nn.Conv1d(n_classes, n_classes, kernel_size=dim)
 
-    def forward(self, x: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         scores = self.instances(x)  # (T, C)
         q = self.query(x)  # (T, Q)
         v = self.dropout(x)  # (T, D): the values are the tiles' vectors themselves
@@ -30,9 +30,8 @@ class DSMILHead(nn.Module):
         logits = self.classifier(torch.stack(pooled)).squeeze(-1)  # (B, C)
         return logits, torch.cat(weights), scores
 
-    def contributions(self, x: Tensor, lengths: list[int]) -> Tensor:
-        """What each tile adds to each logit: (T, C); a bag's sum to its logits without the biases."""
-        _, weights, _ = self(x, lengths)  # (T, C)
-        # (T, C, C): what a tile as a value of class k's pool is to class c
+    def contributions(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
+        _, weights, _ = self(x, grid, lengths)  # (T, C)
+        # (T, C, C): what a tile, pooled with weight 1 for class k, adds to the logit of class c
         scored = torch.einsum("td,ckd->tck", self.dropout(x), self.classifier.weight)
         return torch.einsum("tk,tck->tc", weights, scored)

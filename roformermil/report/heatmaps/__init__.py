@@ -1,1 +1,1 @@
-"""Where a model looked on a slide, and what it found there."""
+"""Heat maps: which tiles a model attended to on a slide, and what each added to its prediction."""

@@ -1,9 +1,7 @@
-"""Heat maps of one slide: where a model looked, what it found there, at the right place.
+"""The heat maps of one slide: a panel (`{slide_id}.jpg`), the slide under each kind of values (`.attention.png`,
+`.contribution.png`), and tiles with their values for QuPath (`.geojson`)."""
 
-A sheet to look at (`{slide_id}.jpg`), the slide under each kind of values (`.attention.png`, `.contribution.png`), and tiles
-with their values for QuPath (`.geojson`).
-"""
-
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,49 +10,63 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.features.store import SlideFeatures
 from roformermil.models.inference import Prediction
 from roformermil.report.heatmaps.geojson import tiles_to_geojson
-from roformermil.report.heatmaps.overlay import overlays
-from roformermil.report.heatmaps.panel import STRIP, TILE, draw_panel
+from roformermil.report.heatmaps.overlay import draw_overlays
+from roformermil.report.heatmaps.panel import STRIP_TILES, TILE_PX, draw_panel
 from roformermil.runtime.files import atomic_path, write_text
 from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.slides.thumbnails import read_thumbnails
 
-SIDE = 1120  # pixels: an overlay's longer side
+OVERLAY_PX = 1120  # longer side
+MOST_TIMES = 1e6  # larger factors are not spelled out
 
 
 def write_heatmaps(
-    row: SlideRecord,
+    record: SlideRecord,
     features: SlideFeatures,
-    answer: Prediction,
+    prediction: Prediction,
     classes: list[str],
     out: Path,
+    timeout: float,
     label: str = "",
-    timeout: float = 600,
 ) -> None:
-    """Write a slide's heat maps into `out`: of two classes for the second, whatever is decided, so that red means the same on all
-    slides; of more for the class that is decided for.
+    """Write a slide's heat maps into `out`. Of two classes they show the second, whatever is predicted, so that red
+    means the same on all slides; of more, the predicted one.
 
-    row: its place and content; features: what the answer was given to; label: what it is, where that is known.
-    Raises SlideError when the slide cannot be read, or is no longer the one that the features are of.
+    features: those that the prediction was made from; timeout: seconds that reading the slide may stall; label: the
+    slide's class, where that is known. Raises SlideError when the slide cannot be read, or its file is no longer the
+    one that the features come from.
     """
-    decided = int(answer.probabilities.argmax())
-    shown = 1 if len(classes) == 2 else decided
-    values = (answer.attention if answer.margins is None else answer.margins)[:, shown]
+    predicted = int(prediction.probabilities.argmax())
+    shown = 1 if len(classes) == 2 else predicted
+    values = (prediction.attention if prediction.margins is None else prediction.margins)[:, shown]
     order = np.argsort(-values, kind="stable")
-    strip = [*order[:STRIP], *order[max(STRIP, len(order) - STRIP) :]]
-    step = int(features.attributes["base_px"])
-    content = str(features.attributes.get("slide", ""))
-    views = run_in_subprocess(
-        read_thumbnails, row, features.coords[strip].tolist(), step, SIDE, TILE, content, timeout=timeout
+    strip = [*order[:STRIP_TILES], *order[max(STRIP_TILES, len(order) - STRIP_TILES) :]]
+    base_px, content = int(features.attributes["base_px"]), str(features.attributes.get("content", ""))
+    thumbnails = run_in_subprocess(
+        read_thumbnails, record, features.coords[strip].tolist(), base_px, OVERLAY_PX, TILE_PX, content, timeout=timeout
     )
-    maps = list(overlays(views, features, answer, shown, classes))
-    said = f"{row.slide_id}: {classes[decided]}, probability {answer.probabilities[decided]:.3f}"
-    said += f"; labelled {label}" if label else ""
-    if answer.margins is not None:
-        said += f"; all tiles together {values.sum():+.2g} log-odds of {classes[shown]}, the rest is the model's bias"
-    wrong = bool(label) and label != classes[decided]
-    for one in maps:
-        with atomic_path(out / f"{row.slide_id}.{one.name}.png") as scratch:
-            one.picture.save(scratch, format="PNG", compress_level=2)  # 6 saves some % in 2 to 4 x the time
-    with atomic_path(out / f"{row.slide_id}.jpg") as scratch:
-        draw_panel(said, wrong, views.whole, maps, views.tiles).save(scratch, quality=80)
-    write_text(out / f"{row.slide_id}.geojson", tiles_to_geojson(features, answer, shown, classes, views.origin))
+    overlays = list(draw_overlays(thumbnails, features, prediction, shown, classes))
+    for overlay in overlays:
+        with atomic_path(out / f"{record.slide_id}.{overlay.name}.png") as scratch:
+            overlay.picture.save(scratch, compress_level=2)  # level 6 is slightly smaller, 2 to 4 times slower
+    title = f"{record.slide_id}: {describe_prediction(prediction, shown, classes, label)}"
+    is_wrong = bool(label) and label != classes[predicted]
+    with atomic_path(out / f"{record.slide_id}.jpg") as scratch:
+        draw_panel(title, is_wrong, thumbnails.whole, overlays, thumbnails.tiles).save(scratch, quality=80)
+    tiles = tiles_to_geojson(features, prediction, shown, classes, thumbnails.origin)
+    write_text(out / f"{record.slide_id}.geojson", tiles)
+
+
+def describe_prediction(prediction: Prediction, shown: int, classes: list[str], label: str = "") -> str:
+    """The predicted class, its probability, the label, and how far all tiles move the odds of the class `shown`."""
+    predicted = int(prediction.probabilities.argmax())
+    text = f"{classes[predicted]}, probability {prediction.probabilities[predicted]:.3f}"
+    text += f"; labelled {label}" if label else ""
+    if prediction.margins is None:
+        return text
+    log_odds = float(prediction.margins[:, shown].sum())
+    times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
+    factor = f"{float(f'{times:.2g}'):,g}" if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
+    against = "" if len(classes) == 2 else " against the other classes"
+    verb, place = ("lower", "below") if log_odds < 0 else ("raise", "over")
+    return f"{text}. The tiles {verb} the odds of {classes[shown]}{against} {factor} times {place} the model's baseline"

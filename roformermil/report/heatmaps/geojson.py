@@ -1,33 +1,30 @@
-"""Tiles and their values as QuPath opens them."""
+"""Tiles and their values in QuPath's format."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from roformermil.features.store import SlideFeatures
 from roformermil.models.inference import Prediction
-from roformermil.report.heatmaps.overlay import ranks
+from roformermil.report.heatmaps.overlay import rank_fractions
 
 
 def tiles_to_geojson(
-    features: SlideFeatures, answer: Prediction, shown: int, classes: list[str], origin: tuple[int, int] = (0, 0)
+    features: SlideFeatures, prediction: Prediction, shown: int, classes: list[str], origin: tuple[int, int] = (0, 0)
 ) -> str:
-    """Squares in level-0 pixels from QuPath's `origin` on; as measurements attention for the class `shown`, and what a
-    tile adds to each class's log-odds, so that slides of different decisions can be coloured by the same one."""
-    step = int(features.attributes["base_px"])
-    rank, margins = ranks(answer.attention[:, shown]), answer.margins
-
-    def tiles() -> Iterator[dict[str, Any]]:
-        for k, (x, y) in enumerate((features.coords - origin).tolist()):
-            measured = {"attention": float(answer.attention[k, shown]), "attention rank": round(float(rank[k]), 4)}
-            if margins is not None:
-                parts = zip(classes, margins[k].tolist(), strict=True)
-                measured |= {f"contribution to {name}": part for name, part in parts}
-            ring = [[x, y], [x + step, y], [x + step, y + step], [x, y + step], [x, y]]
-            yield {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [ring]},
-                "properties": {"objectType": "tile", "measurements": measured},
-            }
-
-    return json.dumps({"type": "FeatureCollection", "features": list(tiles())}, separators=(",", ":"))
+    """GeoJSON of the tiles as squares, in level-0 pixels from QuPath's `origin`. Their measurements are attention for
+    the class `shown`, and what a tile adds to the log-odds of each class, so that slides with different predictions can
+    be coloured alike."""
+    base_px = int(features.attributes["base_px"])
+    attention, margins = prediction.attention[:, shown], prediction.margins
+    ranks = rank_fractions(attention)
+    tiles: list[dict[str, Any]] = []
+    for k, (x, y) in enumerate((features.coords - origin).tolist()):
+        measurements = {"attention": float(attention[k]), "attention rank": round(float(ranks[k]), 4)}
+        if margins is not None:
+            measurements |= {f"contribution to {name}": float(margins[k, c]) for c, name in enumerate(classes)}
+        right, bottom = x + base_px, y + base_px
+        ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
+        properties = {"objectType": "tile", "measurements": measurements}
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        tiles.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return json.dumps({"type": "FeatureCollection", "features": tiles}, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Values of tiles as colours over the slide, each at its tile's place."""
+"""Values of tiles as colours over the slide, each over its tile."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from roformermil.slides.thumbnails import Thumbnails
 
 OPACITY = 0.55
 RED, BLUE = (200, 30, 40), (30, 70, 200)
+INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(float)
+SIGNED = np.linspace(-1, 1, 256)[:, None]
+BLUE_WHITE_RED = 255 - np.abs(SIGNED) * (255 - np.where(SIGNED < 0, BLUE, RED))
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A slide with one kind of values over it."""
+    """A slide under one kind of values."""
 
-    name: str  # of its file
+    name: str  # in its file's name
     title: str
     picture: Image.Image
     low: str  # what the colours' ends mean
@@ -27,66 +30,49 @@ class Overlay:
     colours: np.ndarray  # (256, 3), low to high
 
 
-def overlays(
-    views: Thumbnails, features: SlideFeatures, answer: Prediction, shown: int, classes: list[str]
+def draw_overlays(
+    thumbnails: Thumbnails, features: SlideFeatures, prediction: Prediction, shown: int, classes: list[str]
 ) -> Iterator[Overlay]:
-    """Attention for a class, as ranks; what each tile adds to its log-odds, where the model has such a thing.
+    """Attention for the class `shown`, as ranks; and what each tile adds to its log-odds, where the model's prediction
+    can be divided among tiles.
 
-    Full colour is the slide's 99th percentile, and 1 / n at least: n tiles of that would move the log-odds by 1. So a slide
-    whose tiles say little is pale.
+    Full colour of a contribution is the slide's 99th percentile, but at least 1 / n: n tiles of that would move the
+    log-odds by 1. So a slide whose tiles contribute little is pale.
     """
-    inferno, diverging = _colour_tables()
-    peak = answer.attention[:, shown].max() * len(features.coords)
-    attention = raster(ranks(answer.attention[:, shown]), features, views.size, views.whole.shape[:2])
-    yield Overlay(
-        "attention",
-        "attention (rank)",
-        _over(views.whole, attention, inferno),
-        "least",
-        f"most ({peak:.1f} x even)",
-        inferno,
-    )
-    if answer.margins is None:
+    attention = prediction.attention[:, shown]
+    picture = _blend(thumbnails, features, rank_fractions(attention), INFERNO)
+    peak = f"most ({attention.max() * len(attention):.1f} times the mean)"
+    yield Overlay("attention", "attention (rank)", picture, "least", peak, INFERNO)
+    if prediction.margins is None:
         return
-    parts = answer.margins[:, shown]
-    largest = max(float(np.quantile(np.abs(parts), 0.99)), 1 / len(parts))
-    signed = raster((parts / largest / 2 + 0.5).clip(0, 1), features, views.size, views.whole.shape[:2])
-    yield Overlay(
-        "contribution", f"contribution to {classes[shown]}", _over(views.whole, signed, diverging),
-        f"-{largest:.2g}", f"+{largest:.2g} log-odds", diverging,
-    )  # fmt: skip
+    margins = prediction.margins[:, shown]
+    limit = max(float(np.quantile(np.abs(margins), 0.99)), 1 / len(margins))
+    picture = _blend(thumbnails, features, (margins / limit / 2 + 0.5).clip(0, 1), BLUE_WHITE_RED)
+    title, low, high = f"contribution to {classes[shown]}", f"-{limit:.2g}", f"+{limit:.2g} log-odds"
+    yield Overlay("contribution", title, picture, low, high, BLUE_WHITE_RED)
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Values as fractions of the tiles that have less, 0 to 1; equal values have the same."""
+def rank_fractions(values: np.ndarray) -> np.ndarray:
+    """The fraction of the other tiles that have a smaller value, 0 to 1; equal values share their mean rank."""
     order = np.sort(values)
-    below, upto = np.searchsorted(order, values), np.searchsorted(order, values, side="right")
-    return (below + upto - 1) / max(1, 2 * (len(values) - 1))
+    smaller, smaller_or_equal = np.searchsorted(order, values), np.searchsorted(order, values, side="right")
+    return (smaller + smaller_or_equal - 1) / max(1, 2 * (len(values) - 1))
 
 
-def raster(values: np.ndarray, features: SlideFeatures, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Tile values laid over a view of `shape` (h, w) of a slide of `size` (width, height) level-0 pixels; NaN between tiles."""
-    height, width = shape
-    image, step = np.full(shape, np.nan, np.float32), int(features.attributes["base_px"])
-    scale = np.array([width, height]) / size
-    corners = np.stack([features.coords, features.coords + step], axis=1) * scale  # (n, 2, 2)
+def rasterize(values: np.ndarray, features: SlideFeatures, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Tile values as an image of `shape` (h, w) of a slide of `size` (w, h) level-0 pixels; NaN outside tiles."""
+    image, base_px = np.full(shape, np.nan, np.float32), int(features.attributes["base_px"])
+    scale = np.array(shape[::-1]) / size
+    corners = np.stack([features.coords, features.coords + base_px], axis=1) * scale  # (n, 2, 2)
     for ((x0, y0), (x1, y1)), value in zip(corners.round().astype(int), values, strict=True):
         image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = value
     return image
 
 
-def _over(view: np.ndarray, values: np.ndarray, colours: np.ndarray) -> Image.Image:
-    """The view with values (NaN: none) in the colours of a table over it."""
-    there = np.isfinite(values)
-    painted = colours[np.nan_to_num(values * 255).clip(0, 255).astype(int)]
-    mixed = np.where(there[..., None], OPACITY * painted + (1 - OPACITY) * view, view)
+def _blend(thumbnails: Thumbnails, features: SlideFeatures, values: np.ndarray, colours: np.ndarray) -> Image.Image:
+    """The slide under its tiles' values, 0 to 1, in colours (256, 3); pixels outside tiles as they are."""
+    slide = thumbnails.whole
+    image = rasterize(values, features, thumbnails.size, slide.shape[:2])
+    painted = colours[np.nan_to_num(image * 255).clip(0, 255).astype(int)]
+    mixed = np.where(np.isfinite(image)[..., None], OPACITY * painted + (1 - OPACITY) * slide, slide)
     return Image.fromarray(mixed.round().astype(np.uint8))
-
-
-def _colour_tables() -> tuple[np.ndarray, np.ndarray]:
-    """Low to high for attention; blue over white to red for contributions, nothing in the middle."""
-    ramp = np.arange(256, dtype=np.uint8)[:, None]
-    inferno = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(float)
-    at = np.linspace(-1, 1, 256)[:, None]
-    diverging = 255 - np.abs(at) * (255 - np.where(at < 0, np.array(BLUE), np.array(RED)))
-    return inferno, diverging

@@ -1,62 +1,67 @@
-"""A slide's heat maps on one sheet: tissue, attention and contribution side by side; below, the tiles that speak most for the
-class shown and most against it."""
+"""A slide's heat maps in one picture: tissue, attention and contribution side by side; below, the tiles with the
+highest and the lowest values."""
 
 import math
-from typing import Any
+from itertools import accumulate
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from roformermil.report.heatmaps.overlay import OPACITY, RED, Overlay
 
-SIDE, TILE, STRIP = 560, 88, 8  # pixels: a panel's longer side, a tile's; tiles in a strip
-GAP, FONT, LINE = 6, 19, 26  # pixels of a gap, of a letter and of a line of text
-COLUMN, SCALE = 330, (80, 14)  # pixels: of a panel at least, so that its scale fits; of a colour scale
-DARK = (40, 40, 40)
+MAP_PX, TILE_PX, STRIP_TILES = 560, 88, 8  # a map's longer side, a tile's side; tiles in a strip
+GAP, LINE = 6, 26  # pixels
+SCALE = (80, 14)  # pixels of a colour scale
+DARK, FONT = (40, 40, 40), ImageFont.load_default(size=19)
 
 
-def draw_panel(title: str, wrong: bool, whole: np.ndarray, maps: list[Overlay], tiles: list[np.ndarray]) -> Image.Image:
-    """title: what is said of the slide, in red where the decision is `wrong`; whole: (h, w, 3), as large as the maps; tiles:
-    STRIP with the highest values, then STRIP with the lowest; fewer where the slide has fewer."""
-    panels = [("tissue", Image.fromarray(whole)), *[(one.title, one.picture) for one in maps]]
-    factor = SIDE / max(whole.shape[:2])
-    size = max(1, round(whole.shape[1] * factor)), max(1, round(whole.shape[0] * factor))
-    strips = [tiles[:STRIP], tiles[STRIP:]] if len(tiles) > STRIP else [tiles]
-    across = STRIP * (TILE + GAP)  # pixels of a strip
-    font = ImageFont.load_default(size=FONT)
-    column = max(size[0], COLUMN, *(_length(name, font) for name, _ in panels)) + GAP
-    width = max(len(panels) * column, across, _length(title, font)) + 2 * GAP
-    beside = max(1, (width - 2 * GAP) // across)  # strips in a row
-    below = 3 * LINE + size[1] + GAP
-    rows = -(-len(strips) // beside)
-    drawn = Image.new("RGB", (width, below + rows * (LINE + TILE + GAP)), "white")
-    draw = ImageDraw.Draw(drawn)
-    draw.text((GAP, 2), title, RED if wrong else DARK, font)
-    for k, (name, picture) in enumerate(panels):
-        x = GAP + k * column
-        draw.text((x, LINE), name, DARK, font)
-        drawn.paste(picture.resize(size, Image.Resampling.BOX), (x, 2 * LINE))
-        if k:
-            _draw_scale(drawn, (x, 2 * LINE + size[1] + 2), maps[k - 1], font)
-    for s, strip in enumerate(strips):
-        left, y = GAP + s % beside * across, below + s // beside * (LINE + TILE + GAP)
-        draw.text((left, y), f"tiles of {('highest', 'lowest')[s]} {maps[-1].title}", DARK, font)
-        for k, tile in enumerate(strip):
-            drawn.paste(Image.fromarray(tile), (left + k * (TILE + GAP), y + LINE))
-    return drawn
+def draw_panel(
+    title: str, is_wrong: bool, whole: np.ndarray, overlays: list[Overlay], tiles: list[np.ndarray]
+) -> Image.Image:
+    """title: what is predicted, in red where that `is_wrong`; whole: the slide (h, w, 3), as large as the overlays;
+    tiles: STRIP_TILES with the highest values, then those with the lowest; fewer where the slide has fewer."""
+    heading = _draw_text(title, RED if is_wrong else DARK)
+    tissue = _draw_map("tissue", Image.fromarray(whole))
+    maps = _join([tissue, *(_draw_map(one.title, one.picture, one) for one in overlays)], GAP)
+    strips = []
+    for end, part in (("highest", tiles[:STRIP_TILES]), ("lowest", tiles[STRIP_TILES:])):
+        if part:
+            text = _draw_text(f"tiles with the {end} {overlays[-1].title}")
+            strips.append(_join([text, _join([Image.fromarray(tile) for tile in part], GAP)], down=True))
+    abreast = max(1, max(heading.width, maps.width) // (STRIP_TILES * (TILE_PX + GAP)))
+    rows = [_join(strips[k : k + abreast], GAP) for k in range(0, len(strips), abreast)]
+    return ImageOps.expand(_join([_join([heading, maps], down=True), *rows], GAP, down=True), GAP, "white")
 
 
-def _length(text: str, font: Any) -> int:
-    """Pixels of a line: names of slides and classes are as long as they are."""
-    return math.ceil(font.getlength(text))
+def _draw_map(title: str, picture: Image.Image, overlay: Overlay | None = None) -> Image.Image:
+    """A picture of the slide under its title, and over its colour scale if it has one."""
+    factor = MAP_PX / max(picture.size)
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    scale = [_draw_scale(overlay)] if overlay else []
+    return _join([_draw_text(title), picture.resize((width, height), Image.Resampling.BOX), *scale], down=True)
 
 
-def _draw_scale(drawn: Image.Image, at: tuple[int, int], one: Overlay, font: Any) -> None:
-    """The map's colours between the words for their ends, as they look over white."""
-    (x, y), draw = at, ImageDraw.Draw(drawn)
-    width, height = SCALE
-    bar = (OPACITY * one.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
-    draw.text((x, y), one.low, DARK, font)
-    x += round(draw.textlength(one.low, font)) + GAP
-    drawn.paste(Image.fromarray(bar).resize((width, height)), (x, y + 6))
-    draw.text((x + width + GAP, y), one.high, DARK, font)
+def _draw_scale(overlay: Overlay) -> Image.Image:
+    """The overlay's colours, as they are over white, between the words for their ends."""
+    colours = (OPACITY * overlay.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
+    bar = Image.new("RGB", (SCALE[0], LINE), "white")
+    bar.paste(Image.fromarray(colours).resize(SCALE), (0, (LINE - SCALE[1]) // 2))
+    return _join([_draw_text(overlay.low), bar, _draw_text(overlay.high)], GAP)
+
+
+def _draw_text(text: str, colour: tuple[int, int, int] = DARK) -> Image.Image:
+    """A line of text, as wide as it is long: names of slides and classes can be."""
+    image = Image.new("RGB", (math.ceil(FONT.getlength(text)) + 1, LINE), "white")
+    ImageDraw.Draw(image).text((0, 2), text, colour, FONT)
+    return image
+
+
+def _join(images: list[Image.Image], gap: int = 0, down: bool = False) -> Image.Image:
+    """Images side by side, or one below the other, on white."""
+    sizes = [image.size[::-1] if down else image.size for image in images]  # (along, across)
+    starts = list(accumulate((along + gap for along, _ in sizes), initial=0))
+    size = starts[-1] - gap, max(across for _, across in sizes)
+    joined = Image.new("RGB", size[::-1] if down else size, "white")
+    for image, start in zip(images, starts, strict=False):
+        joined.paste(image, (0, start) if down else (start, 0))
+    return joined

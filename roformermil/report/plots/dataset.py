@@ -1,10 +1,20 @@
-"""All figures of one data set."""
+"""All plots of one data set: what its models predicted, and how they were trained."""
 
 from pathlib import Path
 
-from roformermil.evaluation.predictions import FoldResult, out_of_fold
-from roformermil.report.plots.history import plot_history
-from roformermil.report.plots.performance import plot_calibration, plot_confusion, plot_curves
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from roformermil.evaluation.calibration import calibration_error, confusion, reliability
+from roformermil.evaluation.curves import POINTS, Curve, curves
+from roformermil.evaluation.predictions import FoldResult, OutOfFold, out_of_fold
+from roformermil.report.plots import make_panels, save_plot
+
+UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "aspect": "equal"}
+
+LOSSES = {"train_loss": "0.55", "validation_loss": "tab:orange"}  # colours
 
 
 def plot_dataset(predictions: list[Path], out: Path) -> None:
@@ -14,8 +24,100 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     model.safetensors.
     """
     results = [FoldResult.at(path) for path in predictions]
-    found = out_of_fold(results)
-    plot_curves(found, out / "curves.png")
-    plot_calibration(found, out / "calibration.png")
-    plot_confusion(found, out / "confusion.png")
-    plot_history(results, out / "history.png")
+    models = out_of_fold(results)
+    save_plot(plot_curves(models), out / "curves.png")
+    save_plot(plot_calibration(models), out / "calibration.png")
+    save_plot(plot_confusion(models), out / "confusion.png")
+    save_plot(plot_history(results), out / "history.png")
+
+
+def plot_curves(models: list[OutOfFold]) -> Figure:
+    """ROC and precision-recall curves with 95% bands, a column per model. Two classes: the positive one's; more: each
+    against the rest."""
+    figure, axes = make_panels([one.model for one in models], rows=2)
+    for (roc, pr), one in zip(axes.T, models, strict=True):
+        for k, index in enumerate([1] if len(one.classes) == 2 else range(len(one.classes))):
+            by_kind, name, colour = curves(one, index), one.classes[index], f"C{k}"
+            _draw_curve(roc, by_kind["roc"], colour, name, from_corner=True)
+            _draw_curve(pr, by_kind["pr"], colour, name)
+            pr.axhline((one.labels == index).mean(), color=colour, lw=0.7, ls=":")  # the precision of guessing
+        roc.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
+        for panel, label in ((roc, "false positive rate"), (pr, "recall")):
+            panel.set(**UNIT)
+            panel.set_xlabel(label, fontsize=8)
+    axes[0, 0].set_ylabel("true positive rate", fontsize=8)
+    axes[1, 0].set_ylabel("precision", fontsize=8)
+    axes[1, -1].legend(fontsize=7, loc="lower left")
+    return _titled(figure, models, "mean over folds, 95% bands from a bootstrap of patients")
+
+
+def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner: bool = False) -> None:
+    x, y = (np.append(0, POINTS), np.append(0, curve.middle)) if from_corner else (POINTS, curve.middle)
+    panel.plot(x, y, color=colour, lw=1.4, label=label)
+    panel.fill_between(POINTS, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
+
+
+def plot_calibration(models: list[OutOfFold]) -> Figure:
+    """Reliability curves over all out-of-fold predictions, and the number of slides behind each point."""
+    figure, axes = make_panels([one.model for one in models], rows=2)
+    for (above, below), one in zip(axes.T, map(OutOfFold.without_repeats, models), strict=True):
+        curve = reliability(one.labels, one.probabilities)
+        above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
+        above.plot(curve.probability, curve.observed, marker="o", ms=4, lw=1.2)
+        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}", fontsize=9)
+        above.set(**UNIT)
+        below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
+        below.set(xlim=UNIT["xlim"])
+        below.yaxis.get_major_locator().set_params(integer=True)
+        predicted = one.classes[1] if len(one.classes) == 2 else "the predicted class"
+        below.set_xlabel(f"probability of {predicted}", fontsize=8)
+    axes[0, 0].set_ylabel("observed fraction", fontsize=8)
+    axes[1, 0].set_ylabel("slides", fontsize=8)
+    return _titled(figure, models, "reliability of all out-of-fold predictions")
+
+
+def plot_confusion(models: list[OutOfFold]) -> Figure:
+    """Out-of-fold slides by label (down) and predicted class (across); colours are fractions of a label's slides."""
+    figure, axes = make_panels([one.model for one in models])
+    for panel, one in zip(axes[0], models, strict=True):
+        places, last = range(len(one.classes)), len(one.classes) - 0.5
+        counts = confusion([one]).slides.to_numpy().reshape(len(one.classes), -1)
+        fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        panel.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        panel.grid(False)
+        panel.hlines(edges := np.arange(0.5, len(one.classes) - 1), -0.5, last, color="white", lw=1.5)
+        panel.vlines(edges, -0.5, last, color="white", lw=1.5)
+        for i, j in np.ndindex(counts.shape):
+            colour = "white" if fractions[i, j] > 0.5 else "black"
+            panel.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=colour)
+        panel.set_xticks(places, one.classes, fontsize=7, rotation=20, ha="right")
+        panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
+        panel.set_xlabel("predicted", fontsize=8)
+    axes[0, 0].set_ylabel("label", fontsize=8)
+    return _titled(figure, models, "test slides of all folds")
+
+
+def plot_history(results: list[FoldResult]) -> Figure:
+    """Losses by epoch, a line per fold and a column per model; a dot at the epoch whose model was kept."""
+    models = list(dict.fromkeys(result.model for result in results))
+    figure, axes = make_panels(models)
+    for panel, model in zip(axes[0], models, strict=True):
+        for k, result in enumerate(result for result in results if result.model == model):
+            history = pd.read_csv(result.path.with_name("history.csv"))
+            for name, colour in LOSSES.items():
+                label = "" if k else name.replace("_", " ")
+                panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
+            kept = history[history.epoch == int(result.read_metadata()["best_epoch"])]
+            dot = {"ls": "", "marker": "o", "ms": 3.5, "color": "tab:red"}
+            panel.plot(kept.epoch, kept.validation_loss, label="" if k else "model kept", **dot)
+        panel.set_xlabel("epoch", fontsize=8)
+        panel.set_ylim(bottom=0)
+    axes[0, 0].set_ylabel("loss", fontsize=8)
+    axes[0, -1].legend(fontsize=7)
+    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, a line per fold", fontsize=10)
+    return figure
+
+
+def _titled(figure: Figure, models: list[OutOfFold], text: str) -> Figure:
+    figure.suptitle(f"{models[0].dataset} ({models[0].encoder}): {text}", fontsize=10)
+    return figure

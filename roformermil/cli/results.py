@@ -1,0 +1,148 @@
+"""From predictions to numbers, plots, heat maps, pages and the paper's open questions."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from roformermil.cli import options
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.config import Overhead
+from roformermil.runtime.provenance import write_provenance
+
+app = typer.Typer()
+log = logging.getLogger("roformermil")
+
+
+@app.command()
+def evaluate(
+    predictions: options.Predictions,
+    datasets: options.Datasets,
+    out: Annotated[Path, typer.Option(help="results folder, for metrics.csv, summary.csv, summary.md, ...")],
+    config: options.ConfigText = "{}",
+) -> None:
+    """Compute every metric from the folds' predictions and write the tables."""
+    from roformermil.evaluation.tables import write_tables
+
+    write_tables(predictions, [out / name for name in datasets.split(",")], out, config)
+
+
+@app.command()
+def trace(
+    table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
+    row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
+    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and compare its features")] = False,
+) -> None:
+    """Trace a number to its predictions, folds, features and slides. The exit status is 1 when anything changed since.
+
+    Run it in the folder where snakemake ran: paths in results are relative to that folder."""
+    from roformermil.evaluation.trace import summarise_trace, trace_number
+
+    result = trace_number(table, row, read_features=slides)
+    shown = result if slides else summarise_trace(result)
+    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120))
+    if result["differs"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plots(
+    predictions: options.Predictions,
+    out: Annotated[Path, typer.Option(help="folder for curves.png, calibration.png, confusion.png and history.png")],
+) -> None:
+    """Plot a data set's ROC and PR curves, calibration, confusion matrices and training curves."""
+    from roformermil.report.plots.dataset import plot_dataset
+
+    plot_dataset(predictions, out)
+
+
+@app.command()
+def heatmap(
+    slides: options.TableIn,
+    folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
+    models: Annotated[Path, typer.Option(help="folder with fold_*/model.safetensors", exists=True)],
+    features: options.Features,
+    out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
+    table: options.TableOut,
+    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    threads: options.Threads = 0,
+) -> None:
+    """Draw the heat map of each slide of a batch, by the model that was not trained on it."""
+    from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
+
+    options.use_machine(threads)
+    records = read_slide_table(slides)
+    options.write_exclusively(table, lambda: write_out_of_fold_heatmaps(records, folds, models, features, out, timeout))
+
+
+@app.command()
+def gallery(
+    predictions: options.Predictions,
+    heatmaps: Annotated[Path, typer.Option(help="folder that `heatmap` wrote", exists=True)],
+    out: Annotated[Path, typer.Option(help="folder for copies of the chosen heat maps")],
+    per_class: Annotated[int, typer.Option(min=0, help="number of right and of wrong predictions per class")] = 1,
+) -> None:
+    """Choose the heat maps for the report: those of the most confident predictions."""
+    from roformermil.report.heatmaps.gallery import copy_gallery
+
+    log.info("chosen: %s", ", ".join(copy_gallery(predictions, heatmaps, out, per_class)))
+
+
+@app.command()
+def pages(
+    results: Annotated[Path, typer.Argument(help="folder that `evaluate` wrote into")], datasets: options.Datasets
+) -> None:
+    """Write the report's pages, `overview.html` and `tables.html`, and `comparisons.png`."""
+    from roformermil.report.pages import write_pages
+
+    write_pages(results, [results / name for name in datasets.split(",")])
+
+
+@app.command()
+def ablation(
+    predictions: options.Predictions,
+    variants: Annotated[str, typer.Option(help="JSON list of [axis, name, id of the model]")],
+    base: Annotated[str, typer.Option(help="id of the model that was varied")],
+    datasets: options.Datasets,
+    encoder: Annotated[str, typer.Option(help="id of the encoder")],
+    out: Annotated[Path, typer.Option(help="results folder, for ablation.csv, ablation.md and ablation.png")],
+    config: options.ConfigText = "{}",
+) -> None:
+    """Compare the variants of an ablation on their shared folds."""
+    from roformermil.studies.ablation import write_ablation
+
+    stores = {name: out / name / "features" / encoder for name in datasets.split(",")}
+    write_ablation(predictions, [tuple(variant) for variant in json.loads(variants)], base, stores, out)
+    write_provenance(out / "ablation_provenance.json", config)
+
+
+@app.command()
+def measure(
+    model: options.ModelOption,
+    tiles: Annotated[int, typer.Option(min=1, help="number of tiles of the slide")],
+    out: Annotated[Path, typer.Option(help="table to write, one row per timed run")],
+    overhead: Annotated[Overhead, options.section(Overhead, "--overhead")],
+    in_dim: Annotated[int, typer.Option(min=1, help="values per tile")] = 1024,
+    threads: options.Threads = 0,
+) -> None:
+    """Measure time and memory of one model on a slide with this many tiles."""
+    from roformermil.studies.measure import measure_model
+
+    options.use_machine(threads)
+    measure_model(model, tiles, in_dim, overhead, out)
+
+
+@app.command()
+def overhead(
+    tables: Annotated[list[Path], typer.Argument(help="tables that `measure` wrote")],
+    out: Annotated[Path, typer.Option(help="folder for overhead.csv, overhead.md and overhead.png")],
+    config: options.ConfigText = "{}",
+) -> None:
+    """Join the measurements of `measure` into a table and a plot."""
+    from roformermil.studies.overhead import write_overhead
+
+    write_overhead(tables, out)
+    write_provenance(out / "overhead_provenance.json", config)

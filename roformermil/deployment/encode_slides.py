@@ -1,0 +1,69 @@
+"""Slide files to feature stores, with the settings and the code of the model's training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from roformermil.cohort.slide_table import SlideRecord
+from roformermil.config.base import read_settings
+from roformermil.deployment.model_card import ModelCard, Preparation
+from roformermil.errors import ModelError, SlideError, Status
+from roformermil.features.embed import Embedder
+from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.slides.steps import inspect_slide, segment_slides, tile_slides
+
+NO_USABLE_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
+Weights = Mapping[str, Path | None]  # files by the option of `predict` that gives them
+
+
+def encode_slides(
+    records: Sequence[SlideRecord],
+    card: ModelCard,
+    out: Path,
+    weights: Weights,
+    mpp: float | None,
+    timeout: float,
+    progress: bool,
+) -> list[SlideRecord]:
+    """The records after segmenting, tiling and encoding the slides into `{slide_id}.zarr` in the folder `features` of `out`.
+
+    Current results are not computed again. mpp, timeout: as in `predict`. Raises ModelError where the model takes no
+    slides, and where weights are missing or not those of its training; ConfigError for weights that it does not use.
+    """
+    if not card.takes_slides:
+        remedy = "as .zarr: `roformermil import` makes them"
+        raise ModelError(f"{card.name}: was trained on imported features and takes only such, {remedy}")
+    settings = _settings_with_weights(card, weights)
+    embedder = Embedder(settings.encoder, timeout, progress)
+    if (given := embedder.weights) != (expected := card.features["weights"]):
+        raise ModelError(f"the encoder's weights are {given}, the model was trained on {expected}; see --weights")
+    records = [_with_mpp(record, mpp, timeout) for record in records]
+    records = segment_slides(records, out / "tissue", settings.tissue, timeout, progress=progress)
+    records = tile_slides(records, out / "tissue", out / "tiles", settings.tiles, timeout, progress)
+    return embedder.embed(records, out / "tiles", out / "features")
+
+
+def _settings_with_weights(card: ModelCard, given: Weights) -> Preparation:
+    sections = card.settings.model_dump()
+    for option, section in (("--weights", "encoder"), ("--tissue-weights", "tissue")):
+        if path := given[option]:
+            if not path.exists():
+                raise ModelError(f"{option}: no file at {path.absolute()}")
+            sections[section]["weights"] = str(path)
+    settings = read_settings(Preparation, sections, "the model's settings with the given weights")
+    for option, path in settings.weights_files.items():
+        if not path.exists():
+            origin = "a file of the lab that trained it"
+            raise ModelError(f"{card.name}: needs the weights {path.name}, {origin}: give it with {option}")
+    return settings
+
+
+def _with_mpp(record: SlideRecord, mpp: float | None, timeout: float) -> SlideRecord:
+    """The record, with this resolution if its file does not state a usable one."""
+    if mpp is None or not record.is_ok:
+        return record
+    try:
+        run_in_subprocess(inspect_slide, record, timeout=timeout)
+    except SlideError as error:  # `segment` reports any other status
+        return replace(record, sheet_mpp=mpp) if error.status in NO_USABLE_MPP else record
+    return record

@@ -1,0 +1,58 @@
+"""The three verbs on a folder of slides, as a user's shell or a cluster's job runs them."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+
+TILES = "{tile_px: 64, target_mpp: 2.0}"  # small and coarse, for speed
+ENCODER = "{weights: random, compile: never}"
+
+
+def write_sheet(path: Path, slides: list[Path]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["slide_id", "patient_id", "label", "path", "mpp"])
+        writer.writerows([slide.stem, slide.stem, "x", slide, 0.5] for slide in slides)
+    return path
+
+
+def commands(sheet: Path, out: Path, timeout: float = 60) -> list[list[str]]:
+    """Command lines of `segment`, `tile` and `embed`."""
+    segment = ["segment", "--sheet", sheet, "--allow-absolute", "--threads", "2"]
+    tile = ["tile", out / "tissue.csv", "--masks", out / "tissue", "--tiles", TILES]
+    embed = ["embed", out / "tiles.csv", "--tiles", out / "tiles", "--encoder", ENCODER, "--threads", "2"]
+    verbs = []
+    for verb, name in ((segment, "tissue"), (tile, "tiles"), (embed, "features")):
+        common = ["--timeout", timeout, "--out", out / name, "--table", out / f"{name}.csv"]
+        verbs.append([sys.executable, "-m", "roformermil", *map(str, [*verb, *common])])
+    return verbs
+
+
+def run(sheet: Path, out: Path, timeout: float = 60) -> list[SlideRecord]:
+    """Run all three; returns the last table."""
+    for command in commands(sheet, out, timeout):
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-3000:]
+    return read_slide_table(out / "features.csv")
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The content of every file below a folder, except for locks."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def processes_with(token: str) -> list[int]:
+    """Processes with this text in their environment."""
+    processes = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if token.encode() in (process / "environ").read_bytes() and int(process.name) != os.getpid():
+                processes.append(int(process.name))
+        except OSError:
+            pass  # it ended meanwhile
+    return processes

@@ -1,0 +1,54 @@
+import errno
+import multiprocessing
+import time
+
+import pytest
+from filelock import FileLock
+
+from roformermil.errors import OutputError
+from roformermil.runtime.locks import exclusive, try_lock
+
+
+def work_alone(path, started, seconds):
+    with exclusive(path):
+        started.set()
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_run_waits_until_the_first_ends_or_is_killed(tmp_path, killed, caplog):
+    started = multiprocessing.Event()
+    first = multiprocessing.Process(target=work_alone, args=(tmp_path / "a.csv", started, 60 if killed else 1.0))
+    first.start()
+    started.wait()
+    if killed:
+        first.kill()
+        first.join()
+    start = time.monotonic()
+    with exclusive(tmp_path / "a.csv"):
+        waited = time.monotonic() - start
+    assert waited < 5 if killed else waited > 0.5
+    assert killed or "a.csv: another run is writing here" in caplog.text
+    first.join()
+
+
+def test_a_lock_can_be_taken_by_one_only(tmp_path):
+    one, two = (FileLock(tmp_path / "lock", is_singleton=False) for _ in range(2))
+    assert try_lock(one) and not try_lock(two)
+    one.release()
+    assert try_lock(two)
+
+
+def test_without_locks_the_work_proceeds_with_a_warning(tmp_path, monkeypatch, caplog):
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with exclusive(tmp_path / "a.csv"):
+        assert "this file system has no locks" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="folder/a.csv: cannot be written"), exclusive(tmp_path / "file/folder/a.csv"):
+        pass

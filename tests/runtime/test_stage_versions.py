@@ -1,0 +1,57 @@
+import pytest
+
+from roformermil.runtime import stage_versions
+from roformermil.runtime.stage_versions import source_digest
+
+FILES = {
+    "__init__.py": "from roformermil.evaluation.other import unrelated",
+    "errors.py": "",
+    "config/__init__.py": "from roformermil.config.base import Settings",
+    "config/base.py": "",
+    "config/tiles.py": "from roformermil.config.base import Settings",
+    "evaluation/__init__.py": "",
+    "evaluation/metrics.py": "import roformermil",
+    "evaluation/other.py": "",
+    "evaluation/tables.py": (
+        "from roformermil.config import Tiles\nfrom roformermil.config.tiles import tile_px\n"
+        "from roformermil.config.base import Settings\nfrom roformermil.report import pages"
+    ),
+    "report/__init__.py": "",
+    "report/pages.py": "def later():\n    from roformermil.evaluation.metrics import auroc",
+    "report/templates/page.html.j2": "",
+    "report/unused.py": "",
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package; the digest of its module evaluation/tables is tested."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(stage_versions, "PACKAGE", tmp_path)
+    monkeypatch.setattr(stage_versions, "HOW_SETTINGS_ARE_READ", tmp_path / "config/base.py")
+    monkeypatch.setattr(stage_versions, "PUBLIC_NAMES", tmp_path / "__init__.py")
+    return tmp_path
+
+
+def digest_changes(package, name):
+    before = source_digest("evaluation/tables")
+    with open(package / name, "a") as file:
+        file.write("\n# changed")
+    return source_digest("evaluation/tables") != before
+
+
+IMPORTED = {"evaluation/tables.py", "evaluation/metrics.py", "report/__init__.py", "report/pages.py", "config/base.py"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_digest_depends_on_exactly_what_a_module_imports_and_the_templates(package, name):
+    """The values of settings are params of their own, so of config/ only base.py counts."""
+    assert digest_changes(package, name) == (name in {*IMPORTED, "report/templates/page.html.j2"})
+
+
+def test_the_paths_are_those_of_the_package():
+    assert stage_versions.HOW_SETTINGS_ARE_READ.is_file()
+    assert stage_versions.PUBLIC_NAMES.is_file() and (stage_versions.PACKAGE / "runtime/stage_versions.py").is_file()
+    assert len(source_digest("runtime/stage_versions")) == 16

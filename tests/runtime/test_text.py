@@ -1,0 +1,16 @@
+from roformermil.runtime.text import first_lines, join_some, markdown_table
+
+
+def test_long_lists_end_with_the_number_of_names_left_out():
+    assert join_some(["a", "b"], limit=2) == "a, b"
+    assert join_some(["a", "b", "c", "d"], limit=2) == "a, b and 2 more"
+
+
+def test_long_texts_end_with_the_number_of_lines_left_out():
+    assert first_lines(["a", "b"], 2) == "a\nb"
+    assert first_lines(["a", "b", "c"], 2) == "a\nb\nand 1 more"
+
+
+def test_markdown_tables_escape_what_would_end_a_cell():
+    table = markdown_table(["name", "value"], [("a|b", 1), ("c", 0.5)])
+    assert table == "| name | value |\n| --- | --- |\n| a\\|b | 1 |\n| c | 0.5 |"
