@@ -59,7 +59,7 @@ test-conda: .venv/ready ## run a short demo with --use-conda (needs ../shared)
 	touch $@
 
 test-spatialdata: .venv-spatialdata/ready ## run the tests that need spatialdata
-	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_to_spatialdata.py
+	.venv-spatialdata/bin/pytest -m spatialdata tests/features/test_scverse.py
 
 tiatoolbox: .venv-tiatoolbox/ready ## create .venv-tiatoolbox: more slide formats, tissue methods and encoders (6 GB)
 

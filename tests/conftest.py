@@ -21,6 +21,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def atlas(shared) -> list[Path]:
+    """The real slides of the Pathology Atlas."""
+    return sorted((shared / "slides/pathology_atlas").resolve().glob("*.svs"))
+
+
+@pytest.fixture(scope="session")
 def slide(tmp_path_factory) -> Path:
     """A demo slide of 1500 x 1200 px, 0.5 um/px, three levels."""
     path = tmp_path_factory.mktemp("slides") / "slide.tif"

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import save_file
+import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn import metrics
 
-from roformermil.bags.folds import FoldRow, write_folds
-from roformermil.bags.leakage import Finding, write_findings
+from roformermil.bags.folds import FoldRow, make_folds, write_folds
+from roformermil.bags.leakage import Finding, find_leaks, write_findings
+from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
-from roformermil.config import Folds, Leakage
+from roformermil.config import Folds, Leakage, Model, Training
+from roformermil.errors import SlideError
 from roformermil.evaluation.predictions import probability_columns
+from roformermil.training import TrainingJob, train_fold
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
 
@@ -92,6 +96,23 @@ class SimulatedRun:
         return paths
 
 
+def train_run(
+    data: Path, encoder: str, records: Sequence[SlideRecord], classes: list[str], model: Model, training: Training
+) -> list[Path]:
+    """Train three folds on the stores of the data set in this folder, and write slides.csv, folds.csv and leakage.csv; returns
+    the paths of the predictions. Record k is of patient k and of class k modulo their number."""
+    slides = [Slide(r.slide_id, f"p{k}", classes[k % len(classes)], r.path, None) for k, r in enumerate(records)]
+    rows = make_folds(slides, Folds(count=3), classes)
+    write_slides_csv(data / "slides.csv", records)
+    write_folds(data / "folds.csv", rows)
+    write_findings(find_leaks(rows, slides, records), Leakage(), Folds(), data.name, data / "leakage.csv")
+    for fold in range(3):
+        here = [row for row in rows if row.fold == fold]
+        job = TrainingJob(data.name, fold, here, data / "features" / encoder, classes, model, training)
+        train_fold(job, data / encoder / model.name / f"fold_{fold}", progress=False)
+    return sorted((data / encoder / model.name).glob("*/predictions.csv"))
+
+
 def _part(turn: int, fold: int, folds: int) -> str:
     return {0: "test", 1: "validation"}.get((turn - fold) % folds, "train")
 
@@ -113,6 +134,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def assert_same_parameters(one: Path, two: Path) -> None:
+    """The models in two folders of folds have the same parameters, bit by bit."""
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, two))
+    assert first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
 def write_predictions_csv(path: Path, table: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False)
@@ -124,6 +151,14 @@ def write_training_files(folder: Path, best_epoch: int = 1, metadata: Mapping[st
     pd.DataFrame(losses).to_csv(folder / "history.csv", index=False)
     stated = {"best_epoch": str(best_epoch), "parameters": "1234", **(metadata or {})}
     save_file({"w": np.zeros(1)}, folder / "model.safetensors", stated)
+
+
+@contextmanager
+def raises_slide_error(status: str, match: str | None = None) -> Iterator[None]:
+    """Fails unless a SlideError of this status, with this message, is raised."""
+    with pytest.raises(SlideError, match=match) as error:
+        yield
+    assert error.value.status == status
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from roformermil.bags.folds import FoldRow
 from roformermil.errors import BagError
 from roformermil.features.store import SlideFeatures, read_store
 
+CACHE_LOCK = Lock()  # outside the data set, which is pickled for the processes of a DataLoader
+
 
 class Bag(NamedTuple):
     """A slide's tiles as vectors, with its label."""
@@ -48,20 +50,15 @@ class BagDataset(Dataset[Bag]):
         self.rows, self.stores = list(rows), Path(stores)
         for row in self.rows:
             if row.label not in classes:
-                raise BagError(
-                    f"slide {row.slide_id}: label {row.label!r} is not one of {', '.join(classes)}; fix the slide sheet"
-                )
+                message = f"label {row.label!r} is not one of {', '.join(classes)}; fix the slide sheet"
+                raise BagError(f"slide {row.slide_id}: {message}")
         self.labels = [list(classes).index(row.label) for row in self.rows]
         self._cache: dict[int, Bag] = {}
-        self._free_bytes, self._lock = cache_bytes, Lock()
+        self._cache_bytes = self._free_bytes = cache_bytes
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes of a DataLoader: each has a cache of its own, empty and of the full size."""
-        cached = sum(bag.features.nbytes for bag in self._cache.values())
-        return {**self.__dict__, "_cache": {}, "_free_bytes": self._free_bytes + cached, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        return {**self.__dict__, "_cache": {}, "_free_bytes": self._cache_bytes}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,13 +73,11 @@ class BagDataset(Dataset[Bag]):
         if index in self._cache:
             return self._cache[index]
         slide_id, stored = self.rows[index].slide_id, read_valid_store(self._path(index))
-        if stored.features.shape[1] != self.width:
-            raise BagError(
-                f"slide {slide_id} has {stored.features.shape[1]} values per tile, slide {self.rows[0].slide_id} has "
-                f"{self.width}: their features come from different encoders; {_remedy(self._path(index))}"
-            )
+        if (width := stored.features.shape[1]) != self.width:
+            widths = f"slide {slide_id} has {width} values per tile, slide {self.rows[0].slide_id} has {self.width}"
+            raise BagError(f"{widths}: their features come from different encoders; {_remedy(self._path(index))}")
         bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
-        with self._lock:
+        with CACHE_LOCK:
             if index not in self._cache and stored.features.nbytes <= self._free_bytes:
                 self._free_bytes -= stored.features.nbytes
                 self._cache[index] = bag
@@ -109,10 +104,5 @@ def _remedy(store: Path) -> str:
 
 def pack(bags: Sequence[Bag]) -> Batch:
     """Bags of any sizes as one batch without padding."""
-    return Batch(
-        features=torch.cat([bag.features for bag in bags]),
-        grid=torch.cat([bag.grid for bag in bags]),
-        lengths=[len(bag.grid) for bag in bags],
-        labels=torch.tensor([bag.label for bag in bags]),
-        slide_ids=[bag.slide_id for bag in bags],
-    )
+    features, grids, labels, slide_ids = zip(*bags, strict=True)
+    return Batch(torch.cat(features), torch.cat(grids), [len(g) for g in grids], torch.tensor(labels), list(slide_ids))

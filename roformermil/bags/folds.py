@@ -1,9 +1,10 @@
 """Folds: which slides train, validate and test. Stratified by label, a patient's slides in one part."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from roformermil.runtime.files import fingerprint
 from roformermil.runtime.records import read_records, write_records
 
 PARTS = ("train", "validation", "test")
-PAPER_VALIDATION = 0.1  # of the slides that are not tested, in the paper's release
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,14 @@ def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Se
 
 
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """Rows of all folds. The slides are divided into as many groups as there are folds: fold k tests on group k, so that
-    every slide is tested in exactly one fold, validates on group k + 1 and trains on the rest.
+    """Rows of all folds. Raises FoldsError when a class has fewer patients (or slides, if split by slide) than folds.
 
-    With `mode: paper`, a random tenth of the slides outside group k validates instead, stratified by label. Raises
-    FoldsError when a class has fewer patients than folds (slides, if folds split by slide).
+    The slides are divided into as many groups as there are folds: fold k tests on group k, validates on group k + 1 and
+    trains on the rest. With `mode: paper`, a random tenth of the slides outside group k validates, stratified by label.
     """
-    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
     check_enough(slides, settings, classes)
-    groups = _divide(slides, settings)
-    rows = []
+    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
+    groups, rows = _divide(slides, settings), []
     for fold in range(settings.count):
         validates = groups == (fold + 1) % settings.count
         if settings.mode == "paper":
@@ -71,11 +69,10 @@ def _divide(slides: list[Slide], settings: Folds) -> np.ndarray:
     """The group of each slide, 0 to settings.count - 1: (n,)."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import; read_folds needs none
 
-    labels, patients = [slide.label for slide in slides], [slide.patient_id for slide in slides]
+    labels = [slide.label for slide in slides]
+    patients = [slide.patient_id for slide in slides] if settings.group_by_patient else None
     splitter = StratifiedGroupKFold if settings.group_by_patient else StratifiedKFold
-    splits = splitter(settings.count, shuffle=True, random_state=settings.seed).split(
-        labels, labels, patients if settings.group_by_patient else None
-    )
+    splits = splitter(settings.count, shuffle=True, random_state=settings.seed).split(labels, labels, patients)
     groups = np.empty(len(slides), int)
     for group, (_, members) in enumerate(splits):
         groups[members] = group
@@ -83,12 +80,12 @@ def _divide(slides: list[Slide], settings: Folds) -> np.ndarray:
 
 
 def _draw_validation(slides: list[Slide], candidates: np.ndarray, seed: int) -> np.ndarray:
-    """Which slides validate, (n,) bool: a tenth of the candidates (n,) bool, stratified by label."""
+    """Which slides validate, (n,) bool: a tenth of the candidates (n,) bool by label, as in the paper's release."""
     from sklearn.model_selection import train_test_split
 
     indices = np.flatnonzero(candidates)
     labels = [slides[k].label for k in indices]
-    _, drawn = train_test_split(indices, test_size=PAPER_VALIDATION, stratify=labels, random_state=seed)
+    _, drawn = train_test_split(indices, test_size=0.1, stratify=labels, random_state=seed)
     return np.isin(np.arange(len(slides)), drawn)
 
 
@@ -104,8 +101,7 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
         raise FoldsError(f"{path}: given folds need the columns fold, slide_id, part ({error!r})") from error
     if unknown := sorted({row.part for row in given} - set(PARTS)):
         raise FoldsError(f"{path}: unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
-    known = [(row, by_id[row.slide_id]) for row in given if row.slide_id in by_id]
-    if not known:
+    if not (known := [(row, by_id[row.slide_id]) for row in given if row.slide_id in by_id]):
         raise FoldsError(f"{path}: contains no slide of the slide sheet")
     if sorted({row.fold for row, _ in known}) != list(range(settings.count)):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
@@ -116,37 +112,37 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
 
 def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
     """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. `leakage` checks patients."""
-    labels: dict[tuple[int, str], set[str]] = defaultdict(set)
-    parts: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for (fold, slide_id), parts in in_several_parts((row.fold, row.slide_id, row.part) for row in rows).items():
+        raise FoldsError(
+            f"fold {fold}: slide {slide_id} is in {' and '.join(sorted(parts))}; it must be in one part only"
+        )
+    labels = defaultdict(set)
     for row in rows:
         labels[row.fold, row.part].add(row.label)
-        parts[row.fold, row.slide_id].add(row.part)
-    for (fold, slide_id), in_parts in parts.items():
-        if len(in_parts) > 1:
-            raise FoldsError(
-                f"fold {fold}: slide {slide_id} is in {' and '.join(sorted(in_parts))}; it must be in one part only"
-            )
-    for fold in {row.fold for row in rows}:
-        for part in PARTS:
-            if missing := set(classes) - labels[fold, part]:
-                raise FoldsError(
-                    f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(missing))}; "
-                    "use fewer folds (folds.count) or another folds.seed"
-                )
+    for fold, part in product({row.fold for row in rows}, PARTS):
+        if missing := ", ".join(sorted(set(classes) - labels[fold, part])):
+            remedy = "use fewer folds (folds.count) or another folds.seed"
+            raise FoldsError(f"fold {fold}: its {part} part has no slide of class {missing}; {remedy}")
+
+
+def in_several_parts(memberships: Iterable[tuple[int, str, str]]) -> dict[tuple[int, str], set[str]]:
+    """The parts of each (fold, name) that is in more than one. memberships: (fold, name, part)."""
+    parts = defaultdict(set)
+    for fold, name, part in memberships:
+        parts[fold, name].add(part)
+    return {key: in_parts for key, in_parts in parts.items() if len(in_parts) > 1}
 
 
 def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
     """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide)."""
     unit = "patients" if settings.group_by_patient else "slides"
-    members = defaultdict(set)
-    for slide in slides:
-        members[slide.label].add(slide.patient_id if settings.group_by_patient else slide.slide_id)
+    members = {(slide.label, slide.patient_id if settings.group_by_patient else slide.slide_id) for slide in slides}
+    counts = Counter(label for label, _ in members)
     for label in classes:
-        if (count := len(members[label])) < settings.count:
-            raise FoldsError(
-                f"class {label} has {count} {unit} with usable slides, too few for {settings.count} folds; "
-                + (f"set folds.count to {count} or less, or add slides" if count >= 3 else "add slides")
-            )
+        if (count := counts[label]) < settings.count:
+            remedy = f"set folds.count to {count} or less, or add slides" if count >= 3 else "add slides"
+            problem = f"class {label} has {count} {unit} with usable slides, too few for {settings.count} folds"
+            raise FoldsError(f"{problem}; {remedy}")
 
 
 def write_folds(path: Path, rows: list[FoldRow]) -> None:
@@ -154,17 +150,11 @@ def write_folds(path: Path, rows: list[FoldRow]) -> None:
     write_records(path, rows)
 
 
-def read_folds(path: Path, fold: int) -> list[FoldRow]:
-    """The rows of one fold. Raises FoldsError when the file has none."""
-    rows = [row for row in read_all_folds(path) if row.fold == fold]
-    if not rows:
+def read_folds(path: Path, fold: int | None = None) -> list[FoldRow]:
+    """The rows of one fold or of all, in the order of the file. Raises FoldsError when there are none."""
+    if not (rows := [row for row in read_records(path, FoldRow) if fold in (None, row.fold)]):
         raise FoldsError(f"{path.absolute()}: has no fold {fold}")
     return rows
-
-
-def read_all_folds(path: Path) -> list[FoldRow]:
-    """The rows of all folds, in the order of the file."""
-    return read_records(path, FoldRow)
 
 
 def rows_fingerprint(rows: list[FoldRow]) -> str:
@@ -174,5 +164,4 @@ def rows_fingerprint(rows: list[FoldRow]) -> str:
 
 def derive_seed(*parts: str | int) -> int:
     """A seed from a hash of `parts`, such as data set, model, fold and seed: a result does not depend on what else ran."""
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])

@@ -1,13 +1,12 @@
-"""Leaks between the parts of a fold, found before training: shared patients, duplicate slides, sites that predict the label."""
+"""Leaks between the parts of a fold: shared patients, duplicate slides, sites that predict the label."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from roformermil.bags.folds import FoldRow
+from roformermil.bags.folds import FoldRow, in_several_parts
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Folds, Leakage
@@ -17,9 +16,7 @@ from roformermil.runtime.records import read_records, write_records
 from roformermil.runtime.text import join_some
 
 MIN_CRAMERS_V, MAX_P = 0.3, 0.05  # site and label are associated from here on
-PERMUTATIONS = 9999
-# thumbnails of one slide in two files differ by at most so many of 255 grey levels, its aspect ratio and its tissue area by
-# at most this fraction: other compression, other pyramid levels
+# between two files of a slide: of a thumbnail's 255 grey levels, and as a fraction of its aspect ratio and tissue area
 MAX_GREY_DIFFERENCE, MAX_SIZE_DIFFERENCE = 3, 0.03
 
 
@@ -39,12 +36,10 @@ def find_leaks(rows: list[FoldRow], slides: list[Slide], records: list[SlideReco
 
 
 def leak_message(findings: list[Finding], settings: Leakage, folds: Folds) -> str:
-    """Why the data set must not be trained on, and what to do; empty where no leak stops it.
-
-    Where `folds` split by slide, as the user chose, patients in two parts are a warning.
-    """
-    actions = {"patients": settings.patients if folds.group_by_patient else "warn"}
-    actions |= {"duplicates": settings.duplicates, "sites": settings.sites}
+    """Why the data set must not be trained on, and what to do; empty where no leak stops it."""
+    actions = settings.model_dump()
+    if not folds.group_by_patient:  # as the user chose
+        actions["patients"] = "warn"
     stopping = [finding for finding in findings if finding.outcome == "leak" and actions[finding.check] == "fail"]
     if not stopping:
         return ""
@@ -57,10 +52,9 @@ def leak_message(findings: list[Finding], settings: Leakage, folds: Folds) -> st
 
 
 def write_findings(findings: list[Finding], settings: Leakage, folds: Folds, dataset: str, table: Path) -> list[str]:
-    """Write the findings as CSV; returns a warning for each leak.
+    """Write the findings as CSV; returns a warning for each leak. Raises LeakError if one must stop the data set.
 
-    Raises LeakError for a leak that must stop the data set. The findings are then in `leakage_failed.csv`, since Snakemake
-    removes the outputs of a failed job.
+    The findings are then in `leakage_failed.csv`, since Snakemake removes the outputs of a failed job.
     """
     failed = table.with_name(f"{table.stem}_failed.csv")
     if message := leak_message(findings, settings, folds):
@@ -78,9 +72,9 @@ def read_findings(table: Path) -> list[Finding]:
 
 def _check_patients(rows: list[FoldRow]) -> Finding:
     if all(row.patient_id == row.slide_id for row in rows):
-        detail = "patient_id equals slide_id for every slide: whether slides share a patient is unknown"
-        return Finding("patients", "unknown", 0, detail)
-    shared = _names_in_two_parts((row.fold, row.patient_id, row.part) for row in rows)
+        unknown = "patient_id equals slide_id for every slide: whether slides share a patient is unknown"
+        return Finding("patients", "unknown", 0, unknown)
+    shared = sorted({name for _, name in in_several_parts((row.fold, row.patient_id, row.part) for row in rows)})
     if not shared:
         return Finding("patients", "ok", 0, "no patient is in two parts of a fold")
     detail = f"patients in two parts of a fold: {join_some(shared)} ({len(shared)} in total)"
@@ -98,12 +92,11 @@ def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Findin
     duplicates = {picture: " = ".join(sorted(ids)) for picture, ids in slides.items() if len(ids) > 1}
     if not duplicates:
         return Finding("duplicates", "ok", 0, "no duplicate slides")
-    shared = _names_in_two_parts((row.fold, pictures.get(row.slide_id, ""), row.part) for row in rows)
-    leaks = [ids for picture, ids in duplicates.items() if picture in shared or len(labels[picture]) > 1]
-    if leaks:
-        detail = (
-            f"duplicate slides in two parts of a fold or with two labels: {join_some(leaks)} ({len(leaks)} in total)"
-        )
+    memberships = ((row.fold, pictures.get(row.slide_id, ""), row.part) for row in rows)
+    shared = {picture for _, picture in in_several_parts(memberships)}
+    if leaks := [ids for picture, ids in duplicates.items() if picture in shared or len(labels[picture]) > 1]:
+        total = f"{join_some(leaks)} ({len(leaks)} in total)"
+        detail = f"duplicate slides in two parts of a fold or with two labels: {total}"
         return Finding("duplicates", "leak", len(leaks), detail)
     ids = list(duplicates.values())
     return Finding("duplicates", "ok", len(ids), f"duplicate slides, each in one part of a fold: {join_some(ids)}")
@@ -137,26 +130,15 @@ def _check_sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
     sites, site = np.unique([name for _, name, _ in known], return_inverse=True)
     labels, label = np.unique([name for _, _, name in known], return_inverse=True)
     if len(sites) < 2 or len(labels) < 2:
-        detail = "needs a column `site` with two or more sites in the slide sheet"
-        return Finding("sites", "unknown", len(sites), detail)
+        return Finding(
+            "sites", "unknown", len(sites), "needs a column `site` with two or more sites in the slide sheet"
+        )
     counts = np.zeros((len(sites), len(labels)), int)
     np.add.at(counts, (site, label), 1)
-    permutations = PermutationMethod(
-        n_resamples=PERMUTATIONS, rng=np.random.default_rng(0)
-    )  # valid in small tables too
+    permutations = PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))  # valid in small tables too
     cramers_v = float(association(counts, method="cramer"))
     p = float(chi2_contingency(counts, correction=False, method=permutations).pvalue)
-    pure = (counts.max(axis=1) == counts.sum(axis=1)).sum()
-    detail = (
-        f"Cramer's V of site and label is {cramers_v:.2f} (p = {p:.1g}) over {len({patient for patient, _, _ in known})} "
-        f"patients; {pure} of {len(sites)} sites have one label only"
-    )
+    pure, patients = (counts.max(axis=1) == counts.sum(axis=1)).sum(), len({patient for patient, _, _ in known})
+    detail = f"Cramer's V of site and label is {cramers_v:.2f} (p = {p:.1g}) over {patients} patients"
+    detail += f"; {pure} of {len(sites)} sites have one label only"
     return Finding("sites", "leak" if cramers_v >= MIN_CRAMERS_V and p < MAX_P else "ok", len(sites), detail)
-
-
-def _names_in_two_parts(memberships: Iterable[tuple[int, str, str]]) -> list[str]:
-    """Names that are in two parts of a fold, sorted. memberships: (fold, name, part)."""
-    parts = defaultdict(set)
-    for fold, name, part in memberships:
-        parts[fold, name].add(part)
-    return sorted({name for (_, name), in_parts in parts.items() if len(in_parts) > 1})

@@ -1,18 +1,14 @@
-"""Batches read ahead of their use.
-
-By threads, not by a DataLoader's processes: threads share the cache of bags and start at once, and reading and
-decompressing a store releases Python's lock.
-"""
+"""Batches read ahead of their use, by threads: they share the cache of bags and start at once, unlike a DataLoader's
+processes, and reading and decompressing a store releases Python's lock."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
+from torch import Generator
 
 from roformermil.bags.dataset import Bag, BagDataset, Batch, pack
-
-MIN_AHEAD = 4  # batches in flight, at least
 
 
 def prefetch_batches(
@@ -20,19 +16,18 @@ def prefetch_batches(
     groups: Iterable[list[int]],
     readers: int,
     max_tiles: int | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Iterator[Batch]:
     """One batch for each group of slide indices, in order, read by `readers` threads.
 
-    Of a bag with more than `max_tiles` tiles, so many are drawn with `generator`, others in each call. Raises what reading a
-    bag raises.
+    Of a bag with more than `max_tiles` tiles, so many are drawn with `generator`. Raises what reading a bag raises.
     """
     pool = ThreadPoolExecutor(readers)
     try:
         pending: deque[list[Future[Bag]]] = deque()
         for group in groups:
             pending.append([pool.submit(data.__getitem__, k) for k in group])
-            if len(pending) > max(MIN_AHEAD, readers):
+            if len(pending) > max(4, readers):  # batches in flight
                 yield _pack_results(pending.popleft(), max_tiles, generator)
         while pending:
             yield _pack_results(pending.popleft(), max_tiles, generator)
@@ -40,14 +35,13 @@ def prefetch_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _pack_results(futures: list[Future[Bag]], max_tiles: int | None, generator: torch.Generator | None) -> Batch:
-    bags = [future.result() for future in futures]
-    return pack([bag if max_tiles is None else sample_tiles(bag, max_tiles, generator) for bag in bags])
+def _pack_results(futures: list[Future[Bag]], max_tiles: int | None, generator: Generator | None) -> Batch:
+    return pack([sample_tiles(future.result(), max_tiles, generator) for future in futures])
 
 
-def sample_tiles(bag: Bag, max_tiles: int, generator: torch.Generator | None) -> Bag:
+def sample_tiles(bag: Bag, max_tiles: int | None, generator: Generator | None) -> Bag:
     """The bag, or at most `max_tiles` of its tiles, drawn without replacement and kept in order."""
-    if len(bag.grid) <= max_tiles:
+    if max_tiles is None or len(bag.grid) <= max_tiles:
         return bag
     chosen = torch.randperm(len(bag.grid), generator=generator)[:max_tiles].sort().values
     return bag._replace(features=bag.features[chosen], grid=bag.grid[chosen])

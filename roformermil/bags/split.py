@@ -1,6 +1,5 @@
 """The step `split`: the usable slides of a data set -> folds.csv and leakage.csv."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from roformermil.bags.folds import assign_folds, write_folds
@@ -11,20 +10,13 @@ from roformermil.config import Folds, Leakage
 
 
 def split_slides(
-    slides: Sequence[Slide],
-    records: list[SlideRecord],
-    classes: Sequence[str],
-    settings: Folds,
-    leakage: Leakage,
-    out: Path,
+    slides: list[Slide], records: list[SlideRecord], classes: list[str], settings: Folds, leakage: Leakage, out: Path
 ) -> list[str]:
-    """Write the folds of the usable slides to `out`, and what the leakage check finds to leakage.csv beside it.
+    """Write the folds of the usable slides to `out` and the findings to leakage.csv; returns a warning per leak.
 
-    slides: of the slide sheet; records: of the data set's slides.csv. Returns a warning per leak. Raises FoldsError, and
-    LeakError for a leak that must stop the data set.
+    records: of the data set's slides.csv. Raises FoldsError, and LeakError for a leak that must stop the data set.
     """
-    dataset = out.parent.name
-    usable_ids = {record.slide_id for record in records if record.is_ok}
+    dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
     folds = assign_folds(dataset, usable, settings, classes)
     findings = find_leaks(folds, usable, records)

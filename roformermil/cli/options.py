@@ -8,10 +8,11 @@ import typer
 
 from roformermil.cohort.batches import slides_of_batch
 from roformermil.cohort.slide_sheet import read_slide_sheet
-from roformermil.cohort.slide_table import SlideRecord, records_from_sheet, write_slide_table
+from roformermil.cohort.slide_table import SlideRecord, records_from_sheet
 from roformermil.config import Model
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive
+from roformermil.runtime.records import write_records
 
 SECTION_HELP = "this section of the configuration, as YAML or JSON"
 SLIDE_TIMEOUT = 600.0
@@ -67,4 +68,4 @@ def records_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allo
 def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]]) -> None:
     """Write the slide table that `work` returns, under a lock."""
     with exclusive(table):
-        write_slide_table(table, work())
+        write_records(table, work())

@@ -18,8 +18,5 @@ def slides_of_batch(slides: Sequence[Slide], batch: int, size: int) -> list[Slid
 
 def columns_digest(slides: Sequence[Slide], columns: Sequence[str]) -> str:
     """Digest of some columns of the sheet. A job runs again when it changes."""
-    return fingerprint(rows=[[_plain(getattr(slide, column)) for column in columns] for slide in slides])
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, float | None) else str(value)
+    cells = [[getattr(slide, column) for column in columns] for slide in slides]
+    return fingerprint(rows=[[cell if isinstance(cell, float | None) else str(cell) for cell in row] for row in cells])

@@ -1,8 +1,7 @@
 """Download a data set's slides, verify them, and resume a broken transfer where it ended.
 
-Slides are gigabytes, so the bytes received so far stay in a `.part` file beside the slide, and only the rest is
-requested (HTTP range requests, RFC 9110, section 14). A downloaded file has the checksum that its source states. A file
-that exists is compared by size where the source states one.
+The bytes received so far stay in a `.part` file beside the slide, and only the rest is requested (HTTP range requests,
+RFC 9110, section 14). A downloaded file has the checksum that its source states; one that exists is compared by size.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
-from roformermil.cohort.slide_table import SlideRecord, failed_record
+from roformermil.cohort.slide_table import SHOWN_SLIDES, SlideRecord, failed_record
 from roformermil.config.dataset import Source
 from roformermil.errors import DownloadError, SlideError, Status
 from roformermil.runtime.files import output_error
@@ -29,16 +28,11 @@ from roformermil.runtime.text import first_lines
 
 GDC_API = "https://api.gdc.cancer.gov"
 # For a request that fails, and for a transfer that breaks without a new byte: pauses of 0, 2, 4, ... 32 seconds.
-RETRIES = Retry(
-    total=6,
-    backoff_factor=1,
-    status_forcelist={408, 429, 500, 502, 503, 504},
-    allowed_methods=None,  # any: the GDC is queried by POST
-    raise_on_status=False,
-)
+TEMPORARY = {408, 429, 500, 502, 503, 504}  # statuses of a request that may succeed later
+# Any method, since the GDC is queried by POST.
+RETRIES = Retry(6, backoff_factor=1, status_forcelist=TEMPORARY, allowed_methods=None, raise_on_status=False)
 TIMEOUT = (30, 120)  # seconds to connect, and between two bytes
 BLOCK = 2**16  # bytes; the most that a broken connection loses
-SHOWN_SLIDES = 20  # that an error lists
 NOT_THERE = {404, 410}  # statuses of a file that the server does not have
 NO_BYTES_LEFT = 416  # status of a range that starts at or after the end of the file
 log = logging.getLogger(__name__)
@@ -107,9 +101,7 @@ def download_slide(
             log.warning("%s: wrong checksum%s", path.name, next_step)
     except OSError as error:
         raise output_error(error, path) from error
-    raise DownloadError(
-        f"{remote.url}: the bytes received do not have the checksum {remote.md5} that the source states"
-    )
+    raise DownloadError(f"{remote.url}: the bytes received do not have the checksum {remote.md5} of the source")
 
 
 def _download_rest(remote: RemoteFile, part: Path, session: requests.Session, progress: bool) -> None:
@@ -138,15 +130,14 @@ def _append_rest(remote: RemoteFile, part: Path, session: requests.Session, bar:
         if response.status_code in NOT_THERE:
             raise SlideError(Status.MISSING, f"{remote.url}: no such file ({response.status_code} {response.reason})")
         if response.status_code == NO_BYTES_LEFT:
-            complete = response.headers.get("Content-Range", "").endswith(f"/{kept}")
-            if not complete:
-                part.unlink()
-            return complete
-        if response.status_code != 206:  # the server ignores ranges and sends the whole file
-            kept = 0
+            if response.headers.get("Content-Range", "").endswith(f"/{kept}"):
+                return True
+            part.unlink()
+            return False
+        kept = kept if response.status_code == 206 else 0  # a server that ignores ranges sends the whole file
         length = response.headers.get("Content-Length")
-        total = remote.size or (kept + int(length) if length else None)
-        bar.total, bar.n = total, kept
+        bar.total = total = remote.size or (kept + int(length) if length else None)
+        bar.n = kept
         with open(part, "ab" if kept else "wb") as file:
             for block in response.iter_content(BLOCK):
                 file.write(block)
@@ -164,13 +155,9 @@ def _list_gdc_files(records: list[SlideRecord], root: Path, source: Source, sess
     """TCGA's slides, found by file name (docs.gdc.cancer.gov, API, search and retrieval)."""
     api = source.url or GDC_API
     slide_ids = {record.path.name: record.slide_id for record in records if record.is_ok}
-    query = {
-        "filters": {"op": "in", "content": {"field": "file_name", "value": list(slide_ids)}},
-        "fields": "file_id,file_name,md5sum,file_size",
-        "format": "JSON",
-        "size": len(slide_ids),
-    }
-    hits = json.loads(_read_list(session, "POST", f"{api}/files", json=query))["data"]["hits"]
+    filters = {"op": "in", "content": {"field": "file_name", "value": list(slide_ids)}}
+    fields = {"fields": "file_id,file_name,md5sum,file_size", "format": "JSON", "size": len(slide_ids)}
+    hits = json.loads(_read_list(session, "POST", f"{api}/files", json={"filters": filters} | fields))["data"]["hits"]
     return {
         slide_ids[hit["file_name"]]: RemoteFile(f"{api}/data/{hit['file_id']}", hit["md5sum"], hit["file_size"])
         for hit in hits
@@ -230,7 +217,7 @@ def _request(
 
 
 def _wait_to_retry(retries: Retry, url: str, problem: str) -> Retry:
-    """Pause before the next attempt; returns the retries left. Raises DownloadError when there are none."""
+    """The retries left, after a pause. Raises DownloadError when there are none."""
     error = DownloadError(f"{url}: the transfer broke ({problem})")
     try:
         retries = retries.increment("GET", url, error=error)

@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +13,11 @@ SAMPLES, SAMPLE_BYTES = 16, 65536  # of a larger one
 
 
 def content_id(path: Path) -> str:
-    """A hash of a slide's content: of all of a file of up to 16 MiB, of a larger one its size and 16 samples of 64 KiB
-    spread evenly over it.
+    """Hash of a slide's content, not of its place or dates: of a whole file of up to 16 MiB; of a larger one's size and
+    16 samples of 64 KiB, evenly spread, since hashing gigabytes takes as long as reading all tiles.
 
-    Slides are gigabytes: hashing a whole one would take as long as reading its tiles. The hash does not depend on the
-    file's place or dates, so copying a data set recomputes nothing. A slide of several files (MRXS, VMS, DICOM) is
-    hashed with all of them; a folder (OME-Zarr) by the names and sizes of its files and the content of up to 16.
+    A slide of several files (MRXS, VMS, DICOM) is hashed with all of them; a folder (OME-Zarr) by the names and sizes
+    of its files and the content of up to 16.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -35,27 +33,20 @@ def changed_files(files: Sequence[Path], table: Path) -> set[Path]:
 
     A file newer than the table but with the recorded content was touched or copied: it has not changed.
     """
-    try:
-        written = os.stat(table).st_mtime
-    except FileNotFoundError:
+    if not table.exists():
         return set(files)
-    newer = [file for file in files if file.exists() and file.stat().st_mtime > written]
-    if not newer:
-        return set()
-    recorded = {record.path: record.content for record in read_slide_table(table)}
+    newer = [file for file in files if file.exists() and file.stat().st_mtime > table.stat().st_mtime]
+    recorded = {record.path: record.content for record in read_slide_table(table)} if newer else {}
     return {file for file in newer if content_id(file) != recorded.get(file)}
 
 
 def _companions(path: Path) -> list[Path]:
     """The other files of a slide that consists of several."""
-    match path.suffix.lower():
-        case ".mrxs":
-            return [folder for folder in (path.with_suffix(""),) if folder.is_dir()]
-        case ".vms" | ".vmu":
-            return sorted(file for file in path.parent.glob(f"{glob.escape(path.stem)}*") if file != path)
-        case ".dcm":
-            return sorted(file for file in path.parent.glob("*.dcm") if file != path)
-    return []
+    if path.suffix.lower() == ".mrxs":
+        return [folder for folder in (path.with_suffix(""),) if folder.is_dir()]
+    same_stem = f"{glob.escape(path.stem)}*"
+    pattern = {".vms": same_stem, ".vmu": same_stem, ".dcm": "*.dcm"}.get(path.suffix.lower())
+    return sorted(file for file in path.parent.glob(pattern) if file != path) if pattern else []
 
 
 def _hash_samples(path: Path) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +35,14 @@ class Slide:
 
 
 def read_slide_sheet(
-    sheet: Path,
-    root: Path,
-    classes: Sequence[str] | None = None,
-    allow_absolute: bool = False,
-    check_files: bool = True,
+    sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False, check_files: bool = True
 ) -> list[Slide]:
     """Read and check a slide sheet; labels only where `classes` are given, files only with `check_files`.
 
-    Raises SheetError with one line per bad row: file, row (1 is the header), what was given and what was expected. Bad are a
-    duplicate or unusable id, no patient, an unknown class, a path to no file or outside `root` (unless absolute paths
-    are allowed), an unusable mpp or tissue setting.
+    Raises SheetError with one line per bad row: file, row (1 is the header), what was given and what was expected. Bad
+    are a duplicate or unusable id, no patient, an unknown class, a path to no file or outside `root` (unless absolute
+    paths are allowed), an unusable mpp or tissue setting.
     """
-    sheet, root = Path(sheet), Path(root)
     columns, lines = _read_lines(sheet)
     _check_columns(sheet, columns)
     if not lines:
@@ -56,20 +52,22 @@ def read_slide_sheet(
     ids_of_paths: dict[Path, str] = {}
     problems: list[str] = []
     for number, cells in lines:
-        where = f"{sheet}, row {number}"
         try:
             if len(cells) != len(columns):
-                raise SheetError(f"{where}: {len(cells)} cells, but the header has {len(columns)} (a decimal comma?)")
-            slide = _parse_row(dict(zip(columns, cells, strict=True)), where, root, classes, allow_absolute)
-            if check_files and not slide.exclude:
-                _check_file(slide, where)
-            if (first := rows_of_ids.setdefault(slide.slide_id, number)) != number:
-                raise SheetError(f"{sheet}: duplicate slide_id {slide.slide_id!r} (rows {first} and {number})")
-            if (owner := ids_of_paths.setdefault(slide.path, slide.slide_id)) != slide.slide_id:
-                raise SheetError(f"{where}: slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
+                raise SheetError(f"{len(cells)} cells, but the header has {len(columns)} (a decimal comma?)")
+            slide = _parse_row(dict(zip(columns, cells, strict=True)), root, classes, allow_absolute)
+            slide_id, path = slide.slide_id, slide.path
+            if check_files and not slide.exclude and not (path.is_file() or (path.suffix == ".zarr" and path.is_dir())):
+                raise SheetError(
+                    f"slide {slide_id!r}: no file at {path.absolute()}; check path and the data set's root"
+                )
+            if (first := rows_of_ids.setdefault(slide_id, number)) != number:
+                raise SheetError(f"duplicate slide_id {slide_id!r} (rows {first} and {number})")
+            if (owner := ids_of_paths.setdefault(path, slide_id)) != slide_id:
+                raise SheetError(f"slide {slide_id!r} is the same file as slide {owner!r}: {path}")
             slides.append(slide)
-        except SheetError as problem:
-            problems.append(str(problem))
+        except (ConfigError, SheetError) as problem:
+            problems.append(f"{sheet}, row {number}: {problem}")
     if problems:
         raise SheetError(first_lines(problems, SHOWN_PROBLEMS))
     return slides
@@ -81,12 +79,8 @@ def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     for slide in slides:
         labels[slide.patient_id].add(slide.label)
     several = sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1)
-    if not several:
-        return []
-    return [
-        f"patients with slides of several classes: {join_some(several)}. Is that intended? Folds keep a patient's slides "
-        "together, each slide with its own label"
-    ]
+    question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
+    return [f"patients with slides of several classes: {join_some(several)}. {question}"] if several else []
 
 
 def _read_lines(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -109,58 +103,41 @@ def _check_columns(sheet: Path, columns: list[str]) -> None:
     if len(columns) == 1 and ";" in columns[0]:
         raise SheetError(f"{sheet}: cells are separated by ';': save the sheet with commas (CSV, comma delimited)")
     if missing := [column for column in REQUIRED if column not in columns]:
-        raise SheetError(
-            f"{sheet}: no column {missing[0]!r}; required are {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}"
-        )
+        columns_text = f"required are {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}"
+        raise SheetError(f"{sheet}: no column {missing[0]!r}; {columns_text}")
     if unknown := [column for column in columns if column not in REQUIRED + OPTIONAL]:
         raise SheetError(f"{sheet}: unknown column {unknown[0]!r}; expected {', '.join(REQUIRED + OPTIONAL)}")
     if duplicates := [column for column, count in Counter(columns).items() if count > 1]:
         raise SheetError(f"{sheet}: duplicate column {duplicates[0]!r}")
 
 
-def _parse_row(row: dict[str, str], where: str, root: Path, classes: Sequence[str] | None, absolute: bool) -> Slide:
+def _parse_row(row: dict[str, str], root: Path, classes: Sequence[str] | None, absolute: bool) -> Slide:
     slide_id, label = row["slide_id"], row["label"]
     if not SLIDE_ID.fullmatch(slide_id):
-        raise SheetError(
-            f"{where}: slide_id {slide_id!r} may only have letters, digits, '.', '_' and '-': it names files"
-        )
+        raise SheetError(f"slide_id {slide_id!r} may only have letters, digits, '.', '_' and '-': it names files")
     if not row["patient_id"]:
-        raise SheetError(f"{where}: slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
+        raise SheetError(f"slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
     if classes is not None and label not in classes:
-        raise SheetError(f"{where}: slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}")
-    tissue = row.get("tissue", "")
-    if tissue:
-        try:
-            read_settings(Tissue, tissue, f"{where}: tissue of slide {slide_id!r}")
-        except ConfigError as error:
-            raise SheetError(str(error)) from error
-    path, mpp = _parse_path(row["path"], where, slide_id, root, absolute), _parse_mpp(row.get("mpp"), where, slide_id)
+        raise SheetError(f"slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}")
+    if tissue := row.get("tissue", ""):
+        read_settings(Tissue, tissue, f"tissue of slide {slide_id!r}")
+    path, mpp = _parse_path(row["path"], slide_id, root, absolute), _parse_mpp(row.get("mpp"), slide_id)
     return Slide(slide_id, row["patient_id"], label, path, mpp, tissue, row.get("exclude", ""), row.get("site", ""))
 
 
-def _parse_path(text: str, where: str, slide_id: str, root: Path, absolute: bool) -> Path:
+def _parse_path(text: str, slide_id: str, root: Path, absolute: bool) -> Path:
     path = os.path.normpath(root / text)
     inside = os.path.relpath(path, root).split(os.sep)[0] != os.pardir
     if not text or not (inside or (absolute and os.path.isabs(text))):
         hint = "; see the data set's allow_absolute" if os.path.isabs(text) else ""
-        raise SheetError(f"{where}: path {text!r} of slide {slide_id!r} is not inside the root {str(root)!r}{hint}")
+        raise SheetError(f"path {text!r} of slide {slide_id!r} is not inside the root {str(root)!r}{hint}")
     return Path(path)
 
 
-def _check_file(slide: Slide, where: str) -> None:
-    if not (slide.path.is_file() or (slide.path.suffix == ".zarr" and slide.path.is_dir())):
-        raise SheetError(
-            f"{where}: slide {slide.slide_id!r}: no file at {slide.path.absolute()}; check the path and the data set's root"
-        )
-
-
-def _parse_mpp(text: str | None, where: str, slide_id: str) -> float | None:
+def _parse_mpp(text: str | None, slide_id: str) -> float | None:
     if not text:
         return None
-    try:
-        mpp = float(text)
-    except ValueError:
-        mpp = math.nan
-    if not (math.isfinite(mpp) and mpp > 0):
-        raise SheetError(f"{where}: mpp {text!r} of slide {slide_id!r} is not a positive number of um/px")
-    return mpp
+    with suppress(ValueError):
+        if 0 < (mpp := float(text)) < math.inf:
+            return mpp
+    raise SheetError(f"mpp {text!r} of slide {slide_id!r} is not a positive number of um/px")

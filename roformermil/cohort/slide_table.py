@@ -16,13 +16,13 @@ from roformermil.runtime.progress import track
 from roformermil.runtime.records import read_records, write_records
 from roformermil.runtime.text import first_lines
 
-SHOWN_SLIDES = 20  # lost slides that an error lists
+SHOWN_SLIDES = 20  # that an error lists
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SlideRecord:
-    """A row of the slide table. Each stage takes the table of the stage before and passes failures on."""
+    """A slide in the slide table. Each stage takes the table of the stage before and passes failures on."""
 
     slide_id: str
     path: Path
@@ -57,10 +57,8 @@ def records_from_sheet(slides: Iterable[Slide]) -> list[SlideRecord]:
     """The records that a data set's first stage starts with."""
     records = []
     for slide in slides:
-        record = SlideRecord(slide.slide_id, slide.path, slide.mpp, slide.tissue)
-        if slide.exclude:
-            record = replace(record, status=Status.EXCLUDED, message=slide.exclude, stage="sheet")
-        records.append(record)
+        outcome = (Status.EXCLUDED, slide.exclude, "sheet") if slide.exclude else ()
+        records.append(SlideRecord(slide.slide_id, slide.path, slide.mpp, slide.tissue, *outcome))
     return records
 
 
@@ -72,10 +70,10 @@ def run_stage(
     progress: bool = True,
     content_of: Callable[[SlideRecord], str] | None = None,
 ) -> list[SlideRecord]:
-    """Call `work` for every slide without a failure so far; it returns fields of SlideRecord to update.
+    """Update every slide without a failure so far by the fields that `work` returns for it, `workers` slides at once.
 
-    `workers` slides are processed at once. A SlideError becomes the slide's record, with its file's `content_of`, so that it is
-    tried again once the file changed. Any other error (a full disk, a bug) is raised after the slides in progress finished.
+    A SlideError becomes the slide's record, with its file's `content_of`, so that it is tried again when that changes.
+    Any other error (a full disk, a bug) is raised after the slides in progress finished.
     """
 
     def process(record: SlideRecord) -> SlideRecord:
@@ -108,11 +106,6 @@ def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRe
     return replace(record, status=error.status, message=str(error), stage=stage)
 
 
-def write_slide_table(path: Path, records: Sequence[SlideRecord]) -> None:
-    """Write a stage's slide table (CSV), atomically."""
-    write_records(path, records)
-
-
 def write_slides_csv(path: Path, records: Sequence[SlideRecord]) -> None:
     """Write a data set's slides.csv: without `seconds`, so that it changes only when a slide does."""
     write_records(path, records, exclude=frozenset({"seconds"}))
@@ -128,18 +121,15 @@ def attrition_summary(records: Sequence[SlideRecord]) -> str:
     counts = Counter(record.status for record in records)
     usable, excluded = counts.pop(Status.OK, 0), counts.pop(Status.EXCLUDED, 0)
     detail = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return (
-        f"{usable} of {len(records)} slides"
-        + (f", {excluded} excluded by the sheet" if excluded else "")
-        + (f", {counts.total()} lost ({detail})" if counts else "")
+    excluded_part = f", {excluded} excluded by the sheet" if excluded else ""
+    return f"{usable} of {len(records)} slides{excluded_part}" + (
+        f", {counts.total()} lost ({detail})" if counts else ""
     )
 
 
 def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: float, table: Path) -> None:
-    """Raises TooManyFailedError, naming slides and causes, when more than this fraction of the slides is lost.
-
-    All records are then in `slides_failed.csv` beside `table`.
-    """
+    """Raises TooManyFailedError, naming slides and causes, when more than this fraction of slides is lost. All records
+    are then in `slides_failed.csv` beside `table`."""
     lost = [record for record in records if record.is_lost]
     failed_table = table.with_name(f"{table.stem}_failed.csv")
     if len(lost) <= max_failed_fraction * len(records):
@@ -149,6 +139,6 @@ def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: f
     lines = [f"  {record.slide_id}: {record.status} in {record.stage}: {record.message}" for record in lost]
     raise TooManyFailedError(
         f"{table.parent.name}: {attrition_summary(records)}; max_failed_fraction allows {max_failed_fraction:.0%}:\n"
-        f"{first_lines(lines, SHOWN_SLIDES)}\nAll slides are in {failed_table}. Repair these slides, leave them out (column "
-        "exclude of the slide sheet), or raise max_failed_fraction"
+        f"{first_lines(lines, SHOWN_SLIDES)}\nAll slides are in {failed_table}. Repair these slides, leave them out "
+        "(column exclude of the slide sheet), or raise max_failed_fraction"
     )

@@ -1,18 +1,20 @@
 """Synthetic slides, drawn from a seed: the demo needs no download.
 
 Each slide is an irregular piece of tissue on white glass at 0.5 um/px: fibrous stroma with two cellular patterns,
-epithelium (large oval nuclei) and lymphocytes (small round nuclei). Both patterns cover the same fraction of the tissue
-in every slide. In class `separate`, they lie on opposite sides of the tissue; in class `mixed`, small patches of them
-alternate. So the classes differ in the arrangement of the patterns, not in their colour or amount.
+epithelium (large oval nuclei) and lymphocytes (small round nuclei), of the same area in every slide. In class
+`separate`, they lie on opposite sides of the tissue; in class `mixed`, small patches of them alternate. So the classes
+differ in the arrangement of the patterns, not in their colour or amount.
 """
 
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
+from numpy.random import Generator
 
 from roformermil.runtime.files import atomic_path
 from roformermil.runtime.records import write_rows
@@ -24,6 +26,8 @@ PATTERN_FRACTION = 0.35  # of the tissue that each of the two patterns covers
 MIXED_PATCH, SEPARATE_EDGE = 60, 300  # pixels: size of the patches; of the waves of the border between the patterns
 GLASS, STROMA, EPITHELIUM = (243, 241, 243), (226, 164, 196), (198, 130, 178)  # RGB
 OVAL_NUCLEUS, LYMPHOCYTE = (104, 62, 132), (78, 46, 118)
+Range = tuple[float, float]
+Colour = tuple[int, int, int]
 
 
 def write_demo_slides(folder: Path, slides: int = 24, seed: int = 0) -> Path:
@@ -31,15 +35,11 @@ def write_demo_slides(folder: Path, slides: int = 24, seed: int = 0) -> Path:
 
     Slide k depends on `seed` and k only. Slides that exist are kept.
     """
-    rows = [
-        {
-            "slide_id": f"demo_{k:02d}",
-            "patient_id": f"patient_{k // 2:02d}",
-            "label": CLASSES[k // 2 % 2],
-            "path": f"demo_{k:02d}.tif",
-        }
-        for k in range(slides)
-    ]
+    rows = []
+    for k in range(slides):
+        slide_id, patient_id = f"demo_{k:02d}", f"patient_{k // 2:02d}"
+        label, path = CLASSES[k // 2 % 2], f"{slide_id}.tif"
+        rows.append({"slide_id": slide_id, "patient_id": patient_id, "label": label, "path": path})
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         jobs = [pool.submit(_write_slide, folder / row["path"], row["label"], (seed, k)) for k, row in enumerate(rows)]
         for job in jobs:
@@ -60,29 +60,22 @@ def _write_slide(path: Path, label: str, seed: tuple[int, int]) -> None:
 
 def write_pyramid(path: Path, image: np.ndarray, mpp: float | None = MPP) -> None:
     """Write (h, w, 3) uint8 RGB as a tiled JPEG TIFF with levels at 1, 1/2 and 1/4, and the resolution in its tags."""
+    options: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "compression": "jpeg", "metadata": None}
+    options |= {"compressionargs": {"level": 85}, "resolutionunit": "CENTIMETER" if mpp else "NONE"}
     with tifffile.TiffWriter(path) as tiff:
         for level in range(3):
             zoom = 0.5**level
             pixels = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if level else image
             pixels_per_cm = 1e4 * zoom / mpp if mpp else 1.0
-            tiff.write(
-                pixels,
-                tile=(256, 256),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": 85},
-                resolution=(pixels_per_cm, pixels_per_cm),
-                resolutionunit="CENTIMETER" if mpp else "NONE",
-                subfiletype=int(level > 0),
-                metadata=None,
-            )
+            tiff.write(pixels, subfiletype=int(level > 0), resolution=(pixels_per_cm, pixels_per_cm), **options)
 
 
-def draw_tissue(rng: np.random.Generator, width: int, height: int, label: str) -> np.ndarray:
+def draw_tissue(rng: Generator, width: int, height: int, label: str) -> np.ndarray:
     """Draw a slide of class `label`: (height, width, 3) uint8 RGB."""
     tissue = _tissue_mask(rng, width, height)
     epithelium, lymphocytes = _pattern_masks(rng, tissue, label)
-    fibres = _fibre_noise(rng, width, height)[..., None]
+    streaks = rng.normal(size=(height // 2 + 1, width // 16 + 1)).astype(np.float32)  # horizontal
+    fibres = cv2.resize(streaks, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
     image = np.full((height, width, 3), GLASS, np.float32)
     image[tissue] = (np.array(STROMA, np.float32) + fibres * np.array((14, 26, 16), np.float32))[tissue]
     image[epithelium] = (np.array(EPITHELIUM, np.float32) + fibres * 6)[epithelium]
@@ -94,16 +87,15 @@ def draw_tissue(rng: np.random.Generator, width: int, height: int, label: str) -
     return (cv2.GaussianBlur(image, (0, 0), 0.8) + grain).clip(0, 255).astype(np.uint8)
 
 
-def _tissue_mask(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """An irregular region in the middle: (height, width) bool."""
+def _tissue_mask(rng: Generator, width: int, height: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     radius = np.hypot(2 * x / width - 1, 2 * y / height - 1)
     return radius + 0.12 * _smooth_noise(rng, width, height, 300) < 0.88
 
 
-def _pattern_masks(rng: np.random.Generator, tissue: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """The regions of the two patterns, (height, width) bool each: where a field is lowest and where it is highest. The
-    field is a ramp across the slide (`separate`) or noise (`mixed`)."""
+def _pattern_masks(rng: Generator, tissue: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """The regions of the two patterns, (height, width) bool each: where a ramp across the slide (`separate`) or noise
+    (`mixed`) is lowest and where it is highest."""
     height, width = tissue.shape
     if label == "separate":
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -115,29 +107,16 @@ def _pattern_masks(rng: np.random.Generator, tissue: np.ndarray, label: str) -> 
     return tissue & (field < low), tissue & (field > high)
 
 
-def _smooth_noise(rng: np.random.Generator, width: int, height: int, scale: int) -> np.ndarray:
+def _smooth_noise(rng: Generator, width: int, height: int, scale: int) -> np.ndarray:
     """Noise whose bumps are about `scale` pixels wide: (height, width) float32."""
     coarse = rng.normal(size=(height // scale + 3, width // scale + 3)).astype(np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _fibre_noise(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Noise in horizontal streaks: (height, width) float32."""
-    noise = rng.normal(size=(height // 2 + 1, width // 16 + 1)).astype(np.float32)
-    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
 def _draw_nuclei(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    mask: np.ndarray,
-    density: float,
-    radius: tuple[float, float],
-    roundness: tuple[float, float],
-    colour: tuple[int, int, int],
+    rng: Generator, image: np.ndarray, mask: np.ndarray, density: float, radius: Range, roundness: Range, colour: Colour
 ) -> None:
-    """Draw ellipses at random places of `mask`: `density` per pixel, with semi-axes `radius` and `radius` x
-    `roundness`, each drawn uniformly from its range."""
+    """Draw `density` ellipses per pixel at random places of `mask`, semi-axes `radius` and `radius` x `roundness`."""
     height, width = mask.shape
     centres = rng.integers(0, (width, height), (int(density * mask.size), 2))
     centres = centres[mask[centres[:, 1], centres[:, 0]]]

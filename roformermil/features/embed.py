@@ -1,4 +1,4 @@
-"""The stage `embed`: tiles are read and encoded at the same time, in batches across slides, into one feature store per slide."""
+"""The stage `embed`: tiles are read and encoded at once, in batches across slides, into one feature store per slide."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,10 @@ from roformermil import __version__
 from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import Encoder
 from roformermil.errors import SlideError, Status
-from roformermil.features.encoders import build_encoder, compile_encoder, load_trunk
+from roformermil.features.encoders import TileEncoder, load_trunk
 from roformermil.features.profile import Profile
 from roformermil.features.store import read_attributes, write_store
-from roformermil.features.tile_batches import SlideWork, TileSpan, batch_spans, read_spans, stack_tiles
-from roformermil.features.tile_stream import TileStream
+from roformermil.features.tile_stream import SlideWork, TileSpan, TileStream, batch_spans, read_spans, stack_tiles
 from roformermil.features.weights import weights_id
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
@@ -32,8 +31,8 @@ from roformermil.slides.tile_table import TileTable, read_valid_tile_table
 class Embedder:
     """One encoder for a batch of slides: it is loaded, checked and compiled once.
 
-    weights: identifies the encoder's weights (`weights_id`). profile: where the time went. timeout: seconds that reading
-    a slide may stall. Raises WeightsError.
+    weights: identifies the encoder's weights (`weights_id`). profile: where the time went. timeout: seconds that
+    reading a slide may stall. Raises WeightsError.
     """
 
     def __init__(self, settings: Encoder, timeout: float, progress: bool = True):
@@ -42,7 +41,7 @@ class Embedder:
         with self.profile.timed("start"):
             trunk = load_trunk(settings)
             self.weights = weights_id(settings, trunk)
-            self.encoder = build_encoder(settings, trunk)
+            self.encoder = TileEncoder(settings, trunk)
         on_gpu = self.encoder.device.type == "cuda"
         self.readers = self.profile.readers = settings.readers or (len(os.sched_getaffinity(0)) if on_gpu else 2)
         self._is_compiled = False
@@ -51,18 +50,14 @@ class Embedder:
         """The records after encoding each usable slide's tiles into `{slide_id}.zarr` in `out`.
 
         tile_tables: folder that `tile` wrote. A slide that cannot be read becomes a failed record, one whose store is
-        current is skipped. Every batch has the same number of tiles: a slide's features do not depend on its neighbours.
+        current is skipped. Every batch has the same number of tiles: features do not depend on the other slides.
         """
         usable = [record for record in records if record.is_ok]
         results = {record.slide_id: record for record in records}
-
-        def record_failure(slide: SlideWork, error: SlideError) -> None:
-            results[slide.record.slide_id] = slide.failed_record(error)
-
         total = sum(record.tiles or 0 for record in usable)
         with self.profile.timed("whole"), track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
             slides = self._prepare_slides(usable, tile_tables, out, results, bar)
-            spans = read_spans(slides, self.profile, record_failure)
+            spans = read_spans(slides, self.profile, results)
             for batch, vectors in self._encode(batch_spans(spans, self.settings.batch_size)):
                 with self.profile.timed("encoding"):
                     complete = _distribute(batch, vectors)
@@ -77,9 +72,8 @@ class Embedder:
     ) -> Iterator[SlideWork]:
         """The slides to encode; the records of the others go to `results`."""
         for record in records:
-            path = tile_tables / f"{record.slide_id}.npz"
             try:
-                if (table := read_valid_tile_table(path)) is None:
+                if (table := read_valid_tile_table(path := tile_tables / f"{record.slide_id}.npz")) is None:
                     message = f"{path}: the tile table is missing or damaged; make it again: snakemake --forcerun tile"
                     raise SlideError(Status.UNREADABLE, message)
                 run_in_subprocess(check_unchanged, record, table.content, timeout=self.timeout)
@@ -88,8 +82,8 @@ class Embedder:
                 bar.update(record.tiles or 0)
                 continue
             attributes = self._store_attributes(record, table)
-            current = attributes["fingerprint"]
-            if read_attributes(out / f"{record.slide_id}.zarr").get("fingerprint") == current:
+            stored = read_attributes(out / f"{record.slide_id}.zarr")
+            if (current := attributes["fingerprint"]) == stored.get("fingerprint"):
                 results[record.slide_id] = replace(record, tiles=len(table.coords), fingerprint=current)
                 bar.update(len(table.coords))
                 continue
@@ -98,32 +92,23 @@ class Embedder:
 
     def _store_attributes(self, record: SlideRecord, table: TileTable) -> dict[str, Any]:
         """Attributes of the slide's store: `fingerprint` follows all that decides its content."""
-        deciding = {
-            "encoder": self.settings.name,
-            "weights": self.weights,
-            "precision": self.encoder.precision,
-            "tile_px": table.settings.tile_px,
-            "target_mpp": table.settings.target_mpp,
-            "base_px": table.spec.base_px,
-            "mpp": record.mpp,
-            "content": table.content,
-        }
+        encoder = {"encoder": self.settings.name, "weights": self.weights, "precision": self.encoder.precision}
+        scale = {"tile_px": table.settings.tile_px, "target_mpp": table.settings.target_mpp}
+        deciding = {**encoder, **scale, "base_px": table.spec.base_px, "mpp": record.mpp, "content": table.content}
         current = fingerprint(stage="embed", version=stage_versions.EMBED, coords=table.coords.tolist(), **deciding)
         origin = {"version": __version__, "commit": commit(), "run": run_metadata(self.encoder.device)}
         return {"slide_id": record.slide_id, **deciding, "fingerprint": current, **origin}
 
     def _encode(self, batches: Iterator[list[TileSpan]]) -> Iterator[tuple[list[TileSpan], Tensor]]:
-        """Each batch with its vectors (batch_size, d) float32 on the device. A GPU already works on the batch after it."""
+        """Each batch with its vectors (batch_size, d) float32 on the device. A GPU already works on the next batch."""
         previous: tuple[list[TileSpan], Tensor] | None = None
         for batch in batches:
-            with self.profile.timed("encoding"):
-                tiles = stack_tiles(batch, self.settings.batch_size)
             if not self._is_compiled:
                 with self.profile.timed("start"):
-                    compile_encoder(self.encoder, self.settings, tiles.shape[1])
+                    self.encoder.compile(tile_px=batch[0].tiles.shape[1])
                 self._is_compiled = True
             with self.profile.timed("encoding"):
-                vectors = self.encoder(torch.from_numpy(tiles))
+                vectors = self.encoder(torch.from_numpy(stack_tiles(batch, self.settings.batch_size)))
             if previous:
                 yield previous
             previous = batch, vectors
@@ -137,7 +122,6 @@ class Embedder:
             run_in_subprocess(check_unchanged, slide.record, table.content, timeout=self.timeout)
         except SlideError as error:
             return slide.failed_record(error)
-        assert slide.features is not None
         with self.profile.timed("writing"):
             path = out / f"{slide.record.slide_id}.zarr"
             write_store(path, slide.features, table.coords, table.grid, slide.attributes)

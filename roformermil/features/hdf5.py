@@ -1,4 +1,4 @@
-"""Features from and for other pipelines: HDF5 files of CLAM (Lu et al. 2021) and TRIDENT (Zhang et al. 2025), one per slide."""
+"""Features from and for CLAM (Lu et al. 2021), TRIDENT (Zhang et al. 2025) and alike: HDF5 files, one per slide."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ import numpy as np
 from roformermil import __version__
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.errors import SlideError, Status
-from roformermil.features.store import read_attributes, read_store, write_store
+from roformermil.features.store import read_attributes, read_grid, read_store, write_store
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
 from roformermil.runtime.provenance import run_metadata
@@ -39,15 +39,12 @@ def import_slide(record: SlideRecord, out: Path, encoder: str) -> dict[str, Any]
     deciding = {"encoder": encoder, "mpp": record.sheet_mpp}
     current = fingerprint(stage="import", version=stage_versions.IMPORT, content=content, **deciding)
     target = out / f"{record.slide_id}.zarr"
-    if read_attributes(target).get("fingerprint") == current:
-        tiles = len(read_store(target).grid)
-    else:
+    if read_attributes(target).get("fingerprint") != current:
         features, coords, base_px = read_h5(record.path)
         origin = {"fingerprint": current, "version": __version__, "run": run_metadata()}
         attributes = {"slide_id": record.slide_id, **deciding, "base_px": base_px, **origin}
         write_store(target, features, coords, coords // base_px, attributes)
-        tiles = len(features)
-    return {"tiles": tiles, "fingerprint": current, "reader": "h5", "content": content}
+    return {"tiles": len(read_grid(target)), "fingerprint": current, "reader": "h5", "content": content}
 
 
 def inspect_features(record: SlideRecord) -> dict[str, Any]:
@@ -58,16 +55,21 @@ def inspect_features(record: SlideRecord) -> dict[str, Any]:
 def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Features (n, d) float32, coords (n, 2) int32 in level-0 pixels, and base_px, the distance between tiles.
 
-    Raises SlideError: `empty` without tiles; `unreadable` for a file without valid features and coordinates, or whose tiles
-    do not lie in a grid.
+    Raises SlideError: `empty` without tiles; `unreadable` for a file without valid features and coordinates, or whose
+    tiles do not lie in a grid.
     """
     features, coords, base_px = _read_arrays(path)
-    _check_arrays(features, coords, path)
+    if features.ndim != 2 or coords.shape != (len(features), 2):
+        raise _unreadable(path, f"features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)")
+    if not len(features):
+        raise SlideError(Status.EMPTY, f"{path}: has no tiles")
+    if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
+        raise _unreadable(path, "its features are not finite in float16")
     base_px = base_px or most_frequent_distance(coords, path)
     positions = len(np.unique(coords // base_px, axis=0))
     if positions < (1 - MAX_SHARED) * len(coords):
-        size = f"{positions} positions in a grid of {base_px} px"
-        raise _unreadable(path, f"{len(coords)} tiles have only {size}; check {BASE_PX}")
+        grid = f"only {positions} positions in a grid of {base_px} px"
+        raise _unreadable(path, f"{len(coords)} tiles have {grid}; check {BASE_PX}")
     return features, coords.astype(np.int32), base_px
 
 
@@ -77,8 +79,8 @@ def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
         with h5py.File(path, "r") as file:
             name = next((name for name in FEATURES if name in file), None)
             if name is None or "coords" not in file:
-                content = ", ".join(file) or "nothing"
-                raise _unreadable(path, f"contains {content}; expected coords and one of {', '.join(FEATURES)}")
+                content = f"contains {', '.join(file) or 'nothing'}"
+                raise _unreadable(path, f"{content}; expected coords and one of {', '.join(FEATURES)}")
             features, coords = np.asarray(file[name], np.float32), np.asarray(file["coords"], np.int64)
             attributes = {**file.attrs, **file[name].attrs, **file["coords"].attrs}
             base_px = 0 if attributes.get("overlap") else int(attributes.get(BASE_PX) or 0)
@@ -93,25 +95,15 @@ def _unreadable(path: Path, message: str) -> SlideError:
     return SlideError(Status.UNREADABLE, f"{path}: {message}")
 
 
-def _check_arrays(features: np.ndarray, coords: np.ndarray, path: Path) -> None:
-    if features.ndim != 2 or coords.shape != (len(features), 2):
-        raise _unreadable(path, f"features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)")
-    if not len(features):
-        raise SlideError(Status.EMPTY, f"{path}: has no tiles")
-    if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
-        raise _unreadable(path, "its features are not finite in float16")
-
-
 def most_frequent_distance(coords: np.ndarray, path: Path) -> int:
     """The most frequent distance, in pixels, between neighbours in a row or a column.
 
-    Pipelines lay a separate grid over each piece of tissue, so the smallest distance between any two rows means nothing.
+    Pipelines lay a separate grid over each piece of tissue, so the smallest distance of any two rows means nothing.
     Raises SlideError where no two tiles share a row or a column.
     """
     distances: list[np.ndarray] = []
     for along, across in ((0, 1), (1, 0)):
-        order = np.lexsort((coords[:, along], coords[:, across]))
-        differences = np.diff(coords[order], axis=0)
+        differences = np.diff(coords[np.lexsort((coords[:, along], coords[:, across]))], axis=0)
         neighbours = (differences[:, across] == 0) & (differences[:, along] > 0)
         distances.append(differences[neighbours, along])
     values, counts = np.unique(np.concatenate(distances), return_counts=True)
@@ -124,8 +116,8 @@ def export_store(store: Path, target: Path) -> None:
     """Write a store as an .h5 file that CLAM and TRIDENT read: `features` (n, d) float32, `coords` (n, 2) int64 and, as
     attributes of `coords`, base_px and the store's attributes. Raises StoreError."""
     slide = read_store(store)
-    attributes = slide.plain_attributes()
+    attributes = {**slide.plain_attributes(), "name": store.stem, BASE_PX: slide.attributes["base_px"]}
     with atomic_path(target) as scratch, h5py.File(scratch, "w") as file:
         file["features"] = slide.features.astype(np.float32)
         file["coords"] = slide.coords.astype(np.int64)
-        file["coords"].attrs.update({**attributes, "name": store.stem, BASE_PX: attributes["base_px"]})
+        file["coords"].attrs.update(attributes)

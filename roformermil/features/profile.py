@@ -48,8 +48,7 @@ class Profile:
     def verdict(self) -> str:
         """What limits the speed, and which settings would help."""
         if self.encoding >= self.waiting:
-            return (
-                "Encoding limits the speed: a GPU, encoder.precision or encoder.compile would help, not more readers."
-            )
+            helpful = "a GPU, encoder.precision or encoder.compile would help, not more readers"
+            return f"Encoding limits the speed: {helpful}."
         slower = "reading (the disk, or decoding)" if self.reading >= self.resizing else "resizing"
         return f"The encoder waits for tiles, mainly for {slower}: more CPU cores and encoder.readers would help."

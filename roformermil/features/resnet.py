@@ -1,5 +1,5 @@
-"""ResNet-50 (He et al. 2016, arXiv 1512.03385) with torchvision's names and strides. The paper uses its first three stages,
-1024 values per tile (section 3.2, as in CLAM)."""
+"""ResNet-50 (He et al. 2016, arXiv 1512.03385) with torchvision's names and strides. The paper uses the first three
+stages, 1024 values per tile (section 3.2, as in CLAM)."""
 
 import math
 from collections import OrderedDict
@@ -12,8 +12,8 @@ PAPER_STAGES = 3  # the paper cuts ResNet-50 off after layer3
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the 3x3 has the stride, as in torchvision. (B, channels, H, W) ->
-    (B, 4 * width, H / stride, W / stride)."""
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the 3x3 has the stride, as in torchvision. (B, channels, H, W)
+    -> (B, 4 * width, H / stride, W / stride)."""
 
     def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
@@ -26,14 +26,13 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or channels != 4 * width:
-            shortcut = nn.Conv2d(channels, 4 * width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(4 * width))
+            convolution = nn.Conv2d(channels, 4 * width, 1, stride, bias=False)
+            self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(4 * width))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + self.downsample(x))
+        return self.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
 class ResNet50Trunk(nn.Sequential):
@@ -49,10 +48,9 @@ class ResNet50Trunk(nn.Sequential):
         )
         channels = 64
         for number, (blocks, width, stride) in enumerate(STAGES[:stages], start=1):
-            stage = [Bottleneck(channels, width, stride)]
+            others = (Bottleneck(4 * width, width, 1) for _ in range(blocks - 1))
+            parts[f"layer{number}"] = nn.Sequential(Bottleneck(channels, width, stride), *others)
             channels = 4 * width
-            stage += [Bottleneck(channels, width, 1) for _ in range(blocks - 1)]
-            parts[f"layer{number}"] = nn.Sequential(*stage)
         super().__init__(parts)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,8 +72,7 @@ def initialise(trunk: ResNet50Trunk, seed: int) -> None:
             module.momentum = None  # running statistics become those of the one call below
     with torch.no_grad():
         trunk.train()(_coloured_noise(32, 128, generator))
-    last = list(trunk.children())[-1][-1].bn3  # type: ignore[index]
-    nn.init.constant_(last.bias, -4.0)
+    nn.init.constant_(list(trunk.children())[-1][-1].bn3.bias, -4.0)  # type: ignore[index]
 
 
 def _coloured_noise(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -83,6 +80,6 @@ def _coloured_noise(count: int, size: int, generator: torch.Generator) -> Tensor
     image = torch.zeros(count, 3, size, size)
     for scale in (2, 4, 8, 16, 32, 64, 128):
         noise = torch.randn(count, 3, size // scale, size // scale, generator=generator)
-        share = torch.rand(count, 1, 1, 1, generator=generator)
-        image += share * nn.functional.interpolate(noise, size=(size, size), mode="bilinear")
+        proportion = torch.rand(count, 1, 1, 1, generator=generator)
+        image += proportion * nn.functional.interpolate(noise, size=size, mode="bilinear")
     return image

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,9 @@ class SlideFeatures:
 def write_store(
     path: Path, features: np.ndarray, coords: np.ndarray, grid: np.ndarray, attributes: Mapping[str, Any]
 ) -> None:
-    """Write a slide's store atomically. Equal arguments give equal bytes.
+    """Write a slide's store atomically, with JSON-able attributes. Equal arguments give equal bytes.
 
-    features: (n, d); coords, grid: (n, 2), see SlideFeatures; attributes: JSON-able. Raises StoreError for features that are
-    not finite in float16.
+    features: (n, d); coords, grid: (n, 2), see SlideFeatures. Raises StoreError for features not finite in float16.
     """
     with np.errstate(over="ignore"):  # checked below
         half = features.astype(np.float16)
@@ -46,8 +46,7 @@ def write_store(
         raise StoreError(f"{path}: features are not finite in float16; are the encoder's weights right?")
     arrays: dict[str, np.ndarray] = {"features": half, "coords": coords.astype(np.int32), "grid": grid.astype(np.int32)}
     with atomic_path(path) as scratch:
-        all_attributes = {**attributes, "sha256": _sha256(arrays)}
-        group = zarr.open_group(scratch, mode="w", zarr_format=3, attributes=all_attributes)
+        group = zarr.open_group(scratch, mode="w", attributes={**attributes, "sha256": _sha256(arrays)}, zarr_format=3)
         for name, data in arrays.items():
             count, width = data.shape
             shapes: Any = {"chunks": (CHUNK, width), "shards": (math.ceil(count / CHUNK) * CHUNK, width)}
@@ -57,15 +56,9 @@ def write_store(
 
 def read_store(path: Path) -> SlideFeatures:
     """A slide's features, read from its store. Raises StoreError when it is missing, damaged or incomplete."""
-    try:
-        group = zarr.open_group(path, mode="r")
-        _check_complete(group)
+    with _open_store(path) as group:
         features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(
-            f"{path}: not a complete feature store ({error}); delete it and make it again (snakemake --forcerun embed)"
-        ) from error
-    return SlideFeatures(features, coords, grid, dict(group.attrs))
+        return SlideFeatures(features, coords, grid, dict(group.attrs))
 
 
 def matches_checksum(path: Path) -> bool:
@@ -84,25 +77,27 @@ def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
 
 def read_grid(path: Path) -> np.ndarray:
     """Tile positions (n, 2) of a slide, without its features. Raises StoreError."""
-    try:
-        return np.asarray(zarr.open_group(path, mode="r")["grid"])
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path}: not a complete feature store ({error})") from error
+    with _open_store(path) as group:
+        return np.asarray(group["grid"])
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """The store's attributes; empty when it is missing or incomplete."""
+    with suppress(StoreError), _open_store(path) as group:
+        return dict(group.attrs)
+    return {}
+
+
+@contextmanager
+def _open_store(path: Path) -> Iterator[zarr.Group]:
+    """The store, whose arrays are complete: Zarr would read zeros where a file is missing. Raises StoreError."""
     try:
         group = zarr.open_group(path, mode="r")
-        _check_complete(group)
-        return dict(group.attrs)
-    except (OSError, KeyError, ValueError):
-        return {}
-
-
-def _check_complete(group: zarr.Group) -> None:
-    """Raises ValueError where an array's file is missing: Zarr would read zeros instead."""
-    for name in ARRAYS:
-        array = group[name]
-        if not isinstance(array, zarr.Array) or array.nchunks_initialized < array.nchunks:
-            raise ValueError(f"{name} is incomplete")
+        for name in ARRAYS:
+            array = group[name]
+            if not isinstance(array, zarr.Array) or array.nchunks_initialized < array.nchunks:
+                raise ValueError(f"{name} is incomplete")
+        yield group
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        remedy = "delete it and make it again (snakemake --forcerun embed)"
+        raise StoreError(f"{path}: not a complete feature store ({error}); {remedy}") from error

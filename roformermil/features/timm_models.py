@@ -1,5 +1,5 @@
 """Encoders from timm (Wightman 2019, doi 10.5281/zenodo.4414861), including pathology's foundation models. Needs the
-extra `[timm]`. Gated models need their owner's permission on the hub, or a file of their weights (`encoder.weights`)."""
+extra `[timm]`. Gated models need their owner's permission on the hub, or a file of weights (`encoder.weights`)."""
 
 from typing import Any
 
@@ -9,15 +9,14 @@ from torch import Tensor, nn
 from roformermil.config import Encoder
 from roformermil.config.encoder_specs import EncoderSpec
 from roformermil.errors import WeightsError
-from roformermil.features.weights import read_state
+from roformermil.features.weights import load_weights
 
 try:
     import timm
     from timm.layers import SwiGLUPacked
 except (ImportError, RuntimeError) as problem:  # RuntimeError: torchvision was built for another torch
-    raise WeightsError(
-        f"this encoder needs timm ({problem}): pip install timm, or use `make tiatoolbox`'s environment"
-    ) from problem
+    remedy = "pip install timm, or use `make tiatoolbox`'s environment"
+    raise WeightsError(f"this encoder needs timm ({problem}): {remedy}") from problem
 
 LAYERS: dict[str, Any] = {"SwiGLUPacked": SwiGLUPacked, "silu": nn.SiLU}
 
@@ -39,9 +38,7 @@ class ClassAndMean(nn.Module):
 
 def create_timm_model(settings: Encoder, spec: EncoderSpec) -> nn.Module:
     """The network with the weights that the settings name. Raises WeightsError."""
-    options = {
-        key: LAYERS.get(value, value) if isinstance(value, str) else value for key, value in spec.options.items()
-    }
+    options = {key: LAYERS.get(value, value) for key, value in spec.options.items()}
     from_hub = settings.weights == "hub"
     torch.manual_seed(settings.seed)
     try:
@@ -49,26 +46,9 @@ def create_timm_model(settings: Encoder, spec: EncoderSpec) -> nn.Module:
         trunk = timm.create_model(name, pretrained=from_hub, num_classes=0, **options)
     except Exception as error:  # timm and the hub raise all kinds
         raise WeightsError(
-            f"encoder {settings.name}: {error}. Check that timm has a model of this name. A gated model needs its owner's "
+            f"encoder {settings.name}: {error}. Check that timm has such a model. A gated model needs its owner's "
             "permission and `huggingface-cli login`; without the hub, set encoder.weights to its file"
         ) from error
     if path := settings.weights_path:
-        known = trunk.state_dict()
-        state = {k: v for k, v in read_state(path).items() if k in known or not k.startswith(("head.", "fc."))}
-        try:
-            trunk.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(f"encoder.weights: {path.absolute()} does not fit {settings.name}: {error}") from error
+        load_weights(trunk, path, ignored=("head.", "fc."), network=settings.name)
     return trunk if spec.mean_from is None else ClassAndMean(trunk, spec.mean_from)
-
-
-def input_format(trunk: nn.Module, spec: EncoderSpec) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], int]:
-    """Mean and standard deviation of R, G, B in 0..1, and the side in pixels that the network requires (0: any)."""
-    inner: Any = trunk.trunk if isinstance(trunk, ClassAndMean) else trunk
-    config = inner.pretrained_cfg
-    if spec.hub:
-        return spec.normalisation, spec.tile_px
-    fixed = config.get("fixed_input_size", False) or hasattr(
-        inner, "patch_embed"
-    )  # its position embeddings fit one size
-    return (tuple(config["mean"]), tuple(config["std"])), config["input_size"][-1] if fixed else 0

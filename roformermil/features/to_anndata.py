@@ -1,4 +1,4 @@
-"""Features as AnnData, which scanpy and squidpy read: one observation per tile, its position in `obsm["spatial"]`."""
+"""Features as AnnData, for scanpy and squidpy."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +26,10 @@ def to_anndata(store: Path | str) -> "AnnData":
     if not (base_px := slide.attributes.get("base_px")):
         raise StoreError(f"{store}: its attributes lack base_px, without which tiles have no centres")
     (x, y), (column, row) = slide.coords.T, slide.grid.T
-    obs = pd.DataFrame(
-        {"x": x, "y": y, "grid_x": column, "grid_y": row},
-        index=pd.Index([f"tile_{k}" for k in range(len(x))], dtype=object),
-    )
-    data = AnnData(
-        X=slide.features.astype(np.float32),
-        obs=obs,
-        obsm={"spatial": slide.coords + base_px / 2},
-        uns={"slide": slide.plain_attributes()},
-    )
+    names = pd.Index([f"tile_{k}" for k in range(len(x))], dtype=object)
+    obs = pd.DataFrame({"x": x, "y": y, "grid_x": column, "grid_y": row}, index=names)
+    data = AnnData(slide.features.astype(np.float32), obs, uns={"slide": slide.plain_attributes()})
+    data.obsm["spatial"] = slide.coords + base_px / 2
     for axis in (data.obs, data.var):  # AnnData cannot write pandas 3's own string type yet
         axis.index = axis.index.astype(object)
     return data

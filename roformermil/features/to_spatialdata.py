@@ -1,5 +1,4 @@
-"""Features as SpatialData (Marconato et al. 2024), which napari-spatialdata and squidpy read: tiles are shapes, features a
-table."""
+"""Features as SpatialData (Marconato et al. 2024), for squidpy and napari-spatialdata."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +8,14 @@ from roformermil.features.to_anndata import to_anndata
 if TYPE_CHECKING:
     from spatialdata import SpatialData
 
-TILES, FEATURES = "tiles", "features"  # names of the elements
+TILES = "tiles"  # the name of the shapes
 
 
 def to_spatialdata(store: Path | str) -> "SpatialData":
     """A slide's store as SpatialData, n tiles by d features. Needs the extra `[spatialdata]`.
 
-    `shapes["tiles"]`: n squares in level-0 pixels (coordinate system `global`), and in micrometres (`um`) if the store has
-    the slide's mpp. `tables["features"]`: the result of `to_anndata`. Raises StoreError.
+    `shapes["tiles"]`: n squares in level-0 pixels (coordinate system `global`), and in micrometres (`um`) if the store
+    has the slide's mpp. `tables["features"]`: the result of `to_anndata`. Raises StoreError.
     """
     import pandas as pd
     import shapely
@@ -36,4 +35,4 @@ def to_spatialdata(store: Path | str) -> "SpatialData":
     table.obs["region"] = pd.Categorical([TILES] * len(table), categories=pd.Index([TILES], dtype=object))
     table.obs["tile"] = shapes.index
     table = TableModel.parse(table, region=TILES, region_key="region", instance_key="tile")
-    return SpatialData(shapes={TILES: shapes}, tables={FEATURES: table})
+    return SpatialData(shapes={TILES: shapes}, tables={"features": table})

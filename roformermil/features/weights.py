@@ -1,7 +1,6 @@
-"""Weights of encoders: local files, or published ones that are downloaded once and verified. No code in a file is executed."""
+"""Weights of encoders: local files, or published ones, downloaded once and verified. No code in a file is executed."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ IMAGENET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 
 
 def weights_file(settings: Encoder) -> Path:
-    """The file of the weights; `imagenet` is downloaded once into torch's hub folder and verified. Raises WeightsError."""
+    """The weights' file; `imagenet` is downloaded once into torch's hub folder and verified. Raises WeightsError."""
     if settings.weights != "imagenet":
         return Path(str(settings.weights))
     target = Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET_URL).name
@@ -26,25 +25,27 @@ def weights_file(settings: Encoder) -> Path:
         try:
             torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=_sha256_prefix(target))
         except (OSError, RuntimeError) as error:
-            raise WeightsError(
-                f"ImageNet weights could not be downloaded from {IMAGENET_URL}: {error}. "
-                f"Download the file elsewhere and put it at {target.absolute()}, or set encoder.weights to its path"
-            ) from error
+            remedy = (
+                f"download the file elsewhere and put it at {target.absolute()}, or set encoder.weights to its path"
+            )
+            raise WeightsError(f"{IMAGENET_URL} could not be downloaded ({error}); {remedy}") from error
     return target
 
 
 def _sha256_prefix(published: Path) -> str:
-    """The start of its sha256, which torchvision puts into a published file's name."""
-    return published.stem.split("-")[1]
+    return published.stem.split("-")[1]  # torchvision's names are NAME-PREFIX.pth
 
 
 def weights_id(settings: Encoder, trunk: nn.Module) -> str:
-    """Identifies the weights: the sha256 of their file, `random:SEED`, or for `hub` the sha256 of `trunk`'s state. Raises
-    WeightsError."""
+    """SHA-256 of the weights' file, `random:SEED`, for `hub` the SHA-256 of the trunk's state. Raises WeightsError."""
     if settings.weights == "random":
         return f"random:{settings.seed}"
     if settings.weights == "hub":
-        return state_sha256(trunk.state_dict())
+        state_digest = hashlib.sha256()
+        for name, values in sorted(trunk.state_dict().items()):
+            state_digest.update(name.encode())
+            state_digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return state_digest.hexdigest()
     file = weights_file(settings)
     try:
         digest = file_sha256(file)
@@ -55,23 +56,23 @@ def weights_id(settings: Encoder, trunk: nn.Module) -> str:
     return digest
 
 
-def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names and bytes of a state dict, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors or torch file. Raises WeightsError. Code in the file is not executed."""
+def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)  # executes no code
     except Exception as error:  # torch raises a dozen types for files that are not its own
         cause = f": {error}" if isinstance(error, OSError) else ""  # other errors describe torch's internals
-        raise WeightsError(
-            f"encoder.weights: {path.absolute()} is neither a torch state dict nor a .safetensors file{cause}"
-        ) from error
+        problem = f"{path.absolute()} is neither a torch state dict nor a .safetensors file{cause}"
+        raise WeightsError(f"encoder.weights: {problem}") from error
+
+
+def load_weights(trunk: nn.Module, path: Path, ignored: tuple[str, ...], network: str) -> None:
+    """Load a file of the weights of `network`, but no names that start with `ignored` and that the trunk lacks. Raises
+    WeightsError."""
+    known = trunk.state_dict()
+    try:
+        state = {k: v for k, v in _read_state(path).items() if k in known or not k.startswith(ignored)}
+        trunk.load_state_dict(state)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise WeightsError(f"encoder.weights: {path.absolute()} does not fit {network}: {error}") from error

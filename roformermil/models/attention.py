@@ -85,13 +85,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tens
 
 def _has_packed_kernel(q: Tensor) -> bool:
     """Whether FlashAttention takes q: half precision, Ampere or later, a head width that is a multiple of 8 up to 256."""
-    return (
-        q.is_cuda
-        and q.dtype in (torch.float16, torch.bfloat16)
-        and q.shape[-1] % 8 == 0
-        and q.shape[-1] <= 256
-        and torch.cuda.get_device_capability(q.device) >= (8, 0)
-    )
+    fits = q.is_cuda and q.dtype in (torch.float16, torch.bfloat16) and q.shape[-1] in range(8, 257, 8)
+    return fits and torch.cuda.get_device_capability(q.device) >= (8, 0)
 
 
 def _attend_packed(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:

@@ -42,8 +42,7 @@ class MILModel(nn.Module):
 
         Raises BagError when the shapes do not fit together.
         """
-        x = self._embed(features, grid, lengths)  # (T, D)
-        return ModelOutput(*self._run(self.head, x, grid, lengths))
+        return ModelOutput(*self._run(self.head, self._embed(features, grid, lengths), grid, lengths))
 
     def forward_with_contributions(
         self, features: Tensor, grid: Tensor, lengths: list[int]
@@ -57,7 +56,12 @@ class MILModel(nn.Module):
 
     def _embed(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
         """The tiles' vectors after the blocks, (T, D)."""
-        self._check_shapes(features, grid, lengths)
+        tiles = len(grid)
+        shapes_fit = features.shape == (tiles, self.in_dim) and grid.shape == (tiles, 2)
+        if not shapes_fit or sum(lengths) != tiles or min(lengths, default=0) < 1:
+            given = f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths}"
+            needed = f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum,"
+            raise BagError(f"{given} do not fit together: {needed} are needed")
         x = self.project(features.to(self.project.weight.dtype))  # (T, D)
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
@@ -66,18 +70,8 @@ class MILModel(nn.Module):
         return x
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
-        if self.checkpointing and self.training:
-            return checkpoint(part, *inputs, use_reentrant=False)
-        return part(*inputs)
-
-    def _check_shapes(self, features: Tensor, grid: Tensor, lengths: list[int]) -> None:
-        tiles = len(grid)
-        shapes_fit = features.shape == (tiles, self.in_dim) and grid.shape == (tiles, 2)
-        if not shapes_fit or sum(lengths) != tiles or min(lengths, default=0) < 1:
-            raise BagError(
-                f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths} do not fit together: "
-                f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum, are needed"
-            )
+        recompute = self.checkpointing and self.training
+        return checkpoint(part, *inputs, use_reentrant=False) if recompute else part(*inputs)
 
 
 def _blocks(settings: Model) -> list[nn.Module]:
@@ -100,10 +94,9 @@ def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classe
     """
     if n_classes < 2:
         raise ConfigError(f"n_classes: {n_classes}; a classifier needs 2 or more")
-    if isinstance(settings, str):
-        settings = {"name": settings}
     if not isinstance(settings, Model):
-        settings = read_settings(Model, dict(settings), "model")
+        mapping = {"name": settings} if isinstance(settings, str) else dict(settings)
+        settings = read_settings(Model, mapping, "model")
     return MILModel(settings, in_dim, n_classes)
 
 

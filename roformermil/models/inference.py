@@ -54,8 +54,7 @@ class TrainedModel:
 
         Raises BagError when they do not fit the model.
         """
-        x = torch.from_numpy(np.asarray(features)).to(self.device)
-        positions = torch.from_numpy(np.asarray(grid)).to(self.device)
+        x, positions = (torch.from_numpy(np.asarray(a)).to(self.device) for a in (features, grid))
         with autocast(self.device, self.precision):
             out, contributions = self.model.forward_with_contributions(x, positions, [len(positions)])
         return Prediction(
@@ -66,15 +65,13 @@ class TrainedModel:
 
 
 def load_model(path: Path | str) -> TrainedModel:
-    """The model of a fold's `model.safetensors`, ready to predict: on a GPU if there is one, in its training's precision.
+    """The model of a fold's `model.safetensors`, on a GPU if there is one, in its training's precision.
 
     Raises ModelError for a file that is not such a model.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ModelError(
-            f"{path} is a folder: give the model.safetensors in it, or read a packaged model with load_packaged_model"
-        )
+    if (path := Path(path)).is_dir():
+        remedy = "give the model.safetensors in it, or read a packaged model with load_packaged_model"
+        raise ModelError(f"{path} is a folder: {remedy}")
     try:
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
@@ -86,8 +83,9 @@ def load_model(path: Path | str) -> TrainedModel:
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path}: not a model.safetensors written by roformermil train ({error})") from error
     device = best_device()
-    precision = resolve_precision(training.precision, device)
-    return TrainedModel(model.eval().to(device), classes, metadata, precision, device)
+    return TrainedModel(
+        model.eval().to(device), classes, metadata, resolve_precision(training.precision, device), device
+    )
 
 
 def average_predictions(predictions: Sequence[Prediction]) -> Prediction:

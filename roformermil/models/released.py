@@ -37,8 +37,7 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
     """
     state: dict[str, torch.Tensor] = {}
     for name in sorted(parameters, key=_natural_order):
-        value = torch.as_tensor(parameters[name])
-        key = _translate(name)
+        key, value = _translate(name), torch.as_tensor(parameters[name])
         if key == "head.queries":
             value = value.squeeze(0)
         state[key] = torch.cat([state[key], value]) if key in state else value
@@ -49,7 +48,6 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
 
 
 def _translate(name: str) -> str:
-    """The name here of a released parameter."""
     for pattern, target in NAMES.items():
         if match := re.fullmatch(pattern, name):
             return target.format(*match.groups())

@@ -15,9 +15,7 @@ class Dropout(nn.Dropout):
     """Torch's dropout; on a CPU too it keeps one byte per value for the backward pass instead of four."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training and self.p):
-            return input
-        return torch.native_dropout(input, self.p, self.training)[0]
+        return torch.native_dropout(input, self.p, self.training)[0] if self.training and self.p else input
 
 
 class SelfAttention(nn.Module):
@@ -29,8 +27,7 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, rope: RotaryEncoding | None, alibi: bool = False):
         super().__init__()
         self.num_heads, self.rope = num_heads, rope
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.register_buffer("slopes", alibi_slopes(num_heads) if alibi else None, persistent=False)
         self.slopes: Tensor | None
 
@@ -48,9 +45,8 @@ class SelfAttention(nn.Module):
 class FeedForward(nn.Module):
     """Two linear layers around a GELU in its tanh form: (T, D) -> (T, D).
 
-    The hidden layer is the widest tensor of the model. Its GELU is computed again in the backward pass instead of being
-    kept (the second product is not), and tiles go through in chunks, so that the backward pass needs no more memory for
-    more tiles.
+    The hidden layer is the widest tensor of the model. Its GELU (not the second product) is computed again in the backward
+    pass instead of being kept, and tiles go through in chunks: more tiles need no more memory in the backward pass.
     """
 
     def __init__(self, dim: int, width: int):
@@ -85,8 +81,8 @@ class FeedForwardBlock(nn.Module):
     """The block of the plain models: it treats each tile alone, with as many parameters as a RoFormer block to within 0.1%.
 
     The paper gives its baselines equal capacity (4.2M parameters) without naming their layers. Here a feed-forward layer
-    of width 6 D (6 D^2 + 6 D^2 parameters) replaces attention and feed-forward (4 D^2 + 8 D^2), so that the two kinds of
-    model differ in nothing but whether tiles attend to each other.
+    of width 6 D (6 D^2 + 6 D^2 parameters) replaces attention and feed-forward (4 D^2 + 8 D^2): the only difference is
+    whether tiles attend to each other.
     """
 
     def __init__(self, dim: int, dropout: float):

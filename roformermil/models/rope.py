@@ -12,16 +12,14 @@ class RotaryEncoding(nn.Module):
 
     The first half of a head rotates with x, the second with y. In each half, neighbours (0, 1), (2, 3), ... are pairs, and
     pair i rotates by position * frequency_i, so that the product of a query and a key depends on their distance alone.
-
     Frequencies: `pixel`, pi / 400 * linspace(1, 200); `lang`, 10000^(-2i / (head_dim / 2)) as in language models.
     """
 
     def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
         super().__init__()
         pairs = head_dim // 4  # pairs per axis
-        if frequencies == "pixel":
-            values = torch.linspace(1, 200, pairs) * (math.pi / 400)
-        else:
+        values = torch.linspace(1, 200, pairs) * (math.pi / 400)
+        if frequencies == "lang":
             values = 10000.0 ** (-torch.arange(pairs) / pairs)
         self.scale, self.exact = scale, values
         self.register_buffer("frequencies", values.clone(), persistent=False)
@@ -36,8 +34,7 @@ class RotaryEncoding(nn.Module):
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for `grid` (T, 2): (T, 1, head_dim / 2) each, float32 whatever the model's precision."""
         position = grid.float() * self.scale  # (T, 2)
-        angle = position[:, :, None] * self.frequencies  # (T, 2, pairs): all of x, then all of y
-        angle = angle.flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2)
+        angle = (position[:, :, None] * self.frequencies).flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2): x, then y
         return angle.cos(), angle.sin()
 
     @staticmethod

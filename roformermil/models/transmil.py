@@ -40,8 +40,7 @@ class TransMILHead(nn.Module):
 
     def _run_bag(self, x: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         """x: (N, D); returns the class token (D,) and its attention to the tiles (N,)."""
-        order = raster_order(grid)
-        side = math.ceil(math.sqrt(len(x)))
+        order, side = raster_order(grid), math.ceil(math.sqrt(len(x)))
         extra = side * side - len(x)  # the square is filled up with the first tiles again
         x = torch.cat((self.token, x[order], x[order[:extra]]))  # (n, D)
         for module in self.modules_:
@@ -81,9 +80,7 @@ class PPEG(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(dim, dim, width, padding=width // 2, groups=dim) for width in (7, 5, 3)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv2d(dim, dim, w, padding="same", groups=dim) for w in (7, 5, 3))
 
     def forward(self, x: Tensor, side: int) -> Tensor:
         square = x[1:].T.unflatten(1, (side, side)).unsqueeze(0)  # (1, D, s, s)
@@ -102,28 +99,21 @@ class NystromAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
         self.num_heads, self.landmarks = num_heads, dim // 2
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim)
-        self.skip = nn.Conv2d(
-            num_heads, num_heads, (SKIP_WIDTH, 1), padding=(SKIP_WIDTH // 2, 0), groups=num_heads, bias=False
-        )
+        self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim)
+        self.skip = nn.Conv2d(num_heads, num_heads, (SKIP_WIDTH, 1), padding="same", groups=num_heads, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (n, D); returns (n, D), and the first token's attention to all tokens, mean over heads: (n,)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(1, 2, 0, 3)  # (H, n, D / H) each
         q = q * q.shape[-1] ** -0.5
-        q_landmarks, k_landmarks = (segment_means(t, min(self.landmarks, len(x))) for t in (q, k))  # (H, m, D / H)
+        m = min(self.landmarks, len(x))
+        q_landmarks, k_landmarks = (adaptive_avg_pool1d(t.mT, m).mT for t in (q, k))  # (H, m, D / H): means of segments
         to_landmarks = (q @ k_landmarks.mT).softmax(dim=-1)  # (H, n, m)
         between = pseudo_inverse((q_landmarks @ k_landmarks.mT).softmax(dim=-1))  # (H, m, m)
         from_landmarks = (q_landmarks @ k.mT).softmax(dim=-1)  # (H, m, n)
         out = to_landmarks @ (between @ (from_landmarks @ v)) + self.skip(v.unsqueeze(0)).squeeze(0)  # (H, n, D / H)
         first = to_landmarks[:, :1] @ between @ from_landmarks  # (H, 1, n)
         return self.out(out.transpose(0, 1).flatten(1)), first.mean(dim=(0, 1))
-
-
-def segment_means(x: Tensor, count: int) -> Tensor:
-    """Means of `count` segments of x (H, n, d) along n: (H, count, d)."""
-    return adaptive_avg_pool1d(x.mT, count).mT
 
 
 def pseudo_inverse(a: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from roformermil.bags.folds import read_all_folds
+from roformermil.bags.folds import read_folds
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.evaluation.paper import paper_result
@@ -69,7 +69,7 @@ def _write_page(path: Path, content: Mapping[str, Any]) -> None:
 
 def _dataset_row(folder: Path, classes: Sequence[str]) -> list[Any]:
     """A data set's name, slides, patients, slides by class, folds, test slides per fold and positive class."""
-    rows = read_all_folds(folder / "folds.csv")
+    rows = read_folds(folder / "folds.csv")
     slides = {row.slide_id: row for row in rows}.values()
     patients = {name: [row.patient_id for row in slides if row.label == name] for name in classes}
     by_class = [f"{len(ids)} {name} ({len(set(ids))} patients)" for name, ids in patients.items()]

@@ -11,34 +11,26 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.runtime.files import atomic_path, write_text
 
 THUMBNAIL_PX, CAPTION_PX, GAP_PX = 240, 30, 6
-MANY_SLIDES, SMALL_THUMBNAIL_PX = (
-    1000,
-    120,
-)  # more slides get smaller thumbnails: a JPEG has at most 65,535 pixels per side
+MANY_SLIDES, SMALL_THUMBNAIL_PX = 1000, 120  # more get smaller thumbnails: a JPEG has at most 65,535 pixels per side
 PAGE_PX = 2000  # width in the report
 GREY, RED = (60, 60, 60), (190, 0, 0)
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) -> None:
-    """Write the contact sheet (JPEG), and beside it an HTML page of the same name with a smaller copy for the report.
-
-    outlines: the folder with each slide's `{slide_id}.jpg`.
-    """
+    """Write the contact sheet (JPEG) of the slides' `{slide_id}.jpg` in the folder `outlines`, and beside it an HTML
+    page of the same name with a smaller copy for the report."""
     picture = draw_contact_sheet(records, outlines)
     with atomic_path(path) as scratch:
         picture.save(scratch, quality=85)
     picture.thumbnail((PAGE_PX, picture.height))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=75)
+    picture.save(buffer := io.BytesIO(), "JPEG", quality=75)
     url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     page = f'<!DOCTYPE html><title>Tissue outlines</title><img src="{url}" style="max-width: 100%">\n'
     write_text(path.with_suffix(".html"), page)
 
 
 def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
-    """Each slide's outline with its name, tissue area and number of tiles, row by row in the order of the records; a
-    lost slide has its status, in red."""
+    """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red."""
     side = THUMBNAIL_PX if len(records) <= MANY_SLIDES else SMALL_THUMBNAIL_PX
     width, height = side + GAP_PX, side + CAPTION_PX + GAP_PX  # of a cell
     columns = math.ceil(math.sqrt(len(records)))
@@ -58,16 +50,10 @@ def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Imag
     return picture
 
 
-def shorten_middle(text: str, font: Font, width: int) -> str:
-    """The text; where it is wider than `width` pixels, with `…` in the middle, since slides' names differ at their
-    ends."""
-    if font.getlength(text) <= width:
-        return text
-    for kept in range(len(text) - 1, 0, -1):
-        shortened = f"{text[: kept // 2]}…{text[len(text) - (kept - kept // 2) :]}"
-        if font.getlength(shortened) <= width:
-            return shortened
-    return ""
+def shorten_middle(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, at most `width` pixels wide: with `…` in the middle, as slides' names differ at their ends."""
+    shorter = (f"{text[: kept // 2]}…{text[kept // 2 - kept :]}" for kept in range(len(text) - 1, 0, -1))
+    return next((shown for shown in (text, *shorter) if font.getlength(shown) <= width), "")
 
 
 def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image | None:
@@ -82,6 +68,5 @@ def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image
 
 
 def _caption(record: SlideRecord) -> tuple[str, str]:
-    if not record.is_ok:
-        return record.slide_id, f"{record.status} in {record.stage}"
-    return record.slide_id, f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles"
+    usable = f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles"
+    return record.slide_id, usable if record.is_ok else f"{record.status} in {record.stage}"

@@ -1,9 +1,5 @@
-"""An open slide: its size, its resolution, its pixels.
+"""An open slide: its size, resolution and pixels. Positions are level-0 pixels, x before y; mpp is um/px."""
 
-Positions are level-0 pixels, x before y; resolutions are mpp, micrometres per pixel.
-"""
-
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -23,9 +19,8 @@ LARGEST_OVERVIEW = 2**28  # pixels
 class SlideReader:
     """An open slide. Not thread-safe: open one per thread.
 
-    Raises SlideError, whose message names the file: `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`,
-    `absurd_size`, or as `find_scale` does; `read_failed` when pixels cannot be read, `not_brightfield` when they are
-    not 8-bit RGB.
+    Raises SlideError, naming the file: `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`, `absurd_size`, those
+    of `find_scale`; `read_failed` when pixels cannot be read, `not_brightfield` when they are not 8-bit RGB.
     """
 
     def __init__(self, path: Path | str, mpp: float | None = None):
@@ -39,25 +34,24 @@ class SlideReader:
         self.level_sizes = self._slide.level_sizes
         self.downsamples = self._slide.downsamples
         self.size: tuple[int, int] = self.level_sizes[0]
-        self.origin = _scan_origin(self._slide.properties)
+        # where the scan starts: QuPath crops formats that state it (MRXS, SCN, BIF) to the scan
+        x, y = (int(self._slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+        self.origin = (x, y)
         try:
             if not (min(self.size) > 0 and max(self.size) <= LARGEST_SIDE):
+                size = f"{self.size[0]} x {self.size[1]} px"
                 raise SlideError(
-                    Status.ABSURD_SIZE,
-                    f"the stated size is {self.size[0]} x {self.size[1]} px; the file may be damaged: copy it again",
+                    Status.ABSURD_SIZE, f"the stated size is {size}; the file may be damaged: copy it again"
                 )
             self.scale = find_scale(self._slide.properties, mpp)
         except SlideError as error:
-            self.close()
+            self._slide.close()
             raise SlideError(Status(error.status), f"{path}: {error}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         self._slide.close()
 
     def level_for(self, mpp: float) -> int:
@@ -66,8 +60,8 @@ class SlideReader:
         return max(fine, key=lambda k: self.downsamples[k], default=0)
 
     def read(self, x: int, y: int, width: int, height: int, level: int = 0) -> np.ndarray:
-        """Pixels (height, width, 3) uint8 RGB at level-0 position (x, y); width and height in the level's pixels.
-        Pixels that were not scanned are white."""
+        """Pixels (height, width, 3) uint8 RGB at level-0 position (x, y), white where nothing was scanned; width and
+        height in the level's pixels."""
         try:
             pixels = self._slide.read(x, y, width, height, level)
         except MemoryError:
@@ -76,26 +70,25 @@ class SlideReader:
             message = f"{self.path}: pixels at ({x}, {y}), level {level} cannot be read: {error}"
             raise SlideError(Status.READ_FAILED, message) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-            message = f"{self.path}: pixels are {pixels.dtype} {pixels.shape}, not 8-bit RGB"
-            raise SlideError(Status.NOT_BRIGHTFIELD, message)
+            kind = f"{pixels.dtype} {pixels.shape}"
+            raise SlideError(Status.NOT_BRIGHTFIELD, f"{self.path}: pixels are {kind}, not 8-bit RGB")
         rgb, alpha = pixels[..., :3], pixels[..., 3:]
         if alpha.size == 0 or alpha.min() == 255:
             return np.ascontiguousarray(rgb)
         return (255 - (255 - rgb.astype(np.uint16)) * alpha // 255).astype(np.uint8)
 
     def overview(self, mpp: float) -> np.ndarray:
-        """The whole slide at `mpp`: (h, w, 3) uint8 RGB. Raises SlideError `absurd_size` where that exceeds
-        LARGEST_OVERVIEW."""
-        size = (max(1, round(self.size[0] * self.scale.mpp / mpp)), max(1, round(self.size[1] * self.scale.mpp / mpp)))
-        if size[0] * size[1] > LARGEST_OVERVIEW:
-            raise SlideError(
-                Status.ABSURD_SIZE,
-                f"{self.path}: {self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um make an overview of "
-                f"{size[0]} x {size[1]} px at {mpp:g} um/px; check the slide's resolution, or raise tissue.mpp",
+        """The whole slide at `mpp`: (h, w, 3) uint8 RGB. Raises SlideError `absurd_size` above LARGEST_OVERVIEW."""
+        width, height = (max(1, round(side * self.scale.mpp / mpp)) for side in self.size)
+        if width * height > LARGEST_OVERVIEW:
+            sizes = (
+                f"{self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um make an overview of {width} x {height} px"
             )
+            message = f"{self.path}: {sizes} at {mpp:g} um/px; check the slide's resolution, or raise tissue.mpp"
+            raise SlideError(Status.ABSURD_SIZE, message)
         level = self.level_for(mpp)
         factor = max(1, int(mpp / (self.scale.mpp * self.downsamples[level])))
-        return cv2.resize(self._read_level(level, factor), size, interpolation=cv2.INTER_AREA)
+        return cv2.resize(self._read_level(level, factor), (width, height), interpolation=cv2.INTER_AREA)
 
     def _read_level(self, level: int, factor: int) -> np.ndarray:
         """A whole level, shrunk by an integer factor. Reads block by block, so that any level fits in memory."""
@@ -112,9 +105,3 @@ class SlideReader:
                 row.append(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA) if factor > 1 else pixels)
             rows.append(np.concatenate(row, axis=1))
         return np.concatenate(rows)
-
-
-def _scan_origin(properties: Mapping[str, str]) -> tuple[int, int]:
-    """Level-0 position where the scanned region starts: QuPath crops formats that state it (MRXS, SCN, BIF) to that
-    region."""
-    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from roformermil.errors import SlideError, Status
 
 PLAUSIBLE_MPP = (0.01, 100.0)
-COARSEST_TIFF_MPP = (
-    4.0  # coarser ones are screen resolutions, such as 72 dpi (353 um/px), that the writer left in the file
-)
+COARSEST_TIFF_MPP = 4.0  # coarser ones are resolutions of screens, such as 72 dpi (353 um/px)
 MAX_ANISOTROPY = 0.01  # relative difference of a pixel's sides; more would distort every tile
 UM_PER_TIFF_UNIT = {"centimeter": 1e4, "inch": 25400.0}
 MPP_X, MPP_Y, POWER = "openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power"
@@ -25,11 +23,9 @@ class Scale:
 
 
 def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) -> Scale:
-    """The slide's mpp from the first source that states one: slide sheet, vendor property, TIFF resolution, objective
-    power.
+    """The mpp from the first source that states one: slide sheet, vendor property, TIFF resolution, objective power.
 
-    Raises SlideError: `no_mpp` when no source does, `absurd_mpp` when the value is outside PLAUSIBLE_MPP, `anisotropic`
-    when pixels are not square.
+    Raises SlideError: `no_mpp` when none does, `absurd_mpp` outside PLAUSIBLE_MPP, `anisotropic` for pixels not square.
     """
     if sheet_mpp is not None:
         return Scale(_mean_mpp(sheet_mpp, sheet_mpp), "sheet")
@@ -57,7 +53,5 @@ def _mean_mpp(x: float, y: float) -> float:
         if not PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]:
             raise SlideError(Status.ABSURD_MPP, f"{value:g} um/px is not a plausible resolution of a slide; {REMEDY}")
     if abs(x - y) > MAX_ANISOTROPY * (x + y) / 2:
-        raise SlideError(
-            Status.ANISOTROPIC, f"pixels are {x:g} by {y:g} um, not square; if the file is wrong, {REMEDY}"
-        )
+        raise SlideError(Status.ANISOTROPIC, f"pixels are {x:g} by {y:g} um, not square; if that is wrong, {REMEDY}")
     return (x + y) / 2

@@ -29,7 +29,6 @@ from roformermil.slides.tiles import tile_spec, tissue_grid
 from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment
 
 OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
-THUMBNAIL_SIDE = 8  # cells
 Image.MAX_IMAGE_PIXELS = None  # masks are our own files
 preload(__name__)
 
@@ -37,8 +36,8 @@ preload(__name__)
 def segment_slides(
     records: Sequence[SlideRecord], out: Path, settings: Tissue, timeout: float, workers: int = 1, progress: bool = True
 ) -> list[SlideRecord]:
-    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any slide is
-    read, for a slide's own settings that do not fit together."""
+    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any is read,
+    for a slide's own settings that do not fit together."""
     for record in records:
         tissue_settings(record, settings)
     work = partial(run_in_subprocess, segment_slide, timeout=timeout)
@@ -55,8 +54,7 @@ def tile_slides(
 
 
 def inspect_slide(record: SlideRecord) -> dict[str, Any]:
-    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError when it does not open or has no
-    scale."""
+    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError, as SlideReader does."""
     with SlideReader(record.path, record.sheet_mpp) as slide:
         return _slide_fields(slide)
 
@@ -77,14 +75,10 @@ def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str,
     """
     settings = tissue_settings(record, settings)
     content = slide_content(record)
-    current = fingerprint(
-        stage="segment",
-        version=stage_versions.SEGMENT,
-        slide=content,
-        mpp=record.sheet_mpp,
-        tissue=settings.model_dump(mode="json", exclude={"weights"}),
-        weights=settings.weights and _weights_sha256(settings.weights),
-    )
+    tissue = settings.model_dump(mode="json", exclude={"weights"})
+    weights = settings.weights and _weights_sha256(settings.weights)
+    source = {"slide": content, "mpp": record.sheet_mpp}
+    current = fingerprint(stage="segment", version=stage_versions.SEGMENT, tissue=tissue, weights=weights, **source)
     mask_path = out / f"{record.slide_id}.png"
     info = _read_mask_info(mask_path)
     if info.get("fingerprint") == current:
@@ -94,11 +88,8 @@ def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str,
         mask = segment(image, settings)
         picture = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / OUTLINE_SIDE))
         mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
-        fields = {
-            **_slide_fields(slide),
-            "thumbnail": thumbnail_hex(image),
-            "tissue_mm2": round(float(mask.mean()) * mm2, 4),
-        }
+        tissue_mm2 = round(float(mask.mean()) * mm2, 4)
+        fields = {**_slide_fields(slide), "thumbnail": thumbnail_hex(image), "tissue_mm2": tissue_mm2}
     check_unchanged(record, content)
     with atomic_path(mask_path.with_suffix(".jpg")) as scratch:
         Image.fromarray(draw_outline(picture, mask)).save(scratch, quality=85)
@@ -117,10 +108,8 @@ def tile_slide(record: SlideRecord, masks: Path, out: Path, settings: Tiles) -> 
     """
     mask_path = masks / f"{record.slide_id}.png"
     if not (info := _read_mask_info(mask_path)):
-        raise SlideError(
-            Status.UNREADABLE,
-            f"{mask_path}: the mask is missing or damaged; make it again: snakemake --forcerun segment",
-        )
+        message = f"{mask_path}: the mask is missing or damaged; make it again: snakemake --forcerun segment"
+        raise SlideError(Status.UNREADABLE, message)
     check_unchanged(record, info["content"])
     current = fingerprint(stage="tile", version=stage_versions.TILE, mask=info["fingerprint"], tiles=to_json(settings))
     path = out / f"{record.slide_id}.npz"
@@ -129,10 +118,8 @@ def tile_slide(record: SlideRecord, masks: Path, out: Path, settings: Tiles) -> 
         table = _lay_grid(record, mask_path, settings, info["content"], current)
         write_tile_table(path, table)
     if not len(table.grid):
-        raise SlideError(
-            Status.EMPTY,
-            f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles",
-        )
+        message = f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles"
+        raise SlideError(Status.EMPTY, message)
     return {"tiles": len(table.grid)}
 
 
@@ -150,18 +137,14 @@ def check_unchanged(record: SlideRecord, content: str) -> None:
     """Raises SlideError `changed` where the slide's file no longer has this content."""
     if slide_content(record) != content:
         raise SlideError(
-            Status.CHANGED, f"{record.path}: the file changed during processing; run again once it is stable"
+            Status.CHANGED, f"{record.path}: the file changed during processing; run again when it is stable"
         )
 
 
 def thumbnail_hex(image: np.ndarray) -> str:
-    """Mean grey levels of 8 x 8 cells of a slide, in hex: the same but for a few levels for the same picture in any
-    file.
-
-    image: (h, w, 3) uint8 RGB.
-    """
+    """Mean grey levels of 8 x 8 cells in hex, about equal for a picture in any file. image: (h, w, 3) uint8 RGB."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA).tobytes().hex()
+    return cv2.resize(grey, (8, 8), interpolation=cv2.INTER_AREA).tobytes().hex()
 
 
 def _lay_grid(record: SlideRecord, mask_path: Path, settings: Tiles, content: str, current: str) -> TileTable:
@@ -170,18 +153,12 @@ def _lay_grid(record: SlideRecord, mask_path: Path, settings: Tiles, content: st
         with Image.open(mask_path) as image:
             mask = np.asarray(image.convert("1"))
         grid, tissue = tissue_grid(mask, slide.size, spec.base_px, settings.min_tissue)
-    coords = grid * np.int32(spec.base_px)
-    return TileTable(grid, coords, tissue.astype(np.float32), spec, settings, content, current)
+    return TileTable(grid, grid * np.int32(spec.base_px), tissue.astype(np.float32), spec, settings, content, current)
 
 
 def _slide_fields(slide: SlideReader) -> dict[str, Any]:
-    return {
-        "width": slide.size[0],
-        "height": slide.size[1],
-        "reader": slide.reader,
-        "mpp": slide.scale.mpp,
-        "mpp_source": slide.scale.source,
-    }
+    size = {"width": slide.size[0], "height": slide.size[1]}
+    return size | {"reader": slide.reader, "mpp": slide.scale.mpp, "mpp_source": slide.scale.source}
 
 
 def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:

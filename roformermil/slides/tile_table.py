@@ -29,16 +29,10 @@ class TileTable:
 
 def write_tile_table(path: Path, table: TileTable) -> None:
     """Write a tile table (NumPy's .npz), atomically."""
-    info = {
-        "fingerprint": table.fingerprint,
-        "content": table.content,
-        "spec": asdict(table.spec),
-        "tiles": to_json(table.settings),
-    }
+    settings = {"spec": asdict(table.spec), "tiles": to_json(table.settings)}
+    info = np.array(json.dumps({"fingerprint": table.fingerprint, "content": table.content, **settings}))
     with atomic_path(path) as scratch:
-        np.savez_compressed(
-            scratch, grid=table.grid, coords=table.coords, tissue=table.tissue, info=np.array(json.dumps(info))
-        )
+        np.savez_compressed(scratch, grid=table.grid, coords=table.coords, tissue=table.tissue, info=info)
 
 
 def read_tile_table(path: Path) -> TileTable:
@@ -46,10 +40,8 @@ def read_tile_table(path: Path) -> TileTable:
     with np.load(path) as file:
         info = json.loads(str(file["info"]))
         settings = read_settings(Tiles, info["tiles"], str(path))
-        spec = TileSpec(**info["spec"])
-        return TileTable(
-            file["grid"], file["coords"], file["tissue"], spec, settings, info["content"], info["fingerprint"]
-        )
+        parts = (TileSpec(**info["spec"]), settings, info["content"], info["fingerprint"])
+        return TileTable(file["grid"], file["coords"], file["tissue"], *parts)
 
 
 def read_valid_tile_table(path: Path) -> TileTable | None:

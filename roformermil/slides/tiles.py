@@ -21,15 +21,12 @@ class TileSpec:
 
 
 def tile_spec(slide: SlideReader, settings: Tiles) -> TileSpec:
-    """The slide's tile geometry. Raises SlideError `too_coarse` when tiles would be enlarged by more than the
-    tolerance."""
+    """The slide's tile geometry. Raises SlideError `too_coarse` where tiles would be enlarged beyond the tolerance."""
     mpp = slide.scale.mpp
     if mpp > settings.target_mpp * (1 + settings.tolerance):
-        raise SlideError(
-            Status.TOO_COARSE,
-            f"{slide.path}: the finest level has {mpp:.4g} um/px, but tiles need {settings.target_mpp:.4g}; "
-            "scan at a higher resolution, or raise tiles.target_mpp or tiles.tolerance",
-        )
+        problem = f"the finest level has {mpp:.4g} um/px, but tiles need {settings.target_mpp:.4g}"
+        remedy = "scan at a higher resolution, or raise tiles.target_mpp or tiles.tolerance"
+        raise SlideError(Status.TOO_COARSE, f"{slide.path}: {problem}; {remedy}")
     base_px = round(settings.tile_px * settings.target_mpp / mpp)
     level = slide.level_for(settings.target_mpp)
     return TileSpec(base_px, level, round(base_px / slide.downsamples[level]), settings.tile_px)
@@ -50,8 +47,7 @@ def fit_tile(pixels: np.ndarray, spec: TileSpec) -> np.ndarray:
 def tissue_grid(
     mask: np.ndarray, size: tuple[int, int], base_px: int, min_tissue: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grid positions of the tiles on tissue, (n, 2) int32 (x, y) row by row, and each tile's fraction of tissue, (n,)
-    float64.
+    """Grid positions of tiles on tissue, (n, 2) int32 (x, y) row by row, and their fractions of tissue, (n,) float64.
 
     mask: (h, w) bool over a slide of `size` (width, height) level-0 pixels. The grid starts at (0, 0); tiles that reach
     beyond the slide's edge are left out, so that no tile contains padding.
@@ -79,7 +75,6 @@ def tissue_fraction(mask: np.ndarray, size: tuple[int, int], base_px: int, colum
 
 
 def _interpolate_rows(table: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Rows of `table`, interpolated linearly at fractional positions."""
     low = np.minimum(positions.astype(int), len(table) - 2)
     weight = (positions - low)[:, None]
     return table[low] * (1 - weight) + table[low + 1] * weight

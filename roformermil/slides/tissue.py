@@ -17,17 +17,14 @@ EDGE = 2  # outermost pixels of an overview that are ignored: compression discol
 def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """Tissue mask of an overview, (h, w) bool. image: (h, w, 3) uint8 RGB at `settings.mpp`.
 
-    With every method, small regions are dropped and small holes filled; pen marks and tissue folds are dropped where
-    the settings say so.
-
-    Raises SlideError `not_brightfield` for a dark image, and `needs_tiatoolbox` where the method needs it and it is not
-    installed.
+    Small regions are dropped and small holes filled; pen marks and tissue folds are dropped where the settings say so.
+    Raises SlideError `not_brightfield` for a dark image, `needs_tiatoolbox` where the method needs it and it is absent.
     """
     if np.median(image.max(axis=2)) < DARK:
-        raise SlideError(
-            Status.NOT_BRIGHTFIELD,
-            "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented",
+        message = (
+            "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented"
         )
+        raise SlideError(Status.NOT_BRIGHTFIELD, message)
     if min(image.shape[:2]) > 4 * EDGE:
         inner = image[EDGE:-EDGE, EDGE:-EDGE]
         image = cv2.copyMakeBorder(inner, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
@@ -45,8 +42,7 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
 def _saturation_mask(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """Saturation, median filter, threshold, closing, with the values of CLAM's segmentation (Lu et al., Nature
     Biomedical Engineering 2021): (h, w) of 0 and 1."""
-    saturation = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1]
-    saturation = cv2.medianBlur(saturation, settings.median)
+    saturation = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[..., 1], settings.median)
     otsu = cv2.THRESH_OTSU if settings.method == "otsu" else 0
     _, mask = cv2.threshold(saturation, settings.threshold, 1, cv2.THRESH_BINARY | otsu)
     return _close_gaps(mask, settings.close)
@@ -57,18 +53,15 @@ def _toolbox_mask(image: np.ndarray, settings: Tissue) -> np.ndarray:
     try:
         from roformermil.slides import toolbox
     except ModuleNotFoundError as error:
-        raise SlideError(
-            Status.NEEDS_TIATOOLBOX,
-            f"tissue.method {settings.method} needs tiatoolbox, which has its own environment: `make tiatoolbox`",
-        ) from error
+        message = f"tissue.method {settings.method} needs tiatoolbox, which has its own environment: `make tiatoolbox`"
+        raise SlideError(Status.NEEDS_TIATOOLBOX, message) from error
     if settings.method == "morphological":
         return toolbox.morphological_mask(image, settings.mpp).astype(np.uint8)
     return toolbox.grandqc_mask(image, settings.mpp, settings.weights).astype(np.uint8)
 
 
 def _close_gaps(mask: np.ndarray, width: int) -> np.ndarray:
-    """Morphological closing. An even kernel has no centre, so the erosion's anchor mirrors the dilation's: otherwise
-    the mask would shift by a pixel."""
+    """Morphological closing. An even kernel has no centre: the erosion mirrors the dilation's anchor, or all shifts."""
     kernel, anchor = np.ones((width, width), np.uint8), width // 2
     dilated = cv2.dilate(mask, kernel, anchor=(anchor, anchor))
     return cv2.erode(dilated, kernel, anchor=(width - 1 - anchor, width - 1 - anchor))
@@ -91,8 +84,7 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def mask_to_geojson(mask: np.ndarray, size: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> str:
-    """The mask as GeoJSON polygons, which QuPath opens as annotations: one feature per region, its holes as inner
-    rings.
+    """The mask as GeoJSON for QuPath: one polygon per region, its holes as inner rings.
 
     mask: (h, w) bool over a slide of `size` (width, height) level-0 pixels; origin: level-0 position from which
     coordinates count, since QuPath crops some formats to the scanned region.

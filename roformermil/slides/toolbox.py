@@ -29,9 +29,8 @@ class ToolboxBackend:
         info = self._slide.info
         self.level_sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions)
         self.downsamples = tuple(map(float, info.level_downsamples))
-        values = {POWER: info.objective_power}
-        if info.mpp is not None:
-            values |= {MPP_X: info.mpp[0], MPP_Y: info.mpp[1]}
+        mpp = (None, None) if info.mpp is None else info.mpp
+        values = {POWER: info.objective_power, MPP_X: mpp[0], MPP_Y: mpp[1]}
         self.properties = {name: str(value) for name, value in values.items() if value is not None}
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
@@ -47,18 +46,15 @@ def morphological_mask(image: np.ndarray, mpp: float) -> np.ndarray:
 
 
 def grandqc_mask(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:
-    """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y), computed at the network's
-    resolution: (h, w) bool.
+    """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y): (h, w) bool.
 
-    image: (h, w, 3) uint8 RGB at `mpp`; weights: a state dict, by default downloaded from tiatoolbox's hub. Raises
-    WeightsError.
+    image: (h, w, 3) uint8 RGB at `mpp`; weights: a state dict, by default from tiatoolbox's hub. Raises WeightsError.
     """
     try:
         model, config = get_pretrained_model(GRANDQC, weights)
     except Exception as error:
-        raise WeightsError(
-            f"tissue.weights: GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
-        ) from error
+        message = f"GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
+        raise WeightsError(f"tissue.weights: {message}") from error
     factor = mpp / config.input_resolutions[0]["resolution"]
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]

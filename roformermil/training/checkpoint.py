@@ -10,7 +10,6 @@ from roformermil.runtime.files import atomic_path, fingerprint
 from roformermil.training.fit import Fit
 
 FILE_NAME = "checkpoint.pt"
-
 log = logging.getLogger(__name__)
 
 
@@ -35,8 +34,7 @@ class Checkpoint:
             log.warning("%s cannot be read (%s): starting from epoch 0", self.path, error)
             return False
         if saved["job"] != self.job:
-            changed = "settings, slides, features, threads or device changed"
-            log.info("%s is from another job (%s): starting from epoch 0", self.path, changed)
+            log.info("%s: settings, slides, features, threads or device changed: starting from epoch 0", self.path)
             return False
         self.fit.load_state(saved["fit"])
         return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, optim
 
 from roformermil.bags.dataset import BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
@@ -20,6 +20,8 @@ from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 from roformermil.training.memory import memory_errors_named
+
+STATEFUL = ("model", "optimizer", "scheduler", "scaler")  # attributes of a Fit with a state_dict
 
 
 @dataclass(frozen=True)
@@ -36,31 +38,26 @@ class TrainingJob:
 
     def feature_fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of what decided each slide's features, by slide_id."""
-        stores = ((row.slide_id, self.stores / f"{row.slide_id}.zarr") for row in self.rows)
-        return {slide_id: read_attributes(store).get("fingerprint") for slide_id, store in stores}
+        return {r.slide_id: read_attributes(self.stores / f"{r.slide_id}.zarr").get("fingerprint") for r in self.rows}
 
 
 class Fit:
     """A model in training (paper, section 3.2): Adam, a plateau schedule, and the best epoch so far."""
 
     def __init__(self, job: TrainingJob):
-        self.job = job
-        seed = derive_seed(job.dataset, job.model.id, job.fold, job.training.seed)
+        self.job, settings = job, job.training
+        seed = derive_seed(job.dataset, job.model.id, job.fold, settings.seed)
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.device = best_device()
-        self.data = BagDataset(job.rows, job.stores, job.classes, job.training.cache_gb * 1e9)
+        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
-        self.model.checkpointing = job.training.checkpointing
-        self.precision = resolve_precision(job.training.precision, self.device)
+        self.model.checkpointing = settings.checkpointing
+        self.precision = resolve_precision(settings.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
-        settings = job.training
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=settings.scheduler_factor, patience=settings.scheduler_patience
-        )
+        self.optimizer = optim.Adam(self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        factor, patience = settings.scheduler_factor, settings.scheduler_patience
+        self.scheduler = optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=factor, patience=patience)
         self.generator = torch.Generator().manual_seed(seed)  # draws the order of slides and their tiles
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score = -1, -float("inf")
@@ -69,12 +66,10 @@ class Fit:
     def summary(self) -> str:
         """The model, the slides and the machine in one line."""
         sizes = ", ".join(f"{len(self._slides(part))} {part}" for part in PARTS)
-        limit = self.job.training.max_tiles
-        return (
-            f"{parameter_count(self.model):,} parameters; {sizes} slides; {self.device}, "
-            f"{str(self.precision).removeprefix('torch.')}, {torch.get_num_threads()} threads; "
-            + (f"at most {limit:,} tiles per slide in training" if limit else "all tiles")
-        )
+        limit, precision = self.job.training.max_tiles, str(self.precision).removeprefix("torch.")
+        machine = f"{self.device}, {precision}, {torch.get_num_threads()} threads"
+        tiles = f"at most {limit:,} tiles per slide in training" if limit else "all tiles"
+        return f"{parameter_count(self.model):,} parameters; {sizes} slides; {machine}; {tiles}"
 
     def epoch(self, number: int) -> None:
         """Pass over the training slides, then over the validation slides; add a row to the history."""
@@ -86,15 +81,9 @@ class Fit:
         metrics = {"loss": loss, "auroc": auroc(labels, probabilities), "accuracy": accuracy}
         self.scheduler.step(loss)
         self._keep_if_best(number, metrics)
-        self.history.append(
-            {
-                "epoch": number,
-                "train_loss": train_loss,
-                **{f"validation_{name}": value for name, value in metrics.items()},
-                "learning_rate": learning_rate,
-                "seconds": round(time.perf_counter() - start, 3),
-            }
-        )
+        row = {"epoch": number, "train_loss": train_loss} | {f"validation_{name}": v for name, v in metrics.items()}
+        row |= {"learning_rate": learning_rate, "seconds": round(time.perf_counter() - start, 3)}
+        self.history.append(row)
 
     def _keep_if_best(self, number: int, metrics: dict[str, float]) -> None:
         monitor = self.job.training.monitor
@@ -152,24 +141,14 @@ class Fit:
 
     def predictions(self, part: str) -> list[dict[str, Any]]:
         """Rows of predictions.csv for a part: the slide, its label, and a probability for each class."""
-        _, probabilities, _ = self._evaluate(part)
-        columns = probability_columns(self.job.classes)
-        rows = []
-        for k, values in zip(self._slides(part), probabilities.tolist(), strict=True):
-            row = self.job.rows[k]
-            rows.append(
-                {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, "part": part}
-                | dict(zip(columns, values, strict=True))
-            )
-        return rows
+        columns = ("slide_id", "patient_id", "label", "part", *probability_columns(self.job.classes))
+        slides = [(r.slide_id, r.patient_id, r.label, r.part) for r in self.job.rows if r.part == part]
+        rows = zip(slides, self._evaluate(part)[1].tolist(), strict=True)
+        return [dict(zip(columns, (*slide, *values), strict=True)) for slide, values in rows]
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
+        return {name: getattr(self, name).state_dict() for name in STATEFUL} | {
             "generator": self.generator.get_state(),
             "random": torch.get_rng_state(),
             "random_gpu": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -179,13 +158,10 @@ class Fit:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
+        for name in STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"])
-        if state["random_gpu"]:
-            torch.cuda.set_rng_state_all(state["random_gpu"])
+        torch.cuda.set_rng_state_all(state["random_gpu"])
         self.history = state["history"]
         self.best_epoch, self.best_score, self.best_state = state["best"]

@@ -19,7 +19,6 @@ from roformermil.training.fit import Fit, TrainingJob
 from roformermil.training.tensorboard import TensorBoard
 
 PREDICTIONS = "predictions.csv"
-
 log = logging.getLogger(__name__)
 
 

@@ -8,11 +8,11 @@ import torch
 from roformermil.bags.dataset import Batch
 from roformermil.errors import OutOfMemoryError
 
-TRAINING = (
+TRAINING_REMEDY = (
     "set training.checkpointing: true (less memory, more time), limit the tiles per slide in a step with "
     "training.max_tiles, or lower training.batch_size"
 )
-EVALUATION = "slides are evaluated whole: use a machine with more memory, or coarser tiles (tiles.target_mpp)"
+EVALUATION_REMEDY = "slides are evaluated whole: use a machine with more memory, or coarser tiles (tiles.target_mpp)"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
             raise
         largest_first = sorted(zip(batch.lengths, batch.slide_ids, strict=True), reverse=True)
         slides = ", ".join(f"{slide_id} ({tiles} tiles)" for tiles, slide_id in largest_first)
-        remedy = TRAINING if training else EVALUATION
+        remedy = TRAINING_REMEDY if training else EVALUATION_REMEDY
         raise OutOfMemoryError(f"out of memory with slides {slides}: {remedy}") from error
 
 

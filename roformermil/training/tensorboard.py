@@ -15,9 +15,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ConfigError(
-                "training.tensorboard: TensorBoard is not installed here: pip install tensorboard"
-            ) from error
+            raise ConfigError("training.tensorboard: TensorBoard is not installed: pip install tensorboard") from error
         remove(out / "tensorboard")  # from another run
         self.writer = SummaryWriter(out / "tensorboard")
         for row in history:

@@ -1,5 +1,4 @@
-"""The paper's three cohorts: their sheets are those that the committed script writes, with the slides that they should
-contain."""
+"""The paper's three cohorts: their sheets are those that the committed script writes, with all their slides."""
 
 import importlib.util
 from collections import Counter
@@ -7,9 +6,9 @@ from collections import Counter
 import pytest
 import yaml
 
-from roformermil.bags.folds import assign_folds, read_given_folds
+from roformermil.bags.folds import assign_folds
 from roformermil.cohort.slide_sheet import read_slide_sheet
-from roformermil.config import Folds, load_config
+from roformermil.config import load_config
 from tests import ROOT
 from tests.workflow.running import planned_jobs, snakemake
 
@@ -49,23 +48,11 @@ def test_hipts_folds_are_used_by_following_the_comment_in_the_papers_configurati
     config["datasets"] = {"tcga_nsclc": config["datasets"]["tcga_nsclc"]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     settings = load_config(tmp_path / "config.yaml").folds
-    rows = assign_folds(
-        "tcga_nsclc",
-        slides_of("tcga_nsclc"),
-        settings.model_copy(update={"path": str(ROOT / settings.path)}),
-        ["LUAD", "LUSC"],
-    )
-    assert {row.fold for row in rows} == set(range(10))
-
-
-def test_hipts_folds_can_be_given():
-    path = ROOT / "config/datasets/tcga_nsclc_hipt_folds.csv"
-    settings = Folds(path=str(path), group_by_patient=False)
-    rows = read_given_folds(path, slides_of("tcga_nsclc"), settings, ["LUAD", "LUSC"])
-    parts = Counter((row.fold, row.part) for row in rows)
-    assert all(
-        parts[fold, part] == n for fold in range(10) for part, n in (("train", 847), ("validation", 93), ("test", 93))
-    )
+    settings = settings.model_copy(update={"path": str(ROOT / settings.path)})
+    rows = assign_folds("tcga_nsclc", slides_of("tcga_nsclc"), settings, ["LUAD", "LUSC"])
+    sizes = {"train": 847, "validation": 93, "test": 93}
+    expected = {(fold, part): size for fold in range(10) for part, size in sizes.items()}
+    assert Counter((row.fold, row.part) for row in rows) == expected
 
 
 @pytest.mark.shared

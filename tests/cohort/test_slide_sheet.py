@@ -1,6 +1,6 @@
 import pytest
 
-from roformermil.cohort.slide_sheet import read_slide_sheet, sheet_warnings
+from roformermil.cohort.slide_sheet import Slide, read_slide_sheet, sheet_warnings
 from roformermil.errors import SheetError
 
 HEADER = "slide_id,patient_id,label,path,mpp\n"
@@ -12,26 +12,23 @@ def sheet(tmp_path):
     (tmp_path / "root/a.svs").touch()
     (tmp_path / "root/b.svs").touch()
 
-    def write(text):
+    def read(text, **options):
         (tmp_path / "slides.csv").write_text(text)
-        return read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", ["x", "y"])
+        return read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", ["x", "y"], **options)
 
-    return write
-
-
-def test_rows_are_read(sheet):
-    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,b.svs,\n")
-    assert (one.slide_id, one.patient_id, one.label, one.mpp) == ("s1", "p1", "x", 0.25)
-    assert one.path.parts[-2:] == ("root", "a.svs")
-    assert two.mpp is None
+    return read
 
 
-def test_spaces_around_cells_do_no_harm(sheet):
-    assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n")[0].slide_id == "s1"
+def test_rows_are_read(sheet, tmp_path):
+    (tmp_path / "root/c.zarr").mkdir()  # an OME-Zarr is a folder
+    one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,c.zarr,\n")
+    assert one == Slide("s1", "p1", "x", tmp_path / "root/a.svs", 0.25)
+    assert two == Slide("s2", "p1", "y", tmp_path / "root/c.zarr", None)
 
 
-def test_the_mpp_column_may_be_left_out(sheet):
-    assert sheet("slide_id,patient_id,label,path\ns1,p1,x,a.svs\n")[0].mpp is None
+def test_spaces_around_cells_do_no_harm_and_the_mpp_column_may_be_left_out(sheet):
+    (slide,) = sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n")
+    assert (slide.slide_id, slide.mpp) == ("s1", None)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +69,14 @@ def test_a_slides_own_tissue_settings_are_checked(sheet):
         sheet(text.replace("threshold", "tresh"))
 
 
-def test_absolute_paths_are_a_permission(tmp_path):
-    (tmp_path / "root").mkdir()
+def test_absolute_paths_are_a_permission(sheet, tmp_path):
     (tmp_path / "a.svs").touch()
-    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
     with pytest.raises(SheetError, match="is not inside the root.*allow_absolute"):
-        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root")
-    (slide,) = read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
+        sheet(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
+    (slide,) = sheet(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n", allow_absolute=True)
     assert slide.path == tmp_path / "a.svs"
-    (tmp_path / "slides.csv").write_text(f"{HEADER}s1,p1,x,../a.svs,\n")
     with pytest.raises(SheetError, match="is not inside the root"):  # a relative path never leaves it
-        read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", allow_absolute=True)
-
-
-def test_an_ome_zarr_is_a_folder(sheet, tmp_path):
-    (tmp_path / "root/c.zarr").mkdir()
-    assert sheet(HEADER + "s1,p1,x,c.zarr,\n")[0].path.name == "c.zarr"
+        sheet(f"{HEADER}s1,p1,x,../a.svs,\n", allow_absolute=True)
 
 
 def test_patients_with_several_classes_are_a_warning(sheet, tmp_path):

@@ -9,10 +9,10 @@ from roformermil.cohort.slide_table import (
     check_failed_fraction,
     read_slide_table,
     run_stage,
-    write_slide_table,
     write_slides_csv,
 )
 from roformermil.errors import SlideError, Status, TooManyFailedError
+from roformermil.runtime.records import write_records
 
 RECORDS = [
     SlideRecord("a", Path("a.svs")),
@@ -41,7 +41,7 @@ def test_an_error_that_is_not_about_a_slide_is_raised():
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
     records = run_stage("tile", RECORDS, work, progress=False)
-    write_slide_table(tmp_path / "t.csv", records)
+    write_records(tmp_path / "t.csv", records)
     assert read_slide_table(tmp_path / "t.csv") == records
 
 
@@ -58,9 +58,8 @@ def test_lost_slides_are_counted_and_too_many_are_an_error(tmp_path):
     excluded = SlideRecord("d", Path("d.svs"), status="excluded", message="a duplicate")
     assert attrition_summary([records[0], excluded]) == "1 of 2 slides, 1 excluded by the sheet"
     check_failed_fraction(records, 0.7, tmp_path / "d/slides.csv")
-    with pytest.raises(
-        TooManyFailedError, match=r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: no resolution.*c: unread"
-    ) as e:
+    message = r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: no resolution.*c: unread"
+    with pytest.raises(TooManyFailedError, match=message) as e:
         check_failed_fraction(records, 0.5, tmp_path / "d/slides.csv")
     assert e.value.status == "too_many_failed"
     assert len(read_slide_table(tmp_path / "d/slides_failed.csv")) == 3

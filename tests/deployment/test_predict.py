@@ -12,11 +12,10 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from roformermil.bags.dataset import BagDataset, pack
-from roformermil.bags.folds import FoldRow, make_folds, write_folds
-from roformermil.bags.leakage import Finding, find_leaks, write_findings
+from roformermil.bags.folds import FoldRow
+from roformermil.bags.leakage import Finding, write_findings
 from roformermil.cli import app
-from roformermil.cohort.slide_sheet import Slide
-from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import draw_tissue, write_pyramid
 from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Training
 from roformermil.deployment.export import export_model
@@ -27,14 +26,11 @@ from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import load_model
 from roformermil.slides.steps import segment_slides, tile_slides
-from roformermil.training import TrainingJob, train_fold
-from tests.factories import read_rows
+from tests.factories import read_rows, train_run
 
 TISSUE, TILES = Tissue(), Tiles(tile_px=64, target_mpp=1.0)
 MODEL = Model(name="ro-abmil", hidden_dim=32, attention_dim=16, num_heads=2)
 ENCODER = Encoder(weights="random", compile="never", batch_size=16)
-
-
 CLASSES = ["separate", "mixed"]
 DATA, STORES, RUN = "results/set", "results/set/features/resnet50-random", "results/set/resnet50-random/ro-abmil"
 
@@ -52,22 +48,10 @@ def lab(tmp_path_factory):
     rows = segment_slides(rows, data / "tissue", TISSUE, timeout=60, progress=False)
     rows = tile_slides(rows, data / "tissue", data / "tiles", TILES, timeout=60, progress=False)
     rows = Embedder(ENCODER, timeout=60, progress=False).embed(rows, data / "tiles", stores)
-    slides = [Slide(f"s{k}", f"p{k}", CLASSES[k % 2], rows[k].path, None) for k in range(6)]
-    write_slides_csv(data / "slides.csv", rows[:6])
-    folds = make_folds(slides, Folds(count=3), CLASSES)
-    write_folds(data / "folds.csv", folds)
-    for fold in range(3):
-        parts = [row for row in folds if row.fold == fold]
-        job = TrainingJob("set", fold, parts, stores, CLASSES, MODEL, Training(epochs=3, learning_rate=1e-3))
-        train_fold(job, folder / f"{RUN}/fold_{fold}", progress=False)
-    write_findings(find_leaks(folds, slides, rows[:6]), Leakage(), Folds(), "set", data / "leakage.csv")
+    predictions = train_run(data, stores.name, rows[:6], CLASSES, MODEL, Training(epochs=3, learning_rate=1e-3))
     settings = Preparation(tissue=TISSUE, tiles=TILES, encoder=ENCODER)
-    export_model(fold_predictions(folder), data, stores, settings, folder / "model")
+    export_model(predictions, data, stores, settings, folder / "model")
     return folder
-
-
-def fold_predictions(lab):
-    return [lab / f"{RUN}/fold_{fold}/predictions.csv" for fold in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +182,8 @@ def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):
     with pytest.raises(LeakError):
         write_findings(findings, Leakage(), Folds(), "set", tmp_path / "leakage.csv")
     (tmp_path / "leakage_failed.csv").rename(tmp_path / "leakage.csv")
-    export_model(fold_predictions(lab), tmp_path, lab / STORES, Preparation(encoder=own), tmp_path / "model")
+    predictions = [lab / f"{RUN}/fold_{fold}/predictions.csv" for fold in range(3)]
+    export_model(predictions, tmp_path, lab / STORES, Preparation(encoder=own), tmp_path / "model")
     for path in (tmp_path / "model").iterdir():
         content = path.read_bytes()
         if path.suffix == ".safetensors":  # its header: parameters are any bytes

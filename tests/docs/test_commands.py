@@ -91,7 +91,7 @@ PYTHON = {page: re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
 def test_the_python_of_the_docs_works(checkout, page):
-    tested_elsewhere = ("module ", "from roformermil import to_spatialdata")  # test_module.py, test_to_spatialdata.py
+    tested_elsewhere = ("module ", "from roformermil import to_spatialdata")  # test_module.py, test_scverse.py
     code = "\n".join(block for block in PYTHON[page] if not block.startswith(tested_elsewhere))
     run([sys.executable, "-c", code], checkout)
 

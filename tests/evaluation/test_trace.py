@@ -9,18 +9,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from roformermil.bags.folds import make_folds, write_folds
-from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.cli import app
 from roformermil.cohort.slide_files import content_id
-from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, write_slides_csv
-from roformermil.config import Folds, Leakage, Model, Training
+from roformermil.config import Model, Training
 from roformermil.errors import ConfigError
 from roformermil.evaluation.tables import write_tables
 from roformermil.evaluation.trace import summarise_trace, trace_number
 from roformermil.features.store import write_store
-from roformermil.training import TrainingJob, train_fold
+from tests.factories import train_run
 
 ROW = "model=mean,metric=auroc"
 
@@ -29,25 +26,15 @@ ROW = "model=mean,metric=auroc"
 def trained_run(tmp_path_factory) -> Path:
     """The results of a run of 12 slides and three folds."""
     folder = tmp_path_factory.mktemp("run")
-    results, records, slides = folder / "results", [], []
+    results, records, grid = folder / "results", [], np.stack([np.arange(5), np.zeros(5, int)], axis=1)
     for k in range(12):
         file = folder / f"s{k}.svs"
         file.write_bytes(bytes([k]))
-        grid = np.stack([np.arange(5), np.zeros(5, int)], axis=1)
         attributes = {"fingerprint": f"f{k}", "encoder": "net"}
         write_store(results / f"set/features/net/s{k}.zarr", np.full((5, 4), k / 12), grid, grid, attributes)
         records.append(SlideRecord(f"s{k}", file, content=content_id(file), tiles=5, fingerprint=f"f{k}"))
-        slides.append(Slide(f"s{k}", f"p{k}", "ab"[k % 2], file, None))
-    write_slides_csv(results / "set/slides.csv", records)
-    folds = make_folds(slides, Folds(count=3), ["a", "b"])
-    write_folds(results / "set/folds.csv", folds)
-    model, training, stores = Model(name="mean", hidden_dim=8), Training(epochs=1), results / "set/features/net"
-    for fold in range(3):
-        rows = [row for row in folds if row.fold == fold]
-        job = TrainingJob("set", fold, rows, stores, ["a", "b"], model, training)
-        train_fold(job, results / f"set/net/mean/fold_{fold}", progress=False)
-    write_findings(find_leaks(folds, slides, records), Leakage(), Folds(), "set", results / "set/leakage.csv")
-    predictions = sorted(results.glob("set/net/mean/*/predictions.csv"))
+    model, training = Model(name="mean", hidden_dim=8), Training(epochs=1)
+    predictions = train_run(results / "set", "net", records, ["a", "b"], model, training)
     write_tables(predictions, [results / "set"], results, '{"models": ["mean"]}')
     return results
 
@@ -91,15 +78,9 @@ def edit_csv(path, column, values):
     pd.read_csv(path).assign(**{column: values}).to_csv(path, index=False)
 
 
-def edit_predictions(results):
-    path = results / "set/net/mean/fold_1/predictions.csv"
-    edit_csv(path, "probability_b", lambda table: 1 - table.probability_b - (table.label == "b"))
-
-
-def halve_predictions(results):
-    """This changes no rank."""
-    path = results / "set/net/mean/fold_1/predictions.csv"
-    edit_csv(path, "probability_b", lambda table: table.probability_b / 2)
+def edit_predictions(change):
+    """An edit of the probabilities of class b of one fold."""
+    return lambda results: edit_csv(results / "set/net/mean/fold_1/predictions.csv", "probability_b", change)
 
 
 def raise_statistic(name):
@@ -140,8 +121,11 @@ def edit_folds(results):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit_predictions, "fold 1: predictions.csv gives"),
-        (halve_predictions, "predictions.csv: not what the model predicted"),
+        (edit_predictions(lambda t: 1 - t.probability_b - (t.label == "b")), "fold 1: predictions.csv gives"),
+        (
+            edit_predictions(lambda t: t.probability_b / 2),
+            "predictions.csv: not what the model predicted",
+        ),  # no rank changes
         *[(raise_statistic(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
         (replace_features, "s3: its features changed since training"),
         (replace_feature_values, "s6: its features changed since training"),

@@ -1,22 +1,21 @@
 """The three verbs on a folder of slides, as a user's shell or a cluster's job runs them."""
 
-import csv
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.runtime.records import write_rows
 
 TILES = "{tile_px: 64, target_mpp: 2.0}"  # small and coarse, for speed
 ENCODER = "{weights: random, compile: never}"
 
 
 def write_sheet(path: Path, slides: list[Path]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["slide_id", "patient_id", "label", "path", "mpp"])
-        writer.writerows([slide.stem, slide.stem, "x", slide, 0.5] for slide in slides)
+    columns = {"label": "x", "mpp": "0.5"}
+    write_rows(path, [{"slide_id": s.stem, "patient_id": s.stem, "path": str(s), **columns} for s in slides])
     return path
 
 
@@ -50,9 +49,7 @@ def processes_with(token: str) -> list[int]:
     """Processes with this text in their environment."""
     processes = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it ended meanwhile
             if token.encode() in (process / "environ").read_bytes() and int(process.name) != os.getpid():
                 processes.append(int(process.name))
-        except OSError:
-            pass  # it ended meanwhile
     return processes

@@ -34,11 +34,9 @@ def damage(path, target, kind, rng):
 def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     intact = [shared.resolve() / "slides/CMU-1-Small-Region.svs", *atlas[:2]]
     rng = np.random.default_rng(0)
-    damaged = []
-    for k in range(PLACES):
-        kind = KINDS[k % len(KINDS)]
-        damaged.append(tmp_path / f"{kind}_{k}.svs")
-        damage(intact[k % len(intact)], damaged[-1], kind, rng)
+    damaged = [tmp_path / f"{KINDS[k % len(KINDS)]}_{k}.svs" for k in range(PLACES)]
+    for k, path in enumerate(damaged):
+        damage(intact[k % len(intact)], path, KINDS[k % len(KINDS)], rng)
     alone = run(write_sheet(tmp_path / "intact.csv", intact), tmp_path / "alone")
     sheet = write_sheet(tmp_path / "all.csv", [*damaged[:100], *intact, *damaged[100:]])
     first, second = run(sheet, tmp_path / "first"), run(sheet, tmp_path / "second")
@@ -47,10 +45,7 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     assert len(records) == PLACES + len(intact)
     assert {record.status for record in first} <= set(Status)
     assert all(record.message for record in first if not record.is_ok)
-    counts = {
-        kind: Counter(records[path.stem].status for path in damaged if path.stem.startswith(kind)) for kind in KINDS
-    }
-    lost = {kind: statuses.total() - statuses["ok"] for kind, statuses in counts.items()}
+    lost = Counter(path.stem.split("_")[0] for path in damaged if not records[path.stem].is_ok)
     assert min(lost["header"], lost["directory"], lost["cut"]) >= PLACES / 8 and lost["tiles"] >= 5, lost
     assert max(record.seconds for record in first) < 60, "none stalled until the time-out"
 
@@ -61,4 +56,3 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
         store = f"features/{record.slide_id}.zarr"
         assert read_files(tmp_path / "first" / store) == read_files(tmp_path / "alone" / store)
     assert not [name for name in read_files(tmp_path / "first") if "/." in f"/{name}"], "no scratch file is left"
-    print(counts)

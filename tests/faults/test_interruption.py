@@ -35,13 +35,12 @@ def run_with_kills(sheet, out, kills, seed, longest):
     """
     rng = np.random.default_rng(seed)
     killed: Counter[str] = Counter()
-    token = f"ROFORMERMIL_TEST={uuid4()}"
+    token = str(uuid4())
+    environment = os.environ | {"ROFORMERMIL_TEST": token}
     for _ in range(kills):
         deadline = time.monotonic() + rng.uniform(0.5, longest)
         for command in commands(sheet, out):
-            process = subprocess.Popen(
-                command, env=os.environ | dict([token.split("=")]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 assert process.wait(max(0, deadline - time.monotonic())) == 0
             except subprocess.TimeoutExpired:
@@ -56,28 +55,33 @@ def run_with_kills(sheet, out, kills, seed, longest):
     return killed
 
 
+def check_stores_after_kills(sheet, folder, kills, seed, fraction):
+    """Compare results after kills, within this fraction of an undisturbed run's time, with that run's.
+
+    Returns the kills by verb, and the number of stores that they left.
+    """
+    start = time.monotonic()
+    undisturbed = run(sheet, folder / "undisturbed")
+    killed = run_with_kills(sheet, folder / "killed", kills, seed, longest=fraction * (time.monotonic() - start))
+    stores = len(list((folder / "killed/features").glob("*.zarr")))
+    resumed = run(sheet, folder / "killed")
+    assert [replace(record, seconds=0) for record in resumed] == [replace(record, seconds=0) for record in undisturbed]
+    assert read_files(folder / "killed/features") == read_files(folder / "undisturbed/features")
+    return killed, stores
+
+
 @pytest.mark.shared
 def test_stores_after_20_kills_are_those_of_an_undisturbed_run(atlas, tmp_path):
     sheet = write_sheet(tmp_path / "slides.csv", atlas)
-    start = time.monotonic()
-    undisturbed = run(sheet, tmp_path / "undisturbed")
-    killed = run_with_kills(sheet, tmp_path / "killed", KILLS, seed=0, longest=0.4 * (time.monotonic() - start))
+    killed, stores = check_stores_after_kills(sheet, tmp_path, KILLS, seed=0, fraction=0.4)
     assert killed.total() >= KILLS // 2 and killed["embed"] >= KILLS // 4, killed
-    assert any((tmp_path / "killed/features").glob("*.zarr")), "no kill was after the first store"
-    resumed = run(sheet, tmp_path / "killed")
-    assert [replace(record, seconds=0) for record in resumed] == [replace(record, seconds=0) for record in undisturbed]
-    assert read_files(tmp_path / "killed/features") == read_files(tmp_path / "undisturbed/features")
+    assert stores, "no kill was after the first store"
 
 
 @pytest.mark.slow
 def test_stores_after_a_few_kills_are_those_of_an_undisturbed_run(slide, tmp_path):
-    sheet = write_copies(slide, tmp_path, 4)
-    start = time.monotonic()
-    run(sheet, tmp_path / "undisturbed")
-    killed = run_with_kills(sheet, tmp_path / "killed", 3, seed=1, longest=time.monotonic() - start)
+    killed, _ = check_stores_after_kills(write_copies(slide, tmp_path, 4), tmp_path, 3, seed=1, fraction=1)
     assert killed["embed"] >= 1, killed
-    run(sheet, tmp_path / "killed")
-    assert read_files(tmp_path / "killed/features") == read_files(tmp_path / "undisturbed/features")
 
 
 @pytest.mark.parametrize(("verb", "room"), [(0, 1000), pytest.param(2, 20_000, marks=pytest.mark.slow)])

@@ -11,8 +11,7 @@ def reference_features(trunk: nn.Module, tiles: Tensor) -> Tensor:
 
     def conv_norm(x, conv, norm, stride=1, padding=0):
         x = conv2d(x, state[f"{conv}.weight"], stride=stride, padding=padding)
-        moments = (state[f"{norm}.running_mean"], state[f"{norm}.running_var"])
-        return batch_norm(x, *moments, state[f"{norm}.weight"], state[f"{norm}.bias"])
+        return batch_norm(x, *(state[f"{norm}.{name}"] for name in ("running_mean", "running_var", "weight", "bias")))
 
     x = tiles.permute(0, 3, 1, 2).contiguous() / 255
     x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

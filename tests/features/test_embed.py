@@ -14,11 +14,9 @@ from roformermil.errors import Status
 from roformermil.features.embed import Embedder
 from roformermil.features.encoders import load_trunk
 from roformermil.features.store import read_store
-from roformermil.features.tile_batches import TileSpan, batch_spans, stack_tiles
-from roformermil.features.tile_stream import CHUNK, TileStream
+from roformermil.features.tile_stream import CHUNK, TileSpan, TileStream, batch_spans, stack_tiles
 from roformermil.slides import steps
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tiles import TileSpec
 from tests.features.reference_resnet import reference_features
@@ -26,26 +24,11 @@ from tests.features.reference_resnet import reference_features
 RANDOM = Encoder(weights="random", batch_size=8, compile="never")
 
 
-@pytest.fixture
-def damaged_slide(broken, monkeypatch):
-    """A slide whose finer levels are damaged. Its outline is drawn from the coarsest, which is not."""
-    monkeypatch.setattr(steps, "OUTLINE_SIDE", 300)
-    return broken / "damaged.tif"
-
-
-@pytest.fixture
-def slide_copy(slide, tmp_path):
-    """A copy of the slide that a test may change."""
-    copy = tmp_path / "copy.tif"
-    copy.write_bytes(slide.read_bytes())
-    return copy
-
-
 def tile(path, folder, tiles=None, tissue=None, slide_id="one"):
     """The slide's record after `segment` and `tile`, whose results are in the folder."""
     record = SlideRecord(slide_id, path)
-    record = replace(record, **segment_slide(record, folder, tissue or Tissue()))
-    return replace(record, **tile_slide(record, folder, folder, tiles or Tiles()))
+    record = replace(record, **steps.segment_slide(record, folder, tissue or Tissue()))
+    return replace(record, **steps.tile_slide(record, folder, folder, tiles or Tiles()))
 
 
 def embed(records, folder, encoder=RANDOM):
@@ -59,12 +42,12 @@ def embed_one(path, folder, encoder=RANDOM, **settings):
     return read_store(folder / "one.zarr")
 
 
-def assert_equals_plain_loop(slide, store, encoder, level, side):
+def assert_equals_plain_loop(slide, store, encoder, side):
     """OpenSlide, resize, the reference network: one tile at a time."""
     trunk = load_trunk(encoder)
     with openslide.OpenSlide(slide) as plain_slide:
         for (x, y), features in zip(store.coords.tolist(), store.features, strict=True):
-            pixels = np.asarray(plain_slide.read_region((x, y), level, (side, side)).convert("RGB"))
+            pixels = np.asarray(plain_slide.read_region((x, y), 0, (side, side)).convert("RGB"))
             resized = cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA)
             expected = reference_features(trunk, torch.from_numpy(resized[None])).numpy()[0]
             assert np.allclose(features.astype(np.float32), expected, rtol=2e-3, atol=1e-3)
@@ -76,7 +59,7 @@ def test_features_equal_those_of_a_plain_loop(slide, tmp_path):
     assert (store.coords == store.grid * 307).all()
     keys = {"slide_id", "mpp", "tile_px", "target_mpp", "encoder", "weights", "content", "version", "fingerprint"}
     assert keys <= set(store.attributes)
-    assert_equals_plain_loop(slide, store, RANDOM, 0, 307)
+    assert_equals_plain_loop(slide, store, RANDOM, 307)
 
 
 def test_a_current_store_is_kept_and_an_outdated_one_replaced(slide, tmp_path):
@@ -107,38 +90,17 @@ def test_tiles_stream_in_order(slide):
 def test_batches_have_one_size_across_slides_and_black_tiles_fill_the_last():
     def spans():
         number = 1
-        for slide, lengths in (("a", (3, 9)), ("b", (1,)), ("c", (2, 2))):
-            first = 0
-            for length in lengths:
-                tiles = np.arange(number, number + length, dtype=np.uint8)
-                yield TileSpan(slide, first, np.broadcast_to(tiles[:, None, None, None], (length, 2, 2, 3)))
-                number, first = number + length, first + length
+        for slide, first, length in (("a", 0, 3), ("a", 3, 9), ("b", 0, 1), ("c", 0, 2), ("c", 2, 2)):
+            tiles = np.arange(number, number + length, dtype=np.uint8)
+            yield TileSpan(slide, first, np.broadcast_to(tiles[:, None, None, None], (length, 2, 2, 3)))
+            number += length
 
     batches = list(batch_spans(spans(), 5))
     positions = [[(span.slide, span.first, len(span.tiles)) for span in batch] for batch in batches]
-    assert positions == [
-        [("a", 0, 3), ("a", 3, 2)],
-        [("a", 5, 5)],
-        [("a", 10, 2), ("b", 0, 1), ("c", 0, 2)],
-        [("c", 2, 2)],
-    ]
+    third = [("a", 10, 2), ("b", 0, 1), ("c", 0, 2)]
+    assert positions == [[("a", 0, 3), ("a", 3, 2)], [("a", 5, 5)], third, [("c", 2, 2)]]
     stacked = np.concatenate([stack_tiles(batch, 5) for batch in batches])
     assert stacked[:, 0, 0, 0].tolist() == [*range(1, 18), 0, 0, 0]
-
-
-@pytest.mark.slow
-def test_features_do_not_depend_on_the_slides_encoded_beside_them(slide, damaged_slide, tmp_path):
-    """Three slides in one call, the middle one damaged: the others' features are byte for byte those of a call of their own."""
-    own = embed_one(slide, tmp_path / "own")
-    records = []
-    for name in ("a", "b", "c"):
-        copy = tmp_path / f"{name}.tif"
-        copy.write_bytes((damaged_slide if name == "b" else slide).read_bytes())
-        records.append(tile(copy, tmp_path, slide_id=name))
-    assert [record.status for record in embed(records, tmp_path)] == [Status.OK, Status.READ_FAILED, Status.OK]
-    assert not (tmp_path / "b.zarr").exists()
-    for name in ("a", "c"):
-        assert np.array_equal(read_store(tmp_path / f"{name}.zarr").features, own.features)
 
 
 def test_the_profile_counts_tiles_and_seconds(slide, tmp_path):
@@ -151,41 +113,29 @@ def test_the_profile_counts_tiles_and_seconds(slide, tmp_path):
     assert 0 < record.seconds < profile.whole + 60
 
 
-def test_records_of_failed_slides_are_passed_on(slide, tmp_path):
-    failed = SlideRecord("bad", tmp_path / "bad.tif", status=Status.MISSING, message="no such file", stage="segment")
-    first, second = embed([failed, tile(slide, tmp_path)], tmp_path)
-    assert first == failed and second.is_ok
-
-
-def test_a_missing_tile_table_fails_its_slide_only(slide, tmp_path):
-    record = tile(slide, tmp_path)
-    first, second = embed([replace(record, slide_id="other"), record], tmp_path)
-    assert (first.status, first.stage) == (Status.UNREADABLE, "embed")
-    assert "other.npz" in first.message and "--forcerun tile" in first.message
-    assert second.is_ok
-
-
-def test_a_slide_that_changed_since_it_was_tiled_is_named(slide_copy, tmp_path):
-    record = tile(slide_copy, tmp_path)
-    slide_copy.write_bytes(slide_copy.read_bytes() + b"more")
-    (record,) = embed([record], tmp_path)
-    assert (record.status, record.stage) == (Status.CHANGED, "embed")
-
-
-def test_a_slide_removed_since_it_was_tiled_is_named(slide_copy, tmp_path):
-    record = tile(slide_copy, tmp_path)
-    slide_copy.unlink()
-    (record,) = embed([record], tmp_path)
-    assert record.status == Status.MISSING
-    assert "copy.tif" in record.message
-
-
-def test_damaged_pixels_fail_the_slide_when_they_are_read(damaged_slide, tmp_path):
-    """Its directory and coarse levels are intact: only `embed` can tell."""
-    (record,) = embed([tile(damaged_slide, tmp_path)], tmp_path)
-    assert (record.status, record.stage) == (Status.READ_FAILED, "embed")
-    assert re.search(r"damaged\.tif: pixels at .* cannot be read", record.message)
-    assert not (tmp_path / "one.zarr").exists()
+def test_slides_that_fail_are_named_and_change_no_other_features(slide, broken, tmp_path, monkeypatch):
+    """The damaged slide's directory and coarse levels are intact: only `embed` can tell."""
+    monkeypatch.setattr(steps, "OUTLINE_SIDE", 300)  # the outline is drawn from the coarsest level
+    own = embed_one(slide, tmp_path / "own")
+    paths = {name: tmp_path / f"{name}.tif" for name in ("first", "damaged", "changed", "removed", "last")}
+    for name, path in paths.items():
+        path.write_bytes((broken / "damaged.tif" if name == "damaged" else slide).read_bytes())
+    records = [tile(path, tmp_path, slide_id=name) for name, path in paths.items()]
+    paths["changed"].write_bytes(slide.read_bytes() + b"more")
+    paths["removed"].unlink()
+    earlier = SlideRecord("earlier", slide, status=Status.EMPTY, message="no tissue", stage="segment")
+    results = embed([earlier, replace(records[0], slide_id="untiled"), *records], tmp_path)
+    assert results[0] == earlier
+    failed = {record.slide_id: record for record in results[1:] if not record.is_ok}
+    expected = {"untiled": Status.UNREADABLE, "damaged": Status.READ_FAILED, "changed": Status.CHANGED}
+    assert {name: record.status for name, record in failed.items()} == {**expected, "removed": Status.MISSING}
+    assert {record.stage for record in failed.values()} == {"embed"}
+    assert re.search(r"untiled\.npz.*--forcerun tile", failed["untiled"].message)
+    assert re.search(r"damaged\.tif: pixels at .* cannot be read", failed["damaged"].message)
+    assert "removed.tif" in failed["removed"].message
+    assert {path.stem for path in tmp_path.glob("*.zarr")} == {"first", "last"}
+    for name in ("first", "last"):
+        assert np.array_equal(read_store(tmp_path / f"{name}.zarr").features, own.features)
 
 
 @pytest.mark.shared
@@ -197,5 +147,5 @@ def test_cmu_1_small_region(shared, tmp_path):
     store = embed_one(slide, tmp_path, encoder, **everything)
     assert store.grid.tolist() == [[x, y] for y in range(11) for x in range(8)]
     assert (store.coords == store.grid * 257).all()
-    assert_equals_plain_loop(slide, store, encoder, 0, 257)
+    assert_equals_plain_loop(slide, store, encoder, 257)
     assert read_tile_table(tmp_path / "one.npz").tissue.min() > 0.9

@@ -2,48 +2,37 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from roformermil.config import Encoder
 from roformermil.errors import WeightsError
 from roformermil.features import weights
-from roformermil.features.encoders import TileEncoder, build_encoder, load_trunk
-from roformermil.features.resnet import Bottleneck, ResNet50Trunk
+from roformermil.features.encoders import TileEncoder, load_trunk
 from roformermil.features.weights import weights_id
 from roformermil.runtime.files import file_sha256
 from tests.factories import serve_folder
 from tests.features.reference_resnet import reference_features
 
+RANDOM = Encoder(weights="random")
 TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_trunk_is_resnet50_through_layer3():
-    """Counted from He et al. 2016, table 1: 1 + 3 * (3 + 4 + 6) convolutions and 3 shortcuts, 8,543,296 parameters."""
-    trunk = ResNet50Trunk()
-    assert sum(isinstance(m, nn.Conv2d) for m in trunk.modules()) == 1 + 3 * 13 + 3
-    assert sum(isinstance(m, Bottleneck) for m in trunk.modules()) == 13
-    assert sum(p.numel() for p in trunk.parameters()) == 8_543_296
-    assert trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 1024)
-    assert "layer2.0.downsample.1.running_mean" in trunk.state_dict()
 
 
 def test_folded_batch_norms_and_channels_last_compute_the_same():
     settings = Encoder(weights="random", seed=3)
-    fast, slow = build_encoder(settings)(TILES), reference_features(load_trunk(settings), TILES)
+    fast, slow = TileEncoder(settings)(TILES), reference_features(load_trunk(settings), TILES)
+    assert fast.shape == (3, 1024)
     assert torch.allclose(fast, slow, atol=2e-4, rtol=1e-4)
 
 
 def test_random_weights_depend_on_their_seed_and_tell_tiles_apart():
-    one, same, other = (build_encoder(Encoder(weights="random", seed=s))(TILES) for s in (0, 0, 1))
+    one, same, other = (TileEncoder(Encoder(weights="random", seed=s))(TILES) for s in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.allclose(one, other, atol=0.1)
-    black_and_white = torch.stack([torch.zeros(64, 64, 3), torch.full((64, 64, 3), 255)]).to(torch.uint8)
-    black, white = build_encoder(Encoder(weights="random"))(black_and_white)
+    black, white = TileEncoder(RANDOM)(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 64, 64, 3))
     assert (black - white).norm() > 0.1 * black.norm()
 
 
 def test_a_weights_file_with_a_classifier_on_top_loads(tmp_path):
-    trunk = load_trunk(Encoder(weights="random"))
+    trunk = load_trunk(RANDOM)
     state = trunk.state_dict() | {"fc.weight": torch.zeros(10, 2048), "layer4.0.conv1.weight": torch.zeros(1)}
     torch.save(state, tmp_path / "net.pth")
     loaded = Encoder(weights=str(tmp_path / "net.pth"))
@@ -52,13 +41,12 @@ def test_a_weights_file_with_a_classifier_on_top_loads(tmp_path):
 
 
 def test_imagenet_weights_are_downloaded_once_and_verified(tmp_path, monkeypatch):
-    trunk = load_trunk(Encoder(weights="random"))
-    (tmp_path / "served").mkdir()
+    trunk = load_trunk(RANDOM)
     torch.save(trunk.state_dict(), tmp_path / "net.pth")
     name = f"resnet50-{file_sha256(tmp_path / 'net.pth')[:8]}.pth"
-    served = (tmp_path / "net.pth").rename(tmp_path / "served" / name)
+    served = (tmp_path / "net.pth").rename(tmp_path / name)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    with serve_folder(served.parent) as address:
+    with serve_folder(tmp_path) as address:
         monkeypatch.setattr(weights, "IMAGENET_URL", f"{address}/{name}")
         assert torch.equal(reference_features(load_trunk(Encoder()), TILES), reference_features(trunk, TILES))
         served.write_bytes(b"damaged")
@@ -69,19 +57,16 @@ def test_imagenet_weights_are_downloaded_once_and_verified(tmp_path, monkeypatch
     assert not (tmp_path / "hub/checkpoints" / name).exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not torch", None])
-def test_bad_weights_are_named(tmp_path, content):
+@pytest.mark.parametrize("content", [None, b"", b"not torch", {"conv1.weight": torch.zeros(3)}, [1, 2]])
+def test_files_without_the_networks_weights_are_named(tmp_path, content):
     path = tmp_path / "net.pth"
-    if content is not None:
+    if isinstance(content, bytes):
         path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"net\.pth"):
+    elif content:
+        torch.save(content, path)
+    problem = "does not fit a ResNet-50 with torchvision's names" if isinstance(content, dict | list) else "is neither"
+    with pytest.raises(WeightsError, match=rf"net\.pth {problem}"):
         load_trunk(Encoder(weights=str(path)))
-
-
-def test_weights_of_another_network_are_named(tmp_path):
-    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "net.pth")
-    with pytest.raises(WeightsError, match="torchvision's names"):
-        load_trunk(Encoder(weights=str(tmp_path / "net.pth")))
 
 
 def test_weights_that_run_code_are_refused(tmp_path):
@@ -96,12 +81,10 @@ def test_weights_that_run_code_are_refused(tmp_path):
 
 
 def test_bf16_features_are_close_to_fp32():
-    trunk = load_trunk(Encoder(weights="random"))
-    exact = reference_features(trunk, TILES)
-    encoder = TileEncoder(trunk, torch.device("cpu"), torch.bfloat16)
-    assert encoder.precision == "bf16" and build_encoder(Encoder(weights="random")).precision in ("fp32", "fp16")
-    half = encoder(TILES)
-    assert (half - exact).norm() < 0.05 * exact.norm()
+    exact = reference_features(load_trunk(RANDOM), TILES)
+    encoder = TileEncoder(Encoder(weights="random", precision="bf16"))
+    assert encoder.precision == "bf16" and TileEncoder(RANDOM).precision in ("fp32", "fp16")
+    assert (encoder(TILES).cpu() - exact).norm() < 0.05 * exact.norm()
 
 
 @pytest.mark.shared
@@ -110,7 +93,7 @@ def test_real_weights_give_the_features_of_another_implementation(shared):
     folder = shared / "patches/lc25000_lung_224"
     stored = np.load(folder / "resnet50_layer3_features.npz")
     file = shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"
-    encoder = build_encoder(Encoder(weights=str(file)))
+    encoder = TileEncoder(Encoder(weights=str(file)))
     chosen = range(0, len(stored["path"]), 60)
     images = np.stack([cv2.imread(str(folder / str(stored["path"][k])))[..., ::-1] for k in chosen])
     computed = encoder(torch.from_numpy(images.copy())).numpy()

@@ -12,15 +12,19 @@ FEATURES = RNG.normal(size=(2500, 32)).astype(np.float32)
 GRID = RNG.integers(0, 90, (2500, 2)).astype(np.int32)
 
 
+@pytest.fixture
+def store(tmp_path):
+    return write(tmp_path / "s.zarr")
+
+
 def write(path):
     write_store(path, FEATURES, GRID * 257, GRID, {"slide_id": "s", "base_px": 257, "fingerprint": "f"})
+    return path
 
 
-def test_a_store_returns_what_was_written(tmp_path):
-    write(tmp_path / "s.zarr")
-    stored = read_store(tmp_path / "s.zarr")
-    assert stored.features.dtype == np.float16
-    assert stored.coords.dtype == stored.grid.dtype == np.int32
+def test_a_store_returns_what_was_written(store):
+    stored = read_store(store)
+    assert (stored.features.dtype, stored.coords.dtype, stored.grid.dtype) == (np.float16, np.int32, np.int32)
     assert np.array_equal(stored.features, FEATURES.astype(np.float16))
     assert np.array_equal(stored.coords, GRID * 257)
     assert stored.attributes["base_px"] == 257
@@ -32,35 +36,31 @@ def test_a_store_of_zeros_is_complete(tmp_path):
     assert read_attributes(tmp_path / "s.zarr")["fingerprint"] == "f"
 
 
-def test_a_store_is_a_few_files_with_equal_bytes_every_time(tmp_path):
-    for name in ("one", "two"):
-        write(tmp_path / f"{name}.zarr")
-    files = [p for p in (tmp_path / "one.zarr").rglob("*") if p.is_file()]
+def test_a_store_is_a_few_files_with_equal_bytes_every_time(store, tmp_path):
+    other = write(tmp_path / "other.zarr")
+    files = [path for path in store.rglob("*") if path.is_file()]
     assert len(files) <= 8
-    for file in files:
-        assert filecmp.cmp(file, tmp_path / "two.zarr" / file.relative_to(tmp_path / "one.zarr"), shallow=False)
+    assert all(filecmp.cmp(file, other / file.relative_to(store), shallow=False) for file in files)
 
 
-def test_a_missing_or_damaged_store_is_named(tmp_path):
+def test_a_missing_or_damaged_store_is_named(store, tmp_path):
     assert read_attributes(tmp_path / "none.zarr") == {}
     with pytest.raises(StoreError, match=r"none\.zarr.*snakemake --forcerun embed"):
         read_store(tmp_path / "none.zarr")
-    write(tmp_path / "s.zarr")
-    (tmp_path / "s.zarr/features/c/0/0").unlink()
-    assert read_attributes(tmp_path / "s.zarr") == {}, "incomplete: `embed` makes it again"
+    (store / "features/c/0/0").unlink()
+    assert read_attributes(store) == {}, "incomplete: `embed` makes it again"
     with pytest.raises(StoreError, match="features is incomplete"):
-        read_store(tmp_path / "s.zarr")
-    write(tmp_path / "s.zarr")
-    (tmp_path / "s.zarr/grid/zarr.json").unlink()
+        read_store(store)
+    write(store)
+    (store / "grid/zarr.json").unlink()
     with pytest.raises(StoreError, match=r"s\.zarr"):
-        read_store(tmp_path / "s.zarr")
+        read_store(store)
 
 
-def test_a_changed_array_does_not_match_the_checksum(tmp_path):
-    write(tmp_path / "s.zarr")
-    assert matches_checksum(tmp_path / "s.zarr")
-    zarr.open_group(tmp_path / "s.zarr", mode="r+")["grid"][0] = 99
-    assert not matches_checksum(tmp_path / "s.zarr")
+def test_a_changed_array_does_not_match_the_checksum(store, tmp_path):
+    assert matches_checksum(store)
+    zarr.open_group(store, mode="r+")["grid"][0] = 99
+    assert not matches_checksum(store)
     with pytest.raises(StoreError):
         matches_checksum(tmp_path / "none.zarr")
 

@@ -8,7 +8,7 @@ import torch
 from roformermil.config import Encoder
 from roformermil.config.encoder_specs import SPECS
 from roformermil.errors import WeightsError
-from roformermil.features.encoders import build_encoder, load_trunk
+from roformermil.features.encoders import TileEncoder, load_trunk
 
 TILES = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -32,7 +32,7 @@ def test_any_model_of_timm_encodes_tiles_as_timm_does(name, tmp_path):
 
     plain = timm.create_model(name, num_classes=0).eval()
     torch.save(plain.state_dict() | {"head.weight": torch.zeros(3)}, tmp_path / "net.pth")
-    encoder = build_encoder(Encoder(name=f"timm:{name}", weights=str(tmp_path / "net.pth")))
+    encoder = TileEncoder(Encoder(name=f"timm:{name}", weights=str(tmp_path / "net.pth")))
     config = plain.pretrained_cfg
     x = TILES.permute(0, 3, 1, 2) / 255
     if name.startswith("vit"):

@@ -30,25 +30,26 @@ def by_hand(q, k, v, lengths, slopes=None, grid=None):
     return torch.cat(outs)
 
 
+def assert_same(out, expected, inputs, atol, gradient_atol):
+    """The same values, and the same gradients with respect to the inputs."""
+    assert torch.allclose(out, expected, atol=atol)
+    gradients, wanted = (torch.autograd.grad(x.square().sum(), inputs) for x in (out, expected))
+    assert all(torch.allclose(a, b, atol=gradient_atol) for a, b in zip(gradients, wanted, strict=True))
+
+
 @pytest.mark.parametrize("lengths", [LENGTHS, [5, 5, 5], [15]])
 def test_attention_is_exact_and_stays_within_bags(lengths):
-    q, k, v = inputs()
-    out, expected = attend(q, k, v, lengths), by_hand(q, k, v, lengths)
-    assert torch.allclose(out, expected, atol=1e-12)
-    gradients, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
-    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(gradients, wanted, strict=True))
+    qkv = inputs()
+    assert_same(attend(*qkv, lengths), by_hand(*qkv, lengths), qkv, 1e-12, 1e-12)
 
 
 @pytest.mark.parametrize("budget", [1, 4 * 2 * 9 * 4, 2**20])  # one query at a time, four, all
 def test_alibi_is_exact_with_chunks_of_any_size(monkeypatch, budget):
     monkeypatch.setattr(attention, "BIAS_BYTES", budget)
-    q, k, v = inputs()
-    slopes = alibi_slopes(2)
+    qkv, slopes = inputs(), alibi_slopes(2)
     assert slopes.tolist() == [2**-4, 2**-8]
-    out, expected = attend_alibi(q, k, v, GRID, slopes, LENGTHS), by_hand(q, k, v, LENGTHS, slopes, GRID)
-    assert torch.allclose(out, expected, atol=1e-6)  # the distances are float32
-    gradients, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, wanted, strict=True))
+    out, expected = attend_alibi(*qkv, GRID, slopes, LENGTHS), by_hand(*qkv, LENGTHS, slopes, GRID)
+    assert_same(out, expected, qkv, 1e-6, 1e-6)  # the distances are float32
 
 
 def test_alibi_in_half_precision_is_as_exact_with_many_chunks(monkeypatch):
@@ -110,9 +111,6 @@ def test_on_a_gpu_packed_and_bag_by_bag_agree_with_the_formula(dtype):
     lengths = [300, 1, 77]
     q, k, v = (torch.randn(378, 8, 64, device="cuda", dtype=dtype, requires_grad=True) for _ in range(3))
     assert attention._has_packed_kernel(q) == (dtype != torch.float32 and torch.cuda.get_device_capability() >= (8, 0))
-    out = attend(q, k, v, lengths)
-    expected = by_hand(*(x.double() for x in (q, k, v)), lengths)
+    out, expected = attend(q, k, v, lengths).double(), by_hand(*(x.double() for x in (q, k, v)), lengths)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
-    assert torch.allclose(out.double(), expected, atol=tolerance)
-    gradients, wanted = (torch.autograd.grad(x.double().square().sum(), (q, k, v)) for x in (out, expected))
-    assert all(torch.allclose(a, b, atol=10 * tolerance) for a, b in zip(gradients, wanted, strict=True))
+    assert_same(out, expected, (q, k, v), tolerance, 10 * tolerance)

@@ -37,7 +37,5 @@ def test_a_file_that_is_no_trained_model_is_named(tmp_path):
     (tmp_path / "text.safetensors").write_text("no model")
     save_file({"w": np.zeros(1)}, tmp_path / "other.safetensors", {"author": "someone"})
     for name in ("missing", "text", "other"):
-        with pytest.raises(
-            ModelError, match=f"{name}.safetensors: not a model.safetensors written by roformermil train"
-        ):
+        with pytest.raises(ModelError, match=f"{name}.safetensors: not a model.safetensors written by roformermil"):
             load_model(tmp_path / f"{name}.safetensors")

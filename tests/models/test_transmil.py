@@ -4,7 +4,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from roformermil.models import build_model, transmil
 from roformermil.models.build import parameter_count
-from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order, segment_means
+from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order
 
 
 def test_at_the_papers_size_the_number_of_parameters_is_the_published_one():
@@ -12,17 +12,20 @@ def test_at_the_papers_size_the_number_of_parameters_is_the_published_one():
     assert parameter_count(build_model({"name": "transmil"}, 1024, 2)) == 2_672_146
 
 
+def exact_attention(layer, x):
+    """What the layer computes without the approximation by landmarks, and the weights of the first token."""
+    q, k, v = layer.qkv(x).unflatten(-1, (3, layer.num_heads, 16)).permute(1, 2, 0, 3)
+    exact = scaled_dot_product_attention(q, k, v) + layer.skip(v.unsqueeze(0)).squeeze(0)
+    return layer.out(exact.transpose(0, 1).flatten(1)), (q[:, :1] @ k.mT / 4).softmax(-1).mean(dim=(0, 1))
+
+
 def test_with_one_landmark_per_token_attention_is_exact(monkeypatch):
     monkeypatch.setattr(transmil, "PINV_STEPS", 60)  # until the inverse has converged
     torch.manual_seed(0)
     layer = NystromAttention(64, num_heads=4).double()
     x = torch.randn(20, 64, dtype=torch.float64)
-    out, first = layer(x)
-    q, k, v = layer.qkv(x).unflatten(-1, (3, 4, 16)).permute(1, 2, 0, 3)
-    exact = scaled_dot_product_attention(q, k, v) + layer.skip(v.unsqueeze(0)).squeeze(0)
-    assert torch.allclose(out, layer.out(exact.transpose(0, 1).flatten(1)), atol=1e-6)
-    weights = (q[:, :1] @ k.mT / 4).softmax(-1).mean(dim=(0, 1))
-    assert torch.allclose(first, weights, atol=1e-6)
+    for approximate, exact in zip(layer(x), exact_attention(layer, x), strict=True):
+        assert torch.allclose(approximate, exact, atol=1e-6)
 
 
 def test_landmarks_approximate_attention_of_similar_tokens():
@@ -30,10 +33,7 @@ def test_landmarks_approximate_attention_of_similar_tokens():
     layer = NystromAttention(32, num_heads=2)
     kinds = torch.randn(4, 32)
     x = kinds.repeat_interleave(64, dim=0) + 0.01 * torch.randn(256, 32)  # 16 landmarks for 4 kinds
-    out = layer(x)[0]
-    q, k, v = layer.qkv(x).unflatten(-1, (3, 2, 16)).permute(1, 2, 0, 3)
-    exact = scaled_dot_product_attention(q, k, v) + layer.skip(v.unsqueeze(0)).squeeze(0)
-    assert torch.allclose(out, layer.out(exact.transpose(0, 1).flatten(1)), atol=0.02)
+    assert torch.allclose(layer(x)[0], exact_attention(layer, x)[0], atol=0.02)
 
 
 def test_pseudo_inverse_against_linear_algebra():
@@ -57,11 +57,6 @@ def test_attention_of_a_large_slide_survives_fp16():
     expected = weights[1:20_001] / weights[1:20_001].sum()
     assert attention.sum().item() == pytest.approx(1, abs=1e-4)
     assert (attention - expected).abs().max() < 0.02 * expected.max()
-
-
-def test_segments_cover_the_sequence():
-    x = torch.arange(12.0).view(1, 12, 1)
-    assert segment_means(x, 4).flatten().tolist() == [1, 4, 7, 10]
 
 
 def test_raster_order_is_row_by_row():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roformermil.bags.folds import FoldRow, read_all_folds, write_folds
+from roformermil.bags.folds import FoldRow, read_folds, write_folds
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
@@ -131,7 +131,7 @@ def test_measurements_are_contributions_to_both_classes_and_attention_for_the_se
 
 def test_each_slide_is_drawn_by_the_fold_that_tested_it_and_one_that_none_tests_is_not(cohort):
     """A second fold with a model of its own trained on the first one's test slides, and tests s0 and s1, not s4."""
-    rows, folder = read_all_folds(cohort.folder / "folds.csv"), cohort.folder
+    rows, folder = read_folds(cohort.folder / "folds.csv"), cohort.folder
     parts = ["test" if k < 2 else "validation" if k in (12, 13) else "train" for k in range(16)]
     second = [replace(row, fold=1, part=part) for row, part in zip(rows, parts, strict=True)]
     write_folds(folder / "two_folds.csv", [*rows, *second])

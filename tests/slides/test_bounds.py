@@ -18,17 +18,14 @@ CANVAS, SCAN, AT = (2000, 1500), (800, 600), (300, 200)  # level-0 pixels
 TISSUE = (400, 100, 640, 340)  # left, top, right, bottom, in pixels of the scan
 
 
-def image_xml(
-    name: str, levels: list[tuple[int, int, int]], size: tuple[int, int], at: tuple[int, int], power: int
-) -> str:
+def image_xml(name, levels, size, at, power) -> str:
     """One image in the file's description. levels: width, height and page of the TIFF."""
-    pages = "".join(
-        f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{page}"/>' for r, (w, h, page) in enumerate(levels)
-    )
+    dimensions = [f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{p}"/>' for r, (w, h, p) in enumerate(levels)]
     return (
         f'<image name="{name}"><creationDate>2020-01-01T00:00:00Z</creationDate><device model="m" version="1"/>'
-        f'<pixels sizeX="{levels[0][0]}" sizeY="{levels[0][1]}">{pages}</pixels>'
-        f'<view sizeX="{size[0] * NM}" sizeY="{size[1] * NM}" offsetX="{at[0] * NM}" offsetY="{at[1] * NM}" spacingZ="0"/>'
+        f'<pixels sizeX="{levels[0][0]}" sizeY="{levels[0][1]}">{"".join(dimensions)}</pixels>'
+        f'<view sizeX="{size[0] * NM}" sizeY="{size[1] * NM}" offsetX="{at[0] * NM}" offsetY="{at[1] * NM}" '
+        'spacingZ="0"/>'
         f"<scanSettings><objectiveSettings><objective>{power}</objective></objectiveSettings><illuminationSettings>"
         "<numericalAperture>0.4</numericalAperture><illuminationSource>brightfield</illuminationSource>"
         "</illuminationSettings></scanSettings></image>"

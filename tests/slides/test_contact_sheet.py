@@ -9,16 +9,8 @@ from PIL import Image, ImageFont
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.errors import Status
-from roformermil.slides.contact_sheet import (
-    CAPTION_PX,
-    GAP_PX,
-    PAGE_PX,
-    RED,
-    THUMBNAIL_PX,
-    draw_contact_sheet,
-    shorten_middle,
-    write_contact_sheet,
-)
+from roformermil.slides import contact_sheet
+from roformermil.slides.contact_sheet import CAPTION_PX, GAP_PX, THUMBNAIL_PX, write_contact_sheet
 
 GREEN = (30, 200, 30)
 CELL_WIDTH, CELL_HEIGHT = THUMBNAIL_PX + GAP_PX, THUMBNAIL_PX + CAPTION_PX + GAP_PX
@@ -31,7 +23,7 @@ def cells(tmp_path):
     def draw(*records: SlideRecord) -> list[np.ndarray]:
         for record in records:
             Image.new("RGB", (1000, 1000), GREEN).save(tmp_path / f"{record.slide_id}.jpg", quality=95)
-        picture = np.asarray(draw_contact_sheet(list(records), tmp_path)).astype(int)[GAP_PX:, GAP_PX:]
+        picture = np.asarray(contact_sheet.draw_contact_sheet(list(records), tmp_path)).astype(int)[GAP_PX:, GAP_PX:]
         columns = picture.shape[1] // CELL_WIDTH
         corners = ((k // columns * CELL_HEIGHT, k % columns * CELL_WIDTH) for k in range(len(records)))
         return [picture[y : y + CELL_HEIGHT, x : x + CELL_WIDTH] for y, x in corners]
@@ -49,8 +41,7 @@ def test_slides_are_in_the_order_of_their_records(tmp_path):
     colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
     for k, colour in enumerate(colours):
         Image.new("RGB", (1000, 800), colour).save(tmp_path / f"{k}.jpg", quality=95)
-    records = [SlideRecord(str(k), Path(), tissue_mm2=1.5, tiles=20) for k in range(3)]
-    write_contact_sheet(records, tmp_path, tmp_path / "sheet.jpg")
+    write_contact_sheet([SlideRecord(str(k), Path()) for k in range(3)], tmp_path, tmp_path / "sheet.jpg")
     picture = np.asarray(Image.open(tmp_path / "sheet.jpg")).astype(int)
     assert picture.shape == (2 * CELL_HEIGHT + GAP_PX, 2 * CELL_WIDTH + GAP_PX, 3)
     for k, colour in enumerate(colours):
@@ -59,32 +50,28 @@ def test_slides_are_in_the_order_of_their_records(tmp_path):
 
 
 def test_lost_slides_are_captioned_in_red_and_framed_where_there_is_no_mask(cells):
-    records = [
+    ok, no_tiles, no_mask = cells(
         SlideRecord("ok", Path(), tissue_mm2=1.5, tiles=20),
         SlideRecord("no_tiles", Path(), status=Status.EMPTY, stage="tile"),
         SlideRecord("no_mask", Path(), status=Status.NO_MPP, stage="segment"),  # its outline is from an earlier run
-    ]
-    ok, no_tiles, no_mask = cells(*records)
+    )
     middle = THUMBNAIL_PX // 2
     assert [has_red_text(cell) for cell in (ok, no_tiles, no_mask)] == [False, True, True]
     assert np.abs(ok[middle, middle] - GREEN).max() < 20 and np.abs(no_tiles[middle, middle] - GREEN).max() < 20
     assert no_mask[middle, middle].tolist() == [255, 255, 255]
-    assert no_mask[0, middle].tolist() == no_mask[middle, 0].tolist() == list(RED)
+    assert no_mask[0, middle].tolist() == no_mask[middle, 0].tolist() == list(contact_sheet.RED)
 
 
 def test_the_reports_page_is_no_wider_than_a_screen(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)).save(tmp_path / "a.jpg")
-    for count, width in ((4, 2 * CELL_WIDTH + GAP_PX), (200, PAGE_PX)):
-        write_contact_sheet(
-            [SlideRecord("a", Path(), tissue_mm2=1.0, tiles=1)] * count, tmp_path, tmp_path / "sheet.jpg"
-        )
-        page = (tmp_path / "sheet.html").read_text()
-        data = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    for count, width in ((4, 2 * CELL_WIDTH + GAP_PX), (200, contact_sheet.PAGE_PX)):
+        write_contact_sheet([SlideRecord("a", Path())] * count, tmp_path, tmp_path / "sheet.jpg")
+        data = re.search(r'src="data:image/jpeg;base64,([^"]+)"', (tmp_path / "sheet.html").read_text())
         assert Image.open(io.BytesIO(base64.b64decode(data[1]))).width == width
 
 
 def test_long_names_keep_both_ends():
     font = ImageFont.load_default(size=12)
-    text = shorten_middle("TCGA-AD-6964-01Z-00-DX1.1A2B3C4D-5E6F-7890", font, 150)
+    text = contact_sheet.shorten_middle("TCGA-AD-6964-01Z-00-DX1.1A2B3C4D-5E6F-7890", font, 150)
     assert text.startswith("TCGA-AD") and text.endswith("7890") and font.getlength(text) <= 150
-    assert shorten_middle("short", font, 150) == "short"
+    assert contact_sheet.shorten_middle("short", font, 150) == "short"

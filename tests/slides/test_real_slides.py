@@ -28,16 +28,14 @@ def outcome(path, folder, mpp=None):
     return "ok", fields["mpp_source"], tiles
 
 
-def test_every_file_has_its_status(shared, tmp_path):
+def test_every_file_has_its_status(shared, atlas, tmp_path):
     paths = [path for path in (shared / "slides").resolve().rglob("*.*") if path.suffix in (".svs", ".ndpi")]
     outcomes = {path.stem: outcome(path, tmp_path) for path in paths}
     assert len(outcomes) == 30
     assert outcomes.pop("test3-DAPI-2-387") == ("not_brightfield", "", 0)
     without_mpp = {name for name, (status, _, _) in outcomes.items() if status == "no_mpp"}
     assert len(without_mpp) == 9, "the atlas slides that state no resolution"
-    for path in (shared / "slides/pathology_atlas").resolve().glob("*.svs"):
-        if path.stem in without_mpp:
-            outcomes[path.stem] = outcome(path, tmp_path, mpp=0.5)
+    outcomes |= {path.stem: outcome(path, tmp_path, mpp=0.5) for path in atlas if path.stem in without_mpp}
     assert {status for status, _, _ in outcomes.values()} == {"ok"}
     assert {source for _, source, _ in outcomes.values()} == {"vendor", "sheet"}
     assert min(tiles for _, _, tiles in outcomes.values()) > 10
@@ -57,5 +55,4 @@ def test_the_40x_twin_has_tiles_of_the_same_physical_size(shared, tmp_path):
         grain[name] = np.mean([cv2.Laplacian(cv2.cvtColor(t, cv2.COLOR_RGB2GRAY), cv2.CV_64F).std() for t in tiles])
     assert 0.5 < np.divide(*grain.values()) < 2  # read at 40x, a tile's grain would be much coarser
     one, two = sides.values()
-    assert one == pytest.approx(128, rel=0.0025)  # base_px is an integer, here 243 and 487
-    assert two == pytest.approx(one, rel=0.0025)
+    assert one == pytest.approx(128, rel=0.0025) and two == pytest.approx(one, rel=0.0025)  # 243 and 487 level-0 pixels

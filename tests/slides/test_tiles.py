@@ -3,9 +3,9 @@ import pytest
 
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Tiles
-from roformermil.errors import SlideError
 from roformermil.slides.reader import SlideReader
-from roformermil.slides.tiles import fit_tile, read_tile, tile_spec, tissue_fraction, tissue_grid
+from roformermil.slides.tiles import TileSpec, fit_tile, read_tile, tile_spec, tissue_fraction, tissue_grid
+from tests.factories import raises_slide_error
 
 
 @pytest.mark.parametrize(("mpp", "base_px"), [(0.25, 512), (0.2526, 507), (0.499, 257), (0.5, 256), (0.526, 243)])
@@ -14,31 +14,21 @@ def test_a_tiles_side_follows_the_mpp_and_no_nominal_magnification(slide, mpp, b
         assert tile_spec(reader, Tiles()).base_px == base_px
 
 
-def test_tiles_are_read_from_the_coarsest_level_that_is_fine_enough(slide):
-    with SlideReader(slide, mpp=0.125) as reader:  # levels of 0.125, 0.25 and 0.5 um/px
-        spec = tile_spec(reader, Tiles())
-        assert (spec.base_px, spec.level, spec.read_px) == (1024, 2, 256)
-    with SlideReader(slide, mpp=0.2) as reader:  # 0.2, 0.4, 0.8
-        spec = tile_spec(reader, Tiles())
-        assert (spec.base_px, spec.level, spec.read_px) == (640, 1, 320)
+@pytest.mark.parametrize(("mpp", "expected"), [(0.125, TileSpec(1024, 2, 256, 256)), (0.2, TileSpec(640, 1, 320, 256))])
+def test_tiles_are_read_from_the_coarsest_level_that_is_fine_enough(slide, mpp, expected):
+    with SlideReader(slide, mpp) as reader:  # levels of 1, 2 and 4 times this mpp
+        assert tile_spec(reader, Tiles()) == expected
 
 
 def test_a_slide_that_is_too_coarse_is_named(slide):
-    with (
-        SlideReader(slide, mpp=0.6) as reader,
-        pytest.raises(SlideError, match=r"0.6 um/px, but tiles need 0.5") as error,
-    ):
+    with SlideReader(slide, mpp=0.6) as reader, raises_slide_error("too_coarse", "0.6 um/px, but tiles need 0.5"):
         tile_spec(reader, Tiles())
-    assert error.value.status == "too_coarse"
 
 
 def test_grid_of_cmu_1_small_region_by_hand():
     """2220 x 2967 px at 0.499 um/px: 256 * 0.5 / 0.499 = 256.51, so 257 px per tile; 8 by 11 of them fit."""
     grid, tissue = tissue_grid(np.ones((139, 185), bool), (2220, 2967), 257, 0.25)
-    assert len(grid) == 88
-    assert grid[0].tolist() == [0, 0]
-    assert grid[8].tolist() == [0, 1], "row by row, x before y"
-    assert (grid[-1] * 257).tolist() == [1799, 2570]
+    assert grid.tolist() == [[x, y] for y in range(11) for x in range(8)], "row by row, x before y"
     assert np.allclose(tissue, 1)
 
 

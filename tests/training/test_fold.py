@@ -15,7 +15,7 @@ from roformermil.config import Folds
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import load_model
 from roformermil.training import Fit, train_fold
-from tests.factories import read_rows
+from tests.factories import assert_same_parameters, read_rows
 
 
 def accuracy(rows, classes):
@@ -29,9 +29,8 @@ def test_a_fold_learns_and_writes_its_files(job, tmp_path, name):
     train_fold(job(name), tmp_path / "out", progress=False)
     predictions, history = read_rows(tmp_path / "out/predictions.csv"), read_rows(tmp_path / "out/history.csv")
     assert list(predictions[0]) == ["slide_id", "patient_id", "label", "part", "probability_a", "probability_b"]
-    assert {(row["slide_id"], row["label"], row["part"]) for row in predictions} == {
-        (row.slide_id, row.label, row.part) for row in job().rows
-    }
+    slides = {(row["slide_id"], row["label"], row["part"]) for row in predictions}
+    assert slides == {(row.slide_id, row.label, row.part) for row in job().rows}
     assert all(abs(float(row["probability_a"]) + float(row["probability_b"]) - 1) < 1e-12 for row in predictions)
     assert accuracy(predictions, "ab") >= 0.8
     assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
@@ -66,8 +65,7 @@ def test_a_fold_trained_again_gives_the_same_numbers(job, tmp_path, name):
         train_fold(job(name, epochs=3), tmp_path / str(k), progress=False)
     first, second = (tmp_path / str(k) for k in range(2))
     assert (first / "predictions.csv").read_bytes() == (second / "predictions.csv").read_bytes()
-    one, two = (load_file(folder / "model.safetensors") for folder in (first, second))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_same_parameters(first, second)
 
 
 def test_the_seed_matters(job, tmp_path):
@@ -106,14 +104,12 @@ def test_training_stops_and_the_best_epoch_is_saved(job, tmp_path, monitor):
 def test_the_learning_rate_falls_on_a_plateau(job, tmp_path):
     train_fold(job(epochs=12, learning_rate=0.1, scheduler_patience=1, scheduler_factor=0.5), tmp_path, progress=False)
     rates = [float(row["learning_rate"]) for row in read_rows(tmp_path / "history.csv")]
-    assert rates[0] == 0.1
-    assert rates[-1] < 0.1
+    assert rates[0] == 0.1 and rates[-1] < 0.1
 
 
 def test_the_settings_reach_model_and_optimiser(job):
     fit = Fit(job(weight_decay=0.5, checkpointing=True))
-    assert fit.optimizer.param_groups[0]["weight_decay"] == 0.5
-    assert fit.model.checkpointing
+    assert fit.optimizer.param_groups[0]["weight_decay"] == 0.5 and fit.model.checkpointing
 
 
 def test_an_epoch_has_one_step_per_batch_and_its_loss_is_a_mean_over_slides(job, monkeypatch):
@@ -138,8 +134,7 @@ def test_test_slides_change_nothing_but_their_own_predictions(job, tmp_path):
     train_fold(made, tmp_path / "after", progress=False)
     before, after = (read_rows(tmp_path / name / "predictions.csv") for name in ("before", "after"))
     assert [old["part"] for old, new in zip(before, after, strict=True) if old != new] == ["test"] * 6
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("before", "after"))
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert_same_parameters(tmp_path / "before", tmp_path / "after")
 
 
 def test_tensorboard_shows_each_epoch_if_it_is_switched_on(job, tmp_path):
@@ -150,9 +145,8 @@ def test_tensorboard_shows_each_epoch_if_it_is_switched_on(job, tmp_path):
     train_fold(job(tensorboard=True), tmp_path / "on", progress=False)
     board = EventAccumulator(str(tmp_path / "on/tensorboard"))
     board.Reload()
-    history = read_rows(tmp_path / "on/history.csv")
-    shown = [event.value for event in board.Scalars("validation_loss")]
-    assert shown == pytest.approx([float(row["validation_loss"]) for row in history], rel=1e-6)
+    losses = [float(row["validation_loss"]) for row in read_rows(tmp_path / "on/history.csv")]
+    assert [event.value for event in board.Scalars("validation_loss")] == pytest.approx(losses, rel=1e-6)
     assert (tmp_path / "on/predictions.csv").read_bytes() == (tmp_path / "off/predictions.csv").read_bytes()
 
 

@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from roformermil.cohort.synthetic import write_demo_slides
+from roformermil.cohort.synthetic import CLASSES, write_demo_slides
 from tests import ROOT
 
 COARSE_TILES = {"tile_px": 128, "target_mpp": 1.9}  # few, and fast to encode, for tests of other things
@@ -17,10 +19,43 @@ COARSE_TILES = {"tile_px": 128, "target_mpp": 1.9}  # few, and fast to encode, f
 
 def snakemake(folder: Path, config: Path, *arguments: str, checkout: Path = ROOT) -> subprocess.CompletedProcess:
     """Run the workflow of a checkout in the working directory `folder`, on two cores unless the arguments name a profile."""
+    command = snakemake_command(folder, config, *arguments, checkout=checkout)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(checkout), cwd=folder)
+
+
+def snakemake_command(folder: Path, config: Path, *arguments: str, checkout: Path = ROOT) -> list[str | Path]:
     command = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder]
     command += [] if "--workflow-profile" in arguments else ["--cores", "2"]
-    command += [*arguments, "--configfile", config]  # the last option, since it takes all words that follow
-    return subprocess.run(command, capture_output=True, text=True, env=environment(checkout), cwd=folder)
+    return [*command, *arguments, "--configfile", config]  # the last option, since it takes all words that follow
+
+
+def run_workflow(folder: Path, *arguments: str, checkout: Path = ROOT) -> None:
+    """Run the workflow with `config.yaml` of the folder; fails unless it succeeds."""
+    result = snakemake(folder, folder / "config.yaml", *arguments, checkout=checkout)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
+
+
+def write_demo(folder: Path, slides: int = 24, unusable: Iterable[Path] = (), **sections: Any) -> None:
+    """Write the demo's slides, their sheet with these other files added, and `config.yaml`: the demo's with two of its models,
+    changed as by `change_config`."""
+    sheet = write_demo_slides(folder / "slides", slides)
+    with sheet.open("a") as file:
+        for k, path in enumerate(unusable):
+            shutil.copy(path, folder / "slides")
+            file.write(f"{path.stem},other_{k},{CLASSES[k % 2]},{path.name}\n")
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
+    config["models"] = [model for model in config["models"] if model["name"] in ("abmil", "ro-abmil")]  # to save time
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    change_config(folder, **sections)
+
+
+def change_config(folder: Path, **sections: Any) -> None:
+    """Edit the folder's `config.yaml`: a mapping updates its section, another value replaces it."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for name, value in sections.items():
+        config[name] = config.get(name, {}) | value if isinstance(value, dict) else value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def environment(checkout: Path = ROOT) -> dict[str, str]:
@@ -51,11 +86,3 @@ def copy_checkout(to: Path, slides: int = 24) -> Path:
             shutil.copy(ROOT / name, to / name, follow_symlinks=False)
     write_demo_slides(to / "data/demo", slides)
     return to
-
-
-def shorten(checkout: Path) -> None:
-    """Make the checkout's demo fast: coarse tiles, three folds, ten epochs."""
-    path = checkout / "config/config.yaml"
-    config = yaml.safe_load(path.read_text()) | {"tiles": COARSE_TILES, "folds": {"count": 3}}
-    config["training"] |= {"epochs": 10}
-    path.write_text(yaml.safe_dump(config))

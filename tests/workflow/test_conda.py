@@ -4,12 +4,11 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from envs.pin import PYTHON
-from tests.workflow.running import copy_checkout, shorten
+from tests.workflow.running import COARSE_TILES, change_config, copy_checkout, environment
 
 USED_BY_DEMO = {"slides", "features", "training", "evaluation", "report", "download"}  # all but tissue
 
@@ -21,7 +20,7 @@ def conda(shared, tmp_path_factory) -> dict[str, str]:
         pytest.skip(f"the local channel contains the running Python only; the environments need {PYTHON}")
     folder = tmp_path_factory.mktemp("conda")
     subprocess.run([sys.executable, shared / "tools/local_conda.py", folder], check=True, timeout=300)
-    path = os.pathsep.join([str(folder / "root/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = f"{folder / 'root/bin'}{os.pathsep}{environment()['PATH']}"
     return {**os.environ, "CONDARC": str(folder / "condarc"), "PATH": path}
 
 
@@ -29,7 +28,8 @@ def conda(shared, tmp_path_factory) -> dict[str, str]:
 def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
     numbers = {}
     for name, arguments in {"with": ["--use-conda"], "without": []}.items():
-        shorten(checkout := copy_checkout(tmp_path / name, slides=12))
+        checkout = copy_checkout(tmp_path / name, slides=12)
+        change_config(checkout / "config", tiles=COARSE_TILES, folds={"count": 3}, training={"epochs": 10})
         command = [sys.executable, "-m", "snakemake", "--cores", "all", *arguments]
         result = subprocess.run(command, cwd=checkout, env=conda, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
@@ -39,7 +39,7 @@ def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
     assert numbers["with"] == numbers["without"]
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
     assert len(made) == len(USED_BY_DEMO)
-    for environment in made:  # the package comes from that checkout, not from this one
-        where = [environment / "bin/python", "-c", "import roformermil; print(roformermil.__file__)"]
+    for folder in made:  # the package comes from that checkout, not from this one
+        where = [folder / "bin/python", "-c", "import roformermil; print(roformermil.__file__)"]
         printed = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path)
         assert printed.stdout.startswith(str(tmp_path / "with"))

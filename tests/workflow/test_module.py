@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import yaml
@@ -50,13 +51,13 @@ def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefil
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"roformermil": config, "other": 1}))
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(snakefile=snakefile))
     command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    plan = subprocess.run([*command, "-n"], cwd=tmp_path, capture_output=True, text=True)
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    plan = run([*command, "-n"])
     assert " ".join(["local:", *(f"roformermil_{rule}" for rule in LOCAL_RULES)]) in plan.stdout
     jobs = planned_jobs(plan)
     assert jobs["report"] == jobs["roformermil_segment"] == jobs["roformermil_evaluate"] == 1
     assert jobs["roformermil_train"] == 5 * len(config["models"])
-    command += ["theirs/mine/tiles/batch_0.csv"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    result = run([*command, "theirs/mine/tiles/batch_0.csv"])
     assert result.returncode == 0, result.stderr[-3000:]
     assert all(record.is_ok for record in read_slide_table(tmp_path / "theirs/mine/tiles/batch_0.csv"))
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -13,48 +12,38 @@ import pytest
 import yaml
 
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.cohort.synthetic import write_demo_slides
 from tests import ROOT
+from tests.workflow.running import environment, snakemake_command, write_demo
 
-CPU_RULES = ("contact_sheet", "evaluate", "plots", "heatmap")
+pytestmark = pytest.mark.slurm
+
+PATH = f"{environment()['PATH']}{os.pathsep}/usr/sbin"
+ENVIRONMENT = {**os.environ, "PATH": PATH}
+KINDS = ("embed", "train", "slides", "contact_sheet", "evaluate", "plots", "heatmap")  # the first two need a GPU
 QUEUE_COLUMNS = ["jobid", "comment", "state", "minmemory", "partition", "tres-per-job", "timelimit"]
 
 
 @pytest.fixture(scope="module")
 def slurm(shared, tmp_path_factory):
-    if missing := [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=search_path())]:
+    if missing := [name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=PATH)]:
         pytest.skip(f"needs a Slurm to start (Debian: slurm-wlm, munge): no {missing[0]}")
     folder = tmp_path_factory.mktemp("slurm")
     script = shared / "tools/slurm_up.sh"
-    subprocess.run(["bash", script, "up", folder], check=True, timeout=120, env={**os.environ, "PATH": search_path()})
-    yield {**os.environ, "PATH": search_path(), "SLURM_CONF": str(folder / "slurm.conf")}
-    subprocess.run(["bash", script, "down", folder], check=True, timeout=120, env={**os.environ, "PATH": search_path()})
-
-
-def search_path() -> str:
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])
+    subprocess.run(["bash", script, "up", folder], check=True, timeout=120, env=ENVIRONMENT)
+    yield ENVIRONMENT | {"SLURM_CONF": str(folder / "slurm.conf")}
+    subprocess.run(["bash", script, "down", folder], check=True, timeout=120, env=ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
 def finished(slurm, broken, tmp_path_factory):
     """The demo's folder after its run; the jobs seen in the queue, `QUEUE_COLUMNS` by id; the id of the cancelled job."""
     folder = tmp_path_factory.mktemp("demo")
-    sheet = write_demo_slides(folder / "slides", 16)
-    shutil.copy(broken / "cut.svs", folder / "slides")
-    sheet.write_text(sheet.read_text() + "cut,other,mixed,cut.svs\n")
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config["datasets"]["demo"] |= {"slides": str(sheet), "root": str(folder / "slides")}
-    config |= {"slides_per_batch": 9, "max_failed_fraction": 0.1, "tiles": {"tile_px": 128, "target_mpp": 1.0}}
-    config["folds"]["count"] = 3
-    config["models"] = [model for model in config["models"] if model["name"] in ("abmil", "ro-abmil")]
-    config["training"] |= {"epochs": 60}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--workflow-profile", profile_for_this_node(folder)]
+    sections = {"tiles": {"tile_px": 128, "target_mpp": 1.0}, "folds": {"count": 3}, "training": {"epochs": 60}}
+    write_demo(folder, 16, [broken / "cut.svs"], slides_per_batch=9, max_failed_fraction=0.1, **sections)
+    profile = profile_for_this_node(folder)
+    command = snakemake_command(folder, folder / "config.yaml", "--workflow-profile", str(profile))
     with open(folder / "log", "w") as log:
-        run = subprocess.Popen(
-            [*command, "--configfile", folder / "config.yaml"], stdout=log, stderr=log, env=slurm, cwd=folder
-        )
+        run = subprocess.Popen(command, stdout=log, stderr=log, env=slurm, cwd=folder)
         seen, cancelled = watch_queue(run, slurm)
     assert run.returncode == 0, (folder / "log").read_text()[-5000:]
     return folder, seen, cancelled
@@ -93,7 +82,6 @@ def watch_queue(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, d
     return seen, cancelled
 
 
-@pytest.mark.slurm
 def test_the_run_finishes_with_a_broken_slide_and_a_cancelled_job(finished):
     folder, _, cancelled = finished
     statuses = {record.slide_id: record.status for record in read_slide_table(folder / "results/demo/slides.csv")}
@@ -105,7 +93,6 @@ def test_the_run_finishes_with_a_broken_slide_and_a_cancelled_job(finished):
     assert cancelled
 
 
-@pytest.mark.slurm
 def test_the_cancelled_job_is_submitted_again_with_more_memory_and_time(finished):
     _, seen, cancelled = finished
     attempts = [job for job in seen.values() if job["comment"] == seen[cancelled]["comment"]]
@@ -113,20 +100,13 @@ def test_the_cancelled_job_is_submitted_again_with_more_memory_and_time(finished
     assert [job["timelimit"] for job in attempts] == ["20:00", "40:00"]
 
 
-@pytest.mark.slurm
 def test_gpu_rules_ask_for_a_gpu_and_a_batch_of_slides_is_one_job(finished):
     _, seen, _ = finished
     kinds = defaultdict(list)
     for job in seen.values():
-        kinds[next((kind for kind in ("embed", "train", "slides", *CPU_RULES) if kind in job["comment"]), "?")].append(
-            job
-        )
-    assert {job["partition"] for kind in ("embed", "train") for job in kinds[kind]} == {"gpu"}
-    assert all("gpu:1" in job["tres-per-job"] for kind in ("embed", "train") for job in kinds[kind])
-    assert {kind: len(jobs) for kind, jobs in kinds.items() if kind in ("embed", "train", "slides")} == {
-        "slides": 2,
-        "embed": 2,
-        "train": 6 + 1,
-    }
-    assert {job["partition"] for kind in ("slides", *CPU_RULES) for job in kinds[kind]} <= {"cpu"}
+        kinds[next((kind for kind in KINDS if kind in job["comment"]), "?")].append(job)
+    on_gpu = kinds["embed"] + kinds["train"]
+    assert {job["partition"] for job in on_gpu} == {"gpu"} and all("gpu:1" in job["tres-per-job"] for job in on_gpu)
+    assert [len(kinds[kind]) for kind in ("slides", "embed", "train")] == [2, 2, 6 + 1]
+    assert {job["partition"] for kind in KINDS[2:] for job in kinds[kind]} <= {"cpu"}
     assert not kinds["?"], "local rules run where Snakemake runs"

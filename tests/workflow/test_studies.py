@@ -2,19 +2,13 @@
 
 import pandas as pd
 import pytest
-import yaml
 
-from roformermil.cohort.synthetic import write_demo_slides
 from tests.workflow.browsing import image_size, make_report, open_category, open_entry, open_report
-from tests.workflow.running import snakemake
+from tests.workflow.running import run_workflow, write_demo
 
-CONFIG = {
-    "datasets": {"demo": {"slides": "slides/slides.csv", "root": "slides", "classes": ["separate", "mixed"]}},
-    "results": "results",
-    "encoder": {"weights": "random", "compile": "never"},
+SECTIONS = {
     "tiles": {"tile_px": 64, "target_mpp": 3.8},
     "folds": {"count": 3},
-    "models": [{"name": name, "hidden_dim": 32, "attention_dim": 32} for name in ("abmil", "ro-abmil")],
     "training": {"epochs": 3},
     "ablation": {"positions": ["none"], "scales": [], "layers": [], "capacity": True},
     "overhead": {"models": ["ro-abmil", "mean"], "tiles": [100, 200], "repeats": 2},
@@ -24,10 +18,8 @@ TARGETS = ("all", "ablation", "overhead")
 
 @pytest.mark.slow
 def test_the_studies_are_in_the_report(tmp_path):
-    write_demo_slides(tmp_path / "slides", 12)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    result = snakemake(tmp_path, tmp_path / "config.yaml", *TARGETS)
-    assert result.returncode == 0, result.stderr[-5000:]
+    write_demo(tmp_path, 12, **SECTIONS)
+    run_workflow(tmp_path, *TARGETS)
     assert set(pd.read_csv(tmp_path / "results/ablation.csv").axis) == {"position", "capacity"}
     assert set(pd.read_csv(tmp_path / "results/overhead.csv").model) == {"ro-abmil", "mean"}
     assert "random encoder weights" in (tmp_path / "results/ablation.md").read_text()

@@ -1,7 +1,7 @@
 """Heads by name: the vectors of a bag's tiles -> logits.
 
-Each is called as head(x, grid, lengths), x: (T, D), and returns logits (B, C), attention (T, C), instance logits (T, C) or
-None. head.contributions(x, grid, lengths) returns what each tile adds to each logit, (T, C): summed over a bag's tiles, its
+head(x, grid, lengths), x: (T, D), returns logits (B, C), attention (T, C) and instance logits (T, C) or None.
+head.contributions(x, grid, lengths) returns what each tile adds to each logit, (T, C): summed over a bag's tiles, its
 logits without the biases. It returns None for TransMIL, which is not linear in the tiles.
 """
 
@@ -11,9 +11,7 @@ from typing import Any
 from roformermil.config import Model
 from roformermil.models.heads.abmil import ABMILHead
 from roformermil.models.heads.dsmil import DSMILHead
-from roformermil.models.heads.gated_abmil import GatedABMILHead
-from roformermil.models.heads.max import MaxHead
-from roformermil.models.heads.mean import MeanHead
+from roformermil.models.heads.pooling import GatedABMILHead, MaxHead, MeanHead
 from roformermil.models.transmil import TransMILHead
 
 # a model's name without "ro-" -> its head, from the model's settings and the number of classes

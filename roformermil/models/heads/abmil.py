@@ -14,8 +14,7 @@ class ABMILHead(nn.Module):
         self.num_heads, self.scale = num_heads, (attention_dim // num_heads) ** -0.5
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout))
         self.queries = nn.Parameter(torch.randn(n_classes, attention_dim))  # with smaller ones training starts slowly
-        self.keys = nn.Linear(dim, attention_dim)
-        self.values = nn.Linear(dim, attention_dim)
+        self.keys, self.values = nn.Linear(dim, attention_dim), nn.Linear(dim, attention_dim)
         self.out = nn.Linear(attention_dim, dim)
         self.classifiers = nn.Linear(dim, n_classes)  # row c scores the pooled vector of class c
 
@@ -36,7 +35,6 @@ class ABMILHead(nn.Module):
         """The attention of each bag (N, H, C), which sums to 1 over its N tiles, and the values of all tiles (T, H, d)."""
         x = self.project(x)  # (T, D)
         q = self.queries.unflatten(-1, (self.num_heads, -1)) * self.scale  # (C, H, d)
-        k = self.keys(x).unflatten(-1, (self.num_heads, -1))  # (T, H, d)
-        v = self.values(x).unflatten(-1, (self.num_heads, -1))  # (T, H, d)
+        k, v = (y.unflatten(-1, (self.num_heads, -1)) for y in (self.keys(x), self.values(x)))  # (T, H, d) each
         scores = torch.einsum("thd,chd->thc", k, q)  # (T, H, C)
         return [s.softmax(dim=0) for s in scores.split(lengths)], v

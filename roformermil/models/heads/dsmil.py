@@ -15,8 +15,7 @@ class DSMILHead(nn.Module):
         super().__init__()
         self.instances = nn.Linear(dim, n_classes)
         self.query = nn.Sequential(nn.Linear(dim, QUERY_DIM), nn.ReLU(), nn.Linear(QUERY_DIM, QUERY_DIM), nn.Tanh())
-        self.dropout = Dropout(dropout)
-        self.classifier = nn.Conv1d(n_classes, n_classes, kernel_size=dim)
+        self.dropout, self.classifier = Dropout(dropout), nn.Conv1d(n_classes, n_classes, kernel_size=dim)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         scores = self.instances(x)  # (T, C)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.bags.dataset import read_valid_store
-from roformermil.bags.folds import read_all_folds
+from roformermil.bags.folds import read_folds
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.models.inference import load_model
 from roformermil.report.heatmaps.draw import write_heatmaps
@@ -19,7 +19,7 @@ def write_out_of_fold_heatmaps(
     folds: folds.csv; models: folder with `fold_{k}/model.safetensors`; stores: folder of feature stores. Of several
     folds that test a slide the first counts; a slide that none tests gets no heat maps.
     """
-    tested = {row.slide_id: row for row in reversed(read_all_folds(folds)) if row.part == "test"}
+    tested = {row.slide_id: row for row in reversed(read_folds(folds)) if row.part == "test"}
     fold_model = cache(lambda fold: load_model(models / f"fold_{fold}" / "model.safetensors"))
 
     def draw(record: SlideRecord) -> dict[str, Any]:
