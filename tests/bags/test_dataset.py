@@ -27,38 +27,32 @@ def test_bags_are_packed_without_padding(make_stores, cache):
         assert np.array_equal(batch.grid[6:].numpy(), read_store(folder / "c.zarr").grid)
 
 
-def test_the_cache_stays_within_its_size(make_stores):
+def test_the_cache_stays_within_its_size_and_that_of_a_loaders_process_starts_empty(make_stores):
     data = BagDataset(ROWS, make_stores(TILES), ["x", "y"], cache_bytes=5 * 16 * 2 + 40)
     assert [data[k] is data[k] for k in range(3)] == [True, True, False]
+    copy = pickle.loads(pickle.dumps(data))
+    assert not copy._cache and copy[0].slide_id == "a" and copy[0] is copy[0]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_unusable_features_and_missing_stores_name_their_slide(make_stores, value):
+def test_unusable_features_name_their_slide(make_stores, value):
     folder = make_stores(TILES)
     zarr.open_group(folder / "a.zarr", mode="r+")["features"][2, 3] = value
     with pytest.raises(BagError, match="slide a: its features contain NaN or infinity; delete /.*a.zarr and encode"):
         BagDataset(ROWS, folder, ["x", "y"])[0]
-    with pytest.raises(BagError, match="slide a has no tiles"):
-        BagDataset(ROWS, make_stores({"a": 0}), ["x", "y"])[0]
+
+
+def test_missing_and_empty_stores_another_encoders_width_and_an_unknown_label_name_their_slide(make_stores):
+    folder = make_stores({"a": 5, "c": 0})
+    make_stores({"b": 4}, dim=24)
+    with pytest.raises(BagError, match="slide c has no tiles"):
+        BagDataset(ROWS, folder, ["x", "y"])[2]
     with pytest.raises(StoreError, match=r"d\.zarr"):
         BagDataset([FoldRow(0, "d", "d", "x", "train")], folder, ["x", "y"])[0]
-
-
-def test_another_encoders_width_and_an_unknown_label_name_their_slide(make_stores):
-    folder = make_stores({"a": 5, "c": 9})
-    make_stores({"b": 4}, dim=24)
     with pytest.raises(BagError, match="slide b has 24 values per tile, slide a has 16"):
         BagDataset(ROWS, folder, ["x", "y"])[1]
     with pytest.raises(BagError, match="slide b: label 'y' is not one of x, z"):
         BagDataset(ROWS, folder, ["x", "z"])
-
-
-def test_a_loaders_process_has_an_empty_cache_of_full_size(make_stores):
-    data = BagDataset(ROWS, make_stores(TILES), ["x", "y"], cache_bytes=5 * 16 * 2)
-    assert data[0] is data[0]
-    copy = pickle.loads(pickle.dumps(data))
-    assert not copy._cache
-    assert copy[0].slide_id == "a" and copy[0] is copy[0]
 
 
 @pytest.mark.slow

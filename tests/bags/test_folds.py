@@ -5,17 +5,7 @@ from pathlib import Path
 import pytest
 from sklearn.model_selection import train_test_split
 
-from roformermil.bags.folds import (
-    assign_folds,
-    check_folds,
-    derive_seed,
-    in_several_parts,
-    make_folds,
-    read_folds,
-    read_given_folds,
-    rows_fingerprint,
-    write_folds,
-)
+from roformermil.bags import folds
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
@@ -31,94 +21,90 @@ def slides(patients, each=2, classes=AB):
 @pytest.fixture
 def rows():
     """Five folds of 12 patients with two slides each."""
-    return make_folds(slides(12), Folds(count=5), AB)
+    return folds.make_folds(slides(12), Folds(count=5), AB)
 
 
 @pytest.mark.parametrize(("patients", "each", "count"), [(20, 1, 10), (12, 2, 5), (60, 3, 10)])
 def test_folds_are_stratified_grouped_and_test_every_slide_once(patients, each, count):
-    rows = make_folds(slides(patients, each), Folds(count=count), AB)
+    rows = folds.make_folds(slides(patients, each), Folds(count=count), AB)
     tests = Counter(row.slide_id for row in rows if row.part == "test")
-    assert set(tests.values()) == {1}
-    assert len(tests) == patients * each
+    assert set(tests.values()) == {1} and len(tests) == patients * each
     for fold in range(count):
         here = [row for row in rows if row.fold == fold]
         parts = {part: {r.patient_id for r in here if r.part == part} for part in ("train", "validation", "test")}
         next_tests = {r.slide_id for r in rows if r.fold == (fold + 1) % count and r.part == "test"}
         assert {r.slide_id for r in here if r.part == "validation"} == next_tests
-        assert len(here) == patients * each
-        assert sum(map(len, parts.values())) == patients, "no patient in two parts"
+        assert (len(here), sum(map(len, parts.values()))) == (patients * each, patients), "no patient in two parts"
         labels = Counter(r.label for r in here if r.part == "test")
         assert abs(labels["a"] - labels["b"]) <= each
 
 
 def test_paper_folds_are_by_slide_and_a_tenth_of_the_rest_validates():
     """The release's settings: 10 folds, stratified, val_frac 0.1 of what is not tested, no patient stratification."""
-    rows = make_folds(slides(100, 2), Folds(mode="paper"), AB)
+    rows = folds.make_folds(slides(100, 2), Folds(mode="paper"), AB)
     assert set(Counter(row.slide_id for row in rows if row.part == "test").values()) == {1}
     split_patients = 0
     for fold in range(10):
         here = [row for row in rows if row.fold == fold]
-        assert Counter(row.part for row in here) == {"test": 20, "validation": 18, "train": 162}
-        for part, each in (("test", 10), ("validation", 9)):
-            assert Counter(row.label for row in here if row.part == part) == {"a": each, "b": each}
+        counts = {"test": 10, "validation": 9, "train": 81}
+        assert Counter((r.part, r.label) for r in here) == {(part, c): n for part, n in counts.items() for c in AB}
         others = [row for row in here if row.part != "test"]
-        labels = [row.label for row in others]
-        _, drawn = train_test_split(others, test_size=0.1, stratify=labels, random_state=1 + fold)
+        _, drawn = train_test_split(others, test_size=0.1, stratify=[r.label for r in others], random_state=1 + fold)
         assert {row.slide_id for row in drawn} == {row.slide_id for row in here if row.part == "validation"}
-        split_patients += len(in_several_parts((fold, row.patient_id, row.part) for row in here))
+        split_patients += len(folds.in_several_parts((fold, row.patient_id, row.part) for row in here))
     assert split_patients > 0  # why its results are optimistic
 
 
 @pytest.mark.parametrize("mode", ["rotation", "paper"])
 def test_folds_depend_on_the_seed_but_not_on_the_order_of_slides(mode):
     listed, first, second = slides(20), Folds(mode=mode, seed=3), Folds(mode=mode, seed=4)
-    assert make_folds(listed, first, AB) == make_folds(listed[::-1], first, AB)
-    assert make_folds(listed, first, AB) != make_folds(listed, second, AB)
+    assert folds.make_folds(listed, first, AB) == folds.make_folds(listed[::-1], first, AB)
+    assert folds.make_folds(listed, first, AB) != folds.make_folds(listed, second, AB)
 
 
 def test_slide_level_folds_split_patients():
-    rows = make_folds(slides(10, each=4), Folds(count=5, group_by_patient=False), AB)
-    assert in_several_parts((row.fold, row.patient_id, row.part) for row in rows)
+    rows = folds.make_folds(slides(10, each=4), Folds(count=5, group_by_patient=False), AB)
+    assert folds.in_several_parts((row.fold, row.patient_id, row.part) for row in rows)
 
 
 def test_too_few_patients_or_slides_name_the_remedy():
     with pytest.raises(FoldsError, match="class a has 4 patients .* too few for 5 folds; set folds.count to 4"):
-        make_folds(slides(8), Folds(count=5), AB)
+        folds.make_folds(slides(8), Folds(count=5), AB)
     with pytest.raises(FoldsError, match="class b has 0 patients"):
-        make_folds(slides(8, classes=("a",)), Folds(count=3), AB)
+        folds.make_folds(slides(8, classes=("a",)), Folds(count=3), AB)
     with pytest.raises(FoldsError, match="class a has 8 slides .* too few for 9 folds"):
-        make_folds(slides(8), Folds(count=9, group_by_patient=False), AB)
+        folds.make_folds(slides(8), Folds(count=9, group_by_patient=False), AB)
 
 
 def test_a_slide_in_two_parts_is_named(rows):
     tested = next(row for row in rows if row.part == "test")
     with pytest.raises(FoldsError, match=f"fold {tested.fold}: slide {tested.slide_id} is in test and train"):
-        check_folds([*rows, replace(tested, part="train")], AB)
+        folds.check_folds([*rows, replace(tested, part="train")], AB)
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_a_part_without_a_class_is_named(rows, part):
     with pytest.raises(FoldsError, match=f"fold 2: its {part} part has no slide of class b"):
-        check_folds([row for row in rows if (row.fold, row.part, row.label) != (2, part, "b")], AB)
+        folds.check_folds([row for row in rows if (row.fold, row.part, row.label) != (2, part, "b")], AB)
 
 
 def test_folds_are_read_as_they_were_written(rows, tmp_path):
-    write_folds(tmp_path / "folds.csv", rows)
-    assert read_folds(tmp_path / "folds.csv", 2) == [row for row in rows if row.fold == 2]
+    folds.write_folds(tmp_path / "folds.csv", rows)
+    assert folds.read_folds(tmp_path / "folds.csv", 2) == [row for row in rows if row.fold == 2]
     with pytest.raises(FoldsError, match="no fold 5"):
-        read_folds(tmp_path / "folds.csv", 5)
+        folds.read_folds(tmp_path / "folds.csv", 5)
 
 
 def test_given_folds_are_used_unchanged_without_slides_that_the_sheet_lacks(tmp_path):
-    rows = make_folds(slides(12), Folds(count=5, seed=9), AB)
-    write_folds(tmp_path / "given_set.csv", [*rows, replace(rows[0], slide_id="elsewhere")])
+    rows = folds.make_folds(slides(12), Folds(count=5, seed=9), AB)
+    folds.write_folds(tmp_path / "given_set.csv", [*rows, replace(rows[0], slide_id="elsewhere")])
     settings = Folds(count=5, path=str(tmp_path / "given_{dataset}.csv"))
-    assert assign_folds("set", slides(12), settings, AB) == rows
-    content = (tmp_path / "given_set.csv").read_bytes()
-    (tmp_path / "given_set.csv").write_bytes(b"\xef\xbb\xbf" + content)  # the byte-order mark that Excel writes
-    assert assign_folds("set", slides(12), settings, AB) == rows
+    assert folds.assign_folds("set", slides(12), settings, AB) == rows
+    text = (tmp_path / "given_set.csv").read_text()
+    (tmp_path / "given_set.csv").write_text(text, "utf-8-sig")  # with the byte-order mark that Excel writes
+    assert folds.assign_folds("set", slides(12), settings, AB) == rows
     with pytest.raises(FoldsError, match="numbered 0 to 9"):
-        read_given_folds(tmp_path / "given_set.csv", slides(12), Folds(), AB)
+        folds.read_given_folds(tmp_path / "given_set.csv", slides(12), Folds(), AB)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +119,15 @@ def test_given_folds_are_used_unchanged_without_slides_that_the_sheet_lacks(tmp_
 def test_unusable_given_folds_name_the_mistake(tmp_path, text, message):
     (tmp_path / "given.csv").write_text(text)
     with pytest.raises(FoldsError, match=message):
-        read_given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
+        folds.read_given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
 
 
 def test_the_fingerprint_of_rows_depends_on_every_field_but_not_on_their_order(rows):
-    assert rows_fingerprint(rows) == rows_fingerprint(rows[::-1])
+    assert folds.rows_fingerprint(rows) == folds.rows_fingerprint(rows[::-1])
     for change in ({"fold": 9}, {"slide_id": "x"}, {"patient_id": "x"}, {"label": "x"}, {"part": "x"}):
-        assert rows_fingerprint([replace(rows[0], **change), *rows[1:]]) != rows_fingerprint(rows)
+        assert folds.rows_fingerprint([replace(rows[0], **change), *rows[1:]]) != folds.rows_fingerprint(rows)
 
 
 def test_seeds_never_change_and_differ_by_every_part():
-    assert derive_seed("atlas", "ro-abmil", 3, 1) == 1660393953
-    seeds = {derive_seed(d, m, f, s) for d in "ab" for m in "xy" for f in (0, 1) for s in (0, 1)}
-    assert len(seeds) == 16
+    assert folds.derive_seed("atlas", "ro-abmil", 3, 1) == 1660393953
+    assert len({folds.derive_seed(d, m, f, s) for d in "ab" for m in "xy" for f in (0, 1) for s in (0, 1)}) == 16

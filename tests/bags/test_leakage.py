@@ -23,6 +23,9 @@ def make_cohort(sites=lambda k: "", content=lambda k: f"c{k}"):
     return slides, [SlideRecord(slide.slide_id, slide.path, content=content(k)) for k, slide in enumerate(slides)]
 
 
+ONE_PATIENT = [FoldRow(0, "s0", "p0", "a", "train"), FoldRow(0, "s1", "p0", "a", "test")]
+
+
 def check(name, rows, slides=(), records=()):
     """The finding of the check with this name."""
     (finding,) = [finding for finding in find_leaks(rows, list(slides), list(records)) if finding.check == name]
@@ -31,18 +34,16 @@ def check(name, rows, slides=(), records=()):
 
 def slides_of_two_sites(count, patients=None, labels="ab"):
     """Slides of patients in turn, of two sites in turn, with these labels in turn."""
-    sheet = [
-        (f"s{k}", f"p{k % (patients or count)}", labels[k % len(labels)], Path("x.svs"), None) for k in range(count)
-    ]
-    return [Slide(*columns, site="xy"[k % 2]) for k, columns in enumerate(sheet)]
+    names = [(f"s{k}", f"p{k % (patients or count)}", labels[k % len(labels)]) for k in range(count)]
+    return [Slide(*columns, Path("x.svs"), None, site="xy"[k % 2]) for k, columns in enumerate(names)]
 
 
 def check_cohort(name, slides, records):
     return check(name, make_folds(slides, Folds(count=4), ["a", "b"]), slides, records)
 
 
-def fold_rows(slides, part="train"):
-    return [FoldRow(0, slide.slide_id, slide.patient_id, slide.label, part) for slide in slides]
+def training_rows(slides):
+    return [FoldRow(0, slide.slide_id, slide.patient_id, slide.label, "train") for slide in slides]
 
 
 @pytest.mark.parametrize("name", ["patients", "duplicates", "sites"])
@@ -51,11 +52,9 @@ def test_folds_without_leaks_are_ok(name):
 
 
 def test_a_patient_in_two_parts_is_a_leak():
-    rows = [FoldRow(0, "s0", "p0", "a", "train"), FoldRow(0, "s1", "p0", "a", "test")]
-    rows += [FoldRow(0, "s2", "p1", "a", "train"), FoldRow(1, "s2", "p1", "a", "test")]  # in two folds: as it should be
-    finding = check("patients", rows)
-    assert (finding.outcome, finding.count) == ("leak", 1)
-    assert finding.detail == "patients in two parts of a fold: p0 (1 in total)"
+    two_folds = [FoldRow(0, "s2", "p1", "a", "train"), FoldRow(1, "s2", "p1", "a", "test")]  # as it should be
+    detail = "patients in two parts of a fold: p0 (1 in total)"
+    assert check("patients", ONE_PATIENT + two_folds) == Finding("patients", "leak", 1, detail)
 
 
 @pytest.mark.parametrize(("other", "outcome"), [(28, "leak"), (1, "ok")])
@@ -71,12 +70,11 @@ def test_duplicate_slides_in_one_part_are_a_leak_only_with_two_labels(labels, ou
     rows = [FoldRow(0, f"s{k}", "p0", label, "train") for k, label in enumerate(labels)]
     records = [SlideRecord(f"s{k}", Path(f"s{k}.svs"), fingerprint="same") for k in range(2)]
     finding = check("duplicates", rows, records=records)
-    assert (finding.outcome, finding.count) == (outcome, 1)
-    assert "s0 = s1" in finding.detail
+    assert (finding.outcome, finding.count) == (outcome, 1) and "s0 = s1" in finding.detail
 
 
 def test_records_without_content_are_no_duplicates():
-    rows = [FoldRow(0, "s0", "p0", "a", "train"), FoldRow(0, "s1", "p1", "a", "test")]
+    rows = [ONE_PATIENT[0], replace(ONE_PATIENT[1], patient_id="p1")]
     records = [SlideRecord(f"s{k}", Path(f"s{k}.svs")) for k in range(2)]
     assert check("duplicates", rows, records=records).outcome == "ok"
 
@@ -111,45 +109,33 @@ def test_one_picture_in_three_files_is_a_duplicate(slide, tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", picture, tile=(256, 256), photometric="rgb", **options)
     for seed in range(3):
         write_pyramid(tmp_path / f"other_{seed}.tif", draw_tissue(np.random.default_rng(seed), 1500, 1200, "mixed"))
-    paths = [slide, *sorted(tmp_path.glob("*.tif"))]
-    records = [SlideRecord(path.stem, path) for path in paths]
+    records = [SlideRecord(path.stem, path) for path in (slide, *sorted(tmp_path.glob("*.tif")))]
     records = [replace(record, **segment_slide(record, tmp_path / "tissue", Tissue())) for record in records]
     rows = [FoldRow(0, r.slide_id, r.slide_id, "a", "train" if k < 3 else "test") for k, r in enumerate(records)]
     finding = check("duplicates", rows, records=records)
     assert finding.outcome == "leak" and "flat = scale = slide (1 in total)" in finding.detail
 
 
-def test_a_site_that_predicts_the_label_is_a_leak():
-    finding = check_cohort("sites", *make_cohort(sites=lambda k: f"site {'ab'[k // 2 % 2]}"))
-    assert finding.outcome == "leak"
-    assert "V of site and label is 1.00" in finding.detail and "2 of 2 sites have one label only" in finding.detail
-
-
-@pytest.mark.parametrize(("patients", "outcome"), [(8, "leak"), (4, "ok")])
-def test_small_tables_of_sites_are_tested_exactly(patients, outcome):
-    """Each of two sites has one label: by chance in 2 of the 70 ways to label 8 patients, in 2 of the 6 ways to label 4."""
-    slides = slides_of_two_sites(patients)
-    assert check("sites", fold_rows(slides), slides).outcome == outcome
-
-
-def test_a_patient_with_many_slides_counts_once_per_site():
-    """Two patients with 40 slides each, of different sites and labels: by chance in every second case."""
-    slides = slides_of_two_sites(80, patients=2)
-    finding = check("sites", fold_rows(slides), slides)
-    assert finding.outcome == "ok" and "over 2 patients" in finding.detail
-
-
-@pytest.mark.parametrize(("agree", "outcome"), [(70, "leak"), (64, "ok")])
-def test_sites_and_labels_may_be_weakly_associated(agree, outcome):
-    """Of 100 patients of two sites, so many have their site's usual label: Cramer's V is 0.4 or 0.28."""
-    slides = slides_of_two_sites(100, labels="ab" * (agree // 2) + "ba" * (50 - agree // 2))
-    finding = check("sites", fold_rows(slides), slides)
-    assert finding.outcome == outcome and f"is {2 * agree / 100 - 1:.2f}" in finding.detail
+@pytest.mark.parametrize(
+    ("slides", "outcome", "detail"),
+    [
+        # by chance in 2 of the 70 ways to label 8 patients, in 2 of the 6 ways to label 4
+        (slides_of_two_sites(8), "leak", "1.00 (p = 0.03) over 8 patients; 2 of 2 sites have one label only"),
+        (slides_of_two_sites(4), "ok", "over 4 patients"),
+        (slides_of_two_sites(80, patients=2), "ok", "over 2 patients"),  # by chance in every second case
+        (slides_of_two_sites(100, labels="ab" * 35 + "ba" * 15), "leak", "is 0.40"),  # 70 have their site's usual label
+        (slides_of_two_sites(100, labels="ab" * 32 + "ba" * 18), "ok", "is 0.28"),
+    ],
+)
+def test_a_site_is_a_leak_where_strongly_associated_with_the_label_and_not_by_chance(slides, outcome, detail):
+    """Small tables are tested exactly, and a patient with many slides counts once per site."""
+    finding = check("sites", training_rows(slides), slides)
+    assert finding.outcome == outcome and detail in finding.detail
 
 
 def test_slides_outside_the_folds_do_not_count_for_sites():
     slides = slides_of_two_sites(20)
-    assert check("sites", fold_rows(slides[::2]), slides).outcome == "unknown"
+    assert check("sites", training_rows(slides[::2]), slides).outcome == "unknown"
 
 
 def test_patients_are_unknown_where_every_patient_id_is_a_slide_id():
@@ -159,11 +145,9 @@ def test_patients_are_unknown_where_every_patient_id_is_a_slide_id():
     assert check("patients", rows).outcome == "ok"
 
 
-@pytest.mark.parametrize(
-    ("name", "remedy"),
-    [("patients", "Fix the slide sheet"), ("duplicates", "Fix the slide sheet"), ("sites", "leave out sites that")],
-)
-def test_a_leak_of_each_kind_stops_or_warns_as_configured(name, remedy, tmp_path):
+@pytest.mark.parametrize("name", ["patients", "duplicates", "sites"])
+def test_a_leak_of_each_kind_stops_or_warns_as_configured(name, tmp_path):
+    remedy = "leave out sites that" if name == "sites" else "Fix the slide sheet"
     findings = [Finding(name, "leak", 1, "this"), Finding("other", "ok", 0, "that")]
     message = f"(?s)set: its folds leak.*this.*{remedy}.*set leakage.{name}: warn to continue"
     with pytest.raises(LeakError, match=message):
@@ -181,8 +165,7 @@ def test_split_stops_on_a_leak_and_keeps_its_findings(tmp_path):
     command = ["split", "--sheet", tmp_path / "sheet.csv", "--slides", tmp_path / "set/slides.csv", "--classes", "a,b"]
     command += ["--folds", "{count: 4}", "--out", tmp_path / "set/folds.csv"]
     result = CliRunner().invoke(app, list(map(str, command)))
-    assert result.exit_code != 0 and isinstance(result.exception, LeakError)
-    assert "s0 = s30" in str(result.exception)
+    assert result.exit_code and isinstance(result.exception, LeakError) and "s0 = s30" in str(result.exception)
     assert (tmp_path / "set/leakage_failed.csv").exists() and not (tmp_path / "set/folds.csv").exists()
     result = CliRunner().invoke(app, [*map(str, command), "--leakage", "{duplicates: warn}"])
     assert result.exit_code == 0, result.output
@@ -190,12 +173,10 @@ def test_split_stops_on_a_leak_and_keeps_its_findings(tmp_path):
 
 
 def test_shared_patients_stop_unless_folds_split_by_slide(tmp_path):
-    rows = [FoldRow(0, "s0", "p0", "a", "train"), FoldRow(0, "s1", "p0", "a", "test")]
-    findings = find_leaks(rows, *make_cohort())
+    findings = find_leaks(ONE_PATIENT, *make_cohort())
     with pytest.raises(LeakError, match=r"(?s)set: its folds leak.*p0.*leakage.patients: warn to continue") as error:
         write_findings(findings, Leakage(), Folds(), "set", tmp_path / "leakage.csv")
-    assert error.value.status == "leak"
-    assert not (tmp_path / "leakage.csv").exists()
+    assert error.value.status == "leak" and not (tmp_path / "leakage.csv").exists()
     assert read_findings(tmp_path / "leakage_failed.csv") == findings
     warnings = write_findings(findings, Leakage(), Folds(mode="paper"), "set", tmp_path / "leakage.csv")
     assert len(warnings) == 1 and "p0" in warnings[0]

@@ -22,25 +22,19 @@ def data(make_stores):
 def test_batches_come_in_the_order_of_the_groups(data, readers):
     groups = [[5, 2], [11], [0, 1, 3], [4], [6], [7], [8, 9, 10]]
     got = list(prefetch_batches(data, groups, readers))
-    assert [b.slide_ids for b in got] == [[f"s{k}" for k in group] for group in groups]
-    assert [b.lengths for b in got] == [[TILES[f"s{k}"] for k in group] for group in groups]
+    expected = [[(f"s{k}", TILES[f"s{k}"]) for k in group] for group in groups]
+    assert [list(zip(b.slide_ids, b.lengths, strict=True)) for b in got] == expected
     assert torch.equal(got[0].features[: TILES["s5"]], data[5].features)
 
 
-@pytest.fixture
-def slow_reads(data, monkeypatch):
-    """The indices of bags whose reading has begun. Each takes 0.1 s."""
-    begun, read_bag = [], data.__getitem__
-    monkeypatch.setattr(BagDataset, "__getitem__", lambda _, k: begun.append(k) or time.sleep(0.1) or read_bag(k))
-    return begun
-
-
 @pytest.mark.parametrize("stop", [False, True])
-def test_reading_is_five_batches_ahead_until_the_consumer_stops(data, slow_reads, stop):
+def test_reading_is_five_batches_ahead_until_the_consumer_stops(data, monkeypatch, stop):
+    begun, read_bag = [], data.__getitem__  # the bags whose reading has begun; each takes 0.1 s
+    monkeypatch.setattr(BagDataset, "__getitem__", lambda _, k: begun.append(k) or time.sleep(0.1) or read_bag(k))
     batches = prefetch_batches(data, [[k] for k in range(12)], readers=1)
     next(batches)
     batches.close() if stop else time.sleep(1)
-    assert len(slow_reads) < 5 if stop else slow_reads == [0, 1, 2, 3, 4]
+    assert len(begun) < 5 if stop else begun == [0, 1, 2, 3, 4]
 
 
 def test_a_slide_that_cannot_be_read_is_an_error(data):
@@ -51,8 +45,7 @@ def test_a_slide_that_cannot_be_read_is_an_error(data):
 
 
 def test_max_tiles_draws_other_tiles_each_time_without_replacement_and_keeps_their_order(data):
-    generator = torch.Generator().manual_seed(0)
-    bag = data[11]
+    generator, bag = torch.Generator().manual_seed(0), data[11]
     first, second = (sample_tiles(bag, 20, generator) for _ in range(2))
     for drawn in (first, second):
         assert len(drawn.grid) == len(drawn.features) == 20

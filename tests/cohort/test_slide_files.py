@@ -2,8 +2,7 @@ from roformermil.cohort.slide_files import content_id
 
 
 def test_the_content_id_depends_on_content_not_on_the_name(tmp_path):
-    file, copy = tmp_path / "a", tmp_path / "b"
-    data = bytes(range(256)) * 10000
+    file, copy, data = tmp_path / "a", tmp_path / "b", bytes(range(256)) * 10000
     file.write_bytes(data)
     for copied, is_equal in ((data, True), (b"\1" + data[1:], False), (data[:-1], False)):
         copy.write_bytes(copied)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from roformermil.cohort.slide_sheet import Slide, read_slide_sheet, sheet_warnings
@@ -9,8 +11,8 @@ HEADER = "slide_id,patient_id,label,path,mpp\n"
 @pytest.fixture
 def sheet(tmp_path):
     (tmp_path / "root").mkdir()
-    (tmp_path / "root/a.svs").touch()
-    (tmp_path / "root/b.svs").touch()
+    for name in "abd":
+        (tmp_path / f"root/{name}.svs").touch()
 
     def read(text, **options):
         (tmp_path / "slides.csv").write_text(text)
@@ -19,16 +21,12 @@ def sheet(tmp_path):
     return read
 
 
-def test_rows_are_read(sheet, tmp_path):
+def test_rows_are_read_without_spaces_around_cells_and_the_mpp_column_may_be_left_out(sheet, tmp_path):
     (tmp_path / "root/c.zarr").mkdir()  # an OME-Zarr is a folder
     one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,c.zarr,\n")
     assert one == Slide("s1", "p1", "x", tmp_path / "root/a.svs", 0.25)
     assert two == Slide("s2", "p1", "y", tmp_path / "root/c.zarr", None)
-
-
-def test_spaces_around_cells_do_no_harm_and_the_mpp_column_may_be_left_out(sheet):
-    (slide,) = sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n")
-    assert (slide.slide_id, slide.mpp) == ("s1", None)
+    assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n") == [replace(one, mpp=None)]
 
 
 @pytest.mark.parametrize(
@@ -57,11 +55,6 @@ def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
         sheet(text)
 
 
-def test_a_missing_sheet_is_named(tmp_path):
-    with pytest.raises(SheetError, match=f"{tmp_path}/none.csv: no such slide sheet"):
-        read_slide_sheet(tmp_path / "none.csv", tmp_path)
-
-
 def test_a_slides_own_tissue_settings_are_checked(sheet):
     text = 'slide_id,patient_id,label,path,tissue\ns1,p1,x,a.svs,"{threshold: 4}"\ns2,p1,x,b.svs,\n'
     assert [slide.tissue for slide in sheet(text)] == ["{threshold: 4}", ""]
@@ -73,24 +66,23 @@ def test_absolute_paths_are_a_permission(sheet, tmp_path):
     (tmp_path / "a.svs").touch()
     with pytest.raises(SheetError, match="is not inside the root.*allow_absolute"):
         sheet(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n")
-    (slide,) = sheet(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n", allow_absolute=True)
-    assert slide.path == tmp_path / "a.svs"
+    assert sheet(f"{HEADER}s1,p1,x,{tmp_path}/a.svs,\n", allow_absolute=True)[0].path == tmp_path / "a.svs"
     with pytest.raises(SheetError, match="is not inside the root"):  # a relative path never leaves it
         sheet(f"{HEADER}s1,p1,x,../a.svs,\n", allow_absolute=True)
 
 
-def test_patients_with_several_classes_are_a_warning(sheet, tmp_path):
+def test_patients_with_several_classes_are_a_warning(sheet):
     rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
     assert sheet_warnings(sheet(HEADER + rows)) == []
-    (tmp_path / "root/c.svs").touch()
-    (line,) = sheet_warnings(sheet(HEADER + rows + "s3,p2,x,c.svs,\n"))
+    (line,) = sheet_warnings(sheet(HEADER + rows + "s3,p2,x,d.svs,\n"))
     assert line.startswith("patients with slides of several classes: p2.")
 
 
-def test_all_mistakes_of_a_sheet_are_reported_together(sheet):
-    rows = [f"s{k},p{k},{'z' if k % 2 else 'x'},a{k}.svs," for k in range(14)]
+def test_a_missing_sheet_is_named_and_all_mistakes_of_a_sheet_are_reported_together(sheet, tmp_path):
+    with pytest.raises(SheetError, match=f"{tmp_path}/none.csv: no such slide sheet"):
+        read_slide_sheet(tmp_path / "none.csv", tmp_path)
     with pytest.raises(SheetError) as error:
-        sheet(HEADER + "\n".join(rows) + "\n")
+        sheet(HEADER + "".join(f"s{k},p{k},{'xz'[k % 2]},a{k}.svs,\n" for k in range(14)))
     lines = str(error.value).splitlines()
     assert len(lines) == 11 and lines[-1] == "and 4 more"
     assert "row 2: slide 's0': no file at" in lines[0] and "row 3: slide 's1' has label 'z'" in lines[1]

@@ -11,12 +11,10 @@ from roformermil.slides.tissue import segment
 def test_slides_are_real_pyramids_with_their_own_scale(tmp_path):
     sheet = write_demo_slides(tmp_path, slides=4, seed=7)
     slides = read_slide_sheet(sheet, tmp_path, list(CLASSES))
-    assert [s.label for s in slides] == ["separate", "separate", "mixed", "mixed"]
-    assert len({s.patient_id for s in slides}) == 2
+    assert [s.label for s in slides] == ["separate"] * 2 + ["mixed"] * 2 and len({s.patient_id for s in slides}) == 2
     for slide in slides:
         with SlideReader(slide.path) as reader:
-            assert reader.scale.mpp == 0.5
-            assert len(reader.downsamples) == 3
+            assert (reader.scale.mpp, len(reader.downsamples)) == (0.5, 3)
             assert all(MIN_SIDE <= side <= MAX_SIDE for side in reader.size)
             assert 0.2 < segment(reader.overview(8.0), Tissue()).mean() < 0.95
         with openslide.OpenSlide(slide.path) as plain:

@@ -28,7 +28,7 @@ from roformermil.models.inference import load_model
 from roformermil.slides.steps import segment_slides, tile_slides
 from tests.factories import read_rows, train_run
 
-TISSUE, TILES = Tissue(), Tiles(tile_px=64, target_mpp=1.0)
+TILES = Tiles(tile_px=64, target_mpp=1.0)
 MODEL = Model(name="ro-abmil", hidden_dim=32, attention_dim=16, num_heads=2)
 ENCODER = Encoder(weights="random", compile="never", batch_size=16)
 CLASSES = ["separate", "mixed"]
@@ -45,12 +45,11 @@ def lab(tmp_path_factory):
     for k, row in enumerate(rows):
         write_pyramid(row.path, draw_tissue(rng, 700, 600, CLASSES[k % 2]))
     data, stores = folder / DATA, folder / STORES
-    rows = segment_slides(rows, data / "tissue", TISSUE, timeout=60, progress=False)
+    rows = segment_slides(rows, data / "tissue", Tissue(), timeout=60, progress=False)
     rows = tile_slides(rows, data / "tissue", data / "tiles", TILES, timeout=60, progress=False)
     rows = Embedder(ENCODER, timeout=60, progress=False).embed(rows, data / "tiles", stores)
     predictions = train_run(data, stores.name, rows[:6], CLASSES, MODEL, Training(epochs=3, learning_rate=1e-3))
-    settings = Preparation(tissue=TISSUE, tiles=TILES, encoder=ENCODER)
-    export_model(predictions, data, stores, settings, folder / "model")
+    export_model(predictions, data, stores, Preparation(tiles=TILES, encoder=ENCODER), folder / "model")
     return folder
 
 
@@ -76,10 +75,9 @@ def change_card(lab, tmp_path):
 
 def test_a_new_slide_gets_the_mean_probability_of_the_folds_models(lab, predicted):
     """Compared with the workflow's own features of the slide, its folds' models and torch's softmax: no code of `predict`."""
-    stores = lab / STORES
     for row in predicted[:3]:
-        data = BagDataset([FoldRow(0, row["slide_id"], "p", "mixed", "test")], stores, CLASSES)
-        batch = pack([data[0]])
+        bags = BagDataset([FoldRow(0, row["slide_id"], "p", "mixed", "test")], lab / STORES, CLASSES)
+        batch = pack([bags[0]])
         members = [load_model(lab / RUN / f"fold_{k}/model.safetensors").model for k in range(3)]
         with torch.no_grad():
             ps = torch.stack([m(batch.features, batch.grid, batch.lengths).logits.softmax(-1)[0] for m in members])
@@ -131,8 +129,7 @@ def test_a_damaged_store_has_a_row_and_the_others_are_predicted(lab, predicted, 
     rows = predict([lab / STORES / "s6.zarr", damaged], lab / "model", tmp_path / "out", progress=False)
     assert [row["status"] for row in rows] == ["ok", "unreadable"]
     assert "s7.zarr: not a complete feature store" in rows[1]["message"]
-    table = read_rows(tmp_path / "out/predictions.csv")
-    assert [row["predicted"] for row in table] == [predicted[0]["predicted"], ""]
+    assert [row["predicted"] for row in read_rows(tmp_path / "out/predictions.csv")] == [predicted[0]["predicted"], ""]
 
 
 def test_earlier_rows_of_the_same_model_are_kept(lab, tmp_path, change_card):
@@ -224,11 +221,6 @@ def test_a_damaged_or_missing_package_is_an_error(change_card, tmp_path):
         load_packaged_model(tmp_path)
 
 
-def test_slides_of_the_same_name_are_refused(lab, tmp_path):
-    with pytest.raises(ConfigError, match="several are called s6: predict them into different folders"):
-        predict([lab / "slides/s6.tif", tmp_path / "s6.tif"], lab / "model", tmp_path, progress=False)
-
-
 def test_the_exit_status_is_1_only_if_no_slide_was_predicted(lab, predicted, tmp_path):
     bad, good = tmp_path / "missing.tif", lab / STORES / "s6.zarr"
     for slides, status in (([bad], 1), ([bad, good], 0)):
@@ -246,8 +238,10 @@ def test_a_model_of_imported_features_takes_stores_only_and_its_card_says_so(lab
     assert "roformermil predict features/*.zarr" in text and "imported as `virchow2`" in text
 
 
-def test_weights_that_the_model_does_not_use_or_that_do_not_exist_are_refused(lab, tmp_path):
+def test_slides_of_one_name_and_weights_that_are_not_used_or_do_not_exist_are_refused(lab, tmp_path):
     slide = [lab / "slides/s6.tif"]
+    with pytest.raises(ConfigError, match="several are called s6: predict them into different folders"):
+        predict([*slide, tmp_path / "s6.tif"], lab / "model", tmp_path, progress=False)
     with pytest.raises(ConfigError, match="with the given weights: tissue: weights has no effect with method: hsv"):
         predict(slide, lab / "model", tmp_path, tissue_weights=slide[0], progress=False)
     with pytest.raises(ModelError, match="--weights: no file at .*/none.pth"):

@@ -17,11 +17,10 @@ def test_the_curve_of_two_classes_is_scikit_learns(simulate):
 
 def test_the_error_follows_its_definition(simulate):
     predictions = simulate(1, patients=300, classes=3)
-    total, confidence = 0.0, predictions.probabilities.max(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     correct = predictions.decisions == predictions.labels
-    for k in range(10):
-        rows = (confidence > k / 10) & (confidence <= (k + 1) / 10)
-        total += abs(correct[rows].sum() - confidence[rows].sum())
+    bins = [(confidence > k / 10) & (confidence <= (k + 1) / 10) for k in range(10)]
+    total = sum(abs(correct[rows].sum() - confidence[rows].sum()) for rows in bins)
     curve = reliability(predictions.labels, predictions.probabilities)
     assert calibration_error(curve) == pytest.approx(total / len(confidence))
 
@@ -52,8 +51,8 @@ def test_a_slide_that_several_folds_test_counts_once(simulate):
     rows = np.append(np.arange(len(predictions.labels)), np.arange(20))
     repeated = predictions.select(rows)
     repeated.folds[-20:] = 9
-    repeated.probabilities[-20:, ::-1] = repeated.probabilities[
-        -20:
+    repeated.probabilities[-20:] = repeated.probabilities[
+        -20:, ::-1
     ].copy()  # another fold's model predicts the opposite
     assert (predictions.repeated, repeated.repeated) == (0, 20)
     assert confusion([repeated]).equals(confusion([predictions]))

@@ -8,8 +8,12 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.errors import SlideError
 from roformermil.features.hdf5 import export_store, import_slide, read_h5
 from roformermil.features.store import read_store, write_store
+from tests.factories import raises_slide_error
 
 COORDS = np.array([[10240, 512], [10240, 1024], [10752, 512], [12288, 2048]])
+COARSE = np.argwhere(np.ones((10, 10))) * 512
+SHIFT = np.array([5137, 17])  # to the right of it, 7 px out of line
+DENSE = np.argwhere(np.ones((5, 5))) * 256
 VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 
 
@@ -20,14 +24,6 @@ def write_h5(path, features=VECTORS, coords=COORDS, name="features", **attribute
             file["coords"] = coords
             file["coords"].attrs.update(attributes)
     return path
-
-
-def read_base_px(folder, coords, **attributes):
-    return read_h5(write_h5(folder / "a.h5", np.ones((len(coords), 3), np.float32), coords, **attributes))[2]
-
-
-def lattice(offset, distance, side):
-    return np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2) * distance + np.array(offset)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +39,8 @@ def test_files_of_other_pipelines_become_stores(tmp_path, name, features, attrib
     path = write_h5(tmp_path / "a.h5", features, COORDS, name, **attributes)
     assert import_slide(SlideRecord("a", path), tmp_path, "clam")["tiles"] == 4
     store = read_store(tmp_path / "a.zarr")
-    assert np.array_equal(store.coords, COORDS)
-    assert np.array_equal(store.grid, COORDS // base_px)
-    assert np.array_equal(store.features, VECTORS.astype(np.float16))
-    assert store.attributes["encoder"] == "clam"
+    assert np.array_equal(store.coords, COORDS) and np.array_equal(store.grid, COORDS // base_px)
+    assert np.array_equal(store.features, VECTORS.astype(np.float16)) and store.attributes["encoder"] == "clam"
 
 
 def test_a_current_store_is_kept_and_another_encoder_name_mpp_or_file_replaces_it(tmp_path):
@@ -65,11 +59,23 @@ def test_a_current_store_is_kept_and_another_encoder_name_mpp_or_file_replaces_i
     assert np.array_equal(read_store(tmp_path / "a.zarr").features, (VECTORS + 1).astype(np.float16))
 
 
-def test_a_twentieth_of_the_tiles_may_share_a_position(tmp_path):
-    coords = lattice((0, 0), 512, 10)
-    assert read_base_px(tmp_path, np.concatenate([coords, coords[:5] + 100]), patch_size_level0=512) == 512
-    with pytest.raises(SlideError, match="107 tiles have only 100 positions"):
-        read_base_px(tmp_path, np.concatenate([coords, coords[:7] + 100]), patch_size_level0=512)
+@pytest.mark.parametrize(
+    ("coords", "attributes", "expected"),
+    [
+        (np.concatenate([COARSE, COARSE[:5] + 100]), {"patch_size_level0": 512}, 512),  # a twentieth at most
+        (np.concatenate([COARSE, COARSE[:7] + 100]), {"patch_size_level0": 512}, "107 tiles have only 100 positions"),
+        (np.concatenate([COARSE + 10, COARSE + SHIFT]), {}, 512),  # CLAM: a grid per piece of tissue
+        (DENSE, {"patch_size_level0": 512, "overlap": 128}, 256),  # TRIDENT: a tile's side, not the distance
+        (DENSE, {"patch_size_level0": 512}, "only 9 positions"),
+    ],
+)
+def test_base_px_is_the_distance_between_tiles_few_of_which_share_a_position(tmp_path, coords, attributes, expected):
+    path = write_h5(tmp_path / "a.h5", np.ones((len(coords), 3), np.float32), coords, **attributes)
+    if isinstance(expected, int):
+        assert read_h5(path)[2] == expected
+    else:
+        with pytest.raises(SlideError, match=expected):
+            read_h5(path)
 
 
 def test_an_exported_store_is_imported_unchanged(tmp_path):
@@ -78,12 +84,11 @@ def test_an_exported_store_is_imported_unchanged(tmp_path):
     export_store(tmp_path / "a.zarr", tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5") as file:
         assert set(file) == {"features", "coords"}
-        assert file["coords"].attrs["patch_size_level0"] == 512
-        assert (file["coords"].attrs["slide_id"], file["coords"].attrs["name"]) == ("a", "a")
+        assert [file["coords"].attrs[key] for key in ("patch_size_level0", "slide_id", "name")] == [512, "a", "a"]
     import_slide(SlideRecord("b", tmp_path / "a.h5"), tmp_path, "x")
     two = read_store(tmp_path / "b.zarr")
-    assert np.array_equal(two.features, VECTORS.astype(np.float16))
-    assert np.array_equal(two.coords, COORDS) and np.array_equal(two.grid, grid)
+    for array, expected in ((two.features, VECTORS.astype(np.float16)), (two.coords, COORDS), (two.grid, grid)):
+        assert np.array_equal(array, expected)
 
 
 @pytest.mark.parametrize(
@@ -100,24 +105,8 @@ def test_an_exported_store_is_imported_unchanged(tmp_path):
     ],
 )
 def test_files_that_cannot_be_imported_are_named(tmp_path, features, coords, message, status):
-    with pytest.raises(SlideError, match=message) as error:
+    with raises_slide_error(status, message):
         read_h5(write_h5(tmp_path / "a.h5", features, coords))
-    assert error.value.status == status
-
-
-def test_each_piece_of_tissue_may_have_its_own_grid(tmp_path):
-    """CLAM lays one over each contour's bounding box: here two, 7 px out of line with each other."""
-    coords = np.concatenate([lattice((10, 10), 512, 5), lattice((10 + 7 + 8 * 512, 17), 512, 5)])
-    assert read_base_px(tmp_path, coords) == 512
-    assert len(np.unique(coords // 512, axis=0)) == 50
-
-
-def test_base_px_of_overlapping_tiles_is_their_distance(tmp_path):
-    """TRIDENT's patch_size_level0 is the tile's side, not the distance between tiles."""
-    coords = lattice((0, 0), 256, 5)
-    assert read_base_px(tmp_path, coords, patch_size_level0=512, overlap=128) == 256
-    with pytest.raises(SlideError, match="only 9 positions"):
-        read_base_px(tmp_path, coords, patch_size_level0=512)
 
 
 def test_a_truncated_file_is_named(tmp_path):
@@ -135,5 +124,4 @@ def test_a_real_bag_keeps_its_coordinates(shared, tmp_path):
     with h5py.File(path) as file:
         assert np.array_equal(store.coords, file["coords"])
         assert np.abs(store.features - file["feats"][:]).max() < 1e-2
-    assert store.attributes["base_px"] == 512
-    assert (store.grid * 512 == store.coords).all()
+    assert store.attributes["base_px"] == 512 and (store.grid * 512 == store.coords).all()

@@ -21,11 +21,6 @@ def write_three_tiles(store, **attributes):
     return store
 
 
-@pytest.fixture
-def spatialdata():
-    return pytest.importorskip("spatialdata", reason="make test-spatialdata")
-
-
 def test_an_exported_anndata_has_features_and_positions(tmp_path):
     to_anndata(write_three_tiles(tmp_path / "s.zarr", mpp=None)).write_h5ad(tmp_path / "s.h5ad")
     read = anndata.read_h5ad(tmp_path / "s.h5ad")
@@ -42,8 +37,8 @@ def test_a_store_without_base_px_is_named(tmp_path):
 
 
 @pytest.mark.spatialdata
-def test_an_exported_spatialdata_has_squares_and_features_that_a_query_by_position_returns(tmp_path, spatialdata):
-    """By spatialdata's own query: the table's rows belong to their shapes."""
+def test_an_exported_spatialdata_has_squares_and_features_that_a_query_by_position_returns(tmp_path):
+    spatialdata = pytest.importorskip("spatialdata", reason="make test-spatialdata")
     to_spatialdata(write_three_tiles(tmp_path / "s.zarr", mpp=0.25)).write(tmp_path / "exported.zarr")
     data = spatialdata.read_zarr(tmp_path / "exported.zarr")
     squares = [[0, 0, 200, 200], [600, 200, 800, 400], [800, 200, 1000, 400]]
@@ -54,16 +49,13 @@ def test_an_exported_spatialdata_has_squares_and_features_that_a_query_by_positi
     chosen = spatialdata.bounding_box_query(data, axes=("x", "y"), target_coordinate_system="um", **box)
     assert chosen["features"].obs[["grid_x", "grid_y"]].to_numpy().tolist() == [[3, 1]]
     assert np.array_equal(chosen["features"].X[0], VECTORS[1].astype(np.float32))
+    to_spatialdata(write_three_tiles(tmp_path / "unscaled.zarr", mpp=None)).write(tmp_path / "pixels.zarr")
+    assert spatialdata.read_zarr(tmp_path / "pixels.zarr").coordinate_systems == ["global"]
 
 
 @pytest.mark.spatialdata
-def test_a_store_without_mpp_has_pixel_coordinates_only(tmp_path, spatialdata):
-    to_spatialdata(write_three_tiles(tmp_path / "s.zarr", mpp=None)).write(tmp_path / "exported.zarr")
-    assert spatialdata.read_zarr(tmp_path / "exported.zarr").coordinate_systems == ["global"]
-
-
-@pytest.mark.spatialdata
-def test_the_example_in_the_docs_runs(tmp_path, spatialdata, monkeypatch):
+def test_the_example_in_the_docs_runs(tmp_path, monkeypatch):
+    spatialdata = pytest.importorskip("spatialdata", reason="make test-spatialdata")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
     (lines,) = [block for block in blocks if "to_spatialdata" in block]
     monkeypatch.chdir(tmp_path)

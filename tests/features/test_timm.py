@@ -11,7 +11,6 @@ from roformermil.errors import WeightsError
 from roformermil.features.encoders import TileEncoder, load_trunk
 
 TILES = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
 # Parameters in millions, as the models' cards and papers state them
 PUBLISHED = {"uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "h-optimus-0": 1135, "h-optimus-1": 1135}
 
@@ -33,12 +32,11 @@ def test_any_model_of_timm_encodes_tiles_as_timm_does(name, tmp_path):
     plain = timm.create_model(name, num_classes=0).eval()
     torch.save(plain.state_dict() | {"head.weight": torch.zeros(3)}, tmp_path / "net.pth")
     encoder = TileEncoder(Encoder(name=f"timm:{name}", weights=str(tmp_path / "net.pth")))
-    config = plain.pretrained_cfg
     x = TILES.permute(0, 3, 1, 2) / 255
     if name.startswith("vit"):
         x = Resize(224, interpolation=3, antialias=True)(x).clamp(0, 1)
     with torch.no_grad():
-        expected = plain(Normalize(config["mean"], config["std"])(x))
+        expected = plain(Normalize(plain.pretrained_cfg["mean"], plain.pretrained_cfg["std"])(x))
     assert torch.allclose(encoder(TILES), expected, atol=1e-3, rtol=1e-3)
 
 
@@ -49,11 +47,9 @@ def test_virchows_vector_is_the_class_token_and_the_mean_of_the_patch_tokens():
     from roformermil.features.timm_models import ClassAndMean
 
     trunk = timm.create_model("vit_tiny_patch16_224", num_classes=0, global_pool="", reg_tokens=4).eval()
-    x = torch.randn(2, 3, 224, 224)
-    tokens = trunk(x)
+    tokens = trunk(x := torch.randn(2, 3, 224, 224))
     assert tokens.shape[1] == 1 + 4 + 14 * 14
-    vector = ClassAndMean(trunk, 5)(x)
-    assert torch.equal(vector, torch.cat((tokens[:, 0], tokens[:, 5:].mean(1)), dim=1))
+    assert torch.equal(ClassAndMean(trunk, 5)(x), torch.cat((tokens[:, 0], tokens[:, 5:].mean(1)), dim=1))
 
 
 @pytest.mark.tiatoolbox

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
 
 from roformermil.models import attention
 from roformermil.models.attention import attend, attend_alibi
@@ -16,17 +17,18 @@ def inputs(tiles=15, heads=2, dtype=torch.float64):
     return [torch.randn(tiles, heads, 8, dtype=dtype, generator=generator, requires_grad=True) for _ in range(3)]
 
 
+def attend_with(alibi, q, k, v, lengths, grid=GRID):
+    return attend_alibi(q, k, v, grid, alibi_slopes(2), lengths) if alibi else attend(q, k, v, lengths)
+
+
 def by_hand(q, k, v, lengths, slopes=None, grid=None):
     """The formula, with all N x N scores."""
-    outs, start = [], 0
-    for n in lengths:
-        bag = slice(start, start + n)
+    outs = []
+    for bag in torch.arange(len(q), device=q.device).split(lengths):
         scores = torch.einsum("nhd,mhd->hnm", q[bag], k[bag]) / q.shape[-1] ** 0.5
         if slopes is not None:
-            distance = (grid[bag, None] - grid[None, bag]).double().norm(dim=-1)
-            scores = scores - slopes[:, None, None].double() * distance
+            scores = scores - slopes[:, None, None].double() * (grid[bag, None] - grid[bag]).double().norm(dim=-1)
         outs.append(torch.einsum("hnm,mhd->nhd", scores.softmax(-1), v[bag]))
-        start += n
     return torch.cat(outs)
 
 
@@ -48,50 +50,39 @@ def test_alibi_is_exact_with_chunks_of_any_size(monkeypatch, budget):
     monkeypatch.setattr(attention, "BIAS_BYTES", budget)
     qkv, slopes = inputs(), alibi_slopes(2)
     assert slopes.tolist() == [2**-4, 2**-8]
-    out, expected = attend_alibi(*qkv, GRID, slopes, LENGTHS), by_hand(*qkv, LENGTHS, slopes, GRID)
-    assert_same(out, expected, qkv, 1e-6, 1e-6)  # the distances are float32
+    expected = by_hand(*qkv, LENGTHS, slopes, GRID)
+    assert_same(attend_alibi(*qkv, GRID, slopes, LENGTHS), expected, qkv, 1e-6, 1e-6)  # the distances are float32
 
 
 def test_alibi_in_half_precision_is_as_exact_with_many_chunks(monkeypatch):
     """Gradients of keys and values are sums over all chunks: summed in half precision, their error would grow."""
     q, k, v = (x.detach().bfloat16().requires_grad_() for x in inputs(600, dtype=torch.float32))
-    grid = torch.arange(1200).view(600, 2) % 29
 
     def gradients(budget):
         monkeypatch.setattr(attention, "BIAS_BYTES", budget)
-        out = attend_alibi(q, k, v, grid, alibi_slopes(2), [600])
+        out = attend_with(True, q, k, v, [600], torch.arange(1200).view(600, 2) % 29)
         return torch.autograd.grad(out.float().sum(), (q, k, v))
 
     for one, many in zip(gradients(2**30), gradients(4 * 2 * 600 * 3), strict=True):
         assert (one.float() - many.float()).norm() < 0.006 * one.float().norm()
 
 
-def test_the_fused_kernel_is_used(monkeypatch):
+@pytest.mark.parametrize(("alibi", "lengths"), [(False, LENGTHS), (False, [15]), (True, [15])])
+def test_the_fused_kernel_is_used(monkeypatch, alibi, lengths):
     """The plain kernel builds N x N scores; PyTorch falls back to it silently when a shape or an option does not suit."""
     monkeypatch.setattr(attention, "BIAS_BYTES", 4 * 2 * 15 * 6)
-    q, k, v = inputs(dtype=torch.float32)
-    for run in (
-        lambda: attend(q, k, v, LENGTHS),
-        lambda: attend(q, k, v, [15]),
-        lambda: attend_alibi(q, k, v, GRID, alibi_slopes(2), [15]),
-    ):
-        with torch.profiler.profile() as profile:
-            run().sum().backward()
-        names = {event.key for event in profile.key_averages()}
-        assert {n for n in names if "dot_product" in n and "flash" in n}
-        assert not {n for n in names if "attention_math" in n}
+    with torch.profiler.profile() as profile:
+        attend_with(alibi, *inputs(dtype=torch.float32), lengths).sum().backward()
+    names = {event.key for event in profile.key_averages()}
+    assert any("dot_product" in n and "flash" in n for n in names) and not any("attention_math" in n for n in names)
 
 
 @pytest.mark.parametrize("alibi", [False, True])
 def test_memory_kept_for_the_backward_pass_is_linear_in_the_tiles(alibi):
     def kept_bytes(tiles):
-        q, k, v = inputs(tiles, dtype=torch.float32)
-        grid = torch.arange(2 * tiles).view(tiles, 2)
         sizes = {}
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda x: sizes.update({x.data_ptr(): x.nbytes}) or x, lambda x: x
-        ):
-            attend_alibi(q, k, v, grid, alibi_slopes(2), [tiles]) if alibi else attend(q, k, v, [tiles])
+        with saved_tensors_hooks(lambda x: sizes.update({x.data_ptr(): x.nbytes}) or x, lambda x: x):
+            attend_with(alibi, *inputs(tiles, dtype=torch.float32), [tiles], torch.arange(2 * tiles).view(tiles, 2))
         return sum(sizes.values())
 
     assert kept_bytes(2000) <= 2.1 * kept_bytes(1000)

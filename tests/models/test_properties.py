@@ -1,24 +1,18 @@
 """What is true for every model on any batch: hypothesis chooses the bags and the positions of their tiles."""
 
 from functools import cache
-from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roformermil.config import ModelName
 from roformermil.models import build_model
+from tests.models import MODELS, POSITIONS
 
 IN_DIM, CLASSES = 6, 3
-VARIANTS = [(name, {"num_layers": n}) for name in get_args(ModelName) for n in range(name == "transmil", 3)]
-VARIANTS += [
-    ("ro-abmil", {"position": "alibi"}),
-    ("ro-abmil", {"position": "sine"}),
-    ("ro-dsmil", {"position": "none"}),
-]
-VARIANTS += [("ro-abmil", {"rope_frequencies": "lang", "num_layers": 2})]
+VARIANTS = [(name, {"num_layers": n}) for name in MODELS for n in range(name == "transmil", 3)]
+VARIANTS += [*POSITIONS, ("ro-abmil", {"rope_frequencies": "lang", "num_layers": 2})]
 every_variant = pytest.mark.parametrize("variant", range(len(VARIANTS)))
 
 
@@ -26,11 +20,10 @@ every_variant = pytest.mark.parametrize("variant", range(len(VARIANTS)))
 def build_variant(number):
     name, changed = VARIANTS[number]
     torch.manual_seed(number)
-    model = build_model(
-        {"name": name, "hidden_dim": 16, "attention_dim": 8, "num_heads": 2, **changed}, IN_DIM, CLASSES
-    )
+    settings = {"name": name, "hidden_dim": 16, "attention_dim": 8, "num_heads": 2, **changed}
+    model = build_model(settings, IN_DIM, CLASSES).eval()
     assert len(model.head.modules_ if name == "transmil" else model.blocks) == changed.get("num_layers", 1)
-    return model.eval()
+    return model
 
 
 @st.composite
@@ -58,8 +51,7 @@ def test_packed_bags_give_the_output_of_single_bags(variant, batch):
     singles = [model(f, g, [len(f)]) for f, g in zip(features.split(lengths), grid.split(lengths), strict=True)]
     assert close(together.logits, torch.cat([single.logits for single in singles]))
     assert close(together.attention, torch.cat([single.attention for single in singles]))
-    sums = torch.stack([a.sum(0) for a in together.attention.split(lengths)])
-    assert close(sums, torch.ones(len(lengths), CLASSES))
+    assert all(close(a.sum(0), torch.ones(CLASSES)) for a in together.attention.split(lengths))
     (gradient,) = torch.autograd.grad(together.logits[0].square().sum(), features)
     assert gradient[lengths[0] :].abs().sum() == 0
 
@@ -69,10 +61,6 @@ def test_packed_bags_give_the_output_of_single_bags(variant, batch):
 @given(batch=batches(), random=st.randoms(use_true_random=False))
 def test_permuting_a_bags_tiles_permutes_its_attention_and_keeps_its_logits(variant, batch, random):
     model, (features, grid, lengths) = build_variant(variant), batch
-    order, start = [], 0
-    for n in lengths:
-        order += random.sample(range(start, start + n), n)
-        start += n
+    order = [k for bag in torch.arange(len(grid)).split(lengths) for k in random.sample(bag.tolist(), len(bag))]
     before, after = model(features, grid, lengths), model(features[order], grid[order], lengths)
-    assert close(before.logits, after.logits)
-    assert close(before.attention[order], after.attention)
+    assert close(before.logits, after.logits) and close(before.attention[order], after.attention)

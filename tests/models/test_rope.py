@@ -1,3 +1,4 @@
+import cmath
 import math
 
 import pytest
@@ -19,9 +20,8 @@ def test_rotation_by_hand(frequencies):
     rotated = RotaryEncoding.rotate(x, rope.angles(torch.tensor([[3, -7]]))).flatten().tolist()
     for pair, (position, frequency) in enumerate([(3, 0), (3, 1), (-7, 0), (-7, 1)]):
         angle = 0.5 * position * by_hand[frequency]
-        a, b = 2 * pair + 1, 2 * pair + 2
-        assert rotated[2 * pair] == pytest.approx(a * math.cos(angle) - b * math.sin(angle), abs=1e-5)
-        assert rotated[2 * pair + 1] == pytest.approx(a * math.sin(angle) + b * math.cos(angle), abs=1e-5)
+        turned = complex(2 * pair + 1, 2 * pair + 2) * cmath.exp(1j * angle)
+        assert rotated[2 * pair : 2 * pair + 2] == pytest.approx([turned.real, turned.imag], abs=1e-5)
 
 
 coordinates = st.tuples(st.integers(-500, 500), st.integers(-500, 500))
@@ -51,8 +51,7 @@ def test_angles_stay_float32_in_a_half_precision_model():
 
 
 def test_sine_by_hand():
-    x = sine_encoding(GRID, 8)
+    x, angle = sine_encoding(GRID, 8), 3 * 10000 ** (-1 / 2)
     assert x.shape == (4, 8)
-    angle = 3 * 10000 ** (-1 / 2)
-    assert x[1, :4].tolist() == pytest.approx([math.sin(3), math.cos(3), math.sin(angle), math.cos(angle)], abs=1e-6)
-    assert x[1, 4].item() == pytest.approx(math.sin(-7), abs=1e-6)
+    by_hand = [math.sin(3), math.cos(3), math.sin(angle), math.cos(angle), math.sin(-7)]
+    assert x[1, :5].tolist() == pytest.approx(by_hand, abs=1e-6)

@@ -13,7 +13,6 @@ from roformermil.bags.folds import FoldRow, read_folds, write_folds
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
-from roformermil.errors import SlideError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
@@ -25,6 +24,7 @@ from roformermil.report.heatmaps.panel import GAP, LINE, MAP_PX, STRIP_TILES, TI
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.thumbnails import Thumbnails
 from roformermil.training import TrainingJob, train_fold
+from tests.factories import raises_slide_error
 
 BASE_PX = 128  # slides have twice the resolution of tiles
 ACROSS, DOWN = 7, 5  # tiles of a slide
@@ -91,9 +91,8 @@ def cohort(tmp_path_factory):
     records = embedder.embed(records, tables, folder / "stores")
     write_folds(folder / "folds.csv", rows)
     train(folder, 0, rows, Training(epochs=60, patience=60, scheduler_patience=60, learning_rate=3e-3), dropout=0.0)
-    made = Cohort(folder, records)
-    made.write_heatmaps(records[14:], "heatmaps")
-    return made
+    Cohort(folder, records).write_heatmaps(records[14:], "heatmaps")
+    return Cohort(folder, records)
 
 
 def train(folder, fold, rows, training, **settings):
@@ -113,11 +112,10 @@ def position_of_maximum(image):
 
 
 def test_the_informative_tile_is_at_its_pixels_in_qupath(cohort):
-    tiles = cohort.tiles("s14")
-    best = tiles[np.argmax(cohort.measurements("s14", "contribution to striped"))]
+    best = cohort.tiles("s14")[np.argmax(cohort.measurements("s14", "contribution to striped"))]
     ring, corner = np.array(best["geometry"]["coordinates"][0]), np.array(STRIPED) * BASE_PX
     assert (ring.min(axis=0) == corner).all() and (ring.max(axis=0) == corner + BASE_PX).all()
-    assert best["properties"]["objectType"] == "tile" and len(tiles) == ACROSS * DOWN
+    assert best["properties"]["objectType"] == "tile" and len(cohort.tiles("s14")) == ACROSS * DOWN
 
 
 @pytest.mark.parametrize(("slide_id", "predicted"), [("s14", 1), ("s15", 0)])
@@ -132,7 +130,7 @@ def test_measurements_are_contributions_to_both_classes_and_attention_for_the_se
 def test_each_slide_is_drawn_by_the_fold_that_tested_it_and_one_that_none_tests_is_not(cohort):
     """A second fold with a model of its own trained on the first one's test slides, and tests s0 and s1, not s4."""
     rows, folder = read_folds(cohort.folder / "folds.csv"), cohort.folder
-    parts = ["test" if k < 2 else "validation" if k in (12, 13) else "train" for k in range(16)]
+    parts = ["test"] * 2 + ["train"] * 10 + ["validation"] * 2 + ["train"] * 2
     second = [replace(row, fold=1, part=part) for row, part in zip(rows, parts, strict=True)]
     write_folds(folder / "two_folds.csv", [*rows, *second])
     train(folder, 1, second, Training(epochs=1))
@@ -194,22 +192,20 @@ def test_long_names_are_not_cut_and_the_title_is_red_if_the_prediction_is_wrong(
 
 
 def predicted(probabilities, contributions):
-    n, classes = np.shape(contributions)
-    return Prediction(np.array(probabilities), np.full((n, classes), 1 / n), np.array(contributions))
+    return Prediction(np.array(probabilities), np.full_like(contributions, 0.5), np.array(contributions))
 
 
 def test_the_title_tells_prediction_label_and_how_far_the_tiles_move_the_odds():
-    two = ["benign", "malignant"]
+    two, baseline = ["benign", "malignant"], "the model's baseline"
     up = predicted([0.4, 0.6], [[-0.2, 0.2], [-0.25, 0.266]])  # log-odds of 0.916
-    sentence = "The tiles raise the odds of malignant 2.5 times over the model's baseline"
+    sentence = f"The tiles raise the odds of malignant 2.5 times over {baseline}"
     assert describe_prediction(up, 1, two, "benign") == f"malignant, probability 0.600; labelled benign. {sentence}"
-    down = predicted([0.6, 0.4], [[3.5, -3.6]])
-    sentence = "The tiles lower the odds of malignant 1,200 times below the model's baseline"
-    assert describe_prediction(down, 1, two) == f"benign, probability 0.600. {sentence}"
-    far = predicted([0, 1], [[-500, 500]])
-    assert "raise the odds of malignant more than 1,000,000 times over" in describe_prediction(far, 1, two)
+    down = describe_prediction(predicted([0.6, 0.4], [[3.5, -3.6]]), 1, two)
+    assert down == f"benign, probability 0.600. The tiles lower the odds of malignant 1,200 times below {baseline}"
+    far = describe_prediction(predicted([0, 1], [[-500, 500]]), 1, two)
+    assert "raise the odds of malignant more than 1,000,000 times over" in far
     three = describe_prediction(predicted([0.1, 0.1, 0.8], [[0, 0, 1]]), 2, ["a", "b", "c"])
-    assert three.endswith("The tiles raise the odds of c against the other classes 2.7 times over the model's baseline")
+    assert three.endswith(f"The tiles raise the odds of c against the other classes 2.7 times over {baseline}")
     assert describe_prediction(replace(up, contributions=None), 1, two) == "malignant, probability 0.600"
 
 
@@ -228,8 +224,8 @@ def test_a_slide_whose_tiles_contribute_little_is_pale(cohort):
 def test_each_value_is_drawn_over_its_tile(cohort):
     store = cohort.features("s14")
     image = rasterize(np.arange(len(store.grid)), store, SIZE, (DOWN * 10, ACROSS * 10))
-    for value, (x, y) in enumerate(store.grid):
-        assert (image[y * 10 : y * 10 + 10, x * 10 : x * 10 + 10] == value).all()
+    for value, (x, y) in enumerate(store.grid * 10):
+        assert (image[y : y + 10, x : x + 10] == value).all()
 
 
 def test_ranks_are_fractions_and_equal_values_share_one():
@@ -240,9 +236,8 @@ def test_ranks_are_fractions_and_equal_values_share_one():
 def test_a_slide_whose_file_changed_is_refused(cohort, tmp_path):
     draw_slide(tmp_path / "s99.tif", None)
     record = SlideRecord("s14", tmp_path / "s99.tif")
-    with pytest.raises(SlideError) as error:
+    with raises_slide_error("changed"):
         write_heatmaps(record, cohort.features("s14"), cohort.predict("s14"), CLASSES, tmp_path, TIMEOUT)
-    assert error.value.status == "changed"
 
 
 def test_tiles_for_qupath_count_from_the_origin_of_its_image(cohort):

@@ -26,16 +26,6 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
         raise OSError(errno.EISDIR, "no fault of the disk")
 
 
-def test_a_folder_replaces_a_folder(tmp_path):
-    target = tmp_path / "store.zarr"
-    for name in ("one", "two"):
-        with atomic_path(target) as scratch:
-            scratch.mkdir()
-            (scratch / name).touch()
-    assert [p.name for p in target.iterdir()] == ["two"]
-    assert list(tmp_path.iterdir()) == [target]
-
-
 def test_fingerprints_depend_on_values_not_on_order(tmp_path):
     assert fingerprint(a=1, b="x") == fingerprint(b="x", a=1)
     assert fingerprint(a=1, b="x") != fingerprint(a=2, b="x")
@@ -57,15 +47,14 @@ def replace_often(path, times):
     for k in range(times):
         with atomic_path(path) as scratch:
             scratch.mkdir()
-            (scratch / "content").write_text(str(k))
+            (scratch / str(k)).touch()
 
 
-def test_two_processes_can_replace_a_folder_at_the_same_time(tmp_path):
+def test_two_processes_can_replace_a_folder_with_its_content_at_the_same_time(tmp_path):
     pair = [multiprocessing.Process(target=replace_often, args=(tmp_path / "store.zarr", 300)) for _ in range(2)]
     for process in pair:
         process.start()
     for process in pair:
         process.join()
         assert process.exitcode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
-    assert (tmp_path / "store.zarr/content").read_text() == "299"
+    assert [path.name for path in tmp_path.rglob("*")] == ["store.zarr", "299"]

@@ -35,13 +35,12 @@ def start_job(tmp_path):
 
 
 @pytest.fixture
-def nvidia_smi(tmp_path):
+def nvidia_smi(tmp_path_factory):
     """A folder with an `nvidia-smi` that lists two GPUs, numbers 0 and 1."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "nvidia-smi").write_text("#!/bin/sh\necho GPU-aaaa\necho GPU-bbbb\n")
-    (folder / "nvidia-smi").chmod(0o755)
-    return folder
+    script = tmp_path_factory.mktemp("bin") / "nvidia-smi"
+    script.write_text("#!/bin/sh\necho GPU-aaaa\necho GPU-bbbb\n")
+    script.chmod(0o755)
+    return script.parent
 
 
 def claimed(job):

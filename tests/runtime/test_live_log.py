@@ -55,10 +55,8 @@ def test_lines_are_announced_once_and_complete(tmp_path):
 
 def test_new_lines_are_announced_while_the_run_lasts(tmp_path, monkeypatch):
     monkeypatch.setattr(live_log, "POLL_SECONDS", 0.05)
-    path = tmp_path / "logs/live.log"
-    path.parent.mkdir()
+    path, announced = tmp_path / "live.log", []
     path.write_text("of an earlier run\n")
-    announced = []
     log = LiveLog(path, announced.append)
     log.start()
     run_job("--live-log", path)

@@ -19,10 +19,7 @@ def test_the_commit_is_that_of_the_checkout_with_its_changes(tmp_path, monkeypat
         identity = ["-c", "user.name=a", "-c", "user.email=a"]
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
 
-    def current_commit():
-        commit.cache_clear()
-        return commit()
-
+    current_commit = commit.__wrapped__  # without its cache
     monkeypatch.setattr(provenance, "CHECKOUT", tmp_path)
     assert current_commit() == "", "an installed copy"
     git("init")
@@ -32,7 +29,6 @@ def test_the_commit_is_that_of_the_checkout_with_its_changes(tmp_path, monkeypat
     assert len(first := current_commit()) == 40
     (tmp_path / "a").write_text("changed")
     assert current_commit() == f"{first}+changes"
-    commit.cache_clear()
 
 
 def test_provenance_keeps_the_configuration(tmp_path):

@@ -1,12 +1,9 @@
 from roformermil.runtime.text import first_lines, join_some, markdown_table
 
 
-def test_long_lists_end_with_the_number_of_names_left_out():
+def test_long_lists_and_texts_end_with_the_number_of_what_is_left_out():
     assert join_some(["a", "b"], limit=2) == "a, b"
     assert join_some(["a", "b", "c", "d"], limit=2) == "a, b and 2 more"
-
-
-def test_long_texts_end_with_the_number_of_lines_left_out():
     assert first_lines(["a", "b"], 2) == "a\nb"
     assert first_lines(["a", "b", "c"], 2) == "a\nb\nand 1 more"
 

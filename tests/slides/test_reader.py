@@ -8,6 +8,9 @@ from roformermil.slides.reader import SlideReader
 from roformermil.slides.scale import Scale, find_scale
 from tests.factories import raises_slide_error
 
+POWER = "openslide.objective-power"
+UNUSABLE = {"cut.svs": "unreadable", "empty.svs": "empty_file", "text.svs": "unreadable", "none.svs": "missing"}
+
 
 def mpp(x, y=None):
     return {"openslide.mpp-x": x, "openslide.mpp-y": y or x}
@@ -17,18 +20,14 @@ def tiff(x, y, unit):
     return {"tiff.XResolution": x, "tiff.YResolution": y, "tiff.ResolutionUnit": unit}
 
 
-def power(times):
-    return {"openslide.objective-power": times}
-
-
 @pytest.mark.parametrize(
     ("properties", "sheet_mpp", "expected"),
     [
         (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
         (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
-        (tiff("20000", "20000", "centimeter") | power("40"), None, Scale(0.5, "tiff")),
-        (tiff("72", "72", "inch") | power("20"), None, Scale(0.5, "objective")),
-        (mpp("", "0.25") | power("40"), None, Scale(0.25, "objective")),
+        (tiff("20000", "20000", "centimeter") | {POWER: "40"}, None, Scale(0.5, "tiff")),
+        (tiff("72", "72", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
+        (mpp("", "0.25") | {POWER: "40"}, None, Scale(0.25, "objective")),
     ],
 )
 def test_the_first_source_that_states_a_resolution_counts(properties, sheet_mpp, expected):
@@ -39,7 +38,7 @@ def test_the_first_source_that_states_a_resolution_counts(properties, sheet_mpp,
     ("status", "stated"),
     [
         ("no_mpp", [{}]),
-        ("absurd_mpp", [mpp("1e6"), mpp("0") | power("40"), mpp("nan"), power("0"), (mpp("0.5"), 1e6)]),
+        ("absurd_mpp", [mpp("1e6"), mpp("0") | {POWER: "40"}, mpp("nan"), {POWER: "0"}, (mpp("0.5"), 1e6)]),
         ("anisotropic", [mpp("0.25", "0.5"), tiff("20000", "40000", "centimeter")]),
     ],
 )
@@ -49,20 +48,12 @@ def test_an_impossible_resolution_is_named_and_never_guessed(status, stated):
             find_scale(*(arguments if isinstance(arguments, tuple) else (arguments,)))
 
 
-def test_the_files_tags_give_the_scale(slide):
-    with SlideReader(slide) as reader:
+def test_scale_and_pixels_are_those_of_the_file_and_a_level_is_never_coarser_than_asked(slide):
+    with SlideReader(slide) as reader, openslide.OpenSlide(slide) as plain:
         assert (reader.size, reader.scale.mpp) == ((1500, 1200), pytest.approx(0.5))
         assert reader.downsamples == pytest.approx((1, 2, 4))
-
-
-@pytest.mark.parametrize(("mpp", "level"), [(0.3, 0), (0.5, 0), (0.99, 0), (1.0, 1), (1.9, 1), (2.0, 2), (50, 2)])
-def test_a_level_is_never_coarser_than_asked(slide, mpp, level):
-    with SlideReader(slide) as reader:
-        assert reader.level_for(mpp) == level
-
-
-def test_pixels_are_openslides(slide):
-    with SlideReader(slide) as reader, openslide.OpenSlide(slide) as plain:
+        levels = [reader.level_for(mpp) for mpp in (0.3, 0.5, 0.99, 1.0, 1.9, 2.0, 50)]
+        assert levels == [0, 0, 0, 1, 1, 2, 2]
         expected = np.asarray(plain.read_region((300, 200), 1, (64, 48)).convert("RGB"))
         assert np.array_equal(reader.read(300, 200, 64, 48, level=1), expected)
 
@@ -70,18 +61,13 @@ def test_pixels_are_openslides(slide):
 @pytest.mark.parametrize("block", [4096, 200])
 def test_overview_covers_the_slide_whatever_the_blocks(slide, block, monkeypatch):
     monkeypatch.setattr("roformermil.slides.reader.BLOCK", block)
-    with SlideReader(slide) as reader:
-        image = reader.overview(8.0)
-    with openslide.OpenSlide(slide) as plain:
-        expected = np.asarray(plain.get_thumbnail((94, 75)), float)
+    with SlideReader(slide) as reader, openslide.OpenSlide(slide) as plain:
+        image, expected = reader.overview(8.0), np.asarray(plain.get_thumbnail((94, 75)), float)
     assert image.shape == (75, 94, 3)
     assert np.abs(image - expected).mean() < 6  # which is resized by another filter
 
 
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [("cut.svs", "unreadable"), ("empty.svs", "empty_file"), ("text.svs", "unreadable"), ("none.svs", "missing")],
-)
+@pytest.mark.parametrize(("name", "status"), UNUSABLE.items())
 def test_unusable_files_have_a_status_and_are_named(broken, name, status):
     with raises_slide_error(status, name):
         SlideReader(broken / name)

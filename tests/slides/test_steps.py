@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,54 +18,43 @@ TILES = Tiles(tile_px=128)
 
 
 @pytest.fixture
-def segmented(slide, tmp_path):
-    """A record, the folder with its mask, and the fields that `segment_slide` returned."""
+def record(slide, tmp_path):
+    """Of a slide whose mask is in tmp_path, with the fields that `segment_slide` returned."""
     record = SlideRecord("one", slide)
-    return record, tmp_path, segment_slide(record, tmp_path, Tissue())
+    return replace(record, **segment_slide(record, tmp_path, Tissue()))
 
 
-def test_segment_writes_mask_outline_and_polygons(segmented):
-    _, folder, fields = segmented
-    assert (fields["width"], fields["height"]) == (1500, 1200)
-    with Image.open(folder / "one.png") as mask, Image.open(folder / "one.jpg") as outline:
-        assert mask.size == (94, 75)
-        assert outline.size == (1000, 800)
+def test_a_slide_has_a_mask_an_outline_polygons_and_the_tiles_that_its_mask_covers(record, tmp_path):
+    assert (record.width, record.height) == (1500, 1200)
+    with Image.open(tmp_path / "one.png") as mask, Image.open(tmp_path / "one.jpg") as outline:
+        assert (mask.size, outline.size) == ((94, 75), (1000, 800))
         area = np.asarray(mask).mean() * 1500 * 1200 * 0.25 / 1e6
-    assert fields["tissue_mm2"] == pytest.approx(area, abs=1e-3)
-    assert json.loads((folder / "one.geojson").read_text())["features"]
+    assert record.tissue_mm2 == pytest.approx(area, abs=1e-3)
+    assert json.loads((tmp_path / "one.geojson").read_text())["features"]
+    (tmp_path / "one.npz").write_bytes(b"PK no archive")  # a damaged table is made again
+    fields = tile_slide(record, tmp_path, tmp_path, TILES)
+    table = read_tile_table(tmp_path / "one.npz")
+    assert fields == {"tiles": len(table.grid)} and 20 < len(table.grid) < 11 * 9
+    assert (table.coords == table.grid * table.spec.base_px).all() and table.tissue.min() >= 0.25
 
 
-def test_tiles_are_those_that_the_mask_covers(segmented):
-    record, folder, _ = segmented
-    (folder / "one.npz").write_bytes(b"PK no archive")  # a damaged table is made again
-    fields = tile_slide(record, folder, folder, TILES)
-    table = read_tile_table(folder / "one.npz")
-    assert fields == {"tiles": len(table.grid)}
-    assert 20 < len(table.grid) < 11 * 9
-    assert (table.coords == table.grid * table.spec.base_px).all()
-    assert table.tissue.min() >= 0.25
-
-
-def test_current_results_are_skipped_and_outdated_ones_are_not(segmented):
-    record, folder, fields = segmented
-    written = (folder / "one.png").stat().st_mtime_ns
-    assert segment_slide(record, folder, Tissue()) == fields
-    assert (folder / "one.png").stat().st_mtime_ns == written
-    segment_slide(record, folder, Tissue(close=9))
-    assert (folder / "one.png").stat().st_mtime_ns > written
-
-    tile_slide(record, folder, folder, TILES)
-    before = len(read_tile_table(folder / "one.npz").grid)
-    tile_slide(record, folder, folder, Tiles(tile_px=128, min_tissue=0.99))
-    assert len(read_tile_table(folder / "one.npz").grid) < before
+def test_current_results_are_skipped_and_outdated_ones_are_not(slide, record, tmp_path):
+    mask, plain = tmp_path / "one.png", SlideRecord("one", slide)
+    written = mask.stat().st_mtime_ns
+    assert replace(plain, **segment_slide(plain, tmp_path, Tissue())) == record
+    assert mask.stat().st_mtime_ns == written
+    segment_slide(plain, tmp_path, Tissue(close=9))
+    assert mask.stat().st_mtime_ns > written
+    before = tile_slide(plain, tmp_path, tmp_path, TILES)["tiles"]
+    after = tile_slide(plain, tmp_path, tmp_path, Tiles(tile_px=128, min_tissue=0.99))["tiles"]
+    assert len(read_tile_table(tmp_path / "one.npz").grid) == after < before
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])
-def test_a_damaged_or_missing_mask_is_named_with_the_command_that_repairs_it(segmented, content):
-    record, folder, _ = segmented
-    (folder / "one.png").write_bytes(content) if content else (folder / "one.png").unlink()
+def test_a_damaged_or_missing_mask_is_named_with_the_command_that_repairs_it(record, tmp_path, content):
+    (tmp_path / "one.png").write_bytes(content) if content else (tmp_path / "one.png").unlink()
     with raises_slide_error("unreadable", r"one.png: the mask is missing or damaged.*--forcerun segment"):
-        tile_slide(record, folder, folder, TILES)
+        tile_slide(record, tmp_path, tmp_path, TILES)
 
 
 def test_a_batch_has_one_record_per_slide(slide, broken, tmp_path):
@@ -76,16 +66,12 @@ def test_a_batch_has_one_record_per_slide(slide, broken, tmp_path):
     assert records[1].content, "known, so that the slide is tried again once its file changed"
 
 
-def test_a_blank_slide_is_empty(broken, tmp_path):
+def test_a_slide_without_tissue_or_without_a_tile_of_enough_of_it_is_empty(broken, record, tmp_path):
     for _ in range(2):  # computed, then read from the mask
         with raises_slide_error("empty", "no tissue found"):
             segment_slide(SlideRecord("blank", broken / "blank.tif"), tmp_path, Tissue())
-
-
-def test_a_slide_without_a_tile_of_enough_tissue_is_empty(segmented):
-    record, folder, _ = segmented
     with raises_slide_error("empty", r"no tile is at least 100% tissue; lower tiles.min_tissue"):
-        tile_slide(record, folder, folder, Tiles(tile_px=800, min_tissue=1))
+        tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=800, min_tissue=1))
 
 
 def test_the_slide_sheets_settings_override_the_data_sets(slide, tmp_path):

@@ -27,6 +27,16 @@ def pixels():
     return draw_tissue(np.random.default_rng(5), 1500, 1200, "mixed")
 
 
+def shrink(pixels, factor):
+    return cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+
+
+def overlap_of_masks(image):
+    """Intersection over union of the masks of `hsv` and `morphological`."""
+    one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
+    return (one & two).sum() / (one | two).sum()
+
+
 def write_ome_tiff(path, pixels, mpp):
     """A pyramid with its coarser levels in sub-IFDs, as in OME-TIFF."""
     with tifffile.TiffWriter(path, ome=True) as tiff:
@@ -35,8 +45,7 @@ def write_ome_tiff(path, pixels, mpp):
         metadata = {"axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeY": mpp, **unit}
         tiff.write(pixels, subifds=2, metadata=metadata, **options)
         for factor in (2, 4):
-            small = cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-            tiff.write(small, subfiletype=1, **options)
+            tiff.write(shrink(pixels, factor), subfiletype=1, **options)
 
 
 def write_ome_zarr(path, pixels, mpp):
@@ -44,8 +53,7 @@ def write_ome_zarr(path, pixels, mpp):
     group = zarr.open_group(path, mode="w", zarr_format=2)
     levels = []
     for k, factor in enumerate((1, 2)):
-        level = cv2.resize(pixels, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-        group.create_array(str(k), data=np.moveaxis(level, 2, 0).copy(), chunks=(3, 256, 256))
+        group.create_array(str(k), data=np.moveaxis(shrink(pixels, factor), 2, 0).copy(), chunks=(3, 256, 256))
         scale = {"type": "scale", "scale": [1, mpp * factor, mpp * factor]}
         levels.append({"path": str(k), "coordinateTransformations": [scale]})
     axes = [{"name": "c", "type": "channel"}] + [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
@@ -53,14 +61,15 @@ def write_ome_zarr(path, pixels, mpp):
     window = {"start": 0, "end": 255, "min": 0, "max": 255}
     display = {"active": True, "family": "linear", "coefficient": 1.0, "inverted": False, "window": window}
     channels = [{"color": colour, "label": colour, **display} for colour in ("FF0000", "00FF00", "0000FF")]
-    defaults = {"defaultT": 0, "defaultZ": 0, "model": "color"}
-    group.attrs["omero"] = {"name": "slide", "id": 1, "version": "0.4", "rdefs": defaults, "channels": channels}
+    rdefs = {"defaultT": 0, "defaultZ": 0, "model": "color"}
+    group.attrs["omero"] = {"name": "slide", "id": 1, "version": "0.4", "rdefs": rdefs, "channels": channels}
 
 
 def write_jp2(path, pixels, mpp):
     """JPEG 2000, with its resolution in the capture resolution box (pixels per metre)."""
-    import glymur
-
+    glymur = pytest.importorskip("glymur")
+    if glymur.version.openjpeg_version == "0.0.0":
+        pytest.skip("needs OpenJPEG's library (Debian: libopenjp2-7)")
     glymur.Jp2k(str(path), data=pixels, capture_resolution=[1e6 / mpp, 1e6 / mpp], numres=4)
 
 
@@ -70,29 +79,16 @@ WRITERS = {"slide.ome.tif": write_ome_tiff, "slide.zarr": write_ome_zarr, "slide
 @toolbox
 @pytest.mark.parametrize("name", WRITERS)
 def test_formats_that_openslide_lacks_are_segmented_and_tiled(pixels, tmp_path, name):
-    path = tmp_path / name
-    if name.endswith("jp2"):
-        glymur = pytest.importorskip("glymur")
-        if glymur.version.openjpeg_version == "0.0.0":
-            pytest.skip("needs OpenJPEG's library (Debian: libopenjp2-7)")
-    WRITERS[name](path, pixels, 0.5)
-    record = SlideRecord("one", path, sheet_mpp=0.5 if name.endswith("jp2") else None)
+    WRITERS[name](tmp_path / name, pixels, 0.5)
+    record = SlideRecord("one", tmp_path / name, sheet_mpp=0.5 if name.endswith("jp2") else None)
     fields = segment_slide(record, tmp_path, Tissue())
-    assert (fields["width"], fields["height"], fields["reader"]) == (1500, 1200, "tiatoolbox")
-    assert fields["mpp"] == pytest.approx(0.5)
-    fields = tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=128))
-    assert fields["tiles"] == len(read_tile_table(tmp_path / "one.npz").grid)
-    with SlideReader(path, 0.5) as slide:
-        read = slide.read(300, 200, 64, 48)
-        assert read.shape == (48, 64, 3)
-        assert np.abs(read.astype(int) - pixels[200:248, 300:364]).mean() < 3  # JPEG 2000 is lossy
-
-
-def test_without_tiatoolbox_such_a_slide_needs_it(pixels, tmp_path, monkeypatch):
-    write_ome_tiff(tmp_path / "slide.ome.tif", pixels, 0.5)
-    monkeypatch.setattr("roformermil.slides.backends.find_spec", lambda _: None)
-    with raises_slide_error("needs_tiatoolbox", "make tiatoolbox"):
-        SlideReader(tmp_path / "slide.ome.tif")
+    stated = [fields[key] for key in ("width", "height", "reader", "mpp")]
+    assert stated == [1500, 1200, "tiatoolbox", pytest.approx(0.5)]
+    tiles = tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=128))["tiles"]
+    assert tiles == len(read_tile_table(tmp_path / "one.npz").grid)
+    with SlideReader(tmp_path / name, 0.5) as slide:
+        read = slide.read(300, 200, 64, 48).astype(int)
+    assert read.shape == (48, 64, 3) and np.abs(read - pixels[200:248, 300:364]).mean() < 3  # JPEG 2000 is lossy
 
 
 @toolbox
@@ -112,25 +108,18 @@ def test_subprocesses_start_with_tiatoolbox_imported():
 
 
 @toolbox
-def test_the_morphological_mask_overlaps_with_that_of_hsv(pixels):
-    image = cv2.resize(pixels, None, fx=1 / 16, fy=1 / 16, interpolation=cv2.INTER_AREA)  # 8 um/px
-    one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
-    assert (one & two).sum() / (one | two).sum() > 0.7
-
-
-@toolbox
-def test_grandqcs_mask_has_the_images_size(pixels, tmp_path):
-    """With random weights, as the published ones need a download: this tests the code, not the mask's quality."""
+def test_the_morphological_mask_overlaps_with_that_of_hsv_and_grandqcs_has_the_images_size(pixels, tmp_path):
+    """GrandQC with random weights, as the published ones need a download: tests the code, not the mask's quality."""
     import torch
     from tiatoolbox.models.architecture.grandqc import GrandQCModel
 
+    assert overlap_of_masks(shrink(pixels, 16)) > 0.7  # at 8 um/px
     torch.manual_seed(0)
     torch.save(GrandQCModel(num_output_channels=2).state_dict(), tmp_path / "net.pth")
-    image = cv2.resize(pixels, None, fx=1 / 2, fy=1 / 2, interpolation=cv2.INTER_AREA)  # larger than one window
+    image = shrink(pixels, 2)  # larger than one window
     settings = Tissue(method="grandqc", weights=tmp_path / "net.pth", min_area=0, min_hole=0)
     mask = segment(image, settings)
-    assert mask.shape == image.shape[:2]
-    assert np.array_equal(mask, segment(image, settings))
+    assert mask.shape == image.shape[:2] and np.array_equal(mask, segment(image, settings))
     with pytest.raises(WeightsError, match=r"tissue\.weights"):
         segment(image, Tissue(method="grandqc", weights=tmp_path / "none.pth"))
 
@@ -138,20 +127,22 @@ def test_grandqcs_mask_has_the_images_size(pixels, tmp_path):
 @toolbox
 @pytest.mark.shared
 def test_masks_overlap_on_real_slides(atlas):
-    """tiatoolbox's masks against `hsv` on six atlas slides; benchmarks/tissue.py makes the table of all."""
+    """On six atlas slides; benchmarks/tissue.py makes the table of all."""
     overlaps = []
     for path in atlas[:6]:
         with SlideReader(path, 0.5) as slide:
-            image = slide.overview(8.0)
-        one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
-        overlaps.append((one & two).sum() / max(1, (one | two).sum()))
+            overlaps.append(overlap_of_masks(slide.overview(8.0)))
     assert np.median(overlaps) > 0.7
 
 
-@pytest.mark.parametrize("method", ["morphological", "grandqc"])
-def test_without_tiatoolbox_its_methods_need_it(pixels, method, monkeypatch):
+def test_without_tiatoolbox_its_formats_and_methods_need_it(pixels, tmp_path, monkeypatch):
+    write_ome_tiff(tmp_path / "slide.ome.tif", pixels, 0.5)
+    monkeypatch.setattr("roformermil.slides.backends.find_spec", lambda _: None)
+    with raises_slide_error("needs_tiatoolbox", "make tiatoolbox"):
+        SlideReader(tmp_path / "slide.ome.tif")
     monkeypatch.setitem(sys.modules, "tiatoolbox", None)
     monkeypatch.delitem(sys.modules, "roformermil.slides.toolbox", raising=False)
     monkeypatch.delitem(sys.modules, "tiatoolbox.models.architecture", raising=False)
-    with raises_slide_error("needs_tiatoolbox"):
-        segment(cv2.resize(pixels, (94, 75)), Tissue(method=method))
+    for method in ("morphological", "grandqc"):
+        with raises_slide_error("needs_tiatoolbox"):
+            segment(cv2.resize(pixels, (94, 75)), Tissue(method=method))

@@ -1,5 +1,7 @@
 """`snakemake all ablation overhead`, and the two studies in the report."""
 
+from itertools import product
+
 import pandas as pd
 import pytest
 
@@ -21,7 +23,9 @@ def test_the_studies_are_in_the_report(tmp_path):
     write_demo(tmp_path, 12, **SECTIONS)
     run_workflow(tmp_path, *TARGETS)
     assert set(pd.read_csv(tmp_path / "results/ablation.csv").axis) == {"position", "capacity"}
-    assert set(pd.read_csv(tmp_path / "results/overhead.csv").model) == {"ro-abmil", "mean"}
+    steps = pd.read_csv(tmp_path / "results/overhead.csv").query("measure == 'step_seconds'")
+    assert sorted(zip(steps.model, steps.tiles, strict=True)) == list(product(("mean", "ro-abmil"), (100, 200)))
+    assert (steps["mean"] > 0).all()
     assert "random encoder weights" in (tmp_path / "results/ablation.md").read_text()
     with open_report(make_report(tmp_path, tmp_path / "report.html", *TARGETS)) as page:
         for study in ("ablation", "overhead"):
