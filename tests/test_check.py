@@ -75,6 +75,14 @@ def test_slides_that_are_still_to_be_downloaded_are_a_warning(folder):
     assert warning == "set: 1 of 7 slides are not downloaded yet: run `snakemake download`, then check again"
 
 
+def test_missing_packages_and_what_may_be_a_mistake_are_warnings(folder):
+    sheet = folder / "sheet.csv"
+    sheet.write_text(sheet.read_text().replace("s1,p1", "s1,p0"))
+    tiatoolbox, timm, patients = problems(folder, "warning", tissue={"method": "grandqc"}, encoder={"name": "uni"})
+    assert tiatoolbox.startswith("tissue.method grandqc needs tiatoolbox") and timm.startswith("encoder uni needs timm")
+    assert patients.startswith("set: patients with slides of several classes: p0")
+
+
 def test_the_plan_warns_of_folds_that_cannot_be_made(folder):
     assert plan(folder) == []
     (problem,) = plan(folder, folds={"count": 10})

@@ -27,7 +27,7 @@ app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_
 for group in (slides, models, results, project):
     app.add_typer(group.app)
 log = logging.getLogger("roformermil")
-preload(__name__)
+preload(__name__)  # subprocesses of a command import it as their main module
 
 
 def _print_version(wanted: bool) -> None:
@@ -39,7 +39,9 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def common(
     log_file: Annotated[Path | None, typer.Option("--log", help="write the log to this file too")] = None,
-    live_log: Annotated[Path | None, typer.Option(help="append progress and warnings to it; print errors only")] = None,
+    live_log: Annotated[
+        Path | None, typer.Option(help="file, if it exists, for progress and warnings; print errors only")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
@@ -50,7 +52,7 @@ def common(
         log_file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
-    if live_log:
+    if live_log and live_log.exists():
         screen.setLevel(logging.ERROR)
         progress.screen_is_free = False
         job = "job"

@@ -9,13 +9,13 @@ import typer
 from roformermil.cohort.batches import slides_of_batch
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, records_from_sheet
+from roformermil.config import SLIDE_TIMEOUT as SLIDE_TIMEOUT
 from roformermil.config import Model
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.records import write_records
 
 SECTION_HELP = "this section of the configuration, as YAML or JSON"
-SLIDE_TIMEOUT = 600.0
 
 
 def required_section(settings: type[Settings], option: str, help: str = SECTION_HELP, **keywords: Any) -> Any:

@@ -12,7 +12,7 @@ def batch_count(slides: Sequence[Slide], size: int) -> int:
 
 
 def slides_of_batch(slides: Sequence[Slide], batch: int, size: int) -> list[Slide]:
-    """The slides of a batch, in the sheet's order; none for a batch that does not exist."""
+    """The slides of a batch, in the slide sheet's order; none for a batch that does not exist."""
     return list(slides[batch * size : (batch + 1) * size])
 
 

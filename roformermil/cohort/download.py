@@ -210,7 +210,9 @@ def _request(
         if response.status_code not in accept:
             response.raise_for_status()
     except requests.HTTPError as error:
-        raise DownloadError(f"{error}: check the data set's source.url, and that you have access to it") from error
+        refused = error.response.status_code < 500 and error.response.status_code != 429
+        advice = "check the data set's source.url, and that you have access to it" if refused else "try again later"
+        raise DownloadError(f"{error}: {advice}") from error
     except requests.RequestException as error:
         raise DownloadError(f"{url}: {error}") from error
     return response

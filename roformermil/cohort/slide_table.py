@@ -49,7 +49,7 @@ class SlideRecord:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the slide failed. One that the sheet excludes did not."""
+        """Whether the slide failed. One that the slide sheet excludes did not."""
         return self.status not in (Status.OK, Status.EXCLUDED)
 
 
@@ -57,7 +57,7 @@ def records_from_sheet(slides: Iterable[Slide]) -> list[SlideRecord]:
     """The records that a data set's first stage starts with."""
     records = []
     for slide in slides:
-        outcome = (Status.EXCLUDED, slide.exclude, "sheet") if slide.exclude else ()
+        outcome = (Status.EXCLUDED, slide.exclude, "slide sheet") if slide.exclude else ()
         records.append(SlideRecord(slide.slide_id, slide.path, slide.mpp, slide.tissue, *outcome))
     return records
 
@@ -121,7 +121,7 @@ def attrition_summary(records: Sequence[SlideRecord]) -> str:
     counts = Counter(record.status for record in records)
     usable, excluded = counts.pop(Status.OK, 0), counts.pop(Status.EXCLUDED, 0)
     detail = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    excluded_part = f", {excluded} excluded by the sheet" if excluded else ""
+    excluded_part = f", {excluded} excluded by the slide sheet" if excluded else ""
     return f"{usable} of {len(records)} slides{excluded_part}" + (
         f", {counts.total()} lost ({detail})" if counts else ""
     )

@@ -22,6 +22,7 @@ from roformermil.config.training import Training
 from roformermil.errors import ConfigError
 
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
+SLIDE_TIMEOUT = 600.0  # seconds
 RESERVED = {"logs", "benchmarks", "overhead"}  # other folders in the results folder
 
 
@@ -59,7 +60,7 @@ class Config(Settings):
     """What `snakemake overhead` measures: section Overhead."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
     """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
-    slide_timeout: float = Field(600.0, gt=0)
+    slide_timeout: float = Field(SLIDE_TIMEOUT, gt=0)
     """Seconds that reading a slide may stall, without finding its tissue or without further tiles, before it is `timed_out`."""
     slides_per_batch: int = Field(25, ge=1)
     """Slides that one job segments, tiles or embeds."""

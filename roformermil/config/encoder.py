@@ -31,7 +31,7 @@ class Encoder(Settings):
     name: str = "resnet50"
     """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values per tile; `resnet50-full`: after
     layer4, 2048; `uni`, `uni2-h`, `virchow`, `virchow2`, `h-optimus-0`, `h-optimus-1`, or `timm:NAME` for any model of
-    timm (the extra `[timm]`); `imported`: the sheet's paths are .h5 files with features of CLAM, TRIDENT or alike."""
+    timm (the extra `[timm]`); `imported`: the slide sheet's paths are .h5 files with features of CLAM, TRIDENT or alike."""
     weights: str | None = Field(default_factory=_published_weights)
     """`imagenet` (torchvision's published file, downloaded once), `hub` (timm's), `random`, or the path of a state dict. By
     default the published ones."""

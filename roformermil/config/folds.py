@@ -41,4 +41,4 @@ class Leakage(Settings):
     duplicates: OnLeak = "fail"
     """Slides with the same picture, in whatever files, in two parts of a fold or with two labels."""
     sites: OnLeak = "fail"
-    """The sheet's column `site` predicts the label (Cramer's V of 0.3 or more, p < 0.05 by permutation)."""
+    """The slide sheet's column `site` predicts the label (Cramer's V of 0.3 or more, p < 0.05 by permutation)."""

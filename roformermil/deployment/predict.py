@@ -8,6 +8,7 @@ from typing import Any
 
 from roformermil.bags.dataset import read_valid_store
 from roformermil.cohort.slide_table import SlideRecord, failed_record
+from roformermil.config import SLIDE_TIMEOUT
 from roformermil.config.base import read_settings
 from roformermil.deployment.model_card import ModelCard
 from roformermil.deployment.prediction_table import Row, prediction_fields, table_row, write_prediction_table
@@ -76,7 +77,7 @@ def predict(
     tissue_weights: Path | None = None,
     mpp: float | None = None,
     heatmaps: bool = True,
-    timeout: float = 600,
+    timeout: float = SLIDE_TIMEOUT,
     progress: bool = True,
 ) -> list[Row]:
     """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files.

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from roformermil.runtime.files import output_error
 
-NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}  # where flock is missing altogether, filelock uses another lock
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems without locks
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +21,8 @@ def exclusive(path: Path) -> Iterator[None]:
     A job may outlive the Snakemake that started it: what it still writes must not mix with a later run's results. On a
     file system without locks the work proceeds, with a warning. Raises OutputError where the lock cannot be created.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    # no lock by a file's existence, filelock's own resort: it would outlive a killed job of another machine
+    lock = FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not try_lock(lock):

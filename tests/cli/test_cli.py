@@ -1,4 +1,5 @@
 import inspect
+import os
 import subprocess
 import sys
 import time
@@ -8,8 +9,9 @@ import typer
 from typer.testing import CliRunner
 
 from roformermil import __version__
-from roformermil.cli import app
+from roformermil.cli import app, options
 from roformermil.cohort.slide_table import read_slide_table
+from roformermil.runtime.locks import exclusive
 
 VERBS = """
 ablation check collect contact-sheet demo-slides download embed evaluate export gallery heatmap import measure overhead package
@@ -40,6 +42,27 @@ def test_a_named_error_is_one_line_on_the_screen_and_in_the_log(tmp_path):
     assert result.returncode == 1
     assert "none.yaml: cannot be read" in result.stderr and "Traceback" not in result.stderr
     assert "none.yaml: cannot be read" in (tmp_path / "l.log").read_text()
+
+
+def test_a_bug_has_its_traceback_and_an_exit_status_of_its_own(tmp_path):
+    (tmp_path / "table.csv").write_text("no slide table\n")
+    result = run("collect", tmp_path / "table.csv", "--out", tmp_path / "slides.csv")
+    assert result.returncode == 2 and "unexpected error\nTraceback" in result.stderr
+
+
+def test_a_second_job_on_a_table_waits_for_the_first(slides, tmp_path):
+    command = [sys.executable, "-m", "roformermil", *map(str, segment(slides, "text.svs", tmp_path))]
+    with exclusive(tmp_path / "table.csv"):
+        job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert any("table.csv: another run is writing here" in line for line in job.stderr)
+        assert not (tmp_path / "table.csv").exists()
+    assert job.wait() == 0 and (tmp_path / "table.csv").exists()
+
+
+def test_a_job_on_a_machine_with_several_gpus_claims_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-this-test-a,GPU-of-this-test-b")
+    options.use_machine(0)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-of-this-test-a"
 
 
 def test_starting_up_imports_nothing_heavy():
@@ -83,6 +106,8 @@ def test_segment_records_a_bad_slide_and_continues(slides, tmp_path, name, statu
 
 def test_live_log_collects_warnings_after_the_jobs_name_and_the_screen_shows_errors_only(slides, tmp_path):
     options = ["--log", tmp_path / "logs/demo/segment_0.log", "--live-log", tmp_path / "logs/live.log"]
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/live.log").touch()
     result = run(*options, *segment(slides, "text.svs", tmp_path))
     assert result.returncode == 0 and result.stderr == ""
     (line,) = (tmp_path / "logs/live.log").read_text().splitlines()

@@ -43,7 +43,7 @@ def test_lost_slides_are_counted_and_too_many_are_an_error(tmp_path):
     records = run_stage("tile", RECORDS, work, progress=False)
     assert slide_table.attrition_summary(records) == "1 of 3 slides, 2 lost (1 no_mpp, 1 unreadable)"
     excluded = SlideRecord("d", Path("d.svs"), status="excluded", message="a duplicate")
-    assert slide_table.attrition_summary([records[0], excluded]) == "1 of 2 slides, 1 excluded by the sheet"
+    assert slide_table.attrition_summary([records[0], excluded]) == "1 of 2 slides, 1 excluded by the slide sheet"
     slide_table.check_failed_fraction(records, 0.7, tmp_path / "d/slides.csv")
     message = r"(?s)d: 1 of 3.*b: no_mpp in tile: b.svs: no resolution.*c: unread"
     with pytest.raises(TooManyFailedError, match=message) as error:

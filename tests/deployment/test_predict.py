@@ -21,6 +21,7 @@ from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Tr
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
+from roformermil.deployment.prediction_table import describe_predictions
 from roformermil.errors import ConfigError, LeakError, ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
@@ -117,6 +118,7 @@ def test_a_row_warns_of_unusual_tile_numbers_and_of_members_that_disagree(lab, p
     write_store(tmp_path / "many.zarr", *many, was.attributes)
     (row,) = predict([tmp_path / "many.zarr"], lab / "model", tmp_path / "out", progress=False)
     assert f"{len(many[0]):,} tiles, the training slides had" in row["warnings"]
+    assert f"; {row['warnings']}\n" in describe_predictions([row], tmp_path)
     for row in predicted[:3]:
         _, members = model.predict(read_store(lab / STORES / f"{row['slide_id']}.zarr"))
         others = sum(CLASSES[int(one.probabilities.argmax())] != row["predicted"] for one in members)

@@ -1,5 +1,7 @@
 """The plots show what the predictions say: their curves, bars and texts are compared with the numbers."""
 
+from unittest.mock import ANY
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,6 +48,9 @@ def test_there_is_a_curve_of_each_class(models):
                 curve = curves(model, model.classes.index(name))[kind]
                 assert line.get_ydata()[-len(POINTS) :].tolist() == curve.middle.tolist()
                 assert {*curve.low[np.isfinite(curve.low)]} <= {*band}
+            guessing = [line.get_xydata().tolist() for line in panel.lines if line.get_linestyle() == ":"]
+            shares = [[[0, (model.labels == model.classes.index(name)).mean()], [1, ANY]] for name in names]
+            assert guessing == ([[[0, 0], [1, 1]]] if kind == "roc" else shares)
     names = [(panel.get_xlabel(), panel.get_ylabel()) for panel in axes[:, 0]]
     assert names == [("false positive rate", "true positive rate"), ("recall", "precision")]
 
@@ -70,6 +75,7 @@ def test_calibration_shows_what_is_observed_and_how_many_slides(models):
         predicted = "squamous" if len(model.classes) == 2 else "the predicted class"
         assert below.get_xlabel() == f"probability of {predicted}"
         assert above.get_title().startswith(f"{model.model}, ECE 0.")
+    assert [panel.get_ylabel() for panel in axes[:, 0]] == ["observed fraction", "slides"]
 
 
 def test_history_has_losses_of_each_fold_and_a_dot_at_the_epoch_that_was_kept(paths):

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from roformermil.runtime import live_log
 from roformermil.runtime.live_log import LiveLog
 
@@ -31,6 +33,7 @@ def run_job(*options):
 
 def test_jobs_write_progress_and_warnings_to_the_live_log(tmp_path):
     log = tmp_path / "set/net/embed_0.log"
+    (tmp_path / "live.log").touch()
     printed = run_job("--log", log, "--live-log", tmp_path / "live.log")
     *progress, warning = (tmp_path / "live.log").read_text().splitlines()
     assert warning == "set/net/embed_0: mind this"
@@ -41,8 +44,9 @@ def test_jobs_write_progress_and_warnings_to_the_live_log(tmp_path):
 
 
 def test_without_a_live_log_a_job_prints_its_progress(tmp_path):
-    printed = run_job("--log", tmp_path / "job.log")
-    assert "of 8 tiles" in printed and "mind this" in printed
+    for options in ([], ["--live-log", tmp_path / "live.log"]):  # without its file, nothing reads it
+        printed = run_job("--log", tmp_path / "job.log", *options)
+        assert "of 8 tiles" in printed and "mind this" in printed
 
 
 def test_lines_are_announced_once_and_complete(tmp_path):
@@ -53,17 +57,15 @@ def test_lines_are_announced_once_and_complete(tmp_path):
     assert announced == ["a: one", "b: two", "b: three"]
 
 
-def test_new_lines_are_announced_while_the_run_lasts(tmp_path, monkeypatch):
-    monkeypatch.setattr(live_log, "POLL_SECONDS", 0.05)
+@pytest.mark.parametrize("seconds", [0.05, 60.0])
+def test_new_lines_are_announced_while_the_run_lasts_the_last_ones_at_its_end(tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(live_log, "POLL_SECONDS", seconds)
     path, announced = tmp_path / "live.log", []
     path.write_text("of an earlier run\n")
     log = LiveLog(path, announced.append)
     log.start()
     run_job("--live-log", path)
-    for _ in range(100):
-        if len(announced) < 2:
-            log.stopped.wait(0.05)
-    log.stopped.set()
-    log.join(timeout=5)
+    assert not announced or seconds < 1
+    log.stop()
     assert announced[-1] == "job: mind this" and "of an earlier run" not in announced
-    assert not log.is_alive() and log.daemon
+    assert not log.is_alive() and log.daemon and not path.exists()

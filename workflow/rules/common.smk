@@ -56,8 +56,19 @@ wildcard_constraints:
     fold=r"\d+",
 
 
+live_log = LiveLog(Path(LIVE_LOG), logger.info)
+
+
 onstart:
-    LiveLog(Path(LIVE_LOG), logger.info).start()
+    live_log.start()
+
+
+onsuccess:
+    live_log.stop()
+
+
+onerror:
+    live_log.stop()
 
 
 # Rules take settings that change no result from `resources`: Snakemake records `params`, and runs a job again when one changes.

@@ -1,4 +1,4 @@
-# `encoder: {name: imported}`: features of other pipelines instead of our own. The sheet's paths are their .h5 files.
+# `encoder: {name: imported}`: features of other pipelines instead of our own. The slide sheet's paths are their .h5 files.
 ruleorder: import_features > embed
 
 
