@@ -2,11 +2,12 @@
 
 import errno
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from roformermil.runtime.files import output_error
 
@@ -21,11 +22,14 @@ def exclusive(path: Path) -> Iterator[None]:
     A job may outlive the Snakemake that started it: what it still writes must not mix with a later run's results. On a
     file system without locks the work proceeds, with a warning. Raises OutputError where the lock cannot be created.
     """
-    # no lock by a file's existence, filelock's own resort: it would outlive a killed job of another machine
-    lock = FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not try_lock(lock):
+        taken = try_lock(lock)
+        if isinstance(lock, SoftFileLock):  # what filelock turns to without flock: it would outlive a killed job
+            lock.release()
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        if not taken:
             log.warning("%s: another run is writing here: waiting for it to end", path)
             lock.acquire()
     except OSError as error:
