@@ -37,9 +37,7 @@ def slide(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory, slide) -> Path:
     """A folder of files that are not usable slides: cut.svs, empty.svs, text.svs, blank.tif, damaged.tif.
-
-    damaged.tif opens and its tissue is found on its coarsest level; half the pixels of the finer two are gone.
-    """
+    damaged.tif opens and its tissue is found on its coarsest level; half the pixels of the finer two are gone."""
     folder = tmp_path_factory.mktemp("broken")
     whole = slide.read_bytes()
     (folder / "cut.svs").write_bytes(whole[: len(whole) // 2])

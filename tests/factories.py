@@ -5,7 +5,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -31,57 +31,38 @@ NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
 
 @dataclass
 class SimulatedRun:
-    """The files that a run of the workflow leaves, with predictions that are drawn instead of learned.
-
-    `add_dataset`, then `add_model` for each of its models; every file has the place and format of the workflow's own.
-    """
+    """The files that a run of the workflow leaves, with predictions that are drawn instead of learned:
+    `add_dataset`, then `add_model` for each of its models. Every file has the place and format of the workflow's."""
 
     folder: Path
     predictions: list[Path] = field(default_factory=list)
     datasets: list[Path] = field(default_factory=list)
 
     def add_dataset(
-        self,
-        name: str,
-        classes: Sequence[str],
-        slides: int = 24,
-        folds: int = 3,
-        records: Sequence[SlideRecord] | None = None,
-        findings: Sequence[Finding] = (NO_LEAK,),
+        self, name, classes: Sequence[str], slides=24, folds=3, records: Sequence[SlideRecord] = (), findings=(NO_LEAK,)
     ) -> pd.DataFrame:
         """Write slides.csv, folds.csv and leakage.csv; returns the rows of folds.csv. Slide k is of class k modulo their number;
         slides of all classes in turn are tested by fold 0, 1, ... and validate in the fold before."""
+        parts = {0: "test", 1: "validation"}
         of_class, turn = np.arange(slides) % len(classes), np.arange(slides) // len(classes)
         rows = [
-            FoldRow(fold, f"s{k}", f"p{k}", classes[of_class[k]], _part(turn[k], fold, folds))
+            FoldRow(fold, f"s{k}", f"p{k}", classes[of_class[k]], parts.get((turn[k] - fold) % folds, "train"))
             for fold in range(folds)
             for k in range(slides)
         ]
         data = self.folder / name
         write_folds(data / "folds.csv", rows)
-        write_slides_csv(
-            data / "slides.csv",
-            records or [SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(slides)],
-        )
+        records = records or [SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(slides)]
+        write_slides_csv(data / "slides.csv", records)
         write_findings(list(findings), Leakage(patients="warn"), Folds(), name, data / "leakage.csv")
         self.datasets.append(data)
         return pd.DataFrame(rows)
 
     def add_model(
-        self,
-        dataset: str,
-        folds: pd.DataFrame,
-        classes: Sequence[str],
-        model: str = "abmil",
-        encoder: str = "net",
-        strength: float = 1.0,
-        seed: int = 0,
-        best_epoch: int = 1,
+        self, dataset, folds: pd.DataFrame, classes, model="abmil", encoder="net", strength=1.0, seed=0, best_epoch=1
     ) -> list[Path]:
         """Write predictions.csv, history.csv and model.safetensors of every fold; returns the paths of the predictions.
-
-        strength: how far scores favour the label, 0: not at all; their noise has a standard deviation of 1.
-        """
+        strength: how far scores favour the label, 0: not at all; their noise has a standard deviation of 1."""
         rng, paths = np.random.default_rng(seed), []
         for fold, rows in folds.groupby("fold"):
             truth = rows.label.map(list(classes).index).to_numpy()
@@ -111,10 +92,6 @@ def train_run(
         job = TrainingJob(data.name, fold, here, data / "features" / encoder, classes, model, training)
         train_fold(job, data / encoder / model.name / f"fold_{fold}", progress=False)
     return sorted((data / encoder / model.name).glob("*/predictions.csv"))
-
-
-def _part(turn: int, fold: int, folds: int) -> str:
-    return {0: "test", 1: "validation"}.get((turn - fold) % folds, "train")
 
 
 def class_scores(truth: np.ndarray, decided: np.ndarray, scores: np.ndarray, weights=None) -> dict[str, float]:
@@ -153,12 +130,12 @@ def write_predictions_csv(path: Path, table: pd.DataFrame) -> None:
     table.to_csv(path, index=False)
 
 
-def write_training_files(folder: Path, best_epoch: int = 1, metadata: Mapping[str, str] | None = None) -> None:
-    """A history of three epochs and a model file with this metadata, without a usable model in it."""
+def write_training_files(folder: Path, best_epoch: int) -> None:
+    """A history of three epochs and a model file, without a usable model in it."""
     losses = {"epoch": range(3), "train_loss": [1, 0.6, 0.4], "validation_loss": [1, 0.7, 0.8]}
     pd.DataFrame(losses).to_csv(folder / "history.csv", index=False)
-    stated = {"best_epoch": str(best_epoch), "parameters": "1234", **(metadata or {})}
-    save_file({"w": np.zeros(1)}, folder / "model.safetensors", stated)
+    metadata = {"best_epoch": str(best_epoch), "parameters": "1234"}
+    save_file({"w": np.zeros(1)}, folder / "model.safetensors", metadata)
 
 
 @contextmanager
@@ -169,11 +146,9 @@ def raises_slide_error(status: str, match: str | None = None) -> Iterator[None]:
     assert error.value.status == status
 
 
-@contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
+def serve_folder(folder: Path) -> AbstractContextManager[str]:
     """The address at which a web server on this machine serves the folder."""
-    with _serve(functools.partial(_FolderHandler, directory=folder)) as url:
-        yield url
+    return _serve(functools.partial(_FolderHandler, directory=folder))
 
 
 @dataclass
@@ -190,11 +165,9 @@ class SimulatedGdc:
     requested_ranges: list[str | None] = field(default_factory=list)  # of every download
 
 
-@contextmanager
-def serve_gdc(gdc: SimulatedGdc) -> Iterator[str]:
+def serve_gdc(gdc: SimulatedGdc) -> AbstractContextManager[str]:
     """The address of the API."""
-    with _serve(functools.partial(_GdcHandler, gdc)) as url:
-        yield url
+    return _serve(functools.partial(_GdcHandler, gdc))
 
 
 @contextmanager
@@ -244,9 +217,7 @@ class _GdcHandler(BaseHTTPRequestHandler):
         self.gdc.broken_downloads -= 1
         self._send(206 if start else 200, data[start:], limit=2_000_000 if hang_up else None)
 
-    def _send(
-        self, status: int, data: bytes, headers: Mapping[str, str] | None = None, limit: int | None = None
-    ) -> None:
+    def _send(self, status: int, data: bytes, headers: Mapping[str, str] | None = None, limit: int | None = None):
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)

@@ -62,8 +62,7 @@ def test_a_leak_is_an_error_unless_it_is_to_be_a_warning(folder):
 
 def test_mistakes_of_all_kinds_are_reported_together(folder):
     messages = problems(folder, encoder={"weights": "none.pth"}, folds={"count": 4})
-    assert len(messages) == 2
-    assert "encoder.weights: no file at /" in messages[0]
+    assert len(messages) == 2 and "encoder.weights: no file at /" in messages[0]
     assert messages[1].startswith("set: ") and "folds" in messages[1]
 
 

@@ -41,18 +41,12 @@ def test_editors_see_the_same_names_from_the_same_modules():
     assert shown == {name: f"roformermil.{module}" for name, module in roformermil._MODULES.items()}
 
 
-def documented_code() -> dict[str, str]:
-    """The Python of each documentation page that shows the package's API."""
+def test_the_documentation_uses_public_names_only():
     cells = json.loads((ROOT / "docs/tutorial.ipynb").read_text())["cells"]
-    return {
-        "python.md": "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)),
-        "tutorial.ipynb": "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"),
-    }
-
-
-@pytest.mark.parametrize("page", ["python.md", "tutorial.ipynb"])
-def test_the_documentation_uses_public_names_only(page):
-    imports = [node for node in ast.walk(ast.parse(documented_code()[page])) if isinstance(node, ast.ImportFrom)]
-    own = [node for node in imports if str(node.module).startswith("roformermil")]
-    assert own and {node.module for node in own} == {"roformermil"}
-    assert {name.name for node in own for name in node.names} <= set(NAMES.split())
+    tutorial = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    page = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    for blocks in (tutorial, page):
+        imports = [node for node in ast.walk(ast.parse("\n".join(blocks))) if isinstance(node, ast.ImportFrom)]
+        own = [node for node in imports if str(node.module).startswith("roformermil")]
+        assert own and {node.module for node in own} == {"roformermil"}
+        assert {name.name for node in own for name in node.names} <= set(NAMES.split())

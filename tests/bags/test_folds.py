@@ -11,6 +11,12 @@ from roformermil.config import Folds
 from roformermil.errors import FoldsError
 
 AB = ("a", "b")
+UNUSABLE = [
+    ("fold,slide_id,part\n0,s0_0,tets\n", "unknown part 'tets'"),
+    ("fold,slide_id,part\n0,elsewhere,test\n", "contains no slide of the slide sheet"),
+    ("fold,slide,part\n0,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
+    ("fold,slide_id,part\none,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
+]
 
 
 def slides(patients, each=2, classes=AB):
@@ -107,15 +113,7 @@ def test_given_folds_are_used_unchanged_without_slides_that_the_sheet_lacks(tmp_
         folds.read_given_folds(tmp_path / "given_set.csv", slides(12), Folds(), AB)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("fold,slide_id,part\n0,s0_0,tets\n", "unknown part 'tets'"),
-        ("fold,slide_id,part\n0,elsewhere,test\n", "contains no slide of the slide sheet"),
-        ("fold,slide,part\n0,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
-        ("fold,slide_id,part\none,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), UNUSABLE)
 def test_unusable_given_folds_name_the_mistake(tmp_path, text, message):
     (tmp_path / "given.csv").write_text(text)
     with pytest.raises(FoldsError, match=message):

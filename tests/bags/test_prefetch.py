@@ -52,7 +52,6 @@ def test_max_tiles_draws_other_tiles_each_time_without_replacement_and_keeps_the
         indices = [bag.grid.tolist().index(position) for position in drawn.grid.tolist()]
         assert indices == sorted(set(indices))
         assert torch.equal(drawn.features, bag.features[indices])  # each vector is still with its position
-    assert not torch.equal(first.grid, second.grid)
-    assert sample_tiles(bag, len(bag.grid), generator) is bag
+    assert not torch.equal(first.grid, second.grid) and sample_tiles(bag, len(bag.grid), generator) is bag
     counts = np.array([b.lengths for b in prefetch_batches(data, [[k] for k in range(12)], 1, 20, generator)]).ravel()
     assert counts.tolist() == [min(20, n) for n in TILES.values()]

@@ -6,6 +6,24 @@ from roformermil.cohort.slide_sheet import Slide, read_slide_sheet, sheet_warnin
 from roformermil.errors import SheetError
 
 HEADER = "slide_id,patient_id,label,path,mpp\n"
+MISTAKES = [
+    ("slide_id,patient_id,label\n", "no column 'path'"),
+    ("slide_id,patient_id,label,path,mppp\n", "unknown column 'mppp'"),
+    (HEADER, "no rows"),
+    (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", r"duplicate slide_id 's1' \(rows 2 and 3\)"),
+    (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
+    (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
+    (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
+    (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
+    (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
+    (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' may only have letters"),
+    (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
+    (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
+    (HEADER + "s1,p1,x\n", "row 2: 3 cells, but the header has 5"),
+    (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells, but .*decimal comma"),
+    (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
+    ("slide_id,patient_id,label,path,path\n", "duplicate column 'path'"),
+]
 
 
 @pytest.fixture
@@ -29,27 +47,7 @@ def test_rows_are_read_without_spaces_around_cells_and_the_mpp_column_may_be_lef
     assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n") == [replace(one, mpp=None)]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("slide_id,patient_id,label\n", "no column 'path'"),
-        ("slide_id,patient_id,label,path,mppp\n", "unknown column 'mppp'"),
-        (HEADER, "no rows"),
-        (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", r"duplicate slide_id 's1' \(rows 2 and 3\)"),
-        (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
-        (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
-        (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
-        (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
-        (HEADER + "s1,p1,x,/etc/hosts,\n", "row 2: path .* is not inside the root"),
-        (HEADER + "../s1,p1,x,a.svs,\n", "row 2: slide_id '../s1' may only have letters"),
-        (HEADER + "s1,p1,x,a.svs,zero\n", "row 2: mpp 'zero' of slide 's1' is not a positive number"),
-        (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
-        (HEADER + "s1,p1,x\n", "row 2: 3 cells, but the header has 5"),
-        (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells, but .*decimal comma"),
-        (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
-        ("slide_id,patient_id,label,path,path\n", "duplicate column 'path'"),
-    ],
-)
+@pytest.mark.parametrize(("text", "expected"), MISTAKES)
 def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
     with pytest.raises(SheetError, match=expected):
         sheet(text)

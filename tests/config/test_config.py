@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from jsonschema import validate
 
 from roformermil.config import Ablation, Config, Encoder, Folds, Model, Overhead, Tissue, Training, load_config
 from roformermil.config.base import read_settings, to_json
@@ -9,6 +10,49 @@ from roformermil.errors import ConfigError
 from tests import ROOT
 
 DATASETS = {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}}
+MISTAKES = [
+    ({"training": {"epoch": 3}}, r"training.epoch: unknown key; did you mean `epochs`\?"),
+    ({"training": {"epochs": 0}}, r"training.epochs: .*greater than or equal to 1 \(got 0\)"),
+    ({"training": {"learning_rate": "fast"}}, r"training.learning_rate: .*number.*'fast'"),
+    ({"models": ["abmil", "abmil"]}, r"models: duplicate model abmil: give each variant an `id`"),
+    ({"models": ["vit"]}, r"models.1.name: 'vit' is none of abmil, ro-abmil"),
+    ({"models": [{"name": "mean", "hiden_dim": 3}]}, r"models.1.hiden_dim: unknown key; did you mean `hidden_dim`"),
+    ({"datasets": {"d": {**DATASETS["d"], "class": 1}}}, r"datasets.d.class: unknown key; did you mean `classes`"),
+    ({"datasets": {"d": {"root": "."}}}, r"datasets.d.slides: is missing"),
+    ({"tissue": {"median": 4}}, r"tissue.median: .*odd"),
+    ({"datasets": {}}, r"datasets: .*at least 1"),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": ["a", "a"]}}}, r"datasets.d.classes: list each value once"),
+    ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another folder"),
+    ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
+    # and no second error for a default that is derived from the wrong key
+    ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
+    ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of rotation, paper$"),
+    ({"folds": {"mode": "papper"}}, r"'papper' is none of rotation, paper; did you mean `paper`\?$"),
+]
+ENCODERS = [
+    ({}, "imagenet", "resnet50-imagenet"),
+    ({"name": "resnet50-full"}, "imagenet", "resnet50-full-imagenet"),
+    ({"name": "uni2-h"}, "hub", "uni2-h-hub"),
+    ({"name": "timm:vit_tiny", "weights": "hub"}, "hub", "vit_tiny-hub"),
+    ({"name": "imported"}, None, "imported"),
+    ({"name": "imported", "id": "virchow2"}, None, "virchow2"),
+    ({"weights": "a/b/my_net.pth"}, "a/b/my_net.pth", "resnet50-my_net"),
+    ({"weights": "random"}, "random", "resnet50-random"),
+    ({"weights": "random", "id": "mine"}, "random", "mine-random"),
+]
+CONTRADICTIONS = [
+    (Folds, {"mode": "paper", "group_by_patient": True}, "splits by slide"),
+    (Folds, {"mode": "paper", "path": "x.csv"}, "paper makes folds, path gives them"),
+    (Ablation, {"scales": [1, 1.0000001]}, "each value once"),
+    (Overhead, {"models": ["mean", {"name": "mean", "num_layers": 2}]}, "duplicate model mean"),
+    (Ablation, {"model": "abmil"}, "must be ro-abmil or ro-dsmil"),
+    (Model, {"name": "transmil", "num_layers": 0}, "never meets the tiles"),
+    (Model, {"name": "abmil", "position": "rope"}, "ro-abmil and ro-dsmil have"),
+    (Model, {"name": "mean", "position": "sine"}, "ro-abmil and ro-dsmil have"),
+    (Model, {"name": "abmil", "rope_scale": 2}, "have no effect without position: rope"),
+    (Model, {"name": "ro-abmil", "position": "none", "rope_scale": 2}, "have no effect without position: rope"),
+    (Encoder, {"seed": 1}, "seed has no effect without weights: random"),
+]
 
 
 def test_paper_values_are_the_defaults():
@@ -36,28 +80,7 @@ def test_every_setting_is_documented_in_the_schema():
         assert not undocumented, f"{name}: {undocumented}"
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"training": {"epoch": 3}}, r"training.epoch: unknown key; did you mean `epochs`\?"),
-        ({"training": {"epochs": 0}}, r"training.epochs: .*greater than or equal to 1 \(got 0\)"),
-        ({"training": {"learning_rate": "fast"}}, r"training.learning_rate: .*number.*'fast'"),
-        ({"models": ["abmil", "abmil"]}, r"models: duplicate model abmil: give each variant an `id`"),
-        ({"models": ["vit"]}, r"models.1.name: 'vit' is none of abmil, ro-abmil"),
-        ({"models": [{"name": "mean", "hiden_dim": 3}]}, r"models.1.hiden_dim: unknown key; did you mean `hidden_dim`"),
-        ({"datasets": {"d": {**DATASETS["d"], "class": 1}}}, r"datasets.d.class: unknown key; did you mean `classes`"),
-        ({"datasets": {"d": {"root": "."}}}, r"datasets.d.slides: is missing"),
-        ({"tissue": {"median": 4}}, r"tissue.median: .*odd"),
-        ({"datasets": {}}, r"datasets: .*at least 1"),
-        ({"datasets": {"d": {**DATASETS["d"], "classes": ["a", "a"]}}}, r"datasets.d.classes: list each value once"),
-        ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another folder"),
-        ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
-        # and no second error for a default that is derived from the wrong key
-        ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
-        ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of rotation, paper$"),
-        ({"folds": {"mode": "papper"}}, r"'papper' is none of rotation, paper; did you mean `paper`\?$"),
-    ],
-)
+@pytest.mark.parametrize(("change", "expected"), MISTAKES)
 def test_errors_name_the_key_and_what_was_expected(change, expected):
     with pytest.raises(ConfigError, match=expected):
         read_settings(Config, {"datasets": DATASETS} | change)
@@ -72,26 +95,11 @@ def test_settings_survive_the_command_line():
 
 
 def test_the_schema_accepts_a_models_name_or_its_settings():
-    from jsonschema import validate
-
     models = ["abmil", {"name": "ro-abmil", "num_heads": 4}]
     validate({"datasets": DATASETS, "models": models, "tissue": {"method": "otsu"}}, json.loads(config_schema()))
 
 
-@pytest.mark.parametrize(
-    ("given", "weights", "id"),
-    [
-        ({}, "imagenet", "resnet50-imagenet"),
-        ({"name": "resnet50-full"}, "imagenet", "resnet50-full-imagenet"),
-        ({"name": "uni2-h"}, "hub", "uni2-h-hub"),
-        ({"name": "timm:vit_tiny", "weights": "hub"}, "hub", "vit_tiny-hub"),
-        ({"name": "imported"}, None, "imported"),
-        ({"name": "imported", "id": "virchow2"}, None, "virchow2"),
-        ({"weights": "a/b/my_net.pth"}, "a/b/my_net.pth", "resnet50-my_net"),
-        ({"weights": "random"}, "random", "resnet50-random"),
-        ({"weights": "random", "id": "mine"}, "random", "mine-random"),
-    ],
-)
+@pytest.mark.parametrize(("given", "weights", "id"), ENCODERS)
 def test_an_encoders_weights_and_id_are_derived_and_random_weights_are_named_as_such(given, weights, id):
     encoder = Encoder(**given)
     assert (encoder.weights, encoder.id) == (weights, id)
@@ -137,22 +145,7 @@ def test_the_papers_configuration_is_that_of_its_release():
     assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
 
 
-@pytest.mark.parametrize(
-    ("section", "given", "message"),
-    [
-        (Folds, {"mode": "paper", "group_by_patient": True}, "splits by slide"),
-        (Folds, {"mode": "paper", "path": "x.csv"}, "paper makes folds, path gives them"),
-        (Ablation, {"scales": [1, 1.0000001]}, "each value once"),
-        (Overhead, {"models": ["mean", {"name": "mean", "num_layers": 2}]}, "duplicate model mean"),
-        (Ablation, {"model": "abmil"}, "must be ro-abmil or ro-dsmil"),
-        (Model, {"name": "transmil", "num_layers": 0}, "never meets the tiles"),
-        (Model, {"name": "abmil", "position": "rope"}, "ro-abmil and ro-dsmil have"),
-        (Model, {"name": "mean", "position": "sine"}, "ro-abmil and ro-dsmil have"),
-        (Model, {"name": "abmil", "rope_scale": 2}, "have no effect without position: rope"),
-        (Model, {"name": "ro-abmil", "position": "none", "rope_scale": 2}, "have no effect without position: rope"),
-        (Encoder, {"seed": 1}, "seed has no effect without weights: random"),
-    ],
-)
+@pytest.mark.parametrize(("section", "given", "message"), CONTRADICTIONS)
 def test_settings_that_contradict_each_other_or_would_be_ignored_are_refused(section, given, message):
     with pytest.raises(ConfigError, match=message):
         read_settings(section, given)

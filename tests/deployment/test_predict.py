@@ -34,6 +34,12 @@ MODEL = Model(name="ro-abmil", hidden_dim=32, attention_dim=16, num_heads=2)
 ENCODER = Encoder(weights="random", compile="never", batch_size=16)
 CLASSES = ["separate", "mixed"]
 DATA, STORES, RUN = "results/set", "results/set/features/resnet50-random", "results/set/resnet50-random/ro-abmil"
+WRONG_CARDS = [
+    ({"classes": ["mixed", "separate"]}, "other classes"),
+    ({"members": {}}, "members"),
+    ({"members": {"../fold_0.safetensors": "0"}}, "members"),
+    ({"features": None}, "features"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -135,15 +141,12 @@ def test_a_damaged_store_has_a_row_and_the_others_are_predicted(lab, predicted, 
 
 
 def test_earlier_rows_of_the_same_model_are_kept(lab, tmp_path, change_card):
-    def ids():
-        return [row["slide_id"] for row in read_rows(tmp_path / "out/predictions.csv")]
-
-    stores = [lab / STORES / f"s{k}.zarr" for k in (6, 7, 8)]
+    stores, table = [lab / STORES / f"s{k}.zarr" for k in (6, 7, 8)], tmp_path / "out/predictions.csv"
     for chosen in (stores[:2], stores[1:]):
         assert len(predict(chosen, lab / "model", tmp_path / "out", progress=False)) == 2
-    assert ids() == ["s6", "s7", "s8"]
+    assert [row["slide_id"] for row in read_rows(table)] == ["s6", "s7", "s8"]
     predict(stores[:1], change_card(name="another"), tmp_path / "out", progress=False)
-    assert ids() == ["s6"], "no table mixes models"
+    assert [row["slide_id"] for row in read_rows(table)] == ["s6"], "no table mixes models"
 
 
 def test_mpp_is_for_slides_that_do_not_state_a_usable_resolution(lab, predicted, tmp_path):
@@ -200,15 +203,7 @@ def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):
         predict([lab / "slides/s6.tif"], tmp_path / "model", tmp_path / "out", progress=False)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"classes": ["mixed", "separate"]}, "other classes"),
-        ({"members": {}}, "members"),
-        ({"members": {"../fold_0.safetensors": "0"}}, "members"),
-        ({"features": None}, "features"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), WRONG_CARDS)
 def test_a_card_that_does_not_fit_its_models_is_an_error(change_card, change, message):
     with pytest.raises(ModelError, match=message):
         load_packaged_model(change_card(**change))

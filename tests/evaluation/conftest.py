@@ -7,9 +7,7 @@ from roformermil.evaluation.predictions import OutOfFold
 @pytest.fixture
 def simulate():
     """Makes out-of-fold predictions from a known population: simulate(seed, patients=..., folds=...).
-
-    Patients have one to three slides, which share a part of the error of their scores; scores have ties.
-    """
+    Patients have one to three slides, which share a part of the error of their scores; scores have ties."""
 
     def make(seed, patients=60, folds=5, classes=2, model="m"):
         rng = np.random.default_rng(seed)

@@ -51,9 +51,7 @@ def test_a_slide_that_several_folds_test_counts_once(simulate):
     rows = np.append(np.arange(len(predictions.labels)), np.arange(20))
     repeated = predictions.select(rows)
     repeated.folds[-20:] = 9
-    repeated.probabilities[-20:] = repeated.probabilities[
-        -20:, ::-1
-    ].copy()  # another fold's model predicts the opposite
+    repeated.probabilities[-20:] = np.fliplr(repeated.probabilities[-20:])  # another fold's model predicts the opposite
     assert (predictions.repeated, repeated.repeated) == (0, 20)
     assert confusion([repeated]).equals(confusion([predictions]))
     assert calibration_table([repeated]).equals(calibration_table([predictions]))

@@ -37,13 +37,10 @@ def test_each_shortage_has_its_caution(model, caution):
     assert caution in line
 
 
-ENOUGH = [predictions(slides=20, patients=20, positive=10), predictions(positive=5), predictions(positive=35)]
-
-
-@pytest.mark.parametrize("model", [predictions(), *ENOUGH])
-def test_no_caution_at_the_limit(model):
+@pytest.mark.parametrize("few", [{}, {"slides": 20, "patients": 20, "positive": 10}, {"positive": 5}, {"positive": 35}])
+def test_no_caution_at_the_limit(few):
     records, findings = [SlideRecord("s", Path("s.svs"))], [Finding("patients", "ok", 0, "")]
-    assert cautions(model, records, findings) == []
+    assert cautions(predictions(**few), records, findings) == []
 
 
 def test_intervals_over_two_patients_of_a_class_need_no_caution():

@@ -19,9 +19,8 @@ def test_the_corrected_t_test_is_that_of_scikit_learns_example():
     """scikit-learn's "Statistical comparison of models using grid search": t = 0.750, one-sided p = 0.227."""
     x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
-    first, second = (
-        cross_val_score(SVC(kernel=k, random_state=0), x, y, cv=folds, scoring="roc_auc") for k in ("rbf", "linear")
-    )
+    models = (SVC(kernel=kernel, random_state=0) for kernel in ("rbf", "linear"))
+    first, second = (cross_val_score(model, x, y, cv=folds, scoring="roc_auc") for model in models)
     result = corrected_t(first - second, 10 / 90)
     assert (round(result.statistic, 3), round(result.p / 2, 3), result.folds) == (0.75, 0.227, 100)
     assert result.ci_low < 0 < result.ci_high

@@ -52,15 +52,12 @@ def test_more_slides_of_the_same_patients_are_no_new_information(simulate):
     assert intervals[0] == pytest.approx(intervals[1])
 
 
-def test_a_perfect_score_has_no_interval(simulate):
-    """It is 1.00 without any of the patients: that is no proof that it would be with others."""
+def test_a_perfect_score_and_what_changes_only_by_round_off_have_no_interval(simulate):
+    """The score is 1.00 without any of the patients: that is no proof that it would be with others."""
     predictions = simulate(3)
     perfect = replace(predictions, probabilities=np.eye(2)[predictions.labels])
     intervals = patient_intervals(perfect, weighted_metrics)
     assert all(np.isnan(intervals[name]).all() for name in ("auroc", "average_precision", "accuracy"))
-
-
-def test_what_changes_only_by_round_off_has_no_interval(simulate):
     intervals = patient_intervals(simulate(8), lambda labels, _, weights: {"x": 0.5 + weights[:, 0] * 1e-15})
     assert np.isnan(intervals["x"]).all()
 
@@ -90,15 +87,12 @@ def test_the_simulation_reveals_intervals_that_are_too_narrow():
     assert all(share < 0.9 for (share,), _ in coverage(Design(200, 10, 0.5, 1.2), 300, level=0.8).values())
 
 
-def test_an_interval_over_folds_is_students_widened_by_the_correction():
+def test_an_interval_over_folds_is_students_widened_by_the_correction_and_cut_and_needs_two_different_values():
     values = np.array([0.7, 0.72, 0.68, 0.75, 0.71])
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert corrected_interval(values, 0) == pytest.approx((expected.low, expected.high))
     widths = [np.diff(corrected_interval(values, ratio)) for ratio in (0, 1 / 9)]
     assert widths[1] / widths[0] == pytest.approx(math.sqrt((1 / 5 + 1 / 9) / (1 / 5)))
-
-
-def test_an_interval_over_folds_is_cut_and_needs_two_different_values():
     assert corrected_interval(np.array([1.0, 0.9, 1.0]), 0.1)[1] == 1.0
     for values in ([0.5, np.nan], [1.0, 1.0, 1.0]):
         assert all(map(math.isnan, corrected_interval(np.array(values), 0.1)))

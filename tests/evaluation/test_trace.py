@@ -49,8 +49,7 @@ def results(trained_run, tmp_path):
 
 def test_a_number_is_traced_to_folds_models_features_and_slides(results):
     trace = trace_number(results / "summary.csv", ROW, read_features=True)
-    assert trace["differs"] == []
-    assert [fold["fold"] for fold in trace["folds"]] == [0, 1, 2]
+    assert trace["differs"] == [] and [fold["fold"] for fold in trace["folds"]] == [0, 1, 2]
     assert np.mean([fold["auroc"] for fold in trace["folds"]]) == pytest.approx(trace["mean"])
     assert trace["folds"][0]["model"]["hidden_dim"] == 8
     assert trace["folds"][0]["run"]["torch"] == trace["tables"]["run"]["torch"]
@@ -75,21 +74,13 @@ def test_the_verb_exits_with_1_only_if_something_differs(results):
     assert len(yaml.safe_load(changed.output)["slides"]) == 12
 
 
-def edit_column(file, name, change):
-    """An edit of one column of a table: `change` returns its new values from the table."""
-
-    def edit(results):
-        pd.read_csv(results / file).assign(**{name: change}).to_csv(results / file, index=False)
-
-    return edit
-
-
-edit_predictions = partial(edit_column, "set/net/mean/fold_1/predictions.csv", "probability_b")
-halve_predictions = edit_predictions(lambda table: table.probability_b / 2)  # this changes no rank
+def edit_column(results, change, file="set/net/mean/fold_1/predictions.csv", name="probability_b"):
+    """Of one column of a table: `change` returns its new values from the table."""
+    pd.read_csv(results / file).assign(**{name: change}).to_csv(results / file, index=False)
 
 
 def raise_statistic(name):
-    return edit_column("summary.csv", name, lambda table: table[name] + 0.1)
+    return partial(edit_column, change=lambda table: table[name] + 0.1, file="summary.csv", name=name)
 
 
 def replace_features(results):
@@ -126,8 +117,9 @@ def edit_folds(results):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit_predictions(lambda t: 1 - t.probability_b - (t.label == "b")), "fold 1: predictions.csv gives"),
-        (halve_predictions, "predictions.csv: not what the model predicted"),
+        (partial(edit_column, change=lambda t: (t.label == "a") - t.probability_b), "fold 1: predictions.csv gives"),
+        # this changes no rank
+        (partial(edit_column, change=lambda t: t.probability_b / 2), "predictions.csv: not what the model predicted"),
         *[(raise_statistic(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
         (replace_features, "s3: its features changed since training"),
         (replace_feature_values, "s6: its features changed since training"),

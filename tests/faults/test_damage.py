@@ -42,8 +42,7 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     first, second = run(sheet, tmp_path / "first"), run(sheet, tmp_path / "second")
 
     records = {record.slide_id: record for record in first}
-    assert len(records) == PLACES + len(intact)
-    assert {record.status for record in first} <= set(Status)
+    assert len(records) == PLACES + len(intact) and {record.status for record in first} <= set(Status)
     assert all(record.message for record in first if not record.is_ok)
     lost = Counter(path.stem.split("_")[0] for path in damaged if not records[path.stem].is_ok)
     assert min(lost["header"], lost["directory"], lost["cut"]) >= PLACES / 8 and lost["tiles"] >= 5, lost

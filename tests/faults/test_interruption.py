@@ -29,13 +29,9 @@ def write_copies(slide, folder, count):
 
 def run_with_kills(sheet, out, kills, seed, longest):
     """Run the verbs `kills` times, each time killing them at a random moment; returns how often each verb was killed.
-
     The moments are within `longest` seconds, a part of what an undisturbed run takes on this machine, so that most of
-    them are during the verb that takes longest, `embed`.
-    """
-    rng = np.random.default_rng(seed)
-    killed: Counter[str] = Counter()
-    token = str(uuid4())
+    them are during the verb that takes longest, `embed`."""
+    rng, token, killed = np.random.default_rng(seed), str(uuid4()), Counter()
     environment = os.environ | {"ROFORMERMIL_TEST": token}
     for _ in range(kills):
         deadline = time.monotonic() + rng.uniform(0.5, longest)
@@ -56,10 +52,8 @@ def run_with_kills(sheet, out, kills, seed, longest):
 
 
 def check_stores_after_kills(sheet, folder, kills, seed, fraction):
-    """Compare results after kills, within this fraction of an undisturbed run's time, with that run's.
-
-    Returns the kills by verb, and the number of stores that they left.
-    """
+    """Compare results after kills, within this fraction of an undisturbed run's time, with that run's; returns the
+    kills by verb and the number of stores that they left."""
     start = time.monotonic()
     undisturbed = run(sheet, folder / "undisturbed")
     killed = run_with_kills(sheet, folder / "killed", kills, seed, longest=fraction * (time.monotonic() - start))
@@ -94,8 +88,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(slide, tmp_path, v
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
     result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert result.returncode == 1
-    assert "cannot be written: File too large" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "cannot be written: File too large" in result.stderr and "Traceback" not in result.stderr
     assert read_files(tmp_path / "out") == before
     subprocess.run(command, check=True, capture_output=True)  # resumes once there is room
 
@@ -108,8 +101,7 @@ def test_a_read_only_folder_is_named(slide, tmp_path):
         command = ["setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override", *command]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1, result.stderr
-    assert "cannot be written: Permission denied" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "cannot be written: Permission denied" in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.slow

@@ -15,6 +15,29 @@ COARSE = np.argwhere(np.ones((10, 10))) * 512
 SHIFT = np.array([5137, 17])  # to the right of it, 7 px out of line
 DENSE = np.argwhere(np.ones((5, 5))) * 256
 VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+PIPELINES = [
+    ("features", VECTORS, {"patch_size": 256, "patch_level": 0}, 512),  # CLAM: base_px is not stated
+    ("features", VECTORS[None], {}, 512),
+    ("features", VECTORS, {"patch_size": 256, "patch_size_level0": 256}, 256),  # TRIDENT
+    ("feats", VECTORS, {}, 512),
+]
+POSITIONS = [
+    (np.concatenate([COARSE, COARSE[:5] + 100]), {"patch_size_level0": 512}, 512),  # a twentieth at most
+    (np.concatenate([COARSE, COARSE[:7] + 100]), {"patch_size_level0": 512}, "107 tiles have only 100 positions"),
+    (np.concatenate([COARSE + 10, COARSE + SHIFT]), {}, 512),  # CLAM: a grid per piece of tissue
+    (DENSE, {"patch_size_level0": 512, "overlap": 128}, 256),  # TRIDENT: a tile's side, not the distance
+    (DENSE, {"patch_size_level0": 512}, "only 9 positions"),
+]
+UNUSABLE = [
+    (VECTORS, None, "expected coords", "unreadable"),
+    (VECTORS[:3], COORDS, "are not", "unreadable"),
+    (VECTORS[:0], COORDS[:0], "no tiles", "empty"),
+    (VECTORS * np.nan, COORDS, "not finite", "unreadable"),
+    (VECTORS * 1e6, COORDS, "not finite in float16", "unreadable"),
+    (VECTORS[:1], COORDS[:1], "no two tiles side by side", "unreadable"),
+    (np.stack([VECTORS, VECTORS]), COORDS, "are not", "unreadable"),
+    (np.array([b"a", b"b"]), COORDS[:2], "not features", "unreadable"),
+]
 
 
 def write_h5(path, features=VECTORS, coords=COORDS, name="features", **attributes):
@@ -26,15 +49,7 @@ def write_h5(path, features=VECTORS, coords=COORDS, name="features", **attribute
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "features", "attributes", "base_px"),
-    [
-        ("features", VECTORS, {"patch_size": 256, "patch_level": 0}, 512),  # CLAM: base_px is not stated
-        ("features", VECTORS[None], {}, 512),
-        ("features", VECTORS, {"patch_size": 256, "patch_size_level0": 256}, 256),  # TRIDENT
-        ("feats", VECTORS, {}, 512),
-    ],
-)
+@pytest.mark.parametrize(("name", "features", "attributes", "base_px"), PIPELINES)
 def test_files_of_other_pipelines_become_stores(tmp_path, name, features, attributes, base_px):
     path = write_h5(tmp_path / "a.h5", features, COORDS, name, **attributes)
     assert import_slide(SlideRecord("a", path), tmp_path, "clam")["tiles"] == 4
@@ -59,16 +74,7 @@ def test_a_current_store_is_kept_and_another_encoder_name_mpp_or_file_replaces_i
     assert np.array_equal(read_store(tmp_path / "a.zarr").features, (VECTORS + 1).astype(np.float16))
 
 
-@pytest.mark.parametrize(
-    ("coords", "attributes", "expected"),
-    [
-        (np.concatenate([COARSE, COARSE[:5] + 100]), {"patch_size_level0": 512}, 512),  # a twentieth at most
-        (np.concatenate([COARSE, COARSE[:7] + 100]), {"patch_size_level0": 512}, "107 tiles have only 100 positions"),
-        (np.concatenate([COARSE + 10, COARSE + SHIFT]), {}, 512),  # CLAM: a grid per piece of tissue
-        (DENSE, {"patch_size_level0": 512, "overlap": 128}, 256),  # TRIDENT: a tile's side, not the distance
-        (DENSE, {"patch_size_level0": 512}, "only 9 positions"),
-    ],
-)
+@pytest.mark.parametrize(("coords", "attributes", "expected"), POSITIONS)
 def test_base_px_is_the_distance_between_tiles_few_of_which_share_a_position(tmp_path, coords, attributes, expected):
     path = write_h5(tmp_path / "a.h5", np.ones((len(coords), 3), np.float32), coords, **attributes)
     if isinstance(expected, int):
@@ -91,19 +97,7 @@ def test_an_exported_store_is_imported_unchanged(tmp_path):
         assert np.array_equal(array, expected)
 
 
-@pytest.mark.parametrize(
-    ("features", "coords", "message", "status"),
-    [
-        (VECTORS, None, "expected coords", "unreadable"),
-        (VECTORS[:3], COORDS, "are not", "unreadable"),
-        (VECTORS[:0], COORDS[:0], "no tiles", "empty"),
-        (VECTORS * np.nan, COORDS, "not finite", "unreadable"),
-        (VECTORS * 1e6, COORDS, "not finite in float16", "unreadable"),
-        (VECTORS[:1], COORDS[:1], "no two tiles side by side", "unreadable"),
-        (np.stack([VECTORS, VECTORS]), COORDS, "are not", "unreadable"),
-        (np.array([b"a", b"b"]), COORDS[:2], "not features", "unreadable"),
-    ],
-)
+@pytest.mark.parametrize(("features", "coords", "message", "status"), UNUSABLE)
 def test_files_that_cannot_be_imported_are_named(tmp_path, features, coords, message, status):
     with raises_slide_error(status, message):
         read_h5(write_h5(tmp_path / "a.h5", features, coords))

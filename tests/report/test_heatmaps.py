@@ -1,5 +1,4 @@
-"""Slides whose only informative tile is known: a model is trained on such slides, and its heat maps of a new one, drawn
-from the real pixels, must point at that tile."""
+"""A model is trained on slides with one informative tile each; its heat maps of a new slide must point at that tile."""
 
 import json
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from roformermil.bags.folds import FoldRow, read_folds, write_folds
-from roformermil.cohort.slide_table import SlideRecord, run_stage
+from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.features.embed import Embedder
@@ -21,7 +20,7 @@ from roformermil.report.heatmaps.geojson import tiles_to_geojson
 from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
 from roformermil.report.heatmaps.overlay import RED, Overlay, draw_overlays, rank_fractions, rasterize
 from roformermil.report.heatmaps.panel import GAP, LINE, MAP_PX, STRIP_TILES, TILE_PX, draw_panel
-from roformermil.slides.steps import segment_slide, tile_slide
+from roformermil.slides.steps import segment_slides, tile_slides
 from roformermil.slides.thumbnails import Thumbnails
 from roformermil.training import TrainingJob, train_fold
 from tests.factories import raises_slide_error
@@ -82,10 +81,9 @@ def cohort(tmp_path_factory):
         records.append(SlideRecord(f"s{k}", folder / f"s{k}.tif"))
         part = "test" if k > 13 else "validation" if k > 11 else "train"
         rows.append(FoldRow(0, f"s{k}", f"s{k}", "plain" if k % 2 else "striped", part))
-    masks, tables = folder / "tissue", folder / "tiles"
-    segment, tiles = Tissue(threshold=2), Tiles(tile_px=64, target_mpp=0.5)
-    records = run_stage("segment", records, lambda record: segment_slide(record, masks, segment), progress=False)
-    records = run_stage("tile", records, lambda record: tile_slide(record, masks, tables, tiles), progress=False)
+    masks, tables, tiles = folder / "tissue", folder / "tiles", Tiles(tile_px=64, target_mpp=0.5)
+    records = segment_slides(records, masks, Tissue(threshold=2), timeout=TIMEOUT, progress=False)
+    records = tile_slides(records, masks, tables, tiles, timeout=TIMEOUT, progress=False)
     assert {record.tiles for record in records} == {ACROSS * DOWN}
     embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), TIMEOUT, progress=False)
     records = embedder.embed(records, tables, folder / "stores")

@@ -16,6 +16,13 @@ from roformermil.runtime.gpus import claim_gpu
 print(claim_gpu(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
+PRECISIONS = [
+    ("auto", "cpu", "bf16", True, torch.float32),
+    ("auto", "cuda", "bf16", True, torch.bfloat16),
+    ("auto", "cuda", "bf16", False, torch.float32),
+    ("auto", "cuda", "fp16", False, torch.float16),
+    ("bf16", "cpu", "fp16", False, torch.bfloat16),
+]
 
 
 @pytest.fixture
@@ -72,20 +79,10 @@ def test_the_claimed_gpu_is_the_only_one_that_cuda_sees(tmp_path, nvidia_smi, mo
 @pytest.mark.parametrize("names", ["", "3", "GPU-of-a-scheduler"])
 def test_without_a_choice_no_gpu_is_claimed(names, tmp_path, monkeypatch):
     monkeypatch.setenv(VISIBLE, names)
-    assert claim_gpu(tmp_path) is None
-    assert not list(tmp_path.iterdir())
+    assert claim_gpu(tmp_path) is None and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("precision", "device", "on_gpu", "has_bf16", "expected"),
-    [
-        ("auto", "cpu", "bf16", True, torch.float32),
-        ("auto", "cuda", "bf16", True, torch.bfloat16),
-        ("auto", "cuda", "bf16", False, torch.float32),
-        ("auto", "cuda", "fp16", False, torch.float16),
-        ("bf16", "cpu", "fp16", False, torch.bfloat16),
-    ],
-)
+@pytest.mark.parametrize(("precision", "device", "on_gpu", "has_bf16", "expected"), PRECISIONS)
 def test_auto_precision_depends_on_the_device(precision, device, on_gpu, has_bf16, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
     assert resolve_precision(precision, torch.device(device), on_gpu) == expected

@@ -15,6 +15,13 @@ class Record:
 
 
 RECORDS = [Record('a "quoted, name"', Path("x y.svs"), 3, 0.1 + 0.2), Record("ü\nsecond line", Path("b"))]
+UNSUITABLE = [
+    ("name,count\na,1\n", "lacks the columns path"),
+    ("", "lacks the columns name, path"),
+    ("name,path,count\na,b,three\n", "three"),
+    ("name,path,count\na,b\n", "fewer or more cells"),
+    ("name,path,count\na,b,1,2\n", "fewer or more cells"),
+]
 
 
 def test_records_are_read_as_they_were_written(tmp_path):
@@ -34,16 +41,7 @@ def test_other_columns_and_a_byte_order_mark_are_ignored(tmp_path):
     assert read_records(tmp_path / "t.csv", Record) == [Record("a", Path("b"))]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name,count\na,1\n", "lacks the columns path"),
-        ("", "lacks the columns name, path"),
-        ("name,path,count\na,b,three\n", "three"),
-        ("name,path,count\na,b\n", "fewer or more cells"),
-        ("name,path,count\na,b,1,2\n", "fewer or more cells"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), UNSUITABLE)
 def test_a_table_that_does_not_fit_is_an_error(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):

@@ -12,10 +12,6 @@ from roformermil.errors import ConfigError, SlideError, Status
 from roformermil.runtime.subprocesses import MEMORY_LIMIT, SubprocessStream, run_in_subprocess
 
 
-def bomb():
-    return len(bytearray(MEMORY_LIMIT + 2**30))
-
-
 def refuse(error):
     raise error
 
@@ -35,23 +31,21 @@ def repeat_large_values():
         yield bytes(20_000_000)
 
 
-@pytest.mark.parametrize(
-    ("work", "arguments", "status", "message"),
-    [
-        (signal.raise_signal, [signal.SIGSEGV], "crashed", "SIGSEGV"),
-        (signal.raise_signal, [signal.SIGKILL], "crashed", "SIGKILL"),
-        (os._exit, [7], "crashed", "exit status 7"),
-        (bomb, [], "out_of_memory", "GiB"),
-        (time.sleep, [30], "timed_out", "stalled for 1 s"),
-    ],
-)
+ERRORS = [SlideError(Status.NO_MPP, "text"), ConfigError("text"), OSError(errno.ENOSPC, "text"), KeyError("text")]
+DEATHS = [
+    (signal.raise_signal, [signal.SIGSEGV], "crashed", "SIGSEGV"),
+    (signal.raise_signal, [signal.SIGKILL], "crashed", "SIGKILL"),
+    (os._exit, [7], "crashed", "exit status 7"),
+    (bytearray, [MEMORY_LIMIT + 2**30], "out_of_memory", "GiB"),
+    (time.sleep, [30], "timed_out", "stalled for 1 s"),
+]
+
+
+@pytest.mark.parametrize(("work", "arguments", "status", "message"), DEATHS)
 def test_a_process_that_dies_or_stalls_is_an_error_of_the_slide(work, arguments, status, message):
     with pytest.raises(SlideError, match=message) as error:
         run_in_subprocess(work, *arguments, timeout=1 if status == "timed_out" else 60)
     assert error.value.status == status
-
-
-ERRORS = [SlideError(Status.NO_MPP, "text"), ConfigError("text"), OSError(errno.ENOSPC, "text"), KeyError("text")]
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -81,8 +75,7 @@ def test_a_process_that_dies_or_stalls_in_the_middle_of_a_value_is_killed(number
         os.kill(stream._process.pid, number)
         with pytest.raises(SlideError) as error:
             next(stream)
-    assert error.value.status == status
-    assert not stream._process.is_alive()
+    assert error.value.status == status and not stream._process.is_alive()
 
 
 def test_messages_are_the_same_from_many_threads():

@@ -8,9 +8,6 @@ from roformermil.slides.reader import SlideReader
 from roformermil.slides.scale import Scale, find_scale
 from tests.factories import raises_slide_error
 
-POWER = "openslide.objective-power"
-UNUSABLE = {"cut.svs": "unreadable", "empty.svs": "empty_file", "text.svs": "unreadable", "none.svs": "missing"}
-
 
 def mpp(x, y=None):
     return {"openslide.mpp-x": x, "openslide.mpp-y": y or x}
@@ -20,28 +17,28 @@ def tiff(x, y, unit):
     return {"tiff.XResolution": x, "tiff.YResolution": y, "tiff.ResolutionUnit": unit}
 
 
-@pytest.mark.parametrize(
-    ("properties", "sheet_mpp", "expected"),
-    [
-        (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
-        (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
-        (tiff("20000", "20000", "centimeter") | {POWER: "40"}, None, Scale(0.5, "tiff")),
-        (tiff("72", "72", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
-        (mpp("", "0.25") | {POWER: "40"}, None, Scale(0.25, "objective")),
-    ],
-)
+POWER = "openslide.objective-power"
+UNUSABLE = {"cut.svs": "unreadable", "empty.svs": "empty_file", "text.svs": "unreadable", "none.svs": "missing"}
+SOURCES = [
+    (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
+    (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
+    (tiff("20000", "20000", "centimeter") | {POWER: "40"}, None, Scale(0.5, "tiff")),
+    (tiff("72", "72", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
+    (mpp("", "0.25") | {POWER: "40"}, None, Scale(0.25, "objective")),
+]
+IMPOSSIBLE = [
+    ("no_mpp", [{}]),
+    ("absurd_mpp", [mpp("1e6"), mpp("0") | {POWER: "40"}, mpp("nan"), {POWER: "0"}, (mpp("0.5"), 1e6)]),
+    ("anisotropic", [mpp("0.25", "0.5"), tiff("20000", "40000", "centimeter")]),
+]
+
+
+@pytest.mark.parametrize(("properties", "sheet_mpp", "expected"), SOURCES)
 def test_the_first_source_that_states_a_resolution_counts(properties, sheet_mpp, expected):
     assert find_scale(properties, sheet_mpp) == expected
 
 
-@pytest.mark.parametrize(
-    ("status", "stated"),
-    [
-        ("no_mpp", [{}]),
-        ("absurd_mpp", [mpp("1e6"), mpp("0") | {POWER: "40"}, mpp("nan"), {POWER: "0"}, (mpp("0.5"), 1e6)]),
-        ("anisotropic", [mpp("0.25", "0.5"), tiff("20000", "40000", "centimeter")]),
-    ],
-)
+@pytest.mark.parametrize(("status", "stated"), IMPOSSIBLE)
 def test_an_impossible_resolution_is_named_and_never_guessed(status, stated):
     for arguments in stated:
         with raises_slide_error(status, r"slide sheet: column mpp; predict: --mpp"):

@@ -14,6 +14,12 @@ VARIED = {  # settings in which a variant may differ from the varied model, by a
     "layers": {"num_layers"},
     "capacity": {"name", "position", "num_layers"},
 }
+REFUSED = [
+    ([{"name": "ro-abmil", "hidden_dim": 128}], {"model": "ro-abmil"}, "two different models have the id ro-abmil"),
+    (["ro-abmil", {"name": "ro-abmil", "id": "ro-abmil.scale-3", "num_layers": 4}], {}, "the id ro-abmil.scale-3"),
+    (["abmil"], {}, "nothing to compare"),
+    (["ro-abmil"], {"positions": [], "scales": [], "layers": [], "capacity": False}, "nothing to compare"),
+]
 
 
 def config(**values):
@@ -47,15 +53,7 @@ def test_the_varied_model_is_trained_whatever_the_axes_are_and_only_a_rotary_one
     assert json.loads(variants_json(variants)) == names
 
 
-@pytest.mark.parametrize(
-    ("models", "ablation", "message"),
-    [
-        ([{"name": "ro-abmil", "hidden_dim": 128}], {"model": "ro-abmil"}, "two different models have the id ro-abmil"),
-        (["ro-abmil", {"name": "ro-abmil", "id": "ro-abmil.scale-3", "num_layers": 4}], {}, "the id ro-abmil.scale-3"),
-        (["abmil"], {}, "nothing to compare"),
-        (["ro-abmil"], {"positions": [], "scales": [], "layers": [], "capacity": False}, "nothing to compare"),
-    ],
-)
+@pytest.mark.parametrize(("models", "ablation", "message"), REFUSED)
 def test_different_models_with_one_id_and_nothing_to_compare_are_refused(models, ablation, message):
     with pytest.raises(ConfigError, match=message):
         variants_json(list_variants(config(models=models, ablation=ablation)))

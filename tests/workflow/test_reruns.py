@@ -29,9 +29,7 @@ LARGER_BATCHES = {"segment": 9, **ALL_TILED, "tile": 9, "embed": 9, "heatmap": 9
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder after a whole run on three data sets of 12 slides in batches of 4; the first has a broken slide more.
-
-    It has its own copy of the workflow and of the package, which a test may edit.
-    """
+    It has its own copy of the workflow and of the package, which a test may edit."""
     folder = tmp_path_factory.mktemp("reruns")
     for part in ("roformermil", "workflow", "envs"):
         shutil.copytree(ROOT / part, folder / "checkout" / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -41,17 +39,14 @@ def finished(tmp_path_factory):
     (folder / "one/broken.svs").write_bytes(np.random.default_rng(0).bytes(3_000_000))
     edit_sheet(folder, lambda lines: [*lines, "broken,patient_broken,mixed,broken.svs"])
     model = {"name": "ro-abmil", "hidden_dim": 16, "num_heads": 2, "attention_dim": 16}
-    config = {
-        "max_failed_fraction": 0.2,
+    config = {"max_failed_fraction": 0.2, "slides_per_batch": 4, "folds": {"count": 3}, "training": {"epochs": 1}}
+    config |= {
         "datasets": {name: {"slides": f"{name}/slides.csv", "root": name, "classes": list(CLASSES)} for name in SETS},
         "encoder": {"name": "resnet50", "weights": "random", "compile": "never"},
         "tiles": {"tile_px": 64, "target_mpp": 4.0},
-        "folds": {"count": 3},
         "models": [{"name": "mean", "hidden_dim": 16}],
         "ablation": {"model": model, "positions": ["pixel", "none"], "scales": [1], "layers": [1], "capacity": False},
-        "training": {"epochs": 1},
         "overhead": {"models": [{"name": "mean", "hidden_dim": 16}], "tiles": [50], "repeats": 2},
-        "slides_per_batch": 4,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     run_workflow(folder, *TARGETS, checkout=folder / "checkout")
@@ -76,16 +71,8 @@ def add_a_slide(folder, line=14):
     edit_sheet(folder, lambda lines: [*lines[:line], "new,patient_new,mixed,new.tif", *lines[line:]])
 
 
-def remove_the_last_slide(folder):
-    edit_sheet(folder, lambda lines: lines[:-1])
-
-
 def reorder_the_columns(folder):
     edit_sheet(folder, lambda lines: [",".join([*row[1:], row[0]]) for row in (line.split(",") for line in lines)])
-
-
-def change_a_label(folder):
-    edit_sheet(folder, lambda lines: [lines[0], lines[1].replace("separate", "mixed"), *lines[2:]])
 
 
 def replace_a_slide(folder):
@@ -102,16 +89,18 @@ def edit_code(folder, module):
         file.write("# another line\n")
 
 
+REMOVE_THE_LAST = partial(edit_sheet, change=lambda lines: lines[:-1])
+CHANGE_A_LABEL = partial(edit_sheet, change=lambda lines: [lines[0], lines[1].replace("separate", "mixed"), *lines[2:]])
 LEARNING_RATE = partial(change_config, training={"learning_rate": 0.01})
 TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}])
 CHANGES = {
     "nothing": (lambda folder: None, {}),
     "a slide is added at the end": (add_a_slide, ONE_BATCH),
     "a slide is added on top, which moves all batches of its data set": (partial(add_a_slide, line=1), FOUR_BATCHES),
-    "the last slide is removed, alone in its batch": (remove_the_last_slide, AFTER_TILES | {"heatmap": 3}),
+    "the last slide is removed, alone in its batch": (REMOVE_THE_LAST, AFTER_TILES | {"heatmap": 3}),
     "a slide is replaced by another": (replace_a_slide, ONE_BATCH),
     "slides are touched, one of them broken": (touch_slides, {}),
-    "a label": (change_a_label, {"split": 1, "train": 9, **AFTER_TRAINING}),
+    "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
     "a tissue setting": (partial(change_config, tissue={"threshold": 9}), {"segment": 10, **ALL_TILED}),
@@ -154,8 +143,7 @@ def test_the_ablation_compares_variants_on_the_same_folds(finished):
     assert set(table.model) == {"ro-abmil", "ro-abmil.position-none"}
     assert set(table[table.name == "none"].part) == {"train", "validation", "test"}
     assert set(table[(table.slides == "all")].folds) == {3}
-    both = table.query("part == 'test' and slides == 'all' and metric == 'auroc' and dataset == 'one'").set_index(
-        "model"
-    )
+    both = table.query("part == 'test' and slides == 'all' and metric == 'auroc' and dataset == 'one'")
+    both = both.set_index("model")
     assert both.loc["ro-abmil.position-none", "parameters"] == both.loc["ro-abmil", "parameters"].iloc[0]
     assert (finished / "results/ablation.png").exists()  # what it shows: tests/studies

@@ -22,6 +22,11 @@ BROKEN = {"cut": "unreadable", "empty": "empty_file", "text": "unreadable", "bla
 CATEGORIES = ["1 Overview", "2 Slides", "3 Plots", "4 Models compared", "5 Heat maps", "6 Tables"]
 PLOTS = ["calibration", "confusion matrices", "ROC and precision-recall curves", "training curves"]
 MAX_REPORT_BYTES = 15e6
+MISTAKES = [
+    ({"tils": {"tile_px": 128}}, "tils: unknown key; did you mean `tiles`?"),
+    ({"datasets": {"x": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}}, "no.csv: no such slide sheet"),
+    ({"models": ["abmil"], "ablation": {}}, "nothing to compare: `models` needs a ro-abmil or ro-dsmil"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,28 +47,24 @@ def finished(demo) -> Path:
     return demo
 
 
-def test_broken_slides_are_recorded_and_the_others_finish(finished):
+def test_broken_slides_are_recorded_and_logged_and_the_others_finish(finished):
     records = {record.slide_id: record for record in read_slide_table(finished / "results/demo/slides.csv")}
-    assert len(records) == 29
-    assert {name: records[name].status for name in BROKEN} == BROKEN
+    assert len(records) == 29 and {name: records[name].status for name in BROKEN} == BROKEN
     assert all(records[name].message for name in BROKEN)
     good = [record for record in records.values() if record.slide_id not in BROKEN]
     assert all(record.is_ok and record.tiles > 5 and record.mpp == 0.5 for record in good)
     assert len(list((finished / "results/demo/features/resnet50-random").glob("demo_*.zarr"))) == 24
+    log = "".join(path.read_text() for path in (finished / ".snakemake/log").glob("*.log"))
+    assert "demo/segment_2: cut: unreadable" in log, "warnings of jobs are in the log of the run"
 
 
-def test_the_summary_has_every_model_and_counts_the_lost_slides(finished):
+def test_the_summary_counts_lost_slides_and_has_every_model_of_which_ro_abmil_separates_the_demos_classes(finished):
     text = (finished / "results/summary.md").read_text()
     assert "- demo: 3 folds; 24 of 29 slides, 5 lost (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
     assert "random encoder weights" in text
     summary = pd.read_csv(finished / "results/summary.csv")
-    assert list(summary.model.unique()) == ["abmil", "ro-abmil"]
-    assert (summary.folds == 3).all()
-
-
-def test_ro_abmil_separates_the_demos_classes(finished):
-    summary = pd.read_csv(finished / "results/summary.csv").set_index(["model", "metric"])
-    assert summary.loc[("ro-abmil", "auroc"), "mean"] >= 0.9
+    assert list(summary.model.unique()) == ["abmil", "ro-abmil"] and (summary.folds == 3).all()
+    assert summary.set_index(["model", "metric"]).loc[("ro-abmil", "auroc"), "mean"] >= 0.9
 
 
 def test_every_kind_of_result_is_written(finished):
@@ -78,31 +79,18 @@ def test_every_kind_of_result_is_written(finished):
     assert files == {"model.safetensors", "history.csv", "predictions.csv"}
 
 
-def test_warnings_of_jobs_are_in_the_log_of_the_run(finished):
-    text = "".join(path.read_text() for path in (finished / ".snakemake/log").glob("*.log"))
-    assert "demo/segment_2: cut: unreadable" in text
-
-
 @pytest.mark.parametrize("profile", [[], ["--workflow-profile", str(ROOT / "workflow/profiles/slurm")]])
 def test_a_second_run_has_nothing_to_do_here_or_on_a_cluster(finished, profile):
     result = snakemake(finished, finished / "config.yaml", *profile)
     assert "Nothing to be done" in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"tils": {"tile_px": 128}}, "tils: unknown key; did you mean `tiles`?"),
-        ({"datasets": {"x": {"slides": "no.csv", "root": ".", "classes": ["a", "b"]}}}, "no.csv: no such slide sheet"),
-        ({"models": ["abmil"], "ablation": {}}, "nothing to compare: `models` needs a ro-abmil or ro-dsmil"),
-    ],
-)
+@pytest.mark.parametrize(("change", "expected"), MISTAKES)
 def test_mistakes_are_reported_before_the_first_job(demo, tmp_path, change, expected):
     shutil.copy(demo / "config.yaml", tmp_path)
     change_config(tmp_path, **change)
     result = snakemake(tmp_path, tmp_path / "config.yaml", "all", "ablation", "-n")
-    assert result.returncode != 0
-    assert expected in result.stderr + result.stdout
+    assert result.returncode != 0 and expected in result.stderr + result.stdout
 
 
 def test_a_data_set_with_too_many_lost_slides_stops_at_collect(finished, tmp_path):
@@ -158,7 +146,7 @@ def test_the_report_is_small_and_opens_with_the_table_and_its_cautions(report, p
     assert [name for name in CATEGORIES if name not in text] == []
 
 
-def test_every_plot_and_page_renders(page):
+def test_every_plot_page_and_heat_map_renders_and_captions_open(page):
     for plot in PLOTS:
         open_category(page, "3 Plots")
         open_entry(page, plot)
@@ -177,15 +165,9 @@ def test_every_plot_and_page_renders(page):
     open_category(page, "4 Models compared")
     open_entry(page, "differences")
     assert min(image_size(page)) > 150
-
-
-def test_heat_maps_are_listed_by_slide_and_model(page):
     open_category(page, "5 Heat maps")
     open_entry(page, re.compile("demo_.*, by ro-abmil"))
     assert min(image_size(page)) > 500
-
-
-def test_captions_open(page):
     open_category(page, "6 Tables")
     open_entry(page, "comparisons.csv", "last")
     page.get_by_text("Every pair of models on the same folds").wait_for()
