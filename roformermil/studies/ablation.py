@@ -74,7 +74,7 @@ def compare_variants(results: list[FoldResult], base: str, part: str, slides: Se
     summary = summarise(metrics, by_folds(ratio))
     if part == "train":  # the interval is that of a mean over slides that were not trained on
         summary[["ci_low", "ci_high"]] = np.nan
-    values = metrics.pivot_table(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
+    values = metrics.pivot(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
     rows = []
     for (dataset, encoder, metric), group in values.sub(values[base], axis=0).groupby(level=[0, 1, 2]):
         for model, column in group.items():

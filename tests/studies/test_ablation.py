@@ -75,3 +75,11 @@ def test_strata_count_their_own_slides_only(run):
         table.assign(probability_a=1 - table.probability_b).to_csv(path, index=False)
     means = read_ablation(run, predictions, VARIANTS[:1]).set_index(["part", "slides", "metric"])["mean"]
     assert (means["test", "sparse", "auroc"], means["test", "dense", "auroc"]) == (0, 1)
+
+
+def test_a_stratum_without_slides_has_no_metrics(run):
+    grid = np.stack(np.divmod(np.arange(9), 5), axis=1)
+    for k in range(SLIDES):
+        write_store(run.folder / f"d/features/e/s{k}.zarr", np.zeros((9, 2)), grid * 256, grid, {})
+    table = read_ablation(run, run.predictions, VARIANTS).query("slides in ('dense', 'large')")
+    assert len(table) == 2 * 3 * 2 and table[["mean", "difference"]].isna().all(axis=None)
