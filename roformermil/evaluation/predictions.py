@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 
@@ -42,6 +41,8 @@ class FoldResult(ModelKey):
 
     def read_metadata(self) -> dict[str, str]:
         """What the fold's model.safetensors tells of the model: best_epoch, parameters, ..."""
+        from safetensors import safe_open  # which envs/evaluation.yaml has no need of
+
         with safe_open(self.path.with_name("model.safetensors"), "np") as file:
             return file.metadata()
 
