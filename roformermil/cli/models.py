@@ -9,7 +9,7 @@ import typer
 from roformermil.cli import options
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.config import Folds, Leakage, Training
+from roformermil.config import SLIDE_TIMEOUT, Folds, Leakage, Training
 from roformermil.errors import Status
 from roformermil.runtime.locks import exclusive
 
@@ -86,7 +86,7 @@ def predict(
     tissue_weights: Annotated[Path | None, typer.Option(help="weights of the tissue segmentation, likewise")] = None,
     mpp: Annotated[float | None, typer.Option(min=0.01, help="um/px of slides that do not state a usable one")] = None,
     heatmaps: Annotated[bool, typer.Option(help="draw a heat map of each slide file")] = True,
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
 ) -> None:
     """Predict slides with a packaged model: from raw files to a table and heat maps."""

@@ -9,7 +9,6 @@ import typer
 from roformermil.cohort.batches import slides_of_batch
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, records_from_sheet
-from roformermil.config import SLIDE_TIMEOUT as SLIDE_TIMEOUT
 from roformermil.config import Model
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive

@@ -10,7 +10,7 @@ import yaml
 
 from roformermil.cli import options
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.config import Overhead
+from roformermil.config import SLIDE_TIMEOUT, Overhead
 from roformermil.runtime.provenance import write_provenance
 
 app = typer.Typer()
@@ -67,7 +67,7 @@ def heatmap(
     features: options.Features,
     out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
     table: options.TableOut,
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
 ) -> None:
     """Draw the heat map of each slide of a batch, by the model that was not trained on it."""

@@ -9,7 +9,7 @@ import typer
 
 from roformermil.cli import options
 from roformermil.cohort.slide_table import attrition_summary, check_failed_fraction, read_slide_table, write_slides_csv
-from roformermil.config import Encoder, Tiles, Tissue
+from roformermil.config import SLIDE_TIMEOUT, Encoder, Tiles, Tissue
 from roformermil.config.dataset import Source
 
 app = typer.Typer()
@@ -68,7 +68,7 @@ def segment(
     batch: options.Batch = 0,
     batch_size: options.BatchSize = sys.maxsize,
     allow_absolute: options.Absolute = False,
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: Annotated[int, typer.Option(min=1, help="slides processed at once")] = 1,
 ) -> None:
     """Find the tissue of each slide of a batch."""
@@ -85,7 +85,7 @@ def tile(
     out: Annotated[Path, typer.Option(help="folder for tile tables")],
     table: options.TableOut,
     tiles: Annotated[Tiles, options.section(Tiles, "--tiles")],
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
 ) -> None:
     """Lay the grid of tiles over each segmented slide of a batch."""
     from roformermil.slides.steps import tile_slides
@@ -112,7 +112,7 @@ def embed(
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
     table: options.TableOut,
     encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     profile: Annotated[bool, typer.Option("--profile", help="print what limited the speed")] = False,
 ) -> None:
@@ -136,7 +136,7 @@ def import_features(
     batch: options.Batch = 0,
     batch_size: options.BatchSize = sys.maxsize,
     allow_absolute: options.Absolute = False,
-    timeout: options.Timeout = options.SLIDE_TIMEOUT,
+    timeout: options.Timeout = SLIDE_TIMEOUT,
 ) -> None:
     """Turn features of CLAM, TRIDENT or similar pipelines (.h5 files, the paths of the slide sheet) into feature stores."""
     from roformermil.features.hdf5 import import_slides
