@@ -41,6 +41,7 @@ class SlideRecord:
     tissue_mm2: float | None = None
     tiles: int | None = None
     fingerprint: str = ""  # of everything that decided the slide's features
+    warnings: str = ""  # what is odd about a usable slide, joined by "; "
     seconds: float = 0.0  # over all stages; existing results take none
 
     @property
@@ -81,7 +82,7 @@ def run_stage(
             return record
         start = time.perf_counter()
         try:
-            record = replace(record, **work(record))
+            record = _update(record, work(record))
         except SlideError as error:
             record = failed_record(record, stage, error)
             if content_of:
@@ -98,6 +99,14 @@ def run_stage(
             return [result.result() for result in track(results, desc=stage, unit="slide", on=progress)]
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _update(record: SlideRecord, fields: dict[str, Any]) -> SlideRecord:
+    """The record with a stage's fields; the stage's warnings are added to those of the stages before."""
+    if added := fields.get("warnings", ""):
+        log.warning("%s: %s", record.slide_id, added)
+    warnings = "; ".join(filter(None, (record.warnings, added)))
+    return replace(record, **fields | {"warnings": warnings})
 
 
 def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRecord:
