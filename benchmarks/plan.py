@@ -3,8 +3,8 @@
     python benchmarks/plan.py                       # 3 data sets x 5,000 slides x 10 folds x 6 models
     python benchmarks/plan.py --slides 1000
 
-The slides are empty files: planning never reads them. For the run with nothing to do every output is made as an empty file
-and recorded as up to date (`snakemake --touch`); no job runs.
+The slides are empty files: planning never reads them. For the run with nothing to do every output is made, slide tables as a
+run would write them and all else as empty files, and recorded as up to date (`snakemake --touch`); no job runs.
 """
 
 import argparse
@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from roformermil.cohort.slide_files import content_id, file_state
+from roformermil.cohort.slide_table import SlideRecord
+from roformermil.runtime.records import write_records
 from roformermil.runtime.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,13 +73,26 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
     return done.stdout + "\n".join(text), seconds, int(peak) / 1e6
 
 
-def make_outputs(folder: Path) -> None:
-    """Make every output of the workflow, as an empty file or folder."""
+def make_outputs(folder: Path, slides: int, batch: int) -> None:
+    """Make every output of the workflow: slide tables, and empty files and folders."""
     summary, _, _ = snakemake(folder, "--summary")
     for line in filter(lambda line: line.startswith("results/"), summary.splitlines()):
         path = folder / line.split("\t")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch() if path.suffix else path.mkdir(exist_ok=True)
+        root = folder / f"slides_{path.relative_to(folder).parts[1]}"
+        if path.name.startswith("batch_"):
+            first = batch * int(path.stem.removeprefix("batch_"))
+            write_table(path, root, range(first, min(first + batch, slides)))
+        elif path.name in ("slides.csv", "slides_tiled.csv"):
+            write_table(path, root, range(slides))
+        else:
+            path.touch() if path.suffix else path.mkdir(exist_ok=True)
+
+
+def write_table(path: Path, root: Path, slides: range) -> None:
+    content = content_id(root / "s0.svs")  # of an empty file, as all are
+    files = {f"s{s}": root / f"s{s}.svs" for s in slides}
+    write_records(path, [SlideRecord(s, file, content=content, **file_state(file)) for s, file in files.items()])
 
 
 def main() -> None:
@@ -93,7 +109,7 @@ def main() -> None:
         text, seconds, memory = snakemake(folder, "-n", "--quiet", "rules")
         jobs = next(line.split()[-1] for line in text.splitlines() if line.startswith("total"))
         rows = [("plan (`snakemake -n`)", jobs, f"{seconds:.1f}", f"{memory:.2f}")]
-        make_outputs(folder)
+        make_outputs(folder, options.slides, options.batch)
         snakemake(folder, "--touch", "--quiet", "all")
         for name, arguments in (("nothing to do (`-n`)", ["-n"]), ("nothing to do (run)", [])):
             text, seconds, memory = snakemake(folder, *arguments)

@@ -1,13 +1,12 @@
-"""Overlap of tissue masks on real slides: `hsv`, `otsu`, and tiatoolbox's `morphological` where it is installed.
+"""Overlap of tissue masks on real slides: `background`, `hsv`, `otsu`, and tiatoolbox's `morphological` where it is installed.
 
-    .venv-tiatoolbox/bin/python benchmarks/tissue.py
+    python benchmarks/tissue.py [FOLDER ...]
 
-Overlap is the intersection over union of two masks at 8 um/px.
+Overlap is the intersection over union of two masks at 8 um/px. By default the slides are those of ../shared.
 """
 
 import sys
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,19 @@ from roformermil.runtime.text import markdown_table
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tissue import segment
 
-SLIDES = Path("../shared/slides/pathology_atlas")
+SLIDES = ["../shared/slides/pathology_atlas", "../shared/slides/stains"]
 
 
 def main() -> None:
-    if not SLIDES.exists():
-        sys.exit(f"{SLIDES.absolute()}: no such folder; this table needs the real slides")
-    methods = ["hsv", "otsu"] + ["morphological"] * (find_spec("tiatoolbox") is not None)
-    pairs = list(combinations(methods, 2))
+    paths = [
+        path for folder in sys.argv[1:] or SLIDES for path in sorted(Path(folder).glob("*.*")) if path.suffix != ".json"
+    ]
+    if not paths:
+        sys.exit("no slides; give the folders of some")
+    methods = ["background", "hsv", "otsu"] + ["morphological"] * (find_spec("tiatoolbox") is not None)
+    pairs = [("background", method) for method in methods[1:]]
     rows, overlaps = [], []
-    for path in sorted(SLIDES.glob("*.svs")):
+    for path in paths:
         with SlideReader(path, 0.5) as slide:
             image = slide.overview(8.0)
         masks = {method: segment(image, Tissue(method=method)) for method in methods}

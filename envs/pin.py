@@ -13,6 +13,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from roformermil import __version__
+
 HERE = Path(__file__).parent
 HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
 PYTHON, PIP = "3.11.7", "25.3"
@@ -40,10 +42,14 @@ ENVIRONMENTS = {
 }
 
 
-POST_DEPLOY = """#!/usr/bin/env bash
-# Written by envs/pin.py. Runs in the new environment; workflow/rules/common.smk sets ROFORMERMIL_CHECKOUT.
+POST_DEPLOY = f"""#!/usr/bin/env bash
+# Written by envs/pin.py, for roformermil {__version__}: a new version makes Snakemake create new environments.
+# Copies the package that the workflow was planned with (workflow/rules/common.smk) into the new environment.
 set -eu
-python -m pip install --quiet --no-deps --build-constraint "$ROFORMERMIL_CHECKOUT/constraints.txt" --editable "$ROFORMERMIL_CHECKOUT"
+bin=$(python -c "import sysconfig; print(sysconfig.get_path('scripts'))")
+cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
+printf '%s\\n' '#!/usr/bin/env python' 'from roformermil.cli import main' 'if __name__ == "__main__":' '    main()' > "$bin/roformermil"
+chmod +x "$bin/roformermil"
 """
 
 
@@ -71,7 +77,7 @@ def environment_yaml(name: str) -> str:
     """The text of `envs/NAME.yaml`."""
     pins = "".join(f"      - {pin}\n" for pin in pin_dependencies(ENVIRONMENTS[name]))
     return (
-        f"# Written by envs/pin.py from {CONSTRAINTS[HAS_TIATOOLBOX]}. The package itself comes from the checkout: *.post-deploy.sh\n"
+        f"# Written by envs/pin.py from {CONSTRAINTS[HAS_TIATOOLBOX]}. *.post-deploy.sh adds the package itself.\n"
         f"channels: [conda-forge]\ndependencies:\n  - python =={PYTHON}\n  - pip =={PIP}\n  - pip:\n{pins}"
     )
 

@@ -40,9 +40,14 @@ class Status(StrEnum):
     ANISOTROPIC = "anisotropic"
     ABSURD_SIZE = "absurd_size"
     TOO_COARSE = "too_coarse"
+    TOO_SMALL = "too_small"  # smaller than a tile
     NOT_BRIGHTFIELD = "not_brightfield"
     WRONG_FEATURES = "wrong_features"  # features that do not fit the model asked to predict
     OUT_OF_MEMORY = "out_of_memory"
+
+
+# The same file may be usable another time: the workflow's next run tries the slide again.
+TRANSIENT = {Status.MISSING, Status.TIMED_OUT, Status.CRASHED, Status.CHANGED, Status.OUT_OF_MEMORY}
 
 
 class RoFormerMILError(Exception):

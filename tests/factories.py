@@ -17,13 +17,17 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from sklearn import metrics
 
-from roformermil.bags.folds import FoldRow, make_folds, write_folds
+from roformermil.bags.folds import FoldRow, make_folds, rows_fingerprint, write_folds
 from roformermil.bags.leakage import Finding, find_leaks, write_findings
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
 from roformermil.config import Folds, Leakage, Model, Training
+from roformermil.config.base import to_json
 from roformermil.errors import SlideError
-from roformermil.evaluation.predictions import probability_columns
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
+from roformermil.runtime import stage_versions
+from roformermil.runtime.files import file_sha256
 from roformermil.training import TrainingJob, train_fold
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
@@ -39,20 +43,33 @@ class SimulatedRun:
     datasets: list[Path] = field(default_factory=list)
 
     def add_dataset(
-        self, name, classes: Sequence[str], slides=24, folds=3, records: Sequence[SlideRecord] = (), findings=(NO_LEAK,)
+        self,
+        name,
+        classes: Sequence[str],
+        slides=24,
+        folds=3,
+        records: Sequence[SlideRecord] = (),
+        findings=(NO_LEAK,),
+        ids: Sequence[str] = ("s{}", "p{}"),
     ) -> pd.DataFrame:
         """Write slides.csv, folds.csv and leakage.csv; returns the rows of folds.csv. Slide k is of class k modulo their number;
-        slides of all classes in turn are tested by fold 0, 1, ... and validate in the fold before."""
+        slides of all classes in turn are tested by fold 0, 1, ... and validate in the fold before. ids: formats of slide and
+        patient ids."""
+        slide_ids, patient_ids = ([form.format(k) for k in range(slides)] for form in ids)
         parts = {0: "test", 1: "validation"}
         of_class, turn = np.arange(slides) % len(classes), np.arange(slides) // len(classes)
         rows = [
-            FoldRow(fold, f"s{k}", f"p{k}", classes[of_class[k]], parts.get((turn[k] - fold) % folds, "train"))
+            FoldRow(
+                fold, slide_ids[k], patient_ids[k], classes[of_class[k]], parts.get((turn[k] - fold) % folds, "train")
+            )
             for fold in range(folds)
             for k in range(slides)
         ]
         data = self.folder / name
         write_folds(data / "folds.csv", rows)
-        records = records or [SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(slides)]
+        records = records or [
+            SlideRecord(slide_ids[k], Path(f"{slide_ids[k]}.svs"), tiles=100 + k) for k in range(slides)
+        ]
         write_slides_csv(data / "slides.csv", records)
         write_findings(list(findings), Leakage(patients="warn"), Folds(), name, data / "leakage.csv")
         self.datasets.append(data)
@@ -71,7 +88,7 @@ class SimulatedRun:
             path = self.folder / dataset / encoder / model / f"fold_{fold}/predictions.csv"
             columns = dict(zip(probability_columns(classes), probabilities.T, strict=True))
             write_predictions_csv(path, rows.drop(columns="fold").assign(**columns))
-            write_training_files(path.parent, best_epoch)
+            write_training_files(path, best_epoch)
             paths.append(path)
         self.predictions += paths
         return paths
@@ -130,12 +147,31 @@ def write_predictions_csv(path: Path, table: pd.DataFrame) -> None:
     table.to_csv(path, index=False)
 
 
-def write_training_files(folder: Path, best_epoch: int) -> None:
-    """A history of three epochs and a model file, without a usable model in it."""
+def write_training_files(predictions: Path, best_epoch: int = 1, **metadata: str) -> None:
+    """A history of three epochs and a model file beside a fold's predictions. The model is one number; its metadata are those of
+    a model that made these predictions, but for the ones given."""
     losses = {"epoch": range(3), "train_loss": [1, 0.6, 0.4], "validation_loss": [1, 0.7, 0.8]}
-    pd.DataFrame(losses).to_csv(folder / "history.csv", index=False)
-    metadata = {"best_epoch": str(best_epoch), "parameters": "1234"}
-    save_file({"w": np.zeros(1)}, folder / "model.safetensors", metadata)
+    pd.DataFrame(losses).to_csv(predictions.with_name("history.csv"), index=False)
+    result, rows = FoldResult.at(predictions), read_rows(predictions)
+    classes = [name.removeprefix(PROBABILITY_PREFIX) for name in rows[0] if name.startswith(PROBABILITY_PREFIX)]
+    columns = ("slide_id", "patient_id", "label", "part")
+    metadata = {
+        "model": to_json(Model(name="mean", id=result.model)),
+        "training": to_json(Training()),
+        "train_version": str(stage_versions.TRAIN),
+        "in_dim": "1",
+        "classes": json.dumps(classes),
+        "dataset": result.dataset,
+        "fold": str(result.fold),
+        "best_epoch": str(best_epoch),
+        "parameters": "1234",
+        "run": "{}",
+        "rows": rows_fingerprint(FoldRow(result.fold, *(row[name] for name in columns)) for row in rows),
+        "predictions": file_sha256(predictions),
+        "features": "{}",
+        **metadata,
+    }
+    save_file({"w": np.zeros(1)}, result.model_file, metadata)
 
 
 @contextmanager

@@ -75,7 +75,8 @@ class BagDataset(Dataset[Bag]):
         slide_id, stored = self.rows[index].slide_id, read_valid_store(self._path(index))
         if (width := stored.features.shape[1]) != self.width:
             widths = f"slide {slide_id} has {width} values per tile, slide {self.rows[0].slide_id} has {self.width}"
-            raise BagError(f"{widths}: their features come from different encoders; {_remedy(self._path(index))}")
+            remedy = f"name files of one encoder in the slide sheet (if imported), or {_remedy(self._path(index))}"
+            raise BagError(f"{widths}: their features come from different encoders; {remedy}")
         bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
         with CACHE_LOCK:
             if index not in self._cache and stored.features.nbytes <= self._free_bytes:
@@ -99,7 +100,8 @@ def read_valid_store(store: Path) -> SlideFeatures:
 
 
 def _remedy(store: Path) -> str:
-    return f"delete {store.absolute()} and encode the slide again (in the workflow: snakemake --forcerun embed)"
+    again = "(in the workflow: snakemake --forcerun embed; imported features: --forcerun import_features)"
+    return f"delete {store.absolute()} and encode the slide again {again}"
 
 
 def pack(bags: Sequence[Bag]) -> Batch:

@@ -14,8 +14,10 @@ from roformermil.config import Folds
 from roformermil.errors import FoldsError
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.records import read_records, write_records
+from roformermil.runtime.text import join_some, plural
 
 PARTS = ("train", "validation", "test")
+MIN_FOLDS = 3  # one each to test, to validate and to train
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class GivenPart:
 def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """The folds of a data set: read from `folds.path` where that is set, else made. Raises FoldsError if they cannot be."""
     if settings.path:
-        return read_given_folds(Path(settings.path.format(dataset=dataset)), slides, settings, classes)
+        return read_given_folds(Path(settings.path.replace("{dataset}", dataset)), slides, settings, classes)
     return make_folds(slides, settings, classes)
 
 
@@ -61,7 +63,9 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
         for slide, group, is_validation in zip(slides, groups, validates, strict=True):
             part = "test" if group == fold else "validation" if is_validation else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, part))
-    check_folds(rows, classes)
+    fewer = "use fewer folds (folds.count), " if settings.count > MIN_FOLDS else ""
+    unit = "patients" if settings.group_by_patient else "slides"
+    check_folds(rows, classes, f"{fewer}use another folds.seed, or add {unit}")
     return rows
 
 
@@ -85,7 +89,11 @@ def _draw_validation(slides: list[Slide], candidates: np.ndarray, seed: int) -> 
 
     indices = np.flatnonzero(candidates)
     labels = [slides[k].label for k in indices]
-    _, drawn = train_test_split(indices, test_size=0.1, stratify=labels, random_state=seed)
+    try:
+        _, drawn = train_test_split(indices, test_size=0.1, stratify=labels, random_state=seed)
+    except ValueError as error:
+        problem = f"a tenth of {len(labels)} slides is too few to validate on a slide of each class"
+        raise FoldsError(f"{problem}; set folds.mode to rotation, or add slides") from error
     return np.isin(np.arange(len(slides)), drawn)
 
 
@@ -97,6 +105,8 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
     path, by_id = path.absolute(), {slide.slide_id: slide for slide in slides}
     try:
         given = read_records(path, GivenPart)
+    except FileNotFoundError as error:
+        raise FoldsError(f"{path}: no such file of given folds; see folds.path") from error
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise FoldsError(f"{path}: given folds need the columns fold, slide_id, part ({error!r})") from error
     if unknown := sorted({row.part for row in given} - set(PARTS)):
@@ -106,12 +116,15 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
     if sorted({row.fold for row, _ in known}) != list(range(settings.count)):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
     rows = [FoldRow(row.fold, row.slide_id, slide.patient_id, slide.label, row.part) for row, slide in known]
-    check_folds(rows, classes)
+    check_folds(rows, classes, f"correct {path}")
     return rows
 
 
-def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
-    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. `leakage` checks patients."""
+def check_folds(rows: list[FoldRow], classes: Sequence[str], remedy: str) -> None:
+    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. `leakage` checks patients.
+
+    remedy: what to do where a part lacks a class.
+    """
     for (fold, slide_id), parts in in_several_parts((row.fold, row.slide_id, row.part) for row in rows).items():
         raise FoldsError(
             f"fold {fold}: slide {slide_id} is in {' and '.join(sorted(parts))}; it must be in one part only"
@@ -119,10 +132,13 @@ def check_folds(rows: list[FoldRow], classes: Sequence[str]) -> None:
     labels = defaultdict(set)
     for row in rows:
         labels[row.fold, row.part].add(row.label)
-    for fold, part in product({row.fold for row in rows}, PARTS):
-        if missing := ", ".join(sorted(set(classes) - labels[fold, part])):
-            remedy = "use fewer folds (folds.count) or another folds.seed"
-            raise FoldsError(f"fold {fold}: its {part} part has no slide of class {missing}; {remedy}")
+    missing = [
+        f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(absent))}"
+        for fold, part in product(sorted({row.fold for row in rows}), PARTS)
+        if (absent := set(classes) - labels[fold, part])
+    ]
+    if missing:
+        raise FoldsError(f"{join_some(missing)}; {remedy}")
 
 
 def in_several_parts(memberships: Iterable[tuple[int, str, str]]) -> dict[tuple[int, str], set[str]]:
@@ -135,14 +151,16 @@ def in_several_parts(memberships: Iterable[tuple[int, str, str]]) -> dict[tuple[
 
 def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
     """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide)."""
-    unit = "patients" if settings.group_by_patient else "slides"
+    unit = "patient" if settings.group_by_patient else "slide"
     members = {(slide.label, slide.patient_id if settings.group_by_patient else slide.slide_id) for slide in slides}
     counts = Counter(label for label, _ in members)
-    for label in classes:
-        if (count := counts[label]) < settings.count:
-            remedy = f"set folds.count to {count} or less, or add slides" if count >= 3 else "add slides"
-            problem = f"class {label} has {count} {unit} with usable slides, too few for {settings.count} folds"
-            raise FoldsError(f"{problem}; {remedy}")
+    if few := [label for label in classes if counts[label] < settings.count]:
+        found = ", ".join(f"class {label} has {plural(counts[label], unit)}" for label in few)
+        smallest = min(counts[label] for label in few)
+        fewer = f"set folds.count to {smallest} or less, or add {unit}s"
+        remedy = fewer if smallest >= MIN_FOLDS else f"add {unit}s, each class needs {MIN_FOLDS} or more"
+        usable = "patients with usable slides" if settings.group_by_patient else "usable slides"
+        raise FoldsError(f"too few {usable} for {settings.count} folds: {found}; {remedy}")
 
 
 def write_folds(path: Path, rows: list[FoldRow]) -> None:
@@ -157,11 +175,11 @@ def read_folds(path: Path, fold: int | None = None) -> list[FoldRow]:
     return rows
 
 
-def rows_fingerprint(rows: list[FoldRow]) -> str:
+def rows_fingerprint(rows: Iterable[FoldRow]) -> str:
     """Hash of a fold's rows in any order."""
     return fingerprint(rows=sorted([row.fold, row.slide_id, row.patient_id, row.label, row.part] for row in rows))
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A seed from a hash of `parts`, such as data set, model, fold and seed: a result does not depend on what else ran."""
+    """A seed from a hash of `parts`, such as data set, fold and seed: a result does not depend on what else ran."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:4])

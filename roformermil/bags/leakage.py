@@ -45,7 +45,8 @@ def leak_message(findings: list[Finding], settings: Leakage, folds: Folds) -> st
         return ""
     remedy = "Fix the slide sheet (column exclude leaves a slide out, patient_id keeps slides together)"
     if all(finding.check == "sites" for finding in stopping):
-        remedy = "No other split avoids this: leave out sites that have one label only (column exclude)"
+        remedy = "Split so that each site is in one part (folds.path takes such folds), or leave out"
+        remedy += " sites that have one label only (column exclude)"
     details = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
     keys = " and ".join(f"leakage.{finding.check}: warn" for finding in stopping)
     return f"its folds leak\n{details}\n{remedy}, or set {keys} to continue with a warning in the report."
@@ -83,7 +84,7 @@ def _check_patients(rows: list[FoldRow]) -> Finding:
 
 def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Finding:
     """Slides with the same picture leak in two parts of a fold, or with two labels; in one part they only weigh double."""
-    pictures = _identify_pictures(records)
+    pictures = identify_pictures(records)
     labels, slides = defaultdict(set), defaultdict(set)
     for row in rows:
         if picture := pictures.get(row.slide_id):
@@ -102,7 +103,7 @@ def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Findin
     return Finding("duplicates", "ok", len(ids), f"duplicate slides, each in one part of a fold: {join_some(ids)}")
 
 
-def _identify_pictures(records: list[SlideRecord]) -> dict[str, str]:
+def identify_pictures(records: list[SlideRecord]) -> dict[str, str]:
     """An identifier of each slide's picture, by slide_id: equal for slides with the same picture.
 
     Slides are compared by thumbnail, aspect ratio and tissue area; by file where there is no thumbnail (imported features).
@@ -110,19 +111,39 @@ def _identify_pictures(records: list[SlideRecord]) -> dict[str, str]:
     pictures = {record.slide_id: record.content or record.fingerprint for record in records}
     if not (records := [record for record in records if record.thumbnail]):
         return pictures
-    thumbnails = np.array([list(bytes.fromhex(record.thumbnail)) for record in records], np.int16)
-    sizes = np.array([((record.width or 1) / (record.height or 1), record.tissue_mm2 or 0) for record in records])
-    for k, record in enumerate(records):
-        same = (np.abs(thumbnails[:k] - thumbnails[k]) <= MAX_GREY_DIFFERENCE).all(axis=1)
-        same &= (np.abs(sizes[:k] - sizes[k]) <= MAX_SIZE_DIFFERENCE * sizes[k]).all(axis=1)
-        first = np.flatnonzero(same)[:1]
-        pictures[record.slide_id] = pictures[records[first[0]].slide_id] if len(first) else record.slide_id
+    for record, first in zip(records, _first_same(records), strict=True):
+        same = records[first]
+        pictures[record.slide_id] = pictures[same.slide_id] if same is not record else record.slide_id
     return pictures
 
 
+def _first_same(records: list[SlideRecord]) -> list[int]:
+    """For every slide the index of the first one before it with the same picture, or its own.
+
+    Thumbnails are compared only with those of slides of similar tissue area and mean grey level: 20,000 in seconds.
+    """
+    thumbnails = np.array([list(bytes.fromhex(record.thumbnail)) for record in records], np.int16)
+    ratios = np.array([(record.width or 1) / (record.height or 1) for record in records])
+    areas, means = np.array([record.tissue_mm2 or 0.0 for record in records]), thumbnails.mean(axis=1)
+    by_area = np.argsort(areas)
+    reach = 1.01 * MAX_SIZE_DIFFERENCE  # a little more, so that rounding excludes none
+    starts = np.searchsorted(areas[by_area], areas * (1 - reach))
+    ends = np.searchsorted(areas[by_area], areas * (1 + reach), side="right")
+    firsts = []
+    for k, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        similar = by_area[start:end]
+        similar = np.sort(similar[(similar < k) & (np.abs(means[similar] - means[k]) <= MAX_GREY_DIFFERENCE)])
+        for values in (ratios, areas):
+            similar = similar[np.abs(values[similar] - values[k]) <= MAX_SIZE_DIFFERENCE * values[k]]
+        same = (np.abs(thumbnails[similar] - thumbnails[k]) <= MAX_GREY_DIFFERENCE).all(axis=1)
+        firsts.append(int(similar[same.argmax()]) if same.any() else k)
+    return firsts
+
+
 def _check_sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
-    """Whether a slide's site predicts its label: a model can then learn the scanner. Each patient counts once per site."""
-    from scipy.stats import PermutationMethod, chi2_contingency
+    """Whether a slide's site predicts its label: a model can then learn the scanner, unless it is tested on slides of
+    other sites. Each patient counts once per site."""
+    from scipy.stats import MonteCarloMethod, chi2_contingency
     from scipy.stats.contingency import association
 
     used = {row.slide_id for row in rows}
@@ -135,10 +156,23 @@ def _check_sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
         )
     counts = np.zeros((len(sites), len(labels)), int)
     np.add.at(counts, (site, label), 1)
-    permutations = PermutationMethod(n_resamples=9999, rng=np.random.default_rng(0))  # valid in small tables too
+    # labels permuted among sites: valid in small tables too, and drawn as whole tables, in time that no cohort lengthens
+    permutations = MonteCarloMethod(n_resamples=9999, rng=np.random.default_rng(0))
     cramers_v = float(association(counts, method="cramer"))
     p = float(chi2_contingency(counts, correction=False, method=permutations).pvalue)
     pure, patients = (counts.max(axis=1) == counts.sum(axis=1)).sum(), len({patient for patient, _, _ in known})
     detail = f"Cramer's V of site and label is {cramers_v:.2f} (p = {p:.1g}) over {patients} patients"
     detail += f"; {pure} of {len(sites)} sites have one label only"
-    return Finding("sites", "leak" if cramers_v >= MIN_CRAMERS_V and p < MAX_P else "ok", len(sites), detail)
+    if cramers_v < MIN_CRAMERS_V or p >= MAX_P:
+        return Finding("sites", "ok", len(sites), detail)
+    if _are_sites_kept_together(rows, slides):
+        return Finding("sites", "ok", len(sites), f"{detail}; no fold tests on a site that it trains or validates on")
+    return Finding("sites", "leak", len(sites), detail)
+
+
+def _are_sites_kept_together(rows: list[FoldRow], slides: list[Slide]) -> bool:
+    """Whether every fold tests only on slides of sites that are in none of its other parts."""
+    sites = {slide.slide_id: slide.site for slide in slides}
+    tested = any(row.part == "test" for row in rows)
+    memberships = [(row.fold, sites.get(row.slide_id, ""), "test" if row.part == "test" else "other") for row in rows]
+    return tested and all(site for _, site, _ in memberships) and not in_several_parts(memberships)

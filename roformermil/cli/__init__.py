@@ -15,6 +15,7 @@ from roformermil.cli import models, project, results, slides
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import progress
 from roformermil.runtime.live_log import LiveLogHandler
+from roformermil.runtime.provenance import check_code
 from roformermil.runtime.subprocesses import preload
 
 HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
@@ -59,6 +60,7 @@ def common(
         if log_file and log_file.is_relative_to(live_log.parent):  # such as demo/resnet50-random/embed_0
             job = log_file.relative_to(live_log.parent).with_suffix("").as_posix()
         logging.getLogger().addHandler(LiveLogHandler(live_log, job))
+    check_code()
 
 
 def main() -> None:

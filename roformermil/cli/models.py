@@ -62,7 +62,9 @@ def train(
 @app.command()
 def package(
     predictions: options.Predictions,
-    data: Annotated[Path, typer.Option(help="folder with the data set's slides.csv and leakage.csv", exists=True)],
+    data: Annotated[
+        Path, typer.Option(help="folder with a data set's slides.csv, folds.csv, leakage.csv", exists=True)
+    ],
     features: options.Features,
     out: Annotated[Path, typer.Option(help="folder to write")],
     settings: Annotated[

@@ -1,12 +1,14 @@
 """Options that several verbs have."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from roformermil.cohort.batches import slides_of_batch
+from roformermil.cohort.slide_files import file_state
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, records_from_sheet
 from roformermil.config import Model
@@ -41,6 +43,7 @@ BatchSize = Annotated[int, typer.Option(min=1, show_default="all", help="slides 
 Absolute = Annotated[bool, typer.Option("--allow-absolute", help="accept absolute paths in the slide sheet")]
 Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slide may stall")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
+Memory = Annotated[int, typer.Option(min=0, help="MB that the processes reading slides share; 0: all of the machine's")]
 Predictions = Annotated[list[Path], typer.Argument(help="predictions.csv of every fold", exists=True)]
 Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
 
@@ -61,7 +64,7 @@ def records_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allo
     slides = read_slide_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute, check_files=False)
     if not (chosen := slides_of_batch(slides, batch, size)):
         raise typer.BadParameter(f"{sheet} has no batch {batch} of {size} slides")
-    return records_from_sheet(chosen)
+    return [replace(record, **file_state(record.path)) for record in records_from_sheet(chosen)]
 
 
 def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]]) -> None:

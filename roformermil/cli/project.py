@@ -8,6 +8,7 @@ import typer
 
 from roformermil import __version__
 from roformermil.config import load_config, reference
+from roformermil.runtime.text import plural
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -15,16 +16,18 @@ log = logging.getLogger("roformermil")
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
-    """Check a configuration before running it: settings, slide sheets, weights, every slide file, folds and leaks."""
+    """Check a configuration before running it: settings, slide sheets, weights, every slide's tissue, folds and leaks."""
     from roformermil.check import check_config
 
     problems = check_config(load_config(config))
     for problem in problems:
         log.log(logging.getLevelNamesMapping()[problem.level.upper()], "%s", problem)
-    if errors := sum(problem.level == "error" for problem in problems):
-        log.error("%s: %d error%s to fix before it can be run, see above", config, errors, "s" if errors > 1 else "")
+    errors, warnings = (sum(p.count for p in problems if p.level == level) for level in ("error", "warning"))
+    if errors:
+        log.error("%s: %s to fix before it can be run, see above", config, plural(errors, "error"))
         raise typer.Exit(1)
-    log.info("no problem found; continue with: snakemake --cores all --configfile %s", config)
+    found = f"no error, but {plural(warnings, 'warning')}, see above" if warnings else "no problem found"
+    log.info("%s; continue with: snakemake --cores all --configfile %s", found, config)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import yaml
 from roformermil.cli import options
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.config import SLIDE_TIMEOUT, Overhead
+from roformermil.runtime.memory import WITH_TORCH, share_memory
 from roformermil.runtime.provenance import write_provenance
 
 app = typer.Typer()
@@ -65,17 +66,22 @@ def heatmap(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     models: Annotated[Path, typer.Option(help="folder with fold_*/model.safetensors", exists=True)],
     features: options.Features,
+    classes: options.Classes,
     out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
     table: options.TableOut,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
+    memory: options.Memory = 0,
 ) -> None:
     """Draw the heat map of each slide of a batch, by the model that was not trained on it."""
     from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
 
     options.use_machine(threads)
-    records = read_slide_table(slides)
-    options.write_exclusively(table, lambda: write_out_of_fold_heatmaps(records, folds, models, features, out, timeout))
+    share_memory(memory, readers=1, own=WITH_TORCH)
+    records, names = read_slide_table(slides), classes.split(",")
+    options.write_exclusively(
+        table, lambda: write_out_of_fold_heatmaps(records, folds, models, features, names, out, timeout)
+    )
 
 
 @app.command()
@@ -115,8 +121,7 @@ def ablation(
     from roformermil.studies.ablation import write_ablation
 
     stores = {name: out / name / "features" / encoder for name in datasets.split(",")}
-    write_ablation(predictions, [tuple(variant) for variant in json.loads(variants)], base, stores, out)
-    write_provenance(out / "ablation_provenance.json", config)
+    write_ablation(predictions, [tuple(variant) for variant in json.loads(variants)], base, stores, out, config)
 
 
 @app.command()

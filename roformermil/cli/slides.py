@@ -11,6 +11,7 @@ from roformermil.cli import options
 from roformermil.cohort.slide_table import attrition_summary, check_failed_fraction, read_slide_table, write_slides_csv
 from roformermil.config import SLIDE_TIMEOUT, Encoder, Tiles, Tissue
 from roformermil.config.dataset import Source
+from roformermil.runtime.memory import WITH_TORCH, share_memory
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -47,14 +48,15 @@ def download(
 
 @app.command()
 def collect(
-    tables: Annotated[list[Path], typer.Argument(help="slide tables of `embed`")],
-    out: Annotated[Path, typer.Option(help="the data set's slides.csv")],
+    tables: Annotated[list[Path], typer.Argument(help="slide tables of `tile` or `embed`")],
+    out: Annotated[Path, typer.Option(help="slide table to write, in the data set's folder")],
     max_failed_fraction: Annotated[float, typer.Option(min=0, max=1, help="largest fraction of lost slides")] = 0.05,
 ) -> None:
     """Join a data set's slide tables; stop when too many slides are lost."""
     records = [record for table in tables for record in read_slide_table(table)]
     log.info("%s: %s", out.parent.name, attrition_summary(records))
     check_failed_fraction(records, max_failed_fraction, out)
+    out.with_name("slides_failed.csv").unlink(missing_ok=True)  # of an earlier run
     write_slides_csv(out, records)
 
 
@@ -70,10 +72,12 @@ def segment(
     allow_absolute: options.Absolute = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: Annotated[int, typer.Option(min=1, help="slides processed at once")] = 1,
+    memory: options.Memory = 0,
 ) -> None:
     """Find the tissue of each slide of a batch."""
     from roformermil.slides.steps import segment_slides
 
+    share_memory(memory, threads)
     records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
     options.write_exclusively(table, lambda: segment_slides(records, out, tissue, timeout, threads))
 
@@ -86,10 +90,12 @@ def tile(
     table: options.TableOut,
     tiles: Annotated[Tiles, options.section(Tiles, "--tiles")],
     timeout: options.Timeout = SLIDE_TIMEOUT,
+    memory: options.Memory = 0,
 ) -> None:
     """Lay the grid of tiles over each segmented slide of a batch."""
     from roformermil.slides.steps import tile_slides
 
+    share_memory(memory, readers=1)
     options.write_exclusively(table, lambda: tile_slides(read_slide_table(slides), masks, out, tiles, timeout))
 
 
@@ -114,6 +120,7 @@ def embed(
     encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
+    memory: options.Memory = 0,
     profile: Annotated[bool, typer.Option("--profile", help="print what limited the speed")] = False,
 ) -> None:
     """Encode the tiles of each slide of a batch into a feature store."""
@@ -121,6 +128,7 @@ def embed(
 
     options.use_machine(threads)
     embedder = Embedder(encoder, timeout)
+    share_memory(memory, embedder.readers, own=WITH_TORCH)
     options.write_exclusively(table, lambda: embedder.embed(read_slide_table(slides), tiles, out))
     if profile:
         typer.echo(embedder.profile.table())
@@ -137,10 +145,12 @@ def import_features(
     batch_size: options.BatchSize = sys.maxsize,
     allow_absolute: options.Absolute = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
+    memory: options.Memory = 0,
 ) -> None:
-    """Turn features of CLAM, TRIDENT or similar pipelines (.h5 files, the paths of the slide sheet) into feature stores."""
+    """Turn .h5 files of CLAM, TRIDENT, STAMP or alike (the paths of the slide sheet) into feature stores."""
     from roformermil.features.hdf5 import import_slides
 
+    share_memory(memory, readers=1)
     records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
     options.write_exclusively(table, lambda: import_slides(records, out, encoder, timeout))
 
@@ -151,8 +161,6 @@ def export(
     out: Annotated[Path, typer.Option(help="folder for .h5 files")],
 ) -> None:
     """Write feature stores as .h5 files that CLAM and TRIDENT read."""
-    from roformermil.features.hdf5 import export_store
-    from roformermil.runtime.progress import track
+    from roformermil.features.hdf5 import export_stores
 
-    for store in track(stores, desc="export", unit="slide"):
-        export_store(store, out / f"{store.stem}.h5")
+    export_stores(stores, out)

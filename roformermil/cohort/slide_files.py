@@ -1,11 +1,14 @@
-"""What identifies the content of a slide's files, and which files changed since they were worked on."""
+"""What identifies the content of a slide's files, and which slides a stage has to work on again."""
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.errors import TRANSIENT, Status
 from roformermil.runtime.files import file_sha256, fingerprint
 
 SMALL_FILE = 2**24  # bytes; up to here all of a file is hashed
@@ -24,20 +27,51 @@ def content_id(path: Path) -> str:
         names = [(file.relative_to(path).as_posix(), file.stat().st_size) for file in files]
         return fingerprint(files=names, samples=[content_id(file) for file in files[:: len(files) // SAMPLES + 1]])
     if companions := _companions(path):
-        return fingerprint(index=_hash_samples(path), data=[content_id(companion) for companion in companions])
+        data = [content_id(file) if file.is_dir() else _hash_samples(file) for file in companions]
+        return fingerprint(index=_hash_samples(path), data=data)
     return _hash_samples(path)
 
 
-def changed_files(files: Sequence[Path], table: Path) -> set[Path]:
-    """The slide files that differ from those that the slide table `table` was made from.
+def file_state(path: Path) -> dict[str, Any]:
+    """Size and date of a slide's file, or the sums over its files, as fields of SlideRecord: whether they may have changed
+    is seen from these without reading them. None where there is no file."""
+    files = [path, *_companions(path)]
+    try:
+        files += [file for folder in files[1:] if folder.is_dir() for file in folder.iterdir()]
+        states = [file.stat() for file in files]
+    except OSError:
+        return {"bytes": None, "modified": None}
+    return {"bytes": sum(s.st_size for s in states), "modified": sum(s.st_mtime_ns for s in states)}
 
-    A file newer than the table but with the recorded content was touched or copied: it has not changed.
+
+def reasons_to_repeat(table: Path, stage: str, reads_files: bool) -> Iterator[str]:
+    """Why a stage has to make its slide table again, one line per slide; nothing where there is no table yet.
+
+    Slides that may be usable another time (`errors.TRANSIENT`) are tried again. reads_files: whether the stage is the
+    first to read the slides; then also those whose files changed since, to an older date too. A file with another date
+    but the recorded content was copied or touched: it has not changed. Absent files give no reason.
     """
-    if not table.exists():
-        return set(files)
-    newer = [file for file in files if file.exists() and file.stat().st_mtime > table.stat().st_mtime]
-    recorded = {record.path: record.content for record in read_slide_table(table)} if newer else {}
-    return {file for file in newer if content_id(file) != recorded.get(file)}
+    try:
+        records = read_slide_table(table) if table.exists() else []
+    except ValueError as error:
+        yield f"a damaged table ({error})"
+        return
+    for record in records:
+        if record.stage == stage and record.status in TRANSIENT:
+            if record.path.exists():
+                yield f"{record.slide_id}: tried again, since it was {record.status}"
+        elif reads_files and record.status != Status.EXCLUDED and _has_changed(record):
+            yield f"{record.slide_id}: its file changed"
+
+
+def _has_changed(record: SlideRecord) -> bool:
+    """Whether a slide's file has other content than recorded. Content that could not be read may be readable now."""
+    state = file_state(record.path)
+    if state["bytes"] is None or (record.content and state == {"bytes": record.bytes, "modified": record.modified}):
+        return False
+    with suppress(OSError):
+        return content_id(record.path) != record.content
+    return False
 
 
 def _companions(path: Path) -> list[Path]:

@@ -1,23 +1,30 @@
 """The slide sheet: the slides of a data set, their patients, labels and files."""
 
-import csv
 import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+from roformermil.cohort.sheet_text import read_table
+from roformermil.cohort.spelling import comparable, look_alikes
 from roformermil.config import Tissue
-from roformermil.config.base import read_settings
+from roformermil.config.base import parse_yaml, read_settings
+from roformermil.config.tissue import METHODS_OF_KEY
 from roformermil.errors import ConfigError, SheetError
 from roformermil.runtime.text import first_lines, join_some
 
-REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
-SHOWN_PROBLEMS = 10
+SHOWN_MISTAKES, SHOWN_NAMES = 10, 10
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NO_REASON = {"0", "false", "n", "no", "na", "n/a", "nan", "none", "null"}  # to exclude a slide
+ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+")  # 123456789012 as 1.23E+11
+UNKNOWN = {"?", "-", "na", "n/a", "#n/a", "nan", "none", "null", "unknown"}  # patients
 
 
 @dataclass(frozen=True)
@@ -39,38 +46,48 @@ def read_slide_sheet(
 ) -> list[Slide]:
     """Read and check a slide sheet; labels only where `classes` are given, files only with `check_files`.
 
-    Raises SheetError with one line per bad row: file, row (1 is the header), what was given and what was expected. Bad
-    are a duplicate or unusable id, no patient, an unknown class, a path to no file or outside `root` (unless absolute
-    paths are allowed), an unusable mpp or tissue setting.
+    Raises SheetError with one line per mistake: file, row (1 is the header), what was given and what was expected.
+    Mistakes are a duplicate or unusable id, no patient, an unknown class, a path to no file or outside `root` (unless
+    absolute paths are allowed), an unusable mpp or tissue setting.
     """
-    columns, lines = _read_lines(sheet)
-    _check_columns(sheet, columns)
-    if not lines:
-        raise SheetError(f"{sheet}: the slide sheet has no rows")
+    slides, mistakes = parse_slide_sheet(sheet, root, classes, allow_absolute, check_files)
+    if mistakes:
+        raise SheetError(first_lines(mistakes, SHOWN_MISTAKES))
+    return slides
+
+
+def parse_slide_sheet(
+    sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False, check_files: bool = True
+) -> tuple[list[Slide], list[str]]:
+    """The slides of all rows without a mistake, and a line for each mistake; arguments as in `read_slide_sheet`.
+
+    Raises SheetError for a file that is not a slide sheet, or has no rows.
+    """
+    sheet, mistakes = sheet.absolute(), []
+    columns, rows = read_table(sheet)
+    if not rows:
+        raise SheetError(f"{sheet}: the slide sheet has a header, but no rows")
+    if check_files and not root.is_dir() and not allow_absolute:  # said once, not for every slide
+        mistakes, check_files = [f"{sheet}: the data set's root is not a folder: {root.absolute()}"], False
     slides: list[Slide] = []
     rows_of_ids: dict[str, int] = {}
     ids_of_paths: dict[Path, str] = {}
-    problems: list[str] = []
-    for number, cells in lines:
-        try:
-            if len(cells) != len(columns):
-                raise SheetError(f"{len(cells)} cells, but the header has {len(columns)} (a decimal comma?)")
-            slide = _parse_row(dict(zip(columns, cells, strict=True)), root, classes, allow_absolute)
-            slide_id, path = slide.slide_id, slide.path
-            if check_files and not slide.exclude and not (path.is_file() or (path.suffix == ".zarr" and path.is_dir())):
-                raise SheetError(
-                    f"slide {slide_id!r}: no file at {path.absolute()}; check path and the data set's root"
-                )
-            if (first := rows_of_ids.setdefault(slide_id, number)) != number:
-                raise SheetError(f"duplicate slide_id {slide_id!r} (rows {first} and {number})")
-            if (owner := ids_of_paths.setdefault(path, slide_id)) != slide_id:
-                raise SheetError(f"slide {slide_id!r} is the same file as slide {owner!r}: {path}")
+    for number, cells in rows:
+        if len(cells) < len(columns) or any(cells[len(columns) :]):
+            hint = "; quote cells that contain a comma, and write decimals with a point" * (len(cells) > len(columns))
+            mistakes.append(f"{sheet}, row {number}: {len(cells)} cells, but the header has {len(columns)}{hint}")
+            continue
+        slide, found = _parse_row(dict(zip(columns, cells, strict=False)), root, classes, allow_absolute)
+        if (first := rows_of_ids.setdefault(slide.slide_id, number)) != number:
+            found.append(f"duplicate slide_id {slide.slide_id!r} (rows {first} and {number})")
+        if slide.path and (owner := ids_of_paths.setdefault(slide.path, slide.slide_id)) != slide.slide_id:
+            found.append(f"slide {slide.slide_id!r} is the same file as slide {owner!r}: {slide.path}")
+        if check_files and slide.path and not slide.exclude:
+            found += _file_mistake(slide)
+        mistakes += [f"{sheet}, row {number}: {mistake}" for mistake in found]
+        if not found:
             slides.append(slide)
-        except (ConfigError, SheetError) as problem:
-            problems.append(f"{sheet}, row {number}: {problem}")
-    if problems:
-        raise SheetError(first_lines(problems, SHOWN_PROBLEMS))
-    return slides
+    return slides, mistakes
 
 
 def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
@@ -78,60 +95,101 @@ def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     labels = defaultdict(set)
     for slide in slides:
         labels[slide.patient_id].add(slide.label)
-    several = sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1)
-    question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
-    return [f"patients with slides of several classes: {join_some(several)}. {question}"] if several else []
+    warnings = []
+    if several := sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1):
+        question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
+        warnings.append(f"patients with slides of several classes: {join_some(several)}. {question}")
+    if patients := look_alikes(labels):
+        remedy = "Folds would keep them apart: where they are one patient, write patient_id in one way"
+        warnings.append(f"these look like one patient each: {join_some(patients, SHOWN_NAMES)}. {remedy}")
+    alike = [names for names in look_alikes(slide.slide_id for slide in slides) if names not in patients]
+    if alike:
+        warnings.append(f"these look like one slide each: {join_some(alike, SHOWN_NAMES)}. Check slide_id and path")
+    counts = Counter(slide.patient_id for slide in slides if slide.patient_id.lower() in UNKNOWN)
+    for patient, count in counts.items():
+        if count > 1:
+            remedy = "for unknown patients, repeat slide_id as patient_id"
+            warnings.append(f"patient_id {patient!r} of {count} slides counts as one patient: {remedy}")
+    if rounded := sorted(name for name in labels if ROUNDED.fullmatch(name)):
+        remedy = "format the column as text and enter these again"
+        warnings.append(f"a spreadsheet has rounded these patient_id: {join_some(rounded)}; {remedy}")
+    return warnings
 
 
-def _read_lines(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each row that is not blank with its line number."""
-    try:
-        with open(sheet, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            columns = [cell.strip() for cell in next(reader, [])]
-            return columns, [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except FileNotFoundError as error:
-        hint = "; `make demo` writes the demo's" if sheet.parts[-2:] == ("demo", "slides.csv") else ""
-        raise SheetError(f"{sheet.absolute()}: no such slide sheet{hint}") from error
-    except OSError as error:
-        raise SheetError(f"{sheet.absolute()}: the slide sheet cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SheetError(f"{sheet}: the slide sheet is not UTF-8 text") from error
+def _parse_row(
+    row: dict[str, str], root: Path, classes: Sequence[str] | None, absolute: bool
+) -> tuple[Slide, list[str]]:
+    """The slide of a row, and the row's mistakes. What cannot be used is None in the slide."""
+    mistakes: list[str] = []
+
+    def attempt(check: Callable[..., Any], *values: Any) -> Any:
+        try:
+            return check(*values)
+        except (ConfigError, SheetError) as error:
+            mistakes.extend(str(error).splitlines())
+
+    slide_id, patient_id, label, tissue = row["slide_id"], row["patient_id"], row["label"], row.get("tissue", "")
+    attempt(_check_slide_id, slide_id)
+    if not patient_id:
+        mistakes.append(f"slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
+    if classes is not None:
+        attempt(_check_label, label, slide_id, classes)
+    path = attempt(_parse_path, row["path"], slide_id, root, absolute)
+    mpp = attempt(_parse_mpp, row.get("mpp"), slide_id)
+    if tissue:
+        attempt(_check_tissue, tissue, f"tissue of slide {slide_id!r}")
+    if (exclude := row.get("exclude", "")).lower() in NO_REASON:
+        remedy = "write why it is left out, or leave the cell empty"
+        mistakes.append(f"exclude {exclude!r} of slide {slide_id!r} is not a reason: {remedy}")
+    return Slide(slide_id, patient_id, label, path, mpp, tissue, exclude, row.get("site", "")), mistakes
 
 
-def _check_columns(sheet: Path, columns: list[str]) -> None:
-    if len(columns) == 1 and ";" in columns[0]:
-        raise SheetError(f"{sheet}: cells are separated by ';': save the sheet with commas (CSV, comma delimited)")
-    if missing := [column for column in REQUIRED if column not in columns]:
-        columns_text = f"required are {', '.join(REQUIRED)}, optional {', '.join(OPTIONAL)}"
-        raise SheetError(f"{sheet}: no column {missing[0]!r}; {columns_text}")
-    if unknown := [column for column in columns if column not in REQUIRED + OPTIONAL]:
-        raise SheetError(f"{sheet}: unknown column {unknown[0]!r}; expected {', '.join(REQUIRED + OPTIONAL)}")
-    if duplicates := [column for column, count in Counter(columns).items() if count > 1]:
-        raise SheetError(f"{sheet}: duplicate column {duplicates[0]!r}")
-
-
-def _parse_row(row: dict[str, str], root: Path, classes: Sequence[str] | None, absolute: bool) -> Slide:
-    slide_id, label = row["slide_id"], row["label"]
+def _check_slide_id(slide_id: str) -> None:
     if not SLIDE_ID.fullmatch(slide_id):
         raise SheetError(f"slide_id {slide_id!r} may only have letters, digits, '.', '_' and '-': it names files")
-    if not row["patient_id"]:
-        raise SheetError(f"slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
-    if classes is not None and label not in classes:
-        raise SheetError(f"slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}")
-    if tissue := row.get("tissue", ""):
-        read_settings(Tissue, tissue, f"tissue of slide {slide_id!r}")
-    path, mpp = _parse_path(row["path"], slide_id, root, absolute), _parse_mpp(row.get("mpp"), slide_id)
-    return Slide(slide_id, row["patient_id"], label, path, mpp, tissue, row.get("exclude", ""), row.get("site", ""))
+
+
+def _check_label(label: str, slide_id: str, classes: Sequence[str]) -> None:
+    if label in classes:
+        return
+    known = {comparable(name): name for name in classes}
+    close = get_close_matches(comparable(label), known, n=1)
+    hint = f"; did you mean {known[close[0]]!r}?" if close else ""
+    given = f"has label {label!r}" if label else "has no label"
+    raise SheetError(f"slide {slide_id!r} {given}; expected one of {', '.join(classes)}{hint}")
 
 
 def _parse_path(text: str, slide_id: str, root: Path, absolute: bool) -> Path:
-    path = os.path.normpath(root / text)
+    if not text:
+        raise SheetError(f"slide {slide_id!r} has no path")
+    expanded = os.path.expanduser(text)
+    path = os.path.normpath(root / expanded)
     inside = os.path.relpath(path, root).split(os.sep)[0] != os.pardir
-    if not text or not (inside or (absolute and os.path.isabs(text))):
-        hint = "; see the data set's allow_absolute" if os.path.isabs(text) else ""
-        raise SheetError(f"path {text!r} of slide {slide_id!r} is not inside the root {str(root)!r}{hint}")
+    if not (inside or (absolute and os.path.isabs(expanded))):
+        hint = "; see the data set's allow_absolute" if os.path.isabs(expanded) else ""
+        raise SheetError(f"path {text!r} of slide {slide_id!r} is not inside the root {str(root.absolute())!r}{hint}")
     return Path(path)
+
+
+def _check_tissue(text: str, where: str) -> None:
+    """Keys and values alone: the method that they must fit may be the data set's (`steps.tissue_settings`)."""
+    own = parse_yaml(text, where)
+    if isinstance(own, dict) and "method" not in own:
+        methods = [METHODS_OF_KEY[key] for key in own if key in METHODS_OF_KEY]
+        fitting = (method for method in chain(*methods) if all(method in others for others in methods))
+        own = {"method": next(fitting, "hsv"), **own}
+    read_settings(Tissue, own, where)
+
+
+def _file_mistake(slide: Slide) -> list[str]:
+    """Why the slide's file cannot be there, if so."""
+    path = slide.path
+    if path.is_file() or (path.suffix == ".zarr" and path.is_dir()):
+        return []
+    if path.is_dir():
+        return [f"slide {slide.slide_id!r}: {path.absolute()} is a folder; give the slide's file in it"]
+    hint = "write / between folders, not \\" if "\\" in str(path) else "check path and the data set's root"
+    return [f"slide {slide.slide_id!r}: no file at {path.absolute()}; {hint}"]
 
 
 def _parse_mpp(text: str | None, slide_id: str) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.errors import SlideError, Status, TooManyFailedError
+from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.records import read_records, write_records
 from roformermil.runtime.text import first_lines
@@ -37,6 +38,8 @@ class SlideRecord:
     mpp: float | None = None  # um/px in use
     mpp_source: str = ""
     content: str = ""  # hash of the slide's file (`slide_files.content_id`)
+    bytes: int | None = None  # size and date of the file when its first stage started (`slide_files.file_state`)
+    modified: int | None = None  # nanoseconds
     thumbnail: str = ""  # 8 x 8 grey levels in hex: equal for the same picture in another file
     tissue_mm2: float | None = None
     tiles: int | None = None
@@ -74,7 +77,8 @@ def run_stage(
     """Update every slide without a failure so far by the fields that `work` returns for it, `workers` slides at once.
 
     A SlideError becomes the slide's record, with its file's `content_of`, so that it is tried again when that changes.
-    Any other error (a full disk, a bug) is raised after the slides in progress finished.
+    Slides that need more memory than their part are tried once more, one at a time, with the memory of all workers. Any
+    other error (a full disk, a bug) is raised after the slides in progress finished.
     """
 
     def process(record: SlideRecord) -> SlideRecord:
@@ -94,11 +98,22 @@ def run_stage(
         return replace(record, seconds=round(record.seconds + time.perf_counter() - start, 3))
 
     with ThreadPoolExecutor(workers) as pool:
-        results = [pool.submit(process, record) for record in records]
+        jobs = [pool.submit(process, record) for record in records]
         try:
-            return [result.result() for result in track(results, desc=stage, unit="slide", on=progress)]
+            results = [job.result() for job in track(jobs, desc=stage, unit="slide", on=progress)]
         finally:
             pool.shutdown(cancel_futures=True)
+    with one_reader():
+        pairs = zip(records, results, strict=True)
+        return [process(record) if was_out_of_memory(result, stage) else result for record, result in pairs]
+
+
+def was_out_of_memory(record: SlideRecord, stage: str) -> bool:
+    """Whether the stage lacked the memory to read the slide. Logs that it is tried again."""
+    if record.status != Status.OUT_OF_MEMORY or record.stage != stage:
+        return False
+    log.info("%s: trying again alone, with the memory of all slides that are read at once", record.slide_id)
+    return True
 
 
 def _update(record: SlideRecord, fields: dict[str, Any]) -> SlideRecord:
@@ -116,8 +131,8 @@ def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRe
 
 
 def write_slides_csv(path: Path, records: Sequence[SlideRecord]) -> None:
-    """Write a data set's slides.csv: without `seconds`, so that it changes only when a slide does."""
-    write_records(path, records, exclude=frozenset({"seconds"}))
+    """Write a data set's slides.csv: without times and dates, so that it changes only when a slide does."""
+    write_records(path, records, exclude=frozenset({"seconds", "bytes", "modified"}))
 
 
 def read_slide_table(path: Path) -> list[SlideRecord]:
@@ -138,13 +153,11 @@ def attrition_summary(records: Sequence[SlideRecord]) -> str:
 
 def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: float, table: Path) -> None:
     """Raises TooManyFailedError, naming slides and causes, when more than this fraction of slides is lost. All records
-    are then in `slides_failed.csv` beside `table`."""
+    are then in `slides_failed.csv` beside `table`, the data set's."""
     lost = [record for record in records if record.is_lost]
-    failed_table = table.with_name(f"{table.stem}_failed.csv")
     if len(lost) <= max_failed_fraction * len(records):
-        failed_table.unlink(missing_ok=True)  # of an earlier run
         return
-    write_slides_csv(failed_table, records)
+    write_slides_csv(failed_table := table.with_name("slides_failed.csv"), records)
     lines = [f"  {record.slide_id}: {record.status} in {record.stage}: {record.message}" for record in lost]
     raise TooManyFailedError(
         f"{table.parent.name}: {attrition_summary(records)}; max_failed_fraction allows {max_failed_fraction:.0%}:\n"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from roformermil.config.base import Name, Settings, read_settings
+from roformermil.config.base import Name, Settings, UserPath, read_settings
 from roformermil.config.dataset import Dataset
 from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
@@ -23,7 +23,8 @@ from roformermil.errors import ConfigError
 
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
 SLIDE_TIMEOUT = 600.0  # seconds
-RESERVED = {"logs", "benchmarks", "overhead"}  # other folders in the results folder
+# what else is in the results folder; on some disks `Logs` is `logs`
+RESERVED_FOLDERS, RESERVED_SUFFIXES = {"logs", "benchmarks", "overhead"}, {".csv", ".html", ".json", ".md", ".png"}
 
 
 class Config(Settings):
@@ -31,7 +32,7 @@ class Config(Settings):
 
     datasets: dict[Name, Dataset] = Field(min_length=1)
     """Data sets by name."""
-    results: Path = Path("results")
+    results: UserPath = Path("results")
     """Folder of all output."""
     tiatoolbox: bool = False
     """With `--use-conda`: read slides in the environment that has tiatoolbox and timm (`envs/tissue.yaml`). Tissue methods
@@ -81,9 +82,17 @@ class Config(Settings):
     @field_validator("datasets")
     @classmethod
     def _no_reserved_names(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        if reserved := sorted(RESERVED & set(datasets)):
-            raise ValueError(f"{reserved[0]} is the name of another folder in the results folder: choose another name")
+        reserved = [n for n in datasets if n.lower() in RESERVED_FOLDERS or Path(n).suffix.lower() in RESERVED_SUFFIXES]
+        if reserved:
+            raise ValueError(f"{reserved[0]} is the name of another file or folder in results: choose another name")
         return datasets
+
+    @field_validator("results")
+    @classmethod
+    def _no_wildcards(cls, results: Path) -> Path:
+        if set("{}\n") & set(str(results)):
+            raise ValueError(f"{str(results)!r} has braces or a line break, which Snakemake's outputs cannot have")
+        return results
 
     @field_validator("tiles", mode="before")
     @classmethod
@@ -109,3 +118,5 @@ def load_config(path: Path) -> Config:
         return read_settings(Config, path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"{path.absolute()}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.absolute()}: is not UTF-8 text: save it as UTF-8") from error

@@ -1,11 +1,10 @@
 """Data sets and where their slides come from."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from roformermil.config.base import Distinct, Name, Settings
+from roformermil.config.base import Distinct, Name, Settings, UserPath
 
 
 class Source(Settings):
@@ -32,10 +31,10 @@ class Source(Settings):
 class Dataset(Settings):
     """A data set: a slide sheet, the folder of its slides and its classes."""
 
-    slides: Path
+    slides: UserPath
     """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings for this slide),
     `exclude` (why it is left out), `site` (where it was made, for the leakage check) and `note` (for readers)."""
-    root: Path
+    root: UserPath
     """Folder that the slide sheet's paths are relative to."""
     allow_absolute: bool = False
     """Whether paths in the slide sheet may be absolute, and so outside `root`."""

@@ -1,12 +1,13 @@
 """The frozen network that turns tiles into vectors."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from roformermil.config.base import Name, Settings
+from roformermil.config.base import Name, Settings, UserText
 from roformermil.config.encoder_specs import IMPORTED, SPECS, TIMM, encoder_spec
 
 RESERVED = ("features", "tissue", "tiles")  # other folders in a data set's folder
@@ -20,7 +21,7 @@ def _published_weights(values: dict[str, Any]) -> str | None:
 
 def _default_id(values: dict[str, Any]) -> str:
     name, weights = str(values.get("name", "")).removeprefix(TIMM), values.get("weights")
-    return f"{name}-{Path(weights).stem}" if weights else name
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{name}-{Path(weights).stem}" if weights else name)
 
 
 class Encoder(Settings):
@@ -31,8 +32,8 @@ class Encoder(Settings):
     name: str = "resnet50"
     """`resnet50`: ResNet-50 truncated after layer3, global average pooling, 1024 values per tile; `resnet50-full`: after
     layer4, 2048; `uni`, `uni2-h`, `virchow`, `virchow2`, `h-optimus-0`, `h-optimus-1`, or `timm:NAME` for any model of
-    timm (the extra `[timm]`); `imported`: the slide sheet's paths are .h5 files with features of CLAM, TRIDENT or alike."""
-    weights: str | None = Field(default_factory=_published_weights)
+    timm (the extra `[timm]`); `imported`: the slide sheet's paths are .h5 files with features of CLAM, TRIDENT, STAMP or alike."""
+    weights: UserText | None = Field(default_factory=_published_weights)
     """`imagenet` (torchvision's published file, downloaded once), `hub` (timm's), `random`, or the path of a state dict. By
     default the published ones."""
     id: Name = Field(default_factory=_default_id, validate_default=True)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from roformermil.config.base import Settings
+from roformermil.config.base import Settings, UserText
 
 OnLeak = Literal["fail", "warn"]
 
@@ -21,7 +21,7 @@ class Folds(Settings):
     tenth of what is not tested validates. Results of `paper` are optimistic where patients have several slides."""
     group_by_patient: bool = Field(default_factory=lambda values: values.get("mode") != "paper")
     """Keep a patient's slides in one part. `false` splits by slide, and so does `mode: paper`."""
-    path: str | None = None
+    path: UserText | None = None
     """Use given folds: a CSV `fold, slide_id, part`. `{dataset}` in the path is replaced by the data set's name."""
 
     @model_validator(mode="after")
@@ -40,5 +40,6 @@ class Leakage(Settings):
     """A patient in two parts of a fold. Always a warning where `folds` split by slide, since that was asked for."""
     duplicates: OnLeak = "fail"
     """Slides with the same picture, in whatever files, in two parts of a fold or with two labels."""
-    sites: OnLeak = "fail"
-    """The slide sheet's column `site` predicts the label (Cramer's V of 0.3 or more, p < 0.05 by permutation)."""
+    sites: OnLeak = "warn"
+    """The slide sheet's column `site` predicts the label (Cramer's V of 0.3 or more, p < 0.05 by permutation). Only a
+    warning unless set, since most cohorts from several hospitals are so; folds with each site in one part avoid it."""

@@ -6,7 +6,8 @@ from roformermil.config.base import Settings
 
 
 class Tiles(Settings):
-    """The grid of tiles (paper, section 3.2: 256 px at 20x)."""
+    """The grid of tiles (paper, section 3.2: 256 px at 20x). It starts at the slide's top left corner; the strip at the right
+    and lower edge where no whole tile fits has no tiles."""
 
     tile_px: int = Field(256, ge=32)
     """Side of a tile in pixels, as the encoder sees it. The default is the encoder's own: 224 for foundation models."""

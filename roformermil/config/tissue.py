@@ -1,11 +1,10 @@
 """Tissue segmentation."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from roformermil.config.base import Settings
+from roformermil.config.base import Settings, UserPath
 
 METHODS_OF_KEY = {"threshold": ("hsv",), "median": ("hsv", "otsu"), "close": ("hsv", "otsu"), "weights": ("grandqc",)}
 
@@ -14,8 +13,9 @@ class Tissue(Settings):
     """Tissue segmentation at low resolution. Areas are in um^2, so they mean the same on every slide. The column `tissue`
     of the slide sheet overrides any key for one slide."""
 
-    method: Literal["hsv", "otsu", "morphological", "grandqc"] = "hsv"
-    """`hsv`: saturation, median filter, threshold, closing, as in CLAM (Lu et al. 2021); `otsu`: the same, with a threshold
+    method: Literal["background", "hsv", "otsu", "morphological", "grandqc"] = "background"
+    """`background`: what differs from the slide's own glass in colour, darkness or texture, for any brightfield stain;
+    `hsv`: saturation, median filter, threshold, closing, as in CLAM (Lu et al. 2021); `otsu`: the same, with a threshold
     chosen per slide; `morphological` and `grandqc` (a network): tiatoolbox's, in its own environment."""
     mpp: float = Field(8.0, gt=0)
     """Resolution of the mask in um/px."""
@@ -25,7 +25,7 @@ class Tissue(Settings):
     """`hsv`, `otsu`: width of the median filter in mask pixels, odd; 1 turns it off."""
     close: int = Field(4, ge=1)
     """`hsv`, `otsu`: width of the morphological closing in mask pixels; 1 turns it off."""
-    weights: Path | None = None
+    weights: UserPath | None = None
     """`grandqc`: the network's state dict; by default tiatoolbox downloads it from its hub."""
     drop_pen: bool = False
     """Remove green, blue, red and black pen marks from the tissue."""
@@ -51,5 +51,6 @@ class Tissue(Settings):
     def _keys_fit_the_method(self) -> "Tissue":
         for key, methods in METHODS_OF_KEY.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.method not in methods:
-                raise ValueError(f"{key} has no effect with method: {self.method}")
+                only = " and ".join(methods)
+                raise ValueError(f"{key} has no effect with method: {self.method}, only with {only}")
         return self

@@ -29,7 +29,7 @@ class Training(Settings):
     monitor: Literal["loss", "auroc", "accuracy"] = "loss"
     """Validation metric that selects the best epoch. On few slides AUROC and accuracy take few values only."""
     seed: int = 1
-    """Seed of initial weights, dropout and slide order; each fold and model derives its own from it."""
+    """Seed of initial weights, dropout and slide order; each fold derives its own from it, the same for all models."""
     max_tiles: int | None = Field(None, ge=1)
     """At most this many tiles of a slide in a training step, drawn again each epoch; evaluation uses whole slides."""
     checkpointing: bool = False

@@ -10,7 +10,7 @@ from roformermil.deployment.model_card import ModelCard, Preparation
 from roformermil.errors import ModelError, SlideError, Status
 from roformermil.features.embed import Embedder
 from roformermil.runtime.subprocesses import run_in_subprocess
-from roformermil.slides.steps import inspect_slide, segment_slides, tile_slides
+from roformermil.slides.steps import read_metadata, segment_slides, tile_slides
 
 NO_USABLE_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
 Weights = Mapping[str, Path | None]  # files by the option of `predict` that gives them
@@ -63,7 +63,7 @@ def _with_mpp(record: SlideRecord, mpp: float | None, timeout: float) -> SlideRe
     if mpp is None or not record.is_ok:
         return record
     try:
-        run_in_subprocess(inspect_slide, record, timeout=timeout)
+        run_in_subprocess(read_metadata, record, timeout=timeout)
     except SlideError as error:  # `segment` reports any other status
         return replace(record, sheet_mpp=mpp) if error.status in NO_USABLE_MPP else record
     return record

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from roformermil import __version__
@@ -22,7 +21,9 @@ from roformermil.config.base import read_settings
 from roformermil.deployment import model_card
 from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
 from roformermil.evaluation.cautions import cautions
-from roformermil.evaluation.predictions import FoldResult, out_of_fold, read_predictions
+from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.predictions import out_of_fold, read_table
 from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
@@ -35,13 +36,14 @@ def export_model(predictions: list[Path], data: Path, stores: Path, settings: Pr
     """Write the folder `out`: `fold_{k}.safetensors`, `model.json`, `README.md`.
 
     predictions: predictions.csv of every fold of one model, each beside its model.safetensors; data: folder with the data
-    set's slides.csv and leakage.csv; stores: folder of its feature stores.
+    set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. Raises ModelError for folds that differ
+    in settings or classes, or are not of these slides.
     """
-    results = [FoldResult.at(path) for path in predictions]
+    results = read_results(predictions, [data])
     with atomic_path(out) as scratch:
         scratch.mkdir()
         for result in results:
-            _copy_parameters(result.path.with_name("model.safetensors"), scratch / f"fold_{result.fold}.safetensors")
+            _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
         members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
         card = _describe_model(results, data, stores, settings, members)
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
@@ -56,7 +58,7 @@ def _describe_model(
     # a finding's own detail names patients and slides
     findings = [replace(f, detail=f"{f.check}: {f.count}") for f in read_findings(data / "leakage.csv")]
     attributes = read_attributes(next(stores / f"{record.slide_id}.zarr" for record in records if record.is_ok))
-    metadata = results[0].read_metadata()
+    metadata = results[0].metadata
     return ModelCard(
         roformermil=__version__,
         name=f"{ensemble.dataset}, {ensemble.model}",
@@ -74,7 +76,7 @@ def _describe_model(
 
 
 def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> TrainingData:
-    table = pd.concat([read_predictions(result.path)[0] for result in results]).drop_duplicates("slide_id")
+    table = pd.concat([read_table(result.path) for result in results]).drop_duplicates("slide_id")
     usable = [record for record in records if record.is_ok]
     return TrainingData(
         dataset=results[0].dataset,
@@ -93,11 +95,10 @@ def _metric_results(results: list[FoldResult]) -> list[MetricResult]:
     return [MetricResult.model_validate(row) for row in rows]
 
 
-def _copy_parameters(model: Path, target: Path) -> None:
+def _copy_parameters(result: FoldResult, target: Path) -> None:
     """Copy a fold's model without the metadata that names its slides."""
-    with safe_open(model, "np") as file:
-        metadata = {name: value for name, value in file.metadata().items() if name != NAMES_SLIDES}
-    target.write_bytes(save(load_file(model), metadata))
+    metadata = {name: value for name, value in result.metadata.items() if name != NAMES_SLIDES}
+    target.write_bytes(save(load_file(result.model_file), metadata))
 
 
 def _spread(values: Sequence[float]) -> Spread:

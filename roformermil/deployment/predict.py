@@ -121,7 +121,7 @@ def _predict_slide(
         slide, prediction, members = _predict_store(store, packaged)
     except SlideError as error:
         return table_row(failed_record(record, "predict", error), packaged.classes, packaged.id)
-    row |= prediction_fields(prediction, members, packaged.classes, packaged.card.training_data.tiles)
+    row |= prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
     if heatmaps:
         from roformermil.report.heatmaps.draw import write_heatmaps
 

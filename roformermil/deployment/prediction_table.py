@@ -8,7 +8,7 @@ from typing import Any
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.deployment.model_card import Spread
 from roformermil.errors import Status
-from roformermil.evaluation.predictions import PROBABILITY_PREFIX, probability_columns
+from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
 
@@ -17,19 +17,24 @@ Row = dict[str, Any]
 
 def table_row(record: SlideRecord, classes: Sequence[str], model: str) -> Row:
     """The row of a slide without a prediction."""
-    names = ["predicted", *probability_columns(classes), "disagreement", "tiles", "warnings", "heatmap"]
+    names = ["predicted", *probability_columns(classes), "disagreement", "tiles"]
     fields = {"slide_id": record.slide_id, "path": record.path, "status": record.status, "message": record.message}
-    return fields | dict.fromkeys(names) | {"model": model}
+    return fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "model": model}
 
 
 def prediction_fields(
-    prediction: Prediction, members: Sequence[Prediction], classes: Sequence[str], training_tiles: Spread
+    record: SlideRecord,
+    prediction: Prediction,
+    members: Sequence[Prediction],
+    classes: Sequence[str],
+    training_tiles: Spread,
 ) -> Row:
     """What a prediction fills in. disagreement: the range of the members' probabilities of the predicted class;
-    warnings: members that predict another class, more or fewer tiles than any slide in training."""
+    warnings: the slide's own, members that predict another class, more or fewer tiles than any slide in training."""
     predicted, tiles = int(prediction.probabilities.argmax()), len(prediction.attention)
     of_members = [float(member.probabilities[predicted]) for member in members]
-    warnings, least, most = [], training_tiles.least, training_tiles.most
+    warnings = [record.warnings] if record.warnings else []
+    least, most = training_tiles.least, training_tiles.most
     if others := sum(member.probabilities.argmax() != predicted for member in members):
         warnings.append(f"{others} of {len(members)} members predict another class")
     if not least <= tiles <= most:

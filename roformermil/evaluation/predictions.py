@@ -6,45 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
+from roformermil.evaluation.fold_results import FoldResult, ModelKey
+from roformermil.evaluation.metrics import probability_columns
 
 KEYS = ["dataset", "encoder", "model"]
 IDS = (*KEYS, "slide_id", "patient_id")
-TEXT_COLUMNS = (*IDS, "label", "part", "metric", "class", "predicted", "against", "test", "caution")
-
-
-@dataclass(frozen=True)
-class ModelKey:
-    """A model that was trained on a data set's features from an encoder."""
-
-    dataset: str
-    encoder: str
-    model: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.dataset, self.encoder, self.model
-
-
-@dataclass(frozen=True)
-class FoldResult(ModelKey):
-    """Where a fold's predictions are, and which model of which data set made them."""
-
-    fold: int
-    path: Path  # predictions.csv
-
-    @classmethod
-    def at(cls, path: Path) -> "FoldResult":
-        """The result at `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`."""
-        dataset, encoder, model, fold = path.parts[-5:-1]
-        return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
-
-    def read_metadata(self) -> dict[str, str]:
-        """What the fold's model.safetensors tells of the model: best_epoch, parameters, ..."""
-        from safetensors import safe_open  # which envs/evaluation.yaml has no need of
-
-        with safe_open(self.path.with_name("model.safetensors"), "np") as file:
-            return file.metadata()
+TEXT_COLUMNS = (*IDS, "label", "part", "metric", "class", "predicted", "against", "test", "caution", "axis", "name")
+TEXT_COLUMNS += ("what", "measure", "device", "status")  # of the studies
 
 
 @dataclass(frozen=True)
@@ -84,15 +52,11 @@ class OutOfFold(ModelKey):
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table of results. An id such as `007` or `NA` remains text; an empty cell is NaN."""
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
-
-
-def read_predictions(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A fold's predictions.csv, and its classes in the order of their index."""
-    table = read_table(path)
-    columns = [name for name in table.columns if name.startswith(PROBABILITY_PREFIX)]
-    return table, [name.removeprefix(PROBABILITY_PREFIX) for name in columns]
+    """A table of results. Names and ids remain text, also `007`, `1e5`, `NA` and `true`; a number that is missing is NaN."""
+    missing = {
+        name: [""] if name in TEXT_COLUMNS else ["", "nan"] for name in pd.read_csv(path, nrows=0).columns.tolist()
+    }
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=missing)
 
 
 def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +73,7 @@ def out_of_fold(results: list[FoldResult]) -> list[OutOfFold]:
 
 
 def _join_folds(results: list[FoldResult]) -> OutOfFold:
-    tables, classes = zip(*(read_predictions(result.path) for result in results), strict=True)
-    table = pd.concat([table.assign(fold=result.fold) for table, result in zip(tables, results, strict=True)])
-    table = table[table.part == "test"]
+    table = pd.concat([read_table(result.path).assign(fold=result.fold) for result in results])
+    table, classes = table[table.part == "test"], results[0].classes
     ids = table.slide_id.to_numpy(), table.patient_id.to_numpy(), table.fold.to_numpy()
-    return OutOfFold(*results[0].key, classes[0], *ids, *labels_and_probabilities(table, classes[0]))
+    return OutOfFold(*results[0].key, classes, *ids, *labels_and_probabilities(table, classes))

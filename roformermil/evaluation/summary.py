@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import corrected_interval, mean_over_folds, patient_intervals
 from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
-from roformermil.evaluation.predictions import KEYS, FoldResult, OutOfFold, labels_and_probabilities, read_predictions
+from roformermil.evaluation.predictions import KEYS, OutOfFold, labels_and_probabilities, read_table
 from roformermil.runtime.text import markdown_table
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
@@ -26,12 +27,12 @@ def fold_metrics(
     """
     rows, sizes = [], []
     for result in results:
-        table, classes = read_predictions(result.path)
+        table = read_table(result.path)
         chosen = table[table.part == part]
         if slides is not None:
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
-        values = compute_metrics(*labels_and_probabilities(chosen, classes)) if len(chosen) else {}
+        values = compute_metrics(*labels_and_probabilities(chosen, result.classes)) if len(chosen) else {}
         rows += [(*result.key, result.fold, name, values.get(name, np.nan)) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()

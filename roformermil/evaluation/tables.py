@@ -1,15 +1,19 @@
 """All tables of a run, from its folds' predictions."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import attrition_summary, read_slide_table
+from roformermil.config import Config
+from roformermil.config.base import read_settings
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.comparisons import compare_models
-from roformermil.evaluation.predictions import FoldResult, OutOfFold, out_of_fold
+from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold
 from roformermil.evaluation.summary import by_patients, class_table, fold_metrics, paper_table, summarise
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
@@ -19,9 +23,11 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
     `confusion.csv`, `comparisons.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
-    predictions: every fold's predictions.csv; datasets: folders that contain a data set's slides.csv and leakage.csv.
+    predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
+    slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
     """
-    results = [FoldResult.at(path) for path in predictions]
+    settings = read_settings(Config, config, "--config") if json.loads(config) else None
+    results = read_results(predictions, datasets, settings, settings.models if settings else ())
     models = out_of_fold(results)
     metrics, sizes = fold_metrics(results)
     summary = summarise(metrics, by_patients(models))

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
 
-from roformermil.bags.folds import read_folds, rows_fingerprint
+from roformermil.bags.folds import read_folds
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.errors import ConfigError, StoreError
-from roformermil.evaluation.predictions import KEYS, FoldResult, out_of_fold, read_table
+from roformermil.errors import ConfigError, ModelError, StoreError
+from roformermil.evaluation.consistency import compare_files, compare_rows
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
 from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
 from roformermil.features.store import matches_checksum, read_attributes
 from roformermil.runtime.files import file_sha256
@@ -39,12 +40,12 @@ def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str
     folds_table, slide_table, stores = folder / "folds.csv", folder / "slides.csv", folder / "features" / key["encoder"]
     models = folder / key["encoder"] / key["model"]
     results = [FoldResult.at(models / f"fold_{fold}/predictions.csv") for fold in values]
-    folds = [(result, _read(FoldResult.read_metadata, result)) for result in results]
-    fingerprints = {name: text for _, model in folds for name, text in json.loads(model.get("features", "{}")).items()}
+    fingerprints = {name: text for result in results for name, text in _features(result).items()}
     records = {record.slide_id: record for record in _read(read_slide_table, slide_table) if record.is_ok}
     differs = compare_statistics(table, chosen, values, results)
-    for result, metadata in folds:
-        differs += compare_fold(folds_table, result, metadata)
+    for result in results:
+        lines = [*compare_files(result), *compare_rows(result, _read(read_folds, folds_table, result.fold))]
+        differs += [f"{result.path.parent}: {line}" for line in lines]
     for slide_id, fingerprint in fingerprints.items():
         if slide_id in records:
             differs += compare_slide(stores, records[slide_id], fingerprint, read_features)
@@ -55,7 +56,7 @@ def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str
         **{name: float(chosen[name]) for name in STATISTICS},
         "tables": json.loads(table.with_name("provenance.json").read_text(encoding="utf-8")),
         "folds_table": {"path": str(folds_table), "sha256": file_sha256(folds_table)},
-        "folds": [{"fold": r.fold, key["metric"]: values[r.fold], **_describe_fold(r, model)} for r, model in folds],
+        "folds": [{"fold": one.fold, key["metric"]: values[one.fold], **_describe_fold(one)} for one in results],
         "slides": [
             _describe_slide(stores, records[name], fingerprints[name]) for name in fingerprints if name in records
         ],
@@ -93,21 +94,6 @@ def compare_statistics(table: Path, row: Mapping, values: Mapping[int, float], r
     ]
 
 
-def compare_fold(folds_table: Path, result: FoldResult, metadata: Mapping[str, str]) -> list[str]:
-    """How a fold's files differ from those that its model was trained on, or predicted."""
-    differs = []
-    if (metadata["dataset"], int(metadata["fold"])) != (result.dataset, result.fold):
-        model = result.path.with_name("model.safetensors")
-        differs.append(f"{model}: is the model of {metadata['dataset']}, fold {metadata['fold']}")
-    sha256 = file_sha256(result.path)
-    if metadata.get("predictions", sha256) != sha256:
-        differs.append(f"{result.path}: not what the model predicted after training")
-    rows = rows_fingerprint(_read(read_folds, folds_table, result.fold))
-    if metadata.get("rows", rows) != rows:
-        differs.append(f"{folds_table}: fold {result.fold} is not divided as it was for training")
-    return differs
-
-
 def compare_slide(stores: Path, record: SlideRecord, fingerprint: str, read_features: bool) -> list[str]:
     """How a slide's features and file differ from those that were used."""
     differs, store = [], stores / f"{record.slide_id}.zarr"
@@ -121,12 +107,17 @@ def compare_slide(stores: Path, record: SlideRecord, fingerprint: str, read_feat
     return differs
 
 
-def _describe_fold(result: FoldResult, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _features(result: FoldResult) -> dict[str, str]:
+    """The fingerprint of each slide's features when the fold was trained."""
+    return json.loads(_read(lambda: result.metadata)["features"])
+
+
+def _describe_fold(result: FoldResult) -> dict[str, Any]:
     return {
         "predictions": str(result.path),
         "sha256": file_sha256(result.path),
-        "best_epoch": int(metadata["best_epoch"]),
-        **{name: json.loads(metadata.get(name, "{}")) for name in SHARED},
+        "best_epoch": int(result.metadata["best_epoch"]),
+        **{name: json.loads(result.metadata[name]) for name in SHARED},
     }
 
 
@@ -172,7 +163,7 @@ def _read(read: Callable[..., T], *arguments: Any) -> T:
     """What `read` returns. Raises ConfigError for a file that is missing or damaged."""
     try:
         return read(*arguments)
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, ModelError, KeyError) as error:
         raise ConfigError(f"the number cannot be traced: a file is missing or damaged: {error}") from error
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from roformermil import __version__
-from roformermil.cohort.slide_table import SlideRecord, failed_record
+from roformermil.cohort.slide_table import SlideRecord, failed_record, was_out_of_memory
 from roformermil.config import Encoder
 from roformermil.errors import SlideError, Status
 from roformermil.features.encoders import TileEncoder, load_trunk
@@ -21,6 +21,7 @@ from roformermil.features.tile_stream import SlideWork, TileSpan, TileStream, ba
 from roformermil.features.weights import weights_id
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
+from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import commit, run_metadata
 from roformermil.runtime.subprocesses import run_in_subprocess
@@ -50,8 +51,19 @@ class Embedder:
         """The records after encoding each usable slide's tiles into `{slide_id}.zarr` in `out`.
 
         tile_tables: folder that `tile` wrote. A slide that cannot be read becomes a failed record, one whose store is
-        current is skipped. Every batch has the same number of tiles: features do not depend on the other slides.
+        current is skipped, one that needs more memory than its part is tried once more, alone. Every batch has the same
+        number of tiles: features do not depend on the other slides.
         """
+        results = self._embed(records, tile_tables, out)
+        readers, self.readers = self.readers, 1
+        with one_reader():
+            for k, record in enumerate(records):
+                if was_out_of_memory(results[k], "embed"):
+                    (results[k],) = self._embed([record], tile_tables, out)
+        self.readers = readers
+        return results
+
+    def _embed(self, records: list[SlideRecord], tile_tables: Path, out: Path) -> list[SlideRecord]:
         usable = [record for record in records if record.is_ok]
         results = {record.slide_id: record for record in records}
         total = sum(record.tiles or 0 for record in usable)

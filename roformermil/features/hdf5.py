@@ -1,5 +1,6 @@
-"""Features from and for CLAM (Lu et al. 2021), TRIDENT (Zhang et al. 2025) and alike: HDF5 files, one per slide."""
+"""Features from and for other pipelines: HDF5 files, one per slide."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,18 +10,18 @@ import h5py
 import numpy as np
 
 from roformermil import __version__
-from roformermil.cohort.slide_table import SlideRecord, run_stage
-from roformermil.errors import SlideError, Status
-from roformermil.features.store import read_attributes, read_grid, read_store, write_store
+from roformermil.cohort.slide_table import SHOWN_SLIDES, SlideRecord, run_stage
+from roformermil.errors import StoreError
+from roformermil.features.coordinates import BASE_PX
+from roformermil.features.h5_files import read_h5
+from roformermil.features.store import read_attributes, read_grid, read_store_in_pixels, write_store
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
+from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.runtime.text import first_lines, join_some
 from roformermil.slides.steps import slide_content
-
-FEATURES = ("features", "feats", "embeddings")  # names of the array of vectors, by pipeline
-MAX_SHARED = 0.05  # of a slide's tiles may share a grid position: where two pieces of tissue, each with its grid, touch
-BASE_PX = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in level-0 pixels
 
 
 def import_slides(records: Sequence[SlideRecord], out: Path, encoder: str, timeout: float) -> list[SlideRecord]:
@@ -39,84 +40,52 @@ def import_slide(record: SlideRecord, out: Path, encoder: str) -> dict[str, Any]
     deciding = {"encoder": encoder, "mpp": record.sheet_mpp}
     current = fingerprint(stage="import", version=stage_versions.IMPORT, content=content, **deciding)
     target = out / f"{record.slide_id}.zarr"
-    if read_attributes(target).get("fingerprint") != current:
-        features, coords, base_px = read_h5(record.path)
+    stored = read_attributes(target)
+    if stored.get("fingerprint") != current:
+        tiles = read_h5(record.path, record.sheet_mpp)
         origin = {"fingerprint": current, "version": __version__, "run": run_metadata()}
-        attributes = {"slide_id": record.slide_id, **deciding, "base_px": base_px, **origin}
-        write_store(target, features, coords, coords // base_px, attributes)
-    return {"tiles": len(read_grid(target)), "fingerprint": current, "reader": "h5", "content": content}
+        stored = {
+            "slide_id": record.slide_id,
+            "encoder": encoder,
+            "base_px": tiles.base_px,
+            **tiles.attributes,
+            **origin,
+        }
+        if tiles.warnings:
+            stored["warnings"] = "; ".join(tiles.warnings)
+        write_store(target, tiles.features, tiles.coords, tiles.grid, stored)
+    fields = {"tiles": len(read_grid(target)), "reader": "h5", "warnings": stored.get("warnings", "")}
+    return {**fields, "fingerprint": current, "content": content}
 
 
 def inspect_features(record: SlideRecord) -> dict[str, Any]:
-    """Number of tiles and reader of a slide's .h5 file, as fields of SlideRecord. Raises SlideError."""
-    return {"tiles": len(read_h5(record.path)[0]), "reader": "h5"}
+    """Number of tiles, reader and warnings of a slide's .h5 file, as fields of SlideRecord. Raises SlideError."""
+    tiles = read_h5(record.path, record.sheet_mpp)
+    return {"tiles": len(tiles.coords), "reader": "h5", "warnings": "; ".join(tiles.warnings)}
 
 
-def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Features (n, d) float32, coords (n, 2) int32 in level-0 pixels, and base_px, the distance between tiles.
-
-    Raises SlideError: `empty` without tiles; `unreadable` for a file without valid features and coordinates, or whose
-    tiles do not lie in a grid.
-    """
-    features, coords, base_px = _read_arrays(path)
-    if features.ndim != 2 or coords.shape != (len(features), 2):
-        raise _unreadable(path, f"features {features.shape} and coords {coords.shape} are not (n, d) and (n, 2)")
-    if not len(features):
-        raise SlideError(Status.EMPTY, f"{path}: has no tiles")
-    if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
-        raise _unreadable(path, "its features are not finite in float16")
-    base_px = base_px or most_frequent_distance(coords, path)
-    positions = len(np.unique(coords // base_px, axis=0))
-    if positions < (1 - MAX_SHARED) * len(coords):
-        grid = f"only {positions} positions in a grid of {base_px} px"
-        raise _unreadable(path, f"{len(coords)} tiles have {grid}; check {BASE_PX}")
-    return features, coords.astype(np.int32), base_px
-
-
-def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """The arrays as stored, and base_px as stated in an attribute, 0 where it is not stated or tiles overlap."""
-    try:
-        with h5py.File(path, "r") as file:
-            name = next((name for name in FEATURES if name in file), None)
-            if name is None or "coords" not in file:
-                content = f"contains {', '.join(file) or 'nothing'}"
-                raise _unreadable(path, f"{content}; expected coords and one of {', '.join(FEATURES)}")
-            features, coords = np.asarray(file[name], np.float32), np.asarray(file["coords"], np.int64)
-            attributes = {**file.attrs, **file[name].attrs, **file["coords"].attrs}
-            base_px = 0 if attributes.get("overlap") else int(attributes.get(BASE_PX) or 0)
-        if features.ndim == 3 and len(features) == 1:  # CLAM: one batch of all tiles
-            features, coords = features[0], coords.reshape(-1, 2)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, f"not features and coordinates in HDF5 ({error})") from error
-    return features, coords, base_px
-
-
-def _unreadable(path: Path, message: str) -> SlideError:
-    return SlideError(Status.UNREADABLE, f"{path}: {message}")
-
-
-def most_frequent_distance(coords: np.ndarray, path: Path) -> int:
-    """The most frequent distance, in pixels, between neighbours in a row or a column.
-
-    Pipelines lay a separate grid over each piece of tissue, so the smallest distance of any two rows means nothing.
-    Raises SlideError where no two tiles share a row or a column.
-    """
-    distances: list[np.ndarray] = []
-    for along, across in ((0, 1), (1, 0)):
-        differences = np.diff(coords[np.lexsort((coords[:, along], coords[:, across]))], axis=0)
-        neighbours = (differences[:, across] == 0) & (differences[:, along] > 0)
-        distances.append(differences[neighbours, along])
-    values, counts = np.unique(np.concatenate(distances), return_counts=True)
-    if not len(values):
-        raise _unreadable(path, f"no two tiles side by side, and no attribute {BASE_PX} that states their distance")
-    return int(values[counts.argmax()])
+def export_stores(stores: Sequence[Path], out: Path) -> None:
+    """Write every store as `{slide_id}.h5` in `out`; see `export_store`. Raises StoreError, which names all that cannot be
+    exported, after the others are."""
+    names = Counter(store.stem for store in stores)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        remedy = "export each data set into a folder of its own"
+        raise StoreError(f"several stores would be written to the same file: {join_some(repeated)}; {remedy}")
+    failed = []
+    for store in track(stores, desc="export", unit="slide"):
+        try:
+            export_store(store, out / f"{store.stem}.h5")
+        except StoreError as error:
+            failed.append(str(error))
+    if failed:
+        raise StoreError(first_lines(failed, SHOWN_SLIDES))
 
 
 def export_store(store: Path, target: Path) -> None:
     """Write a store as an .h5 file that CLAM and TRIDENT read: `features` (n, d) float32, `coords` (n, 2) int64 and, as
-    attributes of `coords`, base_px and the store's attributes. Raises StoreError."""
-    slide = read_store(store)
-    attributes = {**slide.plain_attributes(), "name": store.stem, BASE_PX: slide.attributes["base_px"]}
+    attributes of `coords`, a tile's side and the store's attributes. Raises StoreError, also for coordinates in um."""
+    slide = read_store_in_pixels(store)
+    attributes = {BASE_PX: slide.attributes["base_px"], **slide.plain_attributes(), "name": store.stem}
     with atomic_path(target) as scratch, h5py.File(scratch, "w") as file:
         file["features"] = slide.features.astype(np.float32)
         file["coords"] = slide.coords.astype(np.int64)

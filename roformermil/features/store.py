@@ -24,8 +24,8 @@ class SlideFeatures:
     """A slide's n tiles as vectors."""
 
     features: np.ndarray  # (n, d) float16
-    coords: np.ndarray  # (n, 2) int32, level-0 pixel (x, y) of a tile's top-left corner
-    grid: np.ndarray  # (n, 2) int32, integer tile position (x, y), coords // base_px
+    coords: np.ndarray  # (n, 2) int32, level-0 pixel (x, y) of a tile's top-left corner; um if attribute unit is "um"
+    grid: np.ndarray  # (n, 2) int32, integer tile position (x, y): coords // base_px, the nearest one where imported
     attributes: dict[str, Any]
 
     def plain_attributes(self) -> dict[str, str | int | float]:
@@ -59,6 +59,22 @@ def read_store(path: Path) -> SlideFeatures:
     with _open_store(path) as group:
         features, coords, grid = (np.asarray(group[name]) for name in ARRAYS)
         return SlideFeatures(features, coords, grid, dict(group.attrs))
+
+
+def read_store_in_pixels(path: Path) -> SlideFeatures:
+    """As `read_store`, for other software: coords and base_px are level-0 pixels. Raises StoreError where they are not."""
+    slide = read_store(path)
+    problem = ""
+    if not slide.attributes.get("base_px"):
+        problem = "its attributes lack base_px, the side of a tile in level-0 pixels"
+    elif slide.attributes.get("unit") == "um":
+        problem = (
+            "its coordinates are in um and cannot be exported as level-0 pixels; give the slide's mpp in the column"
+        )
+        problem += " mpp of the slide sheet and import it again"
+    if problem:
+        raise StoreError(f"{path.absolute()}: {problem}")
+    return slide
 
 
 def matches_checksum(path: Path) -> bool:
@@ -99,5 +115,5 @@ def _open_store(path: Path) -> Iterator[zarr.Group]:
                 raise ValueError(f"{name} is incomplete")
         yield group
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        remedy = "delete it and make it again (snakemake --forcerun embed)"
+        remedy = "delete it and make it again (snakemake --forcerun embed; if imported: --forcerun import_features)"
         raise StoreError(f"{path}: not a complete feature store ({error}); {remedy}") from error

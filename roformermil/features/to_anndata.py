@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roformermil.errors import StoreError
-from roformermil.features.store import read_store
+from roformermil.features.store import read_store_in_pixels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,14 +21,12 @@ def to_anndata(store: Path | str) -> "AnnData":
     import pandas as pd
     from anndata import AnnData
 
-    slide = read_store(Path(store))
-    if not (base_px := slide.attributes.get("base_px")):
-        raise StoreError(f"{store}: its attributes lack base_px, without which tiles have no centres")
+    slide = read_store_in_pixels(Path(store))
     (x, y), (column, row) = slide.coords.T, slide.grid.T
     names = pd.Index([f"tile_{k}" for k in range(len(x))], dtype=object)
     obs = pd.DataFrame({"x": x, "y": y, "grid_x": column, "grid_y": row}, index=names)
     data = AnnData(slide.features.astype(np.float32), obs, uns={"slide": slide.plain_attributes()})
-    data.obsm["spatial"] = slide.coords + base_px / 2
+    data.obsm["spatial"] = slide.coords + slide.attributes["base_px"] / 2
     for axis in (data.obs, data.var):  # AnnData cannot write pandas 3's own string type yet
         axis.index = axis.index.astype(object)
     return data

@@ -15,11 +15,16 @@ from roformermil.runtime.files import file_sha256
 IMAGENET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 
 
+def imagenet_file() -> Path:
+    """Where torchvision's published file is kept, once downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET_URL).name
+
+
 def weights_file(settings: Encoder) -> Path:
     """The weights' file; `imagenet` is downloaded once into torch's hub folder and verified. Raises WeightsError."""
     if settings.weights != "imagenet":
         return Path(str(settings.weights))
-    target = Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET_URL).name
+    target = imagenet_file()
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -32,7 +32,8 @@ def attend_alibi(q: Tensor, k: Tensor, v: Tensor, grid: Tensor, slopes: Tensor, 
     q, k, v: (T, H, d); grid: (T, 2); slopes: (H,) float32. No fused kernel computes this bias, so it is built for a chunk of
     queries at a time, and again in the backward pass instead of being kept.
     """
-    bags = zip(*(x.split(lengths) for x in (q, k, v, grid.float())), strict=True)
+    positions = grid.to(torch.promote_types(q.dtype, torch.float32))
+    bags = zip(*(x.split(lengths) for x in (q, k, v, positions)), strict=True)
     return torch.cat([_AlibiAttention.apply(*bag, slopes) for bag in bags])
 
 

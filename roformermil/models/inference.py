@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
-from roformermil.errors import ModelError
+from roformermil.errors import BagError, ModelError
 from roformermil.models.build import MILModel, build_model
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 
@@ -52,13 +52,17 @@ class TrainedModel:
     def predict(self, features: np.ndarray, grid: np.ndarray) -> Prediction:
         """The prediction for one slide. features: (n, in_dim); grid: (n, 2) integer tile positions.
 
-        Raises BagError when they do not fit the model.
+        Raises BagError when they do not fit the model, or when its output is not finite.
         """
         x, positions = (torch.from_numpy(np.asarray(a)).to(self.device) for a in (features, grid))
         with autocast(self.device, self.precision):
             out, contributions = self.model.forward_with_contributions(x, positions, [len(positions)])
+        probabilities = out.logits[0].double().softmax(dim=-1).cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            question = "do the features contain NaN, infinity or very large values?"
+            raise BagError(f"the model's output is not finite: {question}")
         return Prediction(
-            out.logits[0].double().softmax(dim=-1).cpu().numpy(),
+            probabilities,
             out.attention.float().cpu().numpy(),
             None if contributions is None else contributions.float().cpu().numpy(),
         )

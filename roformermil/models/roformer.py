@@ -6,7 +6,7 @@ from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
 from roformermil.models.attention import attend, attend_alibi
-from roformermil.models.rope import RotaryEncoding, alibi_slopes
+from roformermil.models.rope import RotaryEncoding, alibi_slopes, from_lowest
 
 CHUNK_TILES = 4096  # tiles that go through the feed-forward layer at a time
 
@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(1)  # (T, H, D / H) each
         if self.rope is not None:
-            angles = self.rope.angles(grid)
+            angles = self.rope.angles(from_lowest(grid, lengths))
             q, k = self.rope.rotate(q, angles), self.rope.rotate(k, angles)
             v = v.contiguous()  # frees the memory of q and k before their rotation
         if self.slopes is not None:

@@ -26,14 +26,16 @@ class RotaryEncoding(nn.Module):
         self.frequencies: Tensor
 
     def _apply(self, fn: Any, recurse: bool = True) -> "RotaryEncoding":
-        """Move with the model to a device, but stay float32: half precision would distort far positions."""
+        """Move with the model to a device or to a wider type, but not to half precision, which would distort far positions."""
         super()._apply(fn, recurse)
-        self.frequencies = self.exact.to(self.frequencies.device)
+        self.frequencies = self.exact.to(
+            self.frequencies.device, torch.promote_types(self.frequencies.dtype, torch.float32)
+        )
         return self
 
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for `grid` (T, 2): (T, 1, head_dim / 2) each, float32 whatever the model's precision."""
-        position = grid.float() * self.scale  # (T, 2)
+        """Cosines and sines for `grid` (T, 2): (T, 1, head_dim / 2) each, float32 or wider whatever the model's precision."""
+        position = grid.to(self.frequencies.dtype) * self.scale  # (T, 2)
         angle = (position[:, :, None] * self.frequencies).flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2): x, then y
         return angle.cos(), angle.sin()
 
@@ -41,8 +43,14 @@ class RotaryEncoding(nn.Module):
     def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
         """x (T, H, head_dim) with each pair rotated by its angle."""
         cos, sin = angles
-        a, b = x.float().unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        a, b = exact.unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+def from_lowest(grid: Tensor, lengths: list[int]) -> Tensor:
+    """`grid` (T, 2) counted from the lowest x and y of each bag: angles of large positions would lose digits."""
+    return torch.cat([positions - positions.amin(dim=0) for positions in grid.split(lengths)])
 
 
 def sine_encoding(grid: Tensor, dim: int) -> Tensor:

@@ -31,7 +31,8 @@ class TransMILHead(nn.Module):
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
         bags = zip(x.relu().split(lengths), grid.split(lengths), strict=True)  # the input projection has a ReLU here
         tokens, weights = zip(*(self._run_bag(*bag) for bag in bags), strict=True)  # (D,), (N,) for each bag
-        logits = self.classifier(self.norm(torch.stack(tokens)))  # (B, C)
+        with torch.autocast(x.device.type, enabled=False):
+            logits = self.classifier(self.norm(torch.stack(tokens).to(self.token.dtype)))  # (B, C)
         attention = torch.cat(weights).unsqueeze(1).expand(-1, logits.shape[1])  # (T, C), the same for all classes
         return logits, attention, None
 
@@ -45,7 +46,9 @@ class TransMILHead(nn.Module):
         x = torch.cat((self.token, x[order], x[order[:extra]]))  # (n, D)
         for module in self.modules_:
             x, weights = module(x, side)  # (n, D), (n,)
-        weights = weights[1:].float().clamp(min=0)  # (s * s,); the pseudo-inverse can give small negative weights
+        weights = (
+            weights[1:].to(self.token.dtype).clamp(min=0)
+        )  # (s * s,); the pseudo-inverse can give small negative ones
         weights = torch.cat((weights[:extra] + weights[len(order) :], weights[extra : len(order)]))  # (N,)
         tiny = torch.finfo(weights.dtype).tiny
         weights = (weights + tiny) / (weights.sum() + tiny * len(weights))

@@ -23,7 +23,7 @@ from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
 
 TABLES = ("summary", "cautions", "classes", "comparisons", "calibration")
-SHOWN_SLIDES = 50  # per data set, of those that are not used
+SHOWN_SLIDES = 50  # per data set, of those that are not used, and of those with a warning
 
 
 def write_pages(results: Path, datasets: list[Path]) -> None:
@@ -127,13 +127,15 @@ def _difference_sentence(row: Mapping[Any, Any]) -> str:
 
 
 def _describe_slides(folder: Path) -> dict[str, Any]:
-    """How many slides and tiles a data set has, and why its other slides are not used."""
+    """How many slides and tiles a data set has, what is odd about some of them, and why other slides are not used."""
     records = read_slide_table(folder / "slides.csv")
     tiles = [record.tiles or 0 for record in records if record.is_ok]
     unused = [(r.slide_id, r.stage, r.status, r.message) for r in records if not r.is_ok]
     counts = {"usable": len(tiles), "all": len(records), "tiles": sum(tiles), "median": median(tiles or [0])}
-    more = max(0, len(unused) - SHOWN_SLIDES)
-    return {"name": folder.name, **counts, "unused": unused[:SHOWN_SLIDES], "more": more}
+    odd = [(record.slide_id, record.warnings) for record in records if record.is_ok and record.warnings]
+    shown = {"unused": unused[:SHOWN_SLIDES], "odd": odd[:SHOWN_SLIDES]}
+    more = {"more_unused": len(unused[SHOWN_SLIDES:]), "more_odd": len(odd[SHOWN_SLIDES:])}
+    return {"name": folder.name, **counts, **shown, **more}
 
 
 def _cell_text(value: Any) -> str:

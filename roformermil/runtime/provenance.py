@@ -1,7 +1,10 @@
-"""What a result came from: the code and the libraries that made it."""
+"""What a result came from: the code and the libraries that made it; and whether a job runs the code that the workflow was
+planned with."""
 
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,14 +14,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roformermil import __version__
+from roformermil.errors import ConfigError
 from roformermil.runtime.files import write_text
+from roformermil.runtime.stage_versions import package_digest
 
 if TYPE_CHECKING:
     import torch
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parents[2]  # the folder that contains the package
+# of jobs: the folder of the package that the workflow was planned with, and its version and digest (workflow/rules/common.smk)
+PLANNED_FOLDER, PLANNED_CODE = "ROFORMERMIL_CHECKOUT", "ROFORMERMIL_CODE"
+CHECKOUT = Path(os.environ.get(PLANNED_FOLDER, HERE))
+MADE_BY_SNAKEMAKE = re.compile(r"[0-9a-f]{32}_?")  # names of its conda environments
 LIBRARIES = ["numpy", "opencv-python-headless", "openslide-bin", "pillow"]  # those on which numbers depend
 LIBRARIES += ["scikit-learn", "scipy", "tiatoolbox", "timm", "torch"]
+
+
+def code_variables() -> dict[str, str]:
+    """The environment variables by which jobs know the code that the workflow was planned with."""
+    return {PLANNED_FOLDER: str(HERE), PLANNED_CODE: _code()}
+
+
+def check_code() -> None:
+    """Raises ConfigError in a job that runs other code than the workflow was planned with."""
+    planned, here = os.environ.get(PLANNED_CODE), _code()
+    if planned in (None, here):
+        return
+    folder, prefix = Path(os.environ.get(PLANNED_FOLDER, "")), Path(sys.prefix)
+    if folder == HERE:
+        raise ConfigError(f"the source in {HERE} changed while the workflow ran: run snakemake again")
+    if MADE_BY_SNAKEMAKE.fullmatch(prefix.name):
+        remedy = f"Remove {prefix} and run snakemake again, which then installs the planned one there"
+    elif (folder / "pyproject.toml").exists():
+        remedy = f"Install the planned one here (`pip install --editable {folder}`), or activate its environment"
+    else:
+        remedy = f"Activate the environment of the planned one: jobs run the `roformermil` on PATH, now {prefix}'s"
+    raise ConfigError(
+        f"this job runs roformermil {__version__} from {HERE}, but the workflow was planned with roformermil "
+        f"{planned.split(':')[0]} from {folder}, whose source differs. {remedy}"
+    )
+
+
+def _code() -> str:
+    return f"{__version__}:{package_digest()}"
 
 
 def run_metadata(device: "torch.device | None" = None) -> dict[str, str]:

@@ -8,12 +8,12 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
-SEGMENT = 4
-TILE = 2
+SEGMENT = 5
+TILE = 3
 EMBED = 2
-IMPORT = 1
-SPLIT = 2
-TRAIN = 2
+IMPORT = 2
+SPLIT = 3
+TRAIN = 3
 MEASURE = 1
 
 PACKAGE = Path(__file__).parents[1]
@@ -27,6 +27,15 @@ def source_digest(module: str) -> str:
     files = _imported_files(PACKAGE / f"{module}.py", set())
     templates = {template for file in files for template in (file.parent / "templates").glob("*.j2")}
     return sha256(b"".join(file.read_bytes() for file in sorted(files | templates))).hexdigest()[:16]
+
+
+def package_digest() -> str:
+    """Digest of the whole package as it is on disk now: its modules and templates, by name and content."""
+    digest = sha256()
+    for file in sorted(file for pattern in ("*.py", "*.j2") for file in PACKAGE.rglob(pattern)):
+        if not any(part.startswith(".") for part in file.relative_to(PACKAGE).parts):  # an editor's
+            digest.update(f"{file.relative_to(PACKAGE).as_posix()}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _imported_files(file: Path, seen: set[Path]) -> set[Path]:

@@ -17,8 +17,12 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from roformermil.errors import SlideError, Status
+from roformermil.runtime.memory import reader_memory, writable_memory
 
-MEMORY_LIMIT = 8 * 2**30  # bytes of data that reading one slide may take
+OUT_OF_MEMORY = (  # without the amount: slides.csv stays the same when more was not enough either
+    "reading this slide needs more memory than there is for it: convert it (`vips tiffsave --tile --pyramid`), or give "
+    "the job more (the workflow's next run asks for twice as much)"
+)
 EXIT_SECONDS = 5.0  # for a killed process to end
 
 # Processes are forked from a server that has imported what they need: 15 ms each, and none inherits the parent's threads,
@@ -48,14 +52,15 @@ class SubprocessStream(Iterator[Any]):
     """The values of the generator function `work(*args)`, computed in a process that starts now and stays one value ahead.
 
     Raises what the work raises, and SlideError: `timed_out` when no value arrives for `timeout` seconds, `crashed` when
-    the process dies, `out_of_memory` when it needs more than MEMORY_LIMIT. `close` ends the process.
+    the process dies, `out_of_memory` when it needs more than `reader_memory`. `close` ends the process.
     """
 
     def __init__(self, work: Callable[..., Iterator[Any]], *args: Any, timeout: float):
         self.timeout = timeout
         self._receiver, sender = _context.Pipe()  # duplex: a socket, twice as fast as a pipe for values of megabytes
         _limit_waiting(self._receiver, timeout)
-        self._process = _context.Process(target=_send_values, args=(sender, work, args), daemon=True)
+        values = (sender, reader_memory(), work, args)
+        self._process = _context.Process(target=_send_values, args=values, daemon=True)
         with _start_lock, _without_main():
             self._process.start()
         sender.close()  # the process has a copy; without this one, its death ends the stream
@@ -110,12 +115,13 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _send_values(sender: Connection, work: Callable[..., Iterator[Any]], args: tuple) -> None:
-    """What the process runs: send each value, then how the work ended."""
+def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[Any]], args: tuple) -> None:
+    """What the process runs, with `memory` bytes more than at its start: send each value, then how the work ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
     threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     with contextlib.suppress(ValueError, OSError):  # where a lower limit is set already
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+        limit = writable_memory() + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
     def send(value: Any, error: Exception | None = None) -> None:
         sender.send_bytes(pickle.dumps((value, error), protocol=5))
@@ -125,7 +131,7 @@ def _send_values(sender: Connection, work: Callable[..., Iterator[Any]], args: t
             send(value)
         send(None, StopIteration())
     except MemoryError:
-        send(None, SlideError(Status.OUT_OF_MEMORY, f"reading this slide needs more than {MEMORY_LIMIT >> 30} GiB"))
+        send(None, SlideError(Status.OUT_OF_MEMORY, OUT_OF_MEMORY))
     except Exception as error:
         error.add_note(traceback.format_exc())
         send(None, error if _survives_pickling(error) else RuntimeError(repr(error)))

@@ -8,6 +8,11 @@ def join_some(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: `1 patient`, `2 patients`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def first_lines(lines: Sequence[str], limit: int) -> str:
     """The first `limit` lines, and a last one with how many more there are."""
     more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []

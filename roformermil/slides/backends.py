@@ -10,6 +10,7 @@ import openslide
 
 from roformermil.errors import SlideError, Status
 from roformermil.runtime.subprocesses import preload
+from roformermil.slides.file_kinds import explain_unopened
 
 if TYPE_CHECKING:
     from roformermil.slides.toolbox import ToolboxBackend
@@ -48,17 +49,21 @@ def open_backend(path: Path) -> "OpenSlideBackend | ToolboxBackend":
     """
     if path.is_dir() and path.suffix != ".zarr":
         raise SlideError(Status.UNREADABLE, f"{path}: this is a folder; give the path of the slide's file")
+    is_for_toolbox = path.name.lower().endswith(TOOLBOX_FORMATS)
     try:
         slide = OpenSlideBackend(path)
         if OME_DESCRIPTION not in slide.properties.get("tiff.ImageDescription", ""):
             return slide
         slide.close()
-    except openslide.OpenSlideUnsupportedFormatError as error:
-        if not path.name.lower().endswith(TOOLBOX_FORMATS):
-            message = f"{path}: OpenSlide does not recognise this format; if the file was cut short, copy it again"
-            raise SlideError(Status.UNREADABLE, message) from error
     except openslide.OpenSlideError as error:
-        raise SlideError(Status.UNREADABLE, f"{path}: {error}; if the file was cut short, copy it again") from error
+        if explanation := _explain(path, is_for_toolbox):
+            raise SlideError(Status.UNREADABLE, f"{path}: {explanation}") from error
+        if not is_for_toolbox:
+            is_known = not isinstance(error, openslide.OpenSlideUnsupportedFormatError)
+            problem = str(error) if is_known else "OpenSlide does not recognise this format"
+            raise SlideError(
+                Status.UNREADABLE, f"{path}: {problem}; if the file was cut short, copy it again"
+            ) from error
     if find_spec("tiatoolbox") is None:
         message = f"{path}: this format needs tiatoolbox, which has its own environment: `make tiatoolbox`"
         raise SlideError(Status.NEEDS_TIATOOLBOX, message)
@@ -68,3 +73,10 @@ def open_backend(path: Path) -> "OpenSlideBackend | ToolboxBackend":
         return ToolboxBackend(path)
     except Exception as error:  # tiatoolbox passes on the errors of the libraries that it uses
         raise SlideError(Status.UNREADABLE, f"{path}: tiatoolbox cannot open this file: {error!r}") from error
+
+
+def _explain(path: Path, is_for_toolbox: bool) -> str | None:
+    try:
+        return None if path.is_dir() else explain_unopened(path, is_for_toolbox)
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"

@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.runtime.files import atomic_path, write_text
 
-THUMBNAIL_PX, CAPTION_PX, GAP_PX = 240, 30, 6
+THUMBNAIL_PX, LINE_PX, LINES, GAP_PX = 240, 15, 3, 6
+CAPTION_PX = LINES * LINE_PX
 MANY_SLIDES, SMALL_THUMBNAIL_PX = 1000, 120  # more get smaller thumbnails: a JPEG has at most 65,535 pixels per side
 PAGE_PX = 2000  # width in the report
-GREY, RED = (60, 60, 60), (190, 0, 0)
+GREY, RED, ORANGE = (60, 60, 60), (190, 0, 0), (200, 110, 0)
 
 
 def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) -> None:
@@ -30,7 +31,8 @@ def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) 
 
 
 def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
-    """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red."""
+    """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red, and
+    one with warnings what to check, in orange."""
     side = THUMBNAIL_PX if len(records) <= MANY_SLIDES else SMALL_THUMBNAIL_PX
     width, height = side + GAP_PX, side + CAPTION_PX + GAP_PX  # of a cell
     columns = math.ceil(math.sqrt(len(records)))
@@ -44,9 +46,8 @@ def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Imag
             picture.paste(outline, (x + (side - outline.width) // 2, y + (side - outline.height) // 2))
         else:
             draw.rectangle((x, y, x + side - 1, y + side - 1), outline=RED)
-        for line, text in enumerate(_caption(record)):
-            position = (x, y + side + line * (CAPTION_PX // 2))
-            draw.text(position, shorten_middle(text, font, side), GREY if record.is_ok else RED, font)
+        for line, (text, colour) in enumerate(_caption(record)):
+            draw.text((x, y + side + line * LINE_PX), shorten_middle(text, font, side), colour, font)
     return picture
 
 
@@ -67,6 +68,11 @@ def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image
         return image.copy()  # which outlives the file
 
 
-def _caption(record: SlideRecord) -> tuple[str, str]:
-    usable = f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles"
-    return record.slide_id, usable if record.is_ok else f"{record.status} in {record.stage}"
+def _caption(record: SlideRecord) -> list[tuple[str, tuple[int, int, int]]]:
+    """Up to LINES lines of text, each with its colour. Of a warning the part before the colon, which says what is odd."""
+    if not record.is_ok:
+        return [(record.slide_id, RED), (f"{record.status} in {record.stage}", RED)]
+    lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles", GREY)]
+    if odd := "; ".join(warning.split(":")[0] for warning in record.warnings.split("; ")):
+        lines.append((f"check: {odd}", ORANGE))
+    return lines

@@ -1,5 +1,6 @@
 """An open slide: its size, resolution and pixels. Positions are level-0 pixels, x before y; mpp is um/px."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -8,12 +9,16 @@ import numpy as np
 
 from roformermil.errors import SlideError, Status
 from roformermil.slides.backends import open_backend
+from roformermil.slides.file_kinds import describe_unread
+from roformermil.slides.pyramid import choose_windows, compare_levels, window_at
 from roformermil.slides.scale import find_scale
+from roformermil.slides.tiff import TiffDirectory, read_directories
 
 BLOCK = 1024  # side of the blocks in which a level is read, in the level's pixels
 MPP_TOLERANCE = 0.005  # levels of odd sizes have downsamples such as 4.0007
 LARGEST_SIDE = 2**21  # pixels; ten times that of the largest scanners
 LARGEST_OVERVIEW = 2**28  # pixels
+GREY_MARGIN, LEAST_GREY = 25, 0.005  # grey levels between black and white; the part of a greyscale picture within them
 
 
 class SlideReader:
@@ -21,6 +26,7 @@ class SlideReader:
 
     Raises SlideError, naming the file: `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`, `absurd_size`, those
     of `find_scale`; `read_failed` when pixels cannot be read, `not_brightfield` when they are not 8-bit RGB.
+    `warnings`: what was found odd about the slide so far; it can be used all the same.
     """
 
     def __init__(self, path: Path | str, mpp: float | None = None):
@@ -30,6 +36,8 @@ class SlideReader:
         if self.path.stat().st_size == 0:
             raise SlideError(Status.EMPTY_FILE, f"{path}: the file is empty; copy it again")
         self._slide = open_backend(self.path)
+        self.warnings: list[str] = []
+        self._shows_level_0 = {0: True}  # levels that were compared
         self.reader: str = self._slide.name
         self.level_sizes = self._slide.level_sizes
         self.downsamples = self._slide.downsamples
@@ -54,10 +62,26 @@ class SlideReader:
     def __exit__(self, *_: object) -> None:
         self._slide.close()
 
-    def level_for(self, mpp: float) -> int:
-        """The coarsest level that is at least as fine as `mpp`; level 0 when none is."""
-        fine = [k for k, d in enumerate(self.downsamples) if d * self.scale.mpp <= mpp * (1 + MPP_TOLERANCE)]
-        return max(fine, key=lambda k: self.downsamples[k], default=0)
+    def level_for(self, mpp: float, places: Sequence[Sequence[float]] = ()) -> int:
+        """The coarsest level that is at least as fine as `mpp` and shows at `places` (level-0 x and y) what level 0 shows;
+        level 0 when none is."""
+        for level in self._fine_levels(mpp):
+            geometry = self.downsamples[level], self.level_sizes[level]
+            if self._is_true(level, [window_at(x, y, *geometry) for x, y in places]):
+                return level
+        return 0
+
+    def tiff_directory(self, level: int) -> TiffDirectory | None:
+        """The directory of a tiled TIFF that this level is read from; None for other files."""
+        if self.reader != "openslide" or not self.path.is_file():
+            return None
+        directories, _ = read_directories(self.path)
+        return next((d for d in directories if d.tile and d.size == self.level_sizes[level]), None)
+
+    def is_scanned(self, x: int, y: int, level: int) -> bool:
+        """Whether a level has a pixel at this level-0 position, other than a transparent one."""
+        pixel = self._read_or_reopen(x, y, 1, 1, level)
+        return pixel.shape[2] == 3 or bool(pixel[0, 0, 3])
 
     def read(self, x: int, y: int, width: int, height: int, level: int = 0) -> np.ndarray:
         """Pixels (height, width, 3) uint8 RGB at level-0 position (x, y), white where nothing was scanned; width and
@@ -68,7 +92,7 @@ class SlideReader:
             raise
         except Exception as error:  # each library has its own errors
             message = f"{self.path}: pixels at ({x}, {y}), level {level} cannot be read: {error}"
-            raise SlideError(Status.READ_FAILED, message) from error
+            raise SlideError(Status.READ_FAILED, message + describe_unread(self.path)) from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
             kind = f"{pixels.dtype} {pixels.shape}"
             raise SlideError(Status.NOT_BRIGHTFIELD, f"{self.path}: pixels are {kind}, not 8-bit RGB")
@@ -86,9 +110,43 @@ class SlideReader:
             )
             message = f"{self.path}: {sizes} at {mpp:g} um/px; check the slide's resolution, or raise tissue.mpp"
             raise SlideError(Status.ABSURD_SIZE, message)
-        level = self.level_for(mpp)
-        factor = max(1, int(mpp / (self.scale.mpp * self.downsamples[level])))
-        return cv2.resize(self._read_level(level, factor), (width, height), interpolation=cv2.INTER_AREA)
+        for level in self._fine_levels(mpp):
+            image = self._read_level(level, max(1, int(mpp / (self.scale.mpp * self.downsamples[level]))))
+            if self._is_true(level, choose_windows(image, self.downsamples[level], self.level_sizes[level])):
+                break
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        if _is_greyscale(image):
+            message = f"{self.path}: the image is greyscale; only stained tissue in colour can be segmented"
+            raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: exclude this slide")
+        return image
+
+    def _fine_levels(self, mpp: float) -> list[int]:
+        """The levels that are at least as fine as `mpp`, coarsest first; level 0 when none is."""
+        fine = [k for k, d in enumerate(self.downsamples) if d * self.scale.mpp <= mpp * (1 + MPP_TOLERANCE)]
+        return sorted(fine, key=lambda k: -self.downsamples[k]) or [0]
+
+    def _is_true(self, level: int, windows: list[tuple[int, int]]) -> bool:
+        """Whether a level shows in these windows what level 0 shows. A level is compared once; without windows it is not."""
+        if level in self._shows_level_0 or not windows:
+            return self._shows_level_0.get(level, True)
+        size, downsample = self.level_sizes[level], self.downsamples[level]
+        result = compare_levels(self._read_or_reopen, level, downsample, size, windows)
+        self._shows_level_0[level] = result.is_same
+        if not result.is_same:
+            found = f"differs from level 0 at {result.wrong} of {result.windows} places compared"
+            self.warnings.append(f"level {level} ({size[0]} x {size[1]} px) {found} and is not used")
+        return result.is_same
+
+    def _read_or_reopen(self, x: int, y: int, width: int, height: int, level: int) -> np.ndarray:
+        """As a backend's `read`; transparent where that fails. Then the slide is opened again, as OpenSlide needs it."""
+        try:
+            return self._slide.read(x, y, width, height, level)
+        except MemoryError:
+            raise
+        except Exception:
+            self._slide.close()
+            self._slide = open_backend(self.path)
+            return np.zeros((height, width, 4), np.uint8)
 
     def _read_level(self, level: int, factor: int) -> np.ndarray:
         """A whole level, shrunk by an integer factor. Reads block by block, so that any level fits in memory."""
@@ -105,3 +163,13 @@ class SlideReader:
                 row.append(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA) if factor > 1 else pixels)
             rows.append(np.concatenate(row, axis=1))
         return np.concatenate(rows)
+
+
+def _is_greyscale(image: np.ndarray) -> bool:
+    """Whether a picture has no colour and shows more than glass and padding, which lack it in slides of colour too."""
+    grey = image[..., 0]
+    if any((grey != image[..., channel]).any() for channel in (1, 2)):
+        return False
+    shown = (grey > GREY_MARGIN) & (grey < int(grey.max()) - GREY_MARGIN)
+    areas = cv2.erode(shown.astype(np.uint8), np.ones((3, 3), np.uint8))  # without the line between glass and padding
+    return bool(areas.mean() > LEAST_GREY)

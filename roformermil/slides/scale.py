@@ -11,6 +11,7 @@ COARSEST_TIFF_MPP = 4.0  # coarser ones are resolutions of screens, such as 72 d
 MAX_ANISOTROPY = 0.01  # relative difference of a pixel's sides; more would distort every tile
 UM_PER_TIFF_UNIT = {"centimeter": 1e4, "inch": 25400.0}
 MPP_X, MPP_Y, POWER = "openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power"
+VENDOR, GENERIC_TIFF = "openslide.vendor", "generic-tiff"
 REMEDY = "give the resolution in um/px (slide sheet: column mpp; predict: --mpp)"
 
 
@@ -29,7 +30,10 @@ def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) ->
     """
     if sheet_mpp is not None:
         return Scale(_mean_mpp(sheet_mpp, sheet_mpp), "sheet")
-    if pair := _number_pair(properties, MPP_X, MPP_Y):
+    states_own = (
+        properties.get(VENDOR) != GENERIC_TIFF
+    )  # for these, OpenSlide derives its mpp from the TIFF's resolution
+    if states_own and (pair := _number_pair(properties, MPP_X, MPP_Y)):
         return Scale(_mean_mpp(*pair), "vendor")
     unit = UM_PER_TIFF_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
     pair = _number_pair(properties, "tiff.XResolution", "tiff.YResolution")

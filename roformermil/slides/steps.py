@@ -6,6 +6,7 @@ Each slide is opened in a subprocess: the functions `*_slide` run there, `segmen
 import json
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from roformermil.runtime.files import atomic_path, file_sha256, fingerprint, wri
 from roformermil.runtime.subprocesses import preload, run_in_subprocess
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table, write_tile_table
-from roformermil.slides.tiles import tile_spec, tissue_grid
-from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment
+from roformermil.slides.tiles import lay_grid
+from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment, tissue_warnings
 
 OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
 Image.MAX_IMAGE_PIXELS = None  # masks are our own files
@@ -53,10 +54,24 @@ def tile_slides(
     return run_stage("tile", records, lambda record: work(record, masks, out, settings), progress=progress)
 
 
-def inspect_slide(record: SlideRecord) -> dict[str, Any]:
-    """Size, scale and reader of a slide, as fields of SlideRecord. Raises SlideError, as SlideReader does."""
+def read_metadata(record: SlideRecord) -> dict[str, Any]:
+    """Size, scale and reader of a slide, as fields of SlideRecord. Reads no pixels. Raises SlideError."""
     with SlideReader(record.path, record.sheet_mpp) as slide:
         return _slide_fields(slide)
+
+
+def inspect_slide(record: SlideRecord, tissue: Tissue, tiles: Tiles) -> dict[str, Any]:
+    """The fields of SlideRecord that `segment_slide` and `tile_slide` would return, without writing anything.
+
+    Raises SlideError where they would: `empty` where there is no tissue, `too_coarse` for these tiles.
+    """
+    with SlideReader(record.path, record.sheet_mpp) as slide:
+        mask, fields = _find_tissue(slide, tissue_settings(record, tissue))
+        _with_tissue(fields)
+        grid = lay_grid(slide, mask, tiles)
+    found = _with_tiles(len(grid.positions), tiles, "; ".join(grid.warnings))
+    both = "; ".join(filter(None, (fields["warnings"], found["warnings"])))
+    return fields | found | {"warnings": "; ".join(dict.fromkeys(both.split("; ")))}
 
 
 def tissue_settings(record: SlideRecord, settings: Tissue) -> Tissue:
@@ -84,12 +99,8 @@ def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str,
     if info.get("fingerprint") == current:
         return _with_tissue({**info["fields"], "content": content})
     with SlideReader(record.path, record.sheet_mpp) as slide:
-        image = slide.overview(settings.mpp)
-        mask = segment(image, settings)
+        mask, fields = _find_tissue(slide, settings)
         picture = slide.overview(min(settings.mpp, max(slide.size) * slide.scale.mpp / OUTLINE_SIDE))
-        mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
-        tissue_mm2 = round(float(mask.mean()) * mm2, 4)
-        fields = {**_slide_fields(slide), "thumbnail": thumbnail_hex(image), "tissue_mm2": tissue_mm2}
     check_unchanged(record, content)
     with atomic_path(mask_path.with_suffix(".jpg")) as scratch:
         Image.fromarray(draw_outline(picture, mask)).save(scratch, quality=85)
@@ -104,23 +115,20 @@ def segment_slide(record: SlideRecord, out: Path, settings: Tissue) -> dict[str,
 def tile_slide(record: SlideRecord, masks: Path, out: Path, settings: Tiles) -> dict[str, Any]:
     """Lay the grid over a segmented slide; write `{slide_id}.npz` into `out`.
 
-    Returns fields of SlideRecord. Raises SlideError, `empty` where no tile has enough tissue.
+    Returns fields of SlideRecord. Raises SlideError, `empty` where no tile has enough tissue, and as `lay_grid` does.
     """
-    mask_path = masks / f"{record.slide_id}.png"
-    if not (info := _read_mask_info(mask_path)):
-        message = f"{mask_path}: the mask is missing or damaged; make it again: snakemake --forcerun segment"
-        raise SlideError(Status.UNREADABLE, message)
-    check_unchanged(record, info["content"])
-    current = fingerprint(stage="tile", version=stage_versions.TILE, mask=info["fingerprint"], tiles=to_json(settings))
+    mask, content = _read_mask(masks / f"{record.slide_id}.png")
+    check_unchanged(record, content)
+    # the mask itself, not what made it: where another method finds the same tissue, tiles and features stay
+    source = {"mask": sha256(np.packbits(mask).tobytes()).hexdigest(), "shape": list(mask.shape), "slide": content}
+    version, tiles = stage_versions.TILE, to_json(settings)
+    current = fingerprint(stage="tile", version=version, mpp=record.sheet_mpp, tiles=tiles, **source)
     path = out / f"{record.slide_id}.npz"
     table = read_valid_tile_table(path)
     if table is None or table.fingerprint != current:
-        table = _lay_grid(record, mask_path, settings, info["content"], current)
+        table = _lay_grid(record, mask, settings, content, current)
         write_tile_table(path, table)
-    if not len(table.grid):
-        message = f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles"
-        raise SlideError(Status.EMPTY, message)
-    return {"tiles": len(table.grid)}
+    return _with_tiles(len(table.grid), settings, table.warnings)
 
 
 def slide_content(record: SlideRecord) -> str:
@@ -147,13 +155,23 @@ def thumbnail_hex(image: np.ndarray) -> str:
     return cv2.resize(grey, (8, 8), interpolation=cv2.INTER_AREA).tobytes().hex()
 
 
-def _lay_grid(record: SlideRecord, mask_path: Path, settings: Tiles, content: str, current: str) -> TileTable:
+def _lay_grid(record: SlideRecord, mask: np.ndarray, settings: Tiles, content: str, current: str) -> TileTable:
     with SlideReader(record.path, record.sheet_mpp) as slide:
-        spec = tile_spec(slide, settings)
-        with Image.open(mask_path) as image:
-            mask = np.asarray(image.convert("1"))
-        grid, tissue = tissue_grid(mask, slide.size, spec.base_px, settings.min_tissue)
-    return TileTable(grid, grid * np.int32(spec.base_px), tissue.astype(np.float32), spec, settings, content, current)
+        grid = lay_grid(slide, mask, settings)
+    coords = grid.positions * np.int32(grid.spec.base_px)
+    origin = (grid.spec, settings, content, current, "; ".join(grid.warnings))
+    return TileTable(grid.positions, coords, grid.tissue.astype(np.float32), *origin)
+
+
+def _find_tissue(slide: SlideReader, settings: Tissue) -> tuple[np.ndarray, dict[str, Any]]:
+    """The slide's tissue mask and fields of SlideRecord."""
+    image = slide.overview(settings.mpp)
+    mask = segment(image, settings)
+    mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
+    tissue_mm2 = round(float(mask.mean()) * mm2, 4)
+    warnings = "; ".join((*slide.warnings, *tissue_warnings(mask)))
+    fields = {"thumbnail": thumbnail_hex(image), "tissue_mm2": tissue_mm2, "warnings": warnings}
+    return mask, _slide_fields(slide) | fields
 
 
 def _slide_fields(slide: SlideReader) -> dict[str, Any]:
@@ -167,6 +185,13 @@ def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _with_tiles(count: int, settings: Tiles, warnings: str) -> dict[str, Any]:
+    if not count:
+        message = f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles"
+        raise SlideError(Status.EMPTY, "; ".join(filter(None, (message, warnings))))
+    return {"tiles": count, "warnings": warnings}
+
+
 def _read_mask_info(path: Path) -> dict[str, Any]:
     """What `segment_slide` stored in a mask; empty where the mask is missing, damaged or from an earlier version."""
     try:
@@ -175,6 +200,17 @@ def _read_mask_info(path: Path) -> dict[str, Any]:
     except (OSError, SyntaxError, ValueError):
         return {}
     return info if "fields" in info else {}
+
+
+def _read_mask(path: Path) -> tuple[np.ndarray, str]:
+    """A slide's tissue mask, (h, w) bool, and the content of the slide file that it was made from."""
+    info = _read_mask_info(path)
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("1")), info["content"]
+    except (OSError, SyntaxError, ValueError, KeyError) as error:
+        message = f"{path}: the mask is missing or damaged; make it again: snakemake --forcerun segment"
+        raise SlideError(Status.UNREADABLE, message) from error
 
 
 def _weights_sha256(path: Path) -> str:

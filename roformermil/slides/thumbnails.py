@@ -31,7 +31,8 @@ def read_thumbnails(
     if content:
         check_unchanged(record, content)
     with SlideReader(record.path, record.mpp or record.sheet_mpp) as slide:
-        level = slide.level_for(base_px * slide.scale.mpp / tile_px)
+        centres = [(x + base_px / 2, y + base_px / 2) for x, y in coords]
+        level = slide.level_for(base_px * slide.scale.mpp / tile_px, centres)
         read_px = max(1, round(base_px / slide.downsamples[level]))
         pixels = (slide.read(x, y, read_px, read_px, level) for x, y in coords)
         tiles = [cv2.resize(tile, (tile_px, tile_px), interpolation=cv2.INTER_AREA) for tile in pixels]

@@ -25,11 +25,12 @@ class TileTable:
     settings: Tiles  # of the grid
     content: str  # hash of the slide's file
     fingerprint: str
+    warnings: str = ""  # as in SlideRecord
 
 
 def write_tile_table(path: Path, table: TileTable) -> None:
     """Write a tile table (NumPy's .npz), atomically."""
-    settings = {"spec": asdict(table.spec), "tiles": to_json(table.settings)}
+    settings = {"spec": asdict(table.spec), "tiles": to_json(table.settings), "warnings": table.warnings}
     info = np.array(json.dumps({"fingerprint": table.fingerprint, "content": table.content, **settings}))
     with atomic_path(path) as scratch:
         np.savez_compressed(scratch, grid=table.grid, coords=table.coords, tissue=table.tissue, info=info)
@@ -40,7 +41,7 @@ def read_tile_table(path: Path) -> TileTable:
     with np.load(path) as file:
         info = json.loads(str(file["info"]))
         settings = read_settings(Tiles, info["tiles"], str(path))
-        parts = (TileSpec(**info["spec"]), settings, info["content"], info["fingerprint"])
+        parts = (TileSpec(**info["spec"]), settings, info["content"], info["fingerprint"], info["warnings"])
         return TileTable(file["grid"], file["coords"], file["tissue"], *parts)
 
 

@@ -9,6 +9,10 @@ from roformermil.config import Tiles
 from roformermil.errors import SlideError, Status
 from roformermil.slides.reader import SlideReader
 
+COMPARED_TILES = 16  # places at which the level that tiles are read from is compared with level 0
+MOST_ABSENT = 0.05  # of a tile's area: tissue whose pixels the file lacks
+MOST_OUTSIDE = 0.1  # of a slide's tissue, beyond the last whole tile
+
 
 @dataclass(frozen=True)
 class TileSpec:
@@ -20,16 +24,82 @@ class TileSpec:
     tile_px: int  # side of a tile as the encoder sees it
 
 
+@dataclass(frozen=True)
+class TileGrid:
+    """The n tiles of a slide."""
+
+    spec: TileSpec
+    positions: np.ndarray  # (n, 2) int32, x and y
+    tissue: np.ndarray  # (n,) float64, fraction of the tile that is tissue
+    warnings: tuple[str, ...]
+
+
 def tile_spec(slide: SlideReader, settings: Tiles) -> TileSpec:
-    """The slide's tile geometry. Raises SlideError `too_coarse` where tiles would be enlarged beyond the tolerance."""
+    """The slide's tile geometry.
+
+    Raises SlideError: `too_coarse` where tiles would be enlarged beyond the tolerance, `too_small` where none fits.
+    """
     mpp = slide.scale.mpp
     if mpp > settings.target_mpp * (1 + settings.tolerance):
         problem = f"the finest level has {mpp:.4g} um/px, but tiles need {settings.target_mpp:.4g}"
-        remedy = "scan at a higher resolution, or raise tiles.target_mpp or tiles.tolerance"
+        remedy = "exclude it (column exclude of the slide sheet), or raise tiles.tolerance or tiles.target_mpp"
         raise SlideError(Status.TOO_COARSE, f"{slide.path}: {problem}; {remedy}")
     base_px = round(settings.tile_px * settings.target_mpp / mpp)
-    level = slide.level_for(settings.target_mpp)
-    return TileSpec(base_px, level, round(base_px / slide.downsamples[level]), settings.tile_px)
+    if min(slide.size) < base_px:
+        problem = f"the slide ({slide.size[0]} x {slide.size[1]} px) is smaller than one tile ({base_px} px of level 0)"
+        remedy = "exclude it (column exclude of the slide sheet), or lower tiles.tile_px or tiles.target_mpp"
+        raise SlideError(Status.TOO_SMALL, f"{slide.path}: {problem}; {remedy}")
+    return _at_level(slide, base_px, slide.level_for(settings.target_mpp), settings)
+
+
+def lay_grid(slide: SlideReader, mask: np.ndarray, settings: Tiles) -> TileGrid:
+    """The tiles of a slide that lie on tissue and that the file contains. mask: (h, w) bool, of the whole slide.
+
+    Raises SlideError as `tile_spec` does, and `read_failed` where the file contains none of them.
+    """
+    spec = tile_spec(slide, settings)
+    grid, tissue = tissue_grid(mask, slide.size, spec.base_px, settings.min_tissue)
+    centres = (grid[:: len(grid) // COMPARED_TILES + 1] + 0.5) * spec.base_px
+    level = slide.level_for(settings.target_mpp, centres.tolist())
+    spec = _at_level(slide, spec.base_px, level, settings)  # a finer one where that level does not show the tissue
+    warnings = list(slide.warnings)
+    if (absent := absent_tissue(slide, mask, spec, grid) > MOST_ABSENT).any():
+        count = f"{np.count_nonzero(absent)} of {len(grid)} tiles on tissue"
+        lost = f"the file lacks pixels of {count} (level {level})"
+        if absent.all():
+            raise SlideError(Status.READ_FAILED, f"{slide.path}: {lost}; copy or export the slide again")
+        warnings.append(f"{lost}, which are left out")
+        grid, tissue = grid[~absent], tissue[~absent]
+    if (outside := tissue_outside_grid(mask, slide.size, spec.base_px)) > MOST_OUTSIDE:
+        warnings.append(f"{outside:.0%} of the tissue is at the right or lower edge, where no whole tile fits")
+    return TileGrid(spec, grid, tissue, tuple(warnings))
+
+
+def absent_tissue(slide: SlideReader, mask: np.ndarray, spec: TileSpec, grid: np.ndarray) -> np.ndarray:
+    """The fraction of each grid tile's area that is tissue whose pixels the file lacks: (n,) float64.
+
+    Scanners leave out the file's tiles of bare glass, which a reader shows white: where there is no tissue, that is right.
+    """
+    none = np.zeros(len(grid))
+    if (directory := slide.tiff_directory(spec.level)) is None:
+        return none
+    y, x = ((np.arange(n) + 0.5) * side / n for n, side in zip(mask.shape, directory.size[::-1], strict=True))
+    absent = directory.lacks(x.astype(int), y.astype(int)) & mask
+    if not absent.any():
+        return none
+    row, column = np.argwhere(absent)[0]
+    downsample = slide.downsamples[spec.level]
+    if slide.is_scanned(int(x[column] * downsample), int(y[row] * downsample), spec.level):
+        return none  # OpenSlide draws absent tiles of some formats from another level
+    columns, rows = (side // spec.base_px for side in slide.size)
+    return tissue_fraction(absent, slide.size, spec.base_px, columns, rows)[grid[:, 1], grid[:, 0]]
+
+
+def tissue_outside_grid(mask: np.ndarray, size: tuple[int, int], base_px: int) -> float:
+    """The fraction of the tissue that lies beyond the last whole tile of each row and column."""
+    inside = tissue_fraction(mask, size, base_px, size[0] // base_px, size[1] // base_px).sum() * base_px**2
+    total = mask.mean() * size[0] * size[1]
+    return float(1 - inside / total) if total else 0.0
 
 
 def read_tile(slide: SlideReader, x: int, y: int, spec: TileSpec) -> np.ndarray:
@@ -42,6 +112,10 @@ def fit_tile(pixels: np.ndarray, spec: TileSpec) -> np.ndarray:
     if spec.read_px == spec.tile_px:
         return pixels
     return cv2.resize(pixels, (spec.tile_px, spec.tile_px), interpolation=cv2.INTER_AREA)
+
+
+def _at_level(slide: SlideReader, base_px: int, level: int, settings: Tiles) -> TileSpec:
+    return TileSpec(base_px, level, round(base_px / slide.downsamples[level]), settings.tile_px)
 
 
 def tissue_grid(

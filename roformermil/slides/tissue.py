@@ -8,8 +8,14 @@ import numpy as np
 from roformermil.config import Tissue
 from roformermil.errors import SlideError, Status
 from roformermil.slides.artefacts import pen_marks, tissue_folds
+from roformermil.slides.background import find_padding, find_tissue
 
 DARK = 64  # of 255: at least half of a brightfield slide is brighter; most of a fluorescence slide is black
+BRIGHT, LEAST_BRIGHT = (
+    128,
+    0.05,
+)  # of 255: at least this fraction of a brightfield slide beside black padding is brighter
+LITTLE_TISSUE, MUCH_TISSUE, TISSUE_BORDER = 0.01, 0.95, 0.5  # fractions of the scan and of its border that are odd
 OUTLINE_COLOUR = (0, 160, 0)
 EDGE = 2  # outermost pixels of an overview that are ignored: compression discolours the edge of coarse levels
 
@@ -18,25 +24,59 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """Tissue mask of an overview, (h, w) bool. image: (h, w, 3) uint8 RGB at `settings.mpp`.
 
     Small regions are dropped and small holes filled; pen marks and tissue folds are dropped where the settings say so.
+    With every method black padding is no tissue, nor is anything on a slide that nowhere differs from its background.
     Raises SlideError `not_brightfield` for a dark image, `needs_tiatoolbox` where the method needs it and it is absent.
     """
-    if np.median(image.max(axis=2)) < DARK:
-        message = (
-            "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented"
-        )
-        raise SlideError(Status.NOT_BRIGHTFIELD, message)
     if min(image.shape[:2]) > 4 * EDGE:
         inner = image[EDGE:-EDGE, EDGE:-EDGE]
         image = cv2.copyMakeBorder(inner, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
     min_region, min_hole = settings.min_area / settings.mpp**2, settings.min_hole / settings.mpp**2  # pixels
-    mask = _toolbox_mask(image, settings) if settings.needs_tiatoolbox else _saturation_mask(image, settings)
-    mask = _drop_small(mask, min_region)
+    padding = find_padding(image, settings.mpp)
+    _check_brightfield(image, padding)
+    differing = _drop_small(find_tissue(image, padding, settings.mpp), min_region)
+    if not differing.any():
+        return differing.astype(bool)
+    mask = differing if settings.method == "background" else _mask_by_method(image, settings)
+    mask = _drop_small(mask * ~padding, min_region)
     mask = 1 - _drop_small(1 - mask, min_hole)
     if settings.drop_folds:
         mask &= ~tissue_folds(image, mask, settings.mpp)
     if settings.drop_pen:
         mask &= ~pen_marks(image, settings.mpp)
     return _drop_small(mask, min_region).astype(bool)
+
+
+def tissue_warnings(mask: np.ndarray) -> list[str]:
+    """What is odd about a slide's tissue mask, (h, w) bool."""
+    tissue = mask.mean()
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+    if tissue > MUCH_TISSUE or border > TISSUE_BORDER:
+        odd = (
+            f"{tissue:.0%} of the scan is tissue"
+            if tissue > MUCH_TISSUE
+            else f"{border:.0%} of the scan's border is tissue"
+        )
+        doubt = "it is cropped tightly, or glass was taken for tissue"
+    elif 0 < tissue < LITTLE_TISSUE:
+        odd, doubt = f"only {tissue:.1%} of the scan is tissue", "pale tissue may have been missed"
+    else:
+        return []
+    remedy = "Look at the outline and, where it is wrong, set another method in column tissue of the slide sheet"
+    return [f"{odd}: {doubt}. {remedy}"]
+
+
+def _check_brightfield(image: np.ndarray, padding: np.ndarray) -> None:
+    if np.median(image.max(axis=2)) >= DARK:
+        return
+    scanned = image[~padding]
+    if padding.any() and len(scanned) and (scanned.min(axis=1) >= BRIGHT).mean() >= LEAST_BRIGHT:
+        return
+    message = "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented"
+    raise SlideError(Status.NOT_BRIGHTFIELD, message)
+
+
+def _mask_by_method(image: np.ndarray, settings: Tissue) -> np.ndarray:
+    return _toolbox_mask(image, settings) if settings.needs_tiatoolbox else _saturation_mask(image, settings)
 
 
 def _saturation_mask(image: np.ndarray, settings: Tissue) -> np.ndarray:

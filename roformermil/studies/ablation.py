@@ -1,6 +1,7 @@
 """The ablation's table: each variant's metrics by part, tissue density and slide size, and its difference from the
 varied model on the same folds. Computed from the folds' predictions alone."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,22 @@ import numpy as np
 import pandas as pd
 
 from roformermil.bags.folds import PARTS
+from roformermil.config import Config
+from roformermil.config.base import read_settings
+from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import corrected_interval
-from roformermil.evaluation.predictions import KEYS, FoldResult, out_of_fold, read_predictions
+from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
 from roformermil.evaluation.summary import by_folds, fold_metrics, interval_text, summarise
 from roformermil.evaluation.tables import dataset_notes
 from roformermil.features.store import read_grid
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
+from roformermil.runtime.provenance import write_provenance
 from roformermil.runtime.text import markdown_table
 from roformermil.studies.plots import plot_ablation
 from roformermil.studies.strata import STRATA, split_by_strata
+from roformermil.studies.variants import list_variants
 
 Selection = Mapping[str, set[str]] | None  # each data set's slide ids; None: all
 METRICS = ("auroc", "average_precision")
@@ -30,28 +37,38 @@ by stratum: ablation.csv."""
 
 
 def write_ablation(
-    predictions: list[Path], variants: list[tuple[str, str, str]], base: str, stores: Mapping[str, Path], out: Path
+    predictions: list[Path],
+    variants: list[tuple[str, str, str]],
+    base: str,
+    stores: Mapping[str, Path],
+    out: Path,
+    config: str = "{}",
 ) -> None:
-    """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`.
+    """Write `ablation.csv`, `ablation.md` and `ablation.png` into `out`, and `ablation_provenance.json` with the configuration.
 
     predictions: predictions.csv of every fold of every variant, each beside its model.safetensors. variants: axis, name
     and model's id of each. base: id of the varied model. stores: each data set's folder of feature stores in its
-    results, which also contain slides.csv and leakage.csv; the size and density of slides come from the stores.
+    results, which also contain slides.csv, folds.csv and leakage.csv; the size and density of slides come from the stores.
+    config: JSON. Raises ModelError for folds that are not of this configuration and these slides.
     """
-    results = [FoldResult.at(path) for path in predictions]
+    settings = read_settings(Config, config, "--config") if json.loads(config) else None
+    models = [*settings.models, *(variant.model for variant in list_variants(settings))] if settings else []
+    folders = [folder.parents[1] for folder in stores.values()]
+    results = read_results(predictions, folders, settings, models)
     selected = [
         compare_variants(results, base, part, slides).assign(part=part, slides=name)
         for part, name, slides in select_slides(results, stores)
     ]
     table = pd.DataFrame(variants, columns=["axis", "name", "model"]).merge(pd.concat(selected), on="model")
-    parameters = {result.model: int(result.read_metadata()["parameters"]) for result in results}
+    parameters = {result.model: int(result.metadata["parameters"]) for result in results}
     table.insert(3, "parameters", table.model.map(parameters))
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
     tested = [one for one in out_of_fold(results) if one.model == base]
-    notes = dataset_notes(tested, [folder.parents[1] for folder in stores.values()])
+    notes = dataset_notes(tested, folders)
     write_text(out / "ablation.md", ablation_markdown(table, base, notes))
     save_plot(plot_ablation(table, base), out / "ablation.png")
+    write_provenance(out / "ablation_provenance.json", config)
 
 
 def select_slides(results: list[FoldResult], stores: Mapping[str, Path]) -> Iterator[tuple[str, str, Selection]]:
@@ -60,7 +77,7 @@ def select_slides(results: list[FoldResult], stores: Mapping[str, Path]) -> Iter
         yield part, "all", None
     slides: dict[str, set[str]] = {dataset: set() for dataset in stores}
     for result in results:  # given folds need not have every slide in every fold
-        slides[result.dataset] |= set(read_predictions(result.path)[0].slide_id)
+        slides[result.dataset] |= set(read_table(result.path).slide_id)
     grids = {name: {s: read_grid(stores[name] / f"{s}.zarr") for s in ids} for name, ids in slides.items()}
     strata = {dataset: split_by_strata(by_slide) for dataset, by_slide in grids.items()}
     for name in STRATA:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.predictions import read_table
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
 from roformermil.runtime.text import markdown_table
@@ -18,7 +19,7 @@ HEADER = ("model", "parameters", "tiles", "s/step", "s/slide, inference", "peak 
 
 def write_overhead(measurements: list[Path], out: Path) -> None:
     """Write `overhead.csv`, `overhead.md` and `overhead.png` into `out` from the tables that `measure` wrote."""
-    runs = pd.concat([pd.read_csv(path) for path in measurements])
+    runs = pd.concat([read_table(path) for path in measurements])
     rows = []
     for (_, _, what), group in runs.groupby(["model", "tiles", "what"], sort=False):
         first = group.to_dict("records")[0]

@@ -46,7 +46,7 @@ class Fit:
 
     def __init__(self, job: TrainingJob):
         self.job, settings = job, job.training
-        seed = derive_seed(job.dataset, job.model.id, job.fold, settings.seed)
+        seed = derive_seed(job.dataset, job.fold, settings.seed)  # of all models the same: they are paired
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.device = best_device()
@@ -89,7 +89,8 @@ class Fit:
         monitor = self.job.training.monitor
         score = -metrics["loss"] if monitor == "loss" else metrics[monitor]
         if not np.isfinite(score):
-            raise BagError(f"{self.job.model.id}: the validation {monitor} is not a finite number")
+            problem = f"the validation {monitor} is undefined, since a class has no validation slide"
+            raise BagError(f"{self.job.model.id}: {problem}; set training.monitor to loss")
         if score > self.best_score:
             self.best_epoch, self.best_score = number, score
             self.best_state = deepcopy(self.model.state_dict())
@@ -110,9 +111,12 @@ class Fit:
                 self.scaler.update()
             total += loss.detach() * len(batch.lengths)
         mean = total.item() / len(slides)
-        if not np.isfinite(mean):
-            raise BagError(f"{self.job.model.id}: the training loss is not finite; lower training.learning_rate")
+        self._check_finite("train", mean)
         return mean
+
+    def _check_finite(self, part: str, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise BagError(f"{self.job.model.id}: the {part} loss is not finite; lower training.learning_rate")
 
     @torch.no_grad()
     def _evaluate(self, part: str) -> tuple[float, np.ndarray, np.ndarray]:
@@ -126,6 +130,7 @@ class Fit:
             probabilities.append(out.logits.double().softmax(dim=-1))
             labels.append(batch.labels)
         mean = torch.stack(losses).double().mean().item()
+        self._check_finite(part, mean)
         return mean, torch.cat(probabilities).cpu().numpy(), torch.cat(labels).numpy()
 
     def _run(self, batch: Batch) -> tuple[ModelOutput, Tensor]:

@@ -10,6 +10,7 @@ from roformermil import __version__
 from roformermil.bags.folds import PARTS, rows_fingerprint
 from roformermil.config.base import to_json
 from roformermil.models.build import parameter_count
+from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, file_sha256
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
@@ -66,6 +67,7 @@ def save_model(path: Path, fit: Fit, predictions_sha256: str) -> None:
         "best_epoch": str(fit.best_epoch),
         "parameters": str(parameter_count(fit.model)),
         "version": __version__,
+        "train_version": str(stage_versions.TRAIN),
         "run": json.dumps(run_metadata(fit.device)),
         "rows": rows_fingerprint(job.rows),
         "predictions": predictions_sha256,

@@ -2,6 +2,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
@@ -16,6 +17,36 @@ UNUSABLE = [
     ("fold,slide_id,part\n0,elsewhere,test\n", "contains no slide of the slide sheet"),
     ("fold,slide,part\n0,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
     ("fold,slide_id,part\none,s0_0,test\n", "given folds need the columns fold, slide_id, part"),
+]
+# patients in turn of these classes, two slides each
+TOO_FEW = [
+    (
+        7,
+        AB,
+        Folds(count=5),
+        "too few patients with usable slides for 5 folds: class a has 4 patients, class b has 3 patients; "
+        "set folds.count to 3 or less, or add patients",
+    ),
+    (
+        3,
+        AB,
+        Folds(count=3),
+        "too few patients with usable slides for 3 folds: class a has 2 patients, class b has 1 patient; "
+        "add patients, each class needs 3 or more",
+    ),
+    (
+        8,
+        ("a",),
+        Folds(count=3),
+        "too few patients with usable slides for 3 folds: class b has 0 patients; add patients, each class needs 3 or more",
+    ),
+    (
+        8,
+        AB,
+        Folds(count=9, group_by_patient=False),
+        "too few usable slides for 9 folds: class a has 8 slides, class b has 8 slides; "
+        "set folds.count to 8 or less, or add slides",
+    ),
 ]
 
 
@@ -73,25 +104,43 @@ def test_slide_level_folds_split_patients():
     assert folds.in_several_parts((row.fold, row.patient_id, row.part) for row in rows)
 
 
-def test_too_few_patients_or_slides_name_the_remedy():
-    with pytest.raises(FoldsError, match="class a has 4 patients .* too few for 5 folds; set folds.count to 4"):
-        folds.make_folds(slides(8), Folds(count=5), AB)
-    with pytest.raises(FoldsError, match="class b has 0 patients"):
-        folds.make_folds(slides(8, classes=("a",)), Folds(count=3), AB)
-    with pytest.raises(FoldsError, match="class a has 8 slides .* too few for 9 folds"):
-        folds.make_folds(slides(8), Folds(count=9, group_by_patient=False), AB)
+@pytest.mark.parametrize(("patients", "classes", "settings", "message"), TOO_FEW)
+def test_too_few_patients_or_slides_name_all_classes_and_the_remedy(patients, classes, settings, message):
+    with pytest.raises(FoldsError, match=f"^{message}$"):
+        folds.make_folds(slides(patients, classes=classes), settings, AB)
 
 
 def test_a_slide_in_two_parts_is_named(rows):
     tested = next(row for row in rows if row.part == "test")
     with pytest.raises(FoldsError, match=f"fold {tested.fold}: slide {tested.slide_id} is in test and train"):
-        folds.check_folds([*rows, replace(tested, part="train")], AB)
+        folds.check_folds([*rows, replace(tested, part="train")], AB, "")
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_a_part_without_a_class_is_named(rows, part):
-    with pytest.raises(FoldsError, match=f"fold 2: its {part} part has no slide of class b"):
-        folds.check_folds([row for row in rows if (row.fold, row.part, row.label) != (2, part, "b")], AB)
+def test_parts_without_a_class_are_named_with_what_to_do(rows, part):
+    lacking = [row for row in rows if (row.part, row.label) != (part, "b") or row.fold not in (1, 2)]
+    first, second = (f"fold {fold}: its {part} part has no slide of class b" for fold in (1, 2))
+    with pytest.raises(FoldsError, match=f"^{first}, {second}; add patients$"):
+        folds.check_folds(lacking, AB, "add patients")
+
+
+def test_three_folds_cannot_be_fewer_and_given_folds_are_corrected(tmp_path, monkeypatch):
+    def one_group(listed, settings):
+        return np.zeros(len(listed), int)
+
+    monkeypatch.setattr(folds, "_divide", one_group)
+    with pytest.raises(FoldsError, match="; use another folds.seed, or add patients$"):
+        folds.make_folds(slides(6), Folds(count=3), AB)
+    with pytest.raises(FoldsError, match=r"; use fewer folds \(folds.count\), use another folds.seed, or add patients"):
+        folds.make_folds(slides(8), Folds(count=4), AB)
+    (tmp_path / "given.csv").write_text("fold,slide_id,part\n0,s0_0,test\n1,s0_0,test\n2,s0_0,test\n")
+    with pytest.raises(FoldsError, match=f"fold 0: .*; correct {tmp_path}/given.csv"):
+        folds.read_given_folds(tmp_path / "given.csv", slides(6), Folds(count=3), AB)
+
+
+def test_a_tenth_that_cannot_validate_every_class_is_named():
+    with pytest.raises(FoldsError, match="a tenth of 8 slides is too few to validate .*; set folds.mode to rotation"):
+        folds.make_folds(slides(12, each=1), Folds(mode="paper", count=3), AB)
 
 
 def test_folds_are_read_as_they_were_written(rows, tmp_path):
@@ -103,18 +152,20 @@ def test_folds_are_read_as_they_were_written(rows, tmp_path):
 
 def test_given_folds_are_used_unchanged_without_slides_that_the_sheet_lacks(tmp_path):
     rows = folds.make_folds(slides(12), Folds(count=5, seed=9), AB)
-    folds.write_folds(tmp_path / "given_set.csv", [*rows, replace(rows[0], slide_id="elsewhere")])
-    settings = Folds(count=5, path=str(tmp_path / "given_{dataset}.csv"))
+    folds.write_folds(tmp_path / "{x} given_set.csv", [*rows, replace(rows[0], slide_id="elsewhere")])
+    settings = Folds(count=5, path=str(tmp_path / "{x} given_{dataset}.csv"))
     assert folds.assign_folds("set", slides(12), settings, AB) == rows
-    text = (tmp_path / "given_set.csv").read_text()
-    (tmp_path / "given_set.csv").write_text(text, "utf-8-sig")  # with the byte-order mark that Excel writes
+    text = (tmp_path / "{x} given_set.csv").read_text()
+    (tmp_path / "{x} given_set.csv").write_text(text, "utf-8-sig")  # with the byte-order mark that Excel writes
     assert folds.assign_folds("set", slides(12), settings, AB) == rows
     with pytest.raises(FoldsError, match="numbered 0 to 9"):
-        folds.read_given_folds(tmp_path / "given_set.csv", slides(12), Folds(), AB)
+        folds.read_given_folds(tmp_path / "{x} given_set.csv", slides(12), Folds(), AB)
 
 
 @pytest.mark.parametrize(("text", "message"), UNUSABLE)
 def test_unusable_given_folds_name_the_mistake(tmp_path, text, message):
+    with pytest.raises(FoldsError, match="given.csv: no such file of given folds"):
+        folds.read_given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
     (tmp_path / "given.csv").write_text(text)
     with pytest.raises(FoldsError, match=message):
         folds.read_given_folds(tmp_path / "given.csv", slides(12), Folds(), AB)
@@ -127,5 +178,5 @@ def test_the_fingerprint_of_rows_depends_on_every_field_but_not_on_their_order(r
 
 
 def test_seeds_never_change_and_differ_by_every_part():
-    assert folds.derive_seed("atlas", "ro-abmil", 3, 1) == 1660393953
-    assert len({folds.derive_seed(d, m, f, s) for d in "ab" for m in "xy" for f in (0, 1) for s in (0, 1)}) == 16
+    assert folds.derive_seed("atlas", 3, 1) == 1955269048
+    assert len({folds.derive_seed(d, f, s) for d in "ab" for f in (0, 1) for s in (0, 1)}) == 8

@@ -27,6 +27,15 @@ def test_batches_come_in_the_order_of_the_groups(data, readers):
     assert torch.equal(got[0].features[: TILES["s5"]], data[5].features)
 
 
+def test_slow_bags_change_neither_the_order_nor_the_tiles_drawn(data, monkeypatch):
+    groups, read_bag = [[11, 2], [10], [9, 8]], data.__getitem__
+    expected = list(prefetch_batches(data, groups, 1, 6, torch.Generator().manual_seed(0)))
+    monkeypatch.setattr(BagDataset, "__getitem__", lambda _, k: time.sleep(0.02 * (k % 3)) or read_bag(k))
+    got = list(prefetch_batches(data, groups, 4, 6, torch.Generator().manual_seed(0)))
+    assert [batch.slide_ids for batch in got] == [batch.slide_ids for batch in expected]
+    assert all(torch.equal(a.features, b.features) for a, b in zip(got, expected, strict=True))
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_reading_is_five_batches_ahead_until_the_consumer_stops(data, monkeypatch, stop):
     begun, read_bag = [], data.__getitem__  # the bags whose reading has begun; each takes 0.1 s

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from roformermil.bags.folds import assign_folds
-from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_sheet import read_slide_sheet, sheet_warnings
 from roformermil.config import load_config
 from tests import ROOT
 from tests.workflow.running import planned_jobs, snakemake
@@ -30,6 +30,7 @@ def test_slides_patients_and_labels(name):
     slides = [slide for slide in slides_of(name) if not slide.exclude]
     patients, labels = {slide.patient_id for slide in slides}, Counter(slide.label for slide in slides)
     assert (len(slides), len(patients), labels) == COUNTS[name]
+    assert sheet_warnings(slides) == []
 
 
 def test_the_bad_slides_of_camelyon16_are_excluded_by_name():

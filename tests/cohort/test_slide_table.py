@@ -6,6 +6,7 @@ import pytest
 from roformermil.cohort import slide_table
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, run_stage
 from roformermil.errors import SlideError, Status, TooManyFailedError
+from roformermil.runtime import memory
 from roformermil.runtime.records import write_records
 
 CHANGES = {"a": {}, "b": {"sheet_mpp": 0.25}, "c": {"status": "unreadable"}}
@@ -34,7 +35,9 @@ def test_an_error_that_is_not_about_a_slide_is_raised():
 
 def test_slides_csv_does_not_change_with_the_clock(tmp_path):
     for k in range(2):
-        slide_table.write_slides_csv(tmp_path / f"{k}.csv", [replace(record, seconds=float(k)) for record in RECORDS])
+        slide_table.write_slides_csv(
+            tmp_path / f"{k}.csv", [replace(record, seconds=float(k), modified=k) for record in RECORDS]
+        )
     assert (tmp_path / "0.csv").read_text() == (tmp_path / "1.csv").read_text()
     assert read_slide_table(tmp_path / "1.csv") == RECORDS
 
@@ -50,3 +53,20 @@ def test_lost_slides_are_counted_and_too_many_are_an_error(tmp_path):
         slide_table.check_failed_fraction(records, 0.5, tmp_path / "d/slides.csv")
     assert error.value.status == "too_many_failed"
     assert len(read_slide_table(tmp_path / "d/slides_failed.csv")) == 3
+    slide_table.check_failed_fraction(records, 0.7, tmp_path / "d/slides.csv")  # as each planning does
+    assert (tmp_path / "d/slides_failed.csv").exists()
+
+
+def test_a_slide_that_needs_more_memory_than_its_part_is_tried_once_more_alone():
+    memory.share_memory(8500, readers=4)
+    given = []
+
+    def read(record):
+        given.append((record.slide_id, memory.reader_memory() // 10**6))
+        if memory.reader_memory() < {"a": 3000, "b": 9000}[record.slide_id] * 10**6:
+            raise SlideError(Status.OUT_OF_MEMORY, "too much")
+        return {"tiles": 1}
+
+    a, b, _ = run_stage("segment", RECORDS, read, progress=False)
+    assert given == [("a", 2000), ("b", 2000), ("a", 8000), ("b", 8000)]
+    assert (a.status, a.tiles, b.status, b.stage) == ("ok", 1, "out_of_memory", "segment")

@@ -1,4 +1,5 @@
 import json
+from datetime import date
 
 import pytest
 from jsonschema import validate
@@ -22,12 +23,41 @@ MISTAKES = [
     ({"tissue": {"median": 4}}, r"tissue.median: .*odd"),
     ({"datasets": {}}, r"datasets: .*at least 1"),
     ({"datasets": {"d": {**DATASETS["d"], "classes": ["a", "a"]}}}, r"datasets.d.classes: list each value once"),
-    ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another folder"),
+    ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another file or folder in results"),
+    ({"datasets": {"Logs": DATASETS["d"]}}, "Logs is the name of another"),  # the same folder on some disks
+    ({"datasets": {"overview.html": DATASETS["d"]}}, "overview.html is the name of another"),
+    (
+        {"datasets": {"d": {**DATASETS["d"], "classes": ["a b", ""]}}},
+        r"classes.1: 'a b' may only have letters A to Z, d",
+    ),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": ["", "a"]}}}, r"classes.1: is empty"),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": "benign, tumor"}}}, r"is not a list; write \[benign, tumor\]$"),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": {"no": 0, "yes": 1}}}}, r"is not a list; write \[no, yes\]$"),
+    ({"models": "abmil"}, r"models: 'abmil' is not a list; write \[abmil\]"),
+    ({"training": None}, "training: is empty; give it a value, or remove the key"),
+    ({"datasets": ["d"]}, r"datasets: needs keys and values, as in {key: value} \(got \['d'\]\)"),
     ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
     # and no second error for a default that is derived from the wrong key
     ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
     ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of rotation, paper$"),
     ({"folds": {"mode": "papper"}}, r"'papper' is none of rotation, paper; did you mean `paper`\?$"),
+]
+# values that YAML, or Snakemake, reads as another type than text; what the error says of them
+NOT_TEXT = [
+    (0, 'is a number, not text: write it in quotes, as in "0"'),
+    (1.5, 'is a number, not text: write it in quotes, as in "1.5"'),
+    (False, 'is not text, since YAML reads yes, no, .* as truth values: write it in quotes, as in "no"'),
+    (True, 'write it in quotes, as in "yes"'),
+    (None, "is empty or null: give it a value"),
+    (date(2024, 1, 31), 'is a date, not text: write it in quotes, as in "2024-01-31"'),
+]
+NOT_YAML = [
+    ("a: b: c", "line 1, column 5: not valid YAML: mapping values are not allowed here"),
+    ("a:\n\tb: 1", r"line 2, column 1: not valid YAML: .*; indent with spaces, not tabs"),
+    ("datasets: {}\ntraining:\n  epochs: 3\n  epochs: 4\n", "line 4, column 3: .* duplicate key 'epochs'"),
+    ("a: 'b", "line 1, column 6: not valid YAML: found unexpected end of stream"),
+    ("a: 2024-02-31", ": not valid YAML: day .*"),
+    ("\0", ": not valid YAML: unacceptable character .*"),
 ]
 ENCODERS = [
     ({}, "imagenet", "resnet50-imagenet"),
@@ -84,6 +114,64 @@ def test_every_setting_is_documented_in_the_schema():
 def test_errors_name_the_key_and_what_was_expected(change, expected):
     with pytest.raises(ConfigError, match=expected):
         read_settings(Config, {"datasets": DATASETS} | change)
+
+
+@pytest.mark.parametrize(("value", "message"), NOT_TEXT)
+def test_names_that_yaml_reads_as_another_type_are_to_be_put_in_quotes(value, message):
+    dataset = DATASETS["d"] | {"classes": ["a", value]}
+    with pytest.raises(ConfigError, match=f"datasets.d.classes.2: .*{message}"):
+        read_settings(Config, {"datasets": {"d": dataset}})
+    with pytest.raises(ConfigError, match=f"^config: datasets: the key .*{message}"):
+        read_settings(Config, {"datasets": {value: DATASETS["d"]}})
+    with pytest.raises(ConfigError, match=f"^config: training: the key .*{message}"):
+        read_settings(Config, {"datasets": DATASETS, "training": {value: 3}})
+    with pytest.raises(ConfigError, match=f"^config: results: .*{message}"):
+        read_settings(Config, {"datasets": DATASETS, "results": value})
+
+
+def test_unquoted_names_are_told_from_a_file_too_and_quoted_ones_are_text(tmp_path):
+    text = "datasets:\n  {}: {{slides: s.csv, root: ., classes: [{}, {}]}}\n"
+    (tmp_path / "c.yaml").write_text(text.format(2024, "no", "0x1F"))
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "c.yaml")
+    assert [line.removeprefix(f"{tmp_path}/c.yaml: ").split(" is ")[0] for line in str(error.value).splitlines()] == [
+        "datasets: the key 2024",
+        "datasets.2024.classes.1: False",
+        "datasets.2024.classes.2: 31",
+    ]
+    (tmp_path / "c.yaml").write_text(text.format('"2024"', '"no"', "'0x1F'"))
+    assert load_config(tmp_path / "c.yaml").datasets["2024"].classes == ["no", "0x1F"]
+
+
+@pytest.mark.parametrize(("text", "message"), NOT_YAML)
+def test_mistakes_in_yaml_name_the_file_and_the_line(tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"^{tmp_path}/mine.yaml(, )?{message}$"):
+        load_config(tmp_path / "mine.yaml")
+
+
+def test_a_configuration_that_is_not_utf8_is_named_and_a_byte_order_mark_is_not_an_error(tmp_path):
+    text = "# é\ndatasets: {d: {slides: s.csv, root: ., classes: [a, b]}}\n"
+    (tmp_path / "mine.yaml").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=f"{tmp_path}/mine.yaml: is not UTF-8 text"):
+        load_config(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8-sig")
+    assert load_config(tmp_path / "mine.yaml").datasets["d"].classes == ["a", "b"]
+
+
+def test_a_tilde_is_the_users_home_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    dataset = DATASETS["d"] | {"slides": "~/s.csv", "root": "~"}
+    sections = {"encoder": {"weights": "~/w.pth"}, "tissue": {"method": "grandqc", "weights": "~/t.pth"}}
+    config = read_settings(
+        Config, {"datasets": {"d": dataset}, "results": "~/out", "folds": {"path": "~/{dataset}.csv"}, **sections}
+    )
+    paths = [config.datasets["d"].slides, config.datasets["d"].root, config.results, config.encoder.weights_path]
+    assert list(map(str, [*paths, config.tissue.weights, config.folds.path])) == [
+        *("/home/me/s.csv", "/home/me", "/home/me/out", "/home/me/w.pth"),
+        *("/home/me/t.pth", "/home/me/{dataset}.csv"),
+    ]
+    assert read_settings(Config, to_json(config)) == config
 
 
 def test_settings_survive_the_command_line():

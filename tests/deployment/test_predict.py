@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +20,13 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import draw_tissue, write_pyramid
 from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Training
 from roformermil.deployment.export import export_model
-from roformermil.deployment.model_card import Preparation, render_card
+from roformermil.deployment.model_card import Preparation, Spread, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
-from roformermil.deployment.prediction_table import describe_predictions
+from roformermil.deployment.prediction_table import describe_predictions, prediction_fields, table_row
 from roformermil.errors import ConfigError, LeakError, ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
-from roformermil.models.inference import load_model
+from roformermil.models.inference import Prediction, load_model
 from roformermil.slides.steps import segment_slides, tile_slides
 from tests.factories import read_rows, train_run
 
@@ -131,6 +132,14 @@ def test_a_row_warns_of_unusual_tile_numbers_and_of_members_that_disagree(lab, p
         assert (f"{others} of 3 members predict another class" in row["warnings"]) == (others > 0)
 
 
+def test_what_is_odd_about_the_slide_comes_first_among_its_warnings():
+    record = SlideRecord("s", Path("s.svs"), warnings="most of its border is tissue")
+    prediction = Prediction(np.array([0.2, 0.8]), np.zeros((3, 2)), None)
+    fields = prediction_fields(record, prediction, [prediction], CLASSES, Spread(least=1, median=2, most=2))
+    assert fields["warnings"] == "most of its border is tissue; 3 tiles, the training slides had 1 to 2"
+    assert table_row(record, CLASSES, "id")["warnings"] == record.warnings
+
+
 def test_a_damaged_store_has_a_row_and_the_others_are_predicted(lab, predicted, tmp_path):
     damaged = shutil.copytree(lab / STORES / "s7.zarr", tmp_path / "s7.zarr")
     next(path for path in (damaged / "features/c").rglob("*") if path.is_file()).unlink()
@@ -179,13 +188,15 @@ def test_the_card_describes_the_training_data_and_its_limits(lab):
 
 def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):
     own = {"weights": "/home/someone/secret/resnet50.pth", "id": "r"}
-    shutil.copy(lab / DATA / "slides.csv", tmp_path)
+    (tmp_path / "set").mkdir()
+    for name in ("slides.csv", "folds.csv"):
+        shutil.copy(lab / DATA / name, tmp_path / "set" / name)
     findings = [Finding("patients", "leak", 1, 'in two parts: "s3"')]
     with pytest.raises(LeakError):
-        write_findings(findings, Leakage(), Folds(), "set", tmp_path / "leakage.csv")
-    (tmp_path / "leakage_failed.csv").rename(tmp_path / "leakage.csv")
+        write_findings(findings, Leakage(), Folds(), "set", tmp_path / "set/leakage.csv")
+    (tmp_path / "set/leakage_failed.csv").rename(tmp_path / "set/leakage.csv")
     predictions = [lab / f"{RUN}/fold_{fold}/predictions.csv" for fold in range(3)]
-    export_model(predictions, tmp_path, lab / STORES, Preparation(encoder=own), tmp_path / "model")
+    export_model(predictions, tmp_path / "set", lab / STORES, Preparation(encoder=own), tmp_path / "model")
     for path in (tmp_path / "model").iterdir():
         content = path.read_bytes()
         if path.suffix == ".safetensors":  # its header: parameters are any bytes
@@ -239,7 +250,7 @@ def test_slides_of_one_name_and_weights_that_are_not_used_or_do_not_exist_are_re
     slide = [lab / "slides/s6.tif"]
     with pytest.raises(ConfigError, match="several are called s6: predict them into different folders"):
         predict([*slide, tmp_path / "s6.tif"], lab / "model", tmp_path, progress=False)
-    with pytest.raises(ConfigError, match="with the given weights: tissue: weights has no effect with method: hsv"):
+    with pytest.raises(ConfigError, match="with the given weights: tissue: weights has no effect with method"):
         predict(slide, lab / "model", tmp_path, tissue_weights=slide[0], progress=False)
     with pytest.raises(ModelError, match="--weights: no file at .*/none.pth"):
         predict(slide, lab / "model", tmp_path, weights=tmp_path / "none.pth", progress=False)

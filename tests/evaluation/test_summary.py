@@ -12,6 +12,7 @@ from roformermil.evaluation.metrics import METRICS
 from roformermil.evaluation.predictions import read_table
 from roformermil.evaluation.summary import class_table
 from roformermil.evaluation.tables import write_tables
+from tests import ROOT
 from tests.factories import NO_LEAK, SimulatedRun, class_scores
 
 DATASETS = {"one": "resnet50-random", "002": "net"}  # and their encoders
@@ -56,6 +57,12 @@ def test_ids_that_look_like_numbers_or_missing_values_are_text(tmp_path):
     (tmp_path / "t.csv").write_text("dataset,model,mean,ci_low\n002,NA,0.5,\n")
     (row,) = read_table(tmp_path / "t.csv").to_dict("records")
     assert (row["dataset"], row["model"], row["mean"]) == ("002", "NA", 0.5) and np.isnan(row["ci_low"])
+
+
+def test_no_other_function_reads_tables_by_pandas_which_would_turn_names_into_numbers():
+    package = ROOT / "roformermil"
+    readers = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if "read_csv" in file.read_text()}
+    assert readers == {"evaluation/predictions.py"}
 
 
 def test_the_papers_table_has_means_lost_slides_and_cautions(run):

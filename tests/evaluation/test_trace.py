@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from roformermil.cli import app
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, write_slides_csv
-from roformermil.config import Model, Training
+from roformermil.config import Config, Model, Training
 from roformermil.errors import ConfigError
 from roformermil.evaluation.tables import write_tables
 from roformermil.evaluation.trace import summarise_trace, trace_number
@@ -36,7 +36,9 @@ def trained_run(tmp_path_factory) -> Path:
         records.append(SlideRecord(f"s{k}", file, content=content_id(file), tiles=5, fingerprint=f"f{k}"))
     model, training = Model(name="mean", hidden_dim=8), Training(epochs=1)
     predictions = train_run(results / "set", "net", records, ["a", "b"], model, training)
-    write_tables(predictions, [results / "set"], results, '{"models": ["mean"]}')
+    dataset = {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}
+    config = Config(datasets={"set": dataset}, models=[model], training=training)
+    write_tables(predictions, [results / "set"], results, config.model_dump_json())
     return results
 
 
@@ -53,7 +55,7 @@ def test_a_number_is_traced_to_folds_models_features_and_slides(results):
     assert np.mean([fold["auroc"] for fold in trace["folds"]]) == pytest.approx(trace["mean"])
     assert trace["folds"][0]["model"]["hidden_dim"] == 8
     assert trace["folds"][0]["run"]["torch"] == trace["tables"]["run"]["torch"]
-    assert trace["tables"]["config"] == {"models": ["mean"]}
+    assert trace["tables"]["config"]["models"][0]["hidden_dim"] == 8
     assert {slide["slide_id"] for slide in trace["slides"]} == {f"s{k}" for k in range(12)}
     assert trace_number(results / "summary.csv", "1")["metric"] == "auroc"
 
@@ -70,7 +72,7 @@ def test_the_verb_exits_with_1_only_if_something_differs(results):
     assert unchanged.exit_code == 0 and yaml.safe_load(unchanged.output)["differs"] == "nothing"
     edit_folds(results)
     changed = CliRunner().invoke(app, [*trace, "--slides"])
-    assert changed.exit_code == 1 and "fold 0 is not divided" in yaml.safe_load(changed.output)["differs"][0]
+    assert changed.exit_code == 1 and "fold_0: folds.csv divides" in yaml.safe_load(changed.output)["differs"][0]
     assert len(yaml.safe_load(changed.output)["slides"]) == 12
 
 
@@ -126,7 +128,7 @@ def edit_folds(results):
         (replace_slide, "s4.svs changed since it was read"),
         (remove_slide, "s2: was used in training, but is not a usable slide"),
         (exchange_models, "is the model of set, fold 1"),
-        (edit_folds, "fold 0 is not divided as it was"),
+        (edit_folds, "fold_0: folds.csv divides its slides in another way"),
     ],
 )
 def test_every_change_since_is_named(results, change, message):

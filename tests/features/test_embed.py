@@ -1,6 +1,7 @@
 import re
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -140,7 +141,26 @@ def test_cmu_1_small_region(shared, tmp_path):
     """All of it taken for tissue: 8 x 11 tiles of 257 px (see test_tiles), features equal to the plain loop's."""
     slide = shared / "slides/CMU-1-Small-Region.svs"
     encoder = Encoder(weights=str(shared / "weights/resnet50_msra_caffe_conv1-layer3_tvlayout.pth"))
-    store = embed_one(slide, tmp_path, encoder, tiles=Tiles(min_tissue=0), tissue=Tissue(threshold=0, close=64))
+    store = embed_one(
+        slide, tmp_path, encoder, tiles=Tiles(min_tissue=0), tissue=Tissue(method="hsv", threshold=0, close=64)
+    )
     assert store.grid.tolist() == [[x, y] for y in range(11) for x in range(8)]
     assert_equals_plain_loop(slide, store, encoder, 257)
     assert (store.coords == store.grid * 257).all() and read_tile_table(tmp_path / "one.npz").tissue.min() > 0.9
+
+
+def test_a_slide_that_needs_more_memory_than_its_part_is_encoded_once_more_alone_by_one_reader(monkeypatch):
+    records = [SlideRecord(name, Path(f"{name}.svs"), tiles=1) for name in "abc"]
+    embedder, calls = object.__new__(Embedder), []
+    embedder.readers = 4
+
+    def embed(records, tile_tables, out):
+        calls.append(([record.slide_id for record in records], embedder.readers))
+        lacks = embedder.readers > 1
+        return [
+            replace(r, status="out_of_memory", stage="embed") if lacks and r.slide_id != "b" else r for r in records
+        ]
+
+    monkeypatch.setattr(embedder, "_embed", embed)
+    assert embedder.embed(records, Path(), Path()) == records
+    assert calls == [(["a", "b", "c"], 4), (["a"], 1), (["c"], 1)] and embedder.readers == 4

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
-from roformermil.errors import ModelError
-from roformermil.models.inference import Prediction, average_predictions, load_model
+from roformermil.errors import BagError, ModelError
+from roformermil.models import build_model
+from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 
 
 def random_prediction(seed, classes=3, contributions=True):
@@ -29,6 +31,18 @@ def test_margins_compare_a_class_with_the_mean_of_the_others(classes):
     shifted = Prediction(one.probabilities, one.attention, one.contributions + np.arange(5)[:, None])
     assert shifted.margins == pytest.approx(one.margins), "what a tile adds to all logits changes nothing"
     assert random_prediction(3, contributions=False).margins is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_features_that_give_no_finite_output_are_an_error(value):
+    torch.manual_seed(0)
+    model = build_model({"name": "ro-abmil", "hidden_dim": 16, "num_heads": 2}, 4, 2).eval()
+    trained = TrainedModel(model, ["a", "b"], {}, torch.float32, torch.device("cpu"))
+    features, grid = np.ones((3, 4), np.float32), np.zeros((3, 2), np.int32)
+    assert trained.predict(features, grid).probabilities.sum() == pytest.approx(1)
+    features[1, 2] = value
+    with pytest.raises(BagError, match="not finite: do the features contain NaN, infinity or very large values"):
+        trained.predict(features, grid)
 
 
 def test_a_file_that_is_no_trained_model_is_named(tmp_path):

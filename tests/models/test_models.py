@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -70,6 +71,17 @@ def test_recomputed_activations_give_the_same_gradients(name, batch):
         loss = mil_loss(model(*batch, LENGTHS), torch.tensor([0, 2, 1]), LENGTHS)
         results.append((loss, *torch.autograd.grad(loss, list(model.parameters()))))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_checkpointing_computes_blocks_and_head_twice_in_training_and_once_in_evaluation(name, batch):
+    model, calls = small(name, num_layers=2), Counter()
+    for part in (model.project, *model.blocks, model.head):
+        part.register_forward_pre_hook(lambda part, _: calls.update([part]))
+    for model.checkpointing, training, times in ((False, True, 1), (True, True, 2), (True, False, 1)):
+        calls.clear()
+        model.train(training)(*batch, LENGTHS).logits.sum().backward()
+        assert [calls[part] for part in (model.project, *model.blocks, model.head)] == [1] + [times] * (len(calls) - 1)
 
 
 @pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in MODELS), *POSITIONS])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roformermil.models.rope import RotaryEncoding, sine_encoding
+from roformermil.models.rope import RotaryEncoding, from_lowest, sine_encoding
 
 GRID = torch.tensor([[0, 0], [3, -7], [119, 45], [-20, 400]])
 
@@ -48,6 +48,23 @@ def test_angles_stay_float32_in_a_half_precision_model():
         after = half.angles(GRID)
         assert half.rotate(torch.ones(4, 2, 64, dtype=torch.bfloat16), after).dtype == torch.bfloat16
     assert all(torch.equal(a, b) and b.dtype == torch.float32 for a, b in zip(before, after, strict=True))
+
+
+def test_float64_is_rotated_in_float64_and_half_precision_in_float32():
+    generator = torch.Generator().manual_seed(0)
+    rope, x = RotaryEncoding(8).double(), torch.randn(4, 1, 8, generator=generator, dtype=torch.float64)
+    angles = (rope.scale * GRID.double()[:, :, None] * rope.frequencies).flatten(1).unsqueeze(1)
+    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.polar(torch.ones_like(angles), angles)
+    expected = torch.view_as_real(turned).flatten(-2)
+    assert torch.allclose(RotaryEncoding.rotate(x, rope.angles(GRID)), expected, rtol=0, atol=1e-12)
+    half, single = x.bfloat16(), RotaryEncoding(8).angles(GRID)
+    exact = RotaryEncoding.rotate(half.float(), single)
+    assert torch.equal(RotaryEncoding.rotate(half, single), exact.bfloat16())
+
+
+def test_positions_count_from_the_lowest_of_each_bag():
+    grid = torch.tensor([[100_003, -7], [100_001, 4], [5, 900_000]], dtype=torch.int32)
+    assert from_lowest(grid, [2, 1]).tolist() == [[2, 0], [0, 11], [0, 0]]
 
 
 def test_sine_by_hand():

@@ -2,6 +2,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from roformermil.models import build_model, transmil
+from roformermil.models.roformer import Dropout
 from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order
 
 
@@ -46,6 +47,38 @@ def test_attention_of_a_large_slide_survives_fp16():
     _, attention = head._run_bag(torch.zeros(20_000, 8), grid)
     expected = weights[1:20_001] / weights[1:20_001].sum()
     assert abs(attention.sum() - 1) < 1e-4 and (attention - expected).abs().max() < 0.02 * expected.max()
+
+
+def test_dropout_follows_both_attention_layers(monkeypatch):
+    """Dropout multiplies by 1 + p here."""
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: x * (1 + self.p))
+    torch.manual_seed(0)
+    model = build_model({"name": "transmil", "hidden_dim": 8, "num_heads": 2, "num_layers": 2, "dropout": 0.375}, 4, 2)
+    for module in model.head.modules_:
+        x = torch.randn(5, 8)
+        between = module.position(x + 1.375 * module.attention1(module.norm1(x))[0], 2)
+        expected, weights = module.attention2(module.norm2(between))
+        assert torch.equal(module(x, 2)[0], between + 1.375 * expected) and torch.equal(module(x, 2)[1], weights)
+
+
+def test_the_head_by_hand():
+    """Five tiles, row by row after a ReLU, and the first four again fill a square of nine behind the class token."""
+    torch.manual_seed(0)
+    model = build_model({"name": "transmil", "hidden_dim": 8, "num_heads": 2, "num_layers": 2}, 4, 3).eval()
+    features, grid = torch.randn(5, 4), torch.tensor([[5, 2], [0, 9], [1, 2], [7, 0], [3, 9]])
+    h, order = model.project(features).clamp(min=0), [3, 2, 0, 1, 4]
+    x = torch.stack([model.head.token[0], *(h[k] for k in order), *(h[k] for k in order[:4])])
+    for module in model.head.modules_:
+        x, weights = module(x, 3)
+    token = (x[0] - x[0].mean()) / (x[0].var(correction=0) + 1e-5).sqrt()
+    token = token * model.head.norm.weight + model.head.norm.bias
+    expected = dict.fromkeys(range(5), 0.0)
+    for place, weight in enumerate(weights[1:].clamp(min=0).tolist()):
+        expected[order[place % 5]] += weight
+    out = model(features, grid, [5])
+    assert torch.allclose(out.logits[0], model.head.classifier.weight @ token + model.head.classifier.bias, atol=1e-6)
+    shares = torch.tensor(list(expected.values())) / sum(expected.values())
+    assert torch.allclose(out.attention, shares.unsqueeze(1).expand(5, 3), atol=1e-6)
 
 
 def test_raster_order_is_row_by_row():

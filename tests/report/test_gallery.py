@@ -1,7 +1,7 @@
 import pandas as pd
 
 from roformermil.report.heatmaps.gallery import copy_gallery
-from tests.factories import write_predictions_csv
+from tests.factories import write_predictions_csv, write_training_files
 
 RIGHT = {"a_sure": 0.01, "a_unsure": 0.4, "a_undrawn": 0.001, "b_sure": 0.99, "b_unsure": 0.6}  # probabilities of b
 WRONG = {"a_wrong": 0.7, "a_worse": 0.9}
@@ -13,6 +13,7 @@ def test_the_most_confident_right_and_wrong_predictions_of_each_class_are_copied
     table.loc[table.slide_id == "b_training", "part"] = "train"
     path = tmp_path / "set/net/m/fold_0/predictions.csv"
     write_predictions_csv(path, table.assign(probability_a=1 - p.to_numpy(), probability_b=p.to_numpy()))
+    write_training_files(path)
     for slide_id in table.slide_id[table.slide_id != "a_undrawn"]:
         (tmp_path / f"{slide_id}.jpg").write_text(slide_id)
     chosen = copy_gallery([path], tmp_path, tmp_path / "gallery", per_class=1)

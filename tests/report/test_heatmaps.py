@@ -12,6 +12,7 @@ from roformermil.bags.folds import FoldRow, read_folds, write_folds
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
+from roformermil.errors import ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
@@ -29,14 +30,16 @@ BASE_PX = 128  # slides have twice the resolution of tiles
 ACROSS, DOWN = 7, 5  # tiles of a slide
 STRIPED = (5, 2)  # grid position of the informative tile on s14
 SIZE = (ACROSS * BASE_PX, DOWN * BASE_PX)  # of a slide, level-0 pixels
+GRAIN_PX = 32
 CLASSES = ["plain", "striped"]
 TIMEOUT = 60.0
 
 
 def draw_slide(path, striped):
-    """Pink noise, and one tile of dark blue stripes if `striped` is its grid position."""
+    """Dark pink grains of 8 um, and one tile of dark blue stripes if `striped` is its grid position."""
     rng = np.random.default_rng(int(path.stem[1:]))
-    image = rng.normal((215, 150, 190), 12, (*SIZE[::-1], 3)).clip(0, 255).astype(np.uint8)
+    grains = rng.normal((165, 85, 135), 12, (SIZE[1] // GRAIN_PX, SIZE[0] // GRAIN_PX, 3))
+    image = grains.repeat(GRAIN_PX, axis=0).repeat(GRAIN_PX, axis=1).clip(0, 255).astype(np.uint8)
     if striped:
         x, y = striped[0] * BASE_PX, striped[1] * BASE_PX
         image[y : y + BASE_PX, x + np.flatnonzero(np.arange(BASE_PX) % 8 < 4)] = (60, 30, 120)
@@ -58,8 +61,9 @@ class Cohort:
         assert model.classes == CLASSES
         return model.predict(features.features, features.grid)
 
-    def write_heatmaps(self, records, out, folds="folds.csv"):
-        write_out_of_fold_heatmaps(records, *(self.folder / name for name in (folds, "models", "stores", out)), TIMEOUT)
+    def write_heatmaps(self, records, out, folds="folds.csv", classes=CLASSES):
+        inputs = (self.folder / name for name in (folds, "models", "stores"))
+        return write_out_of_fold_heatmaps(records, *inputs, classes, self.folder / out, TIMEOUT)
 
     def picture(self, name, out="heatmaps"):
         return np.asarray(Image.open(self.folder / out / name).convert("RGB")).astype(float)
@@ -82,7 +86,7 @@ def cohort(tmp_path_factory):
         part = "test" if k > 13 else "validation" if k > 11 else "train"
         rows.append(FoldRow(0, f"s{k}", f"s{k}", "plain" if k % 2 else "striped", part))
     masks, tables, tiles = folder / "tissue", folder / "tiles", Tiles(tile_px=64, target_mpp=0.5)
-    records = segment_slides(records, masks, Tissue(threshold=2), timeout=TIMEOUT, progress=False)
+    records = segment_slides(records, masks, Tissue(), timeout=TIMEOUT, progress=False)
     records = tile_slides(records, masks, tables, tiles, timeout=TIMEOUT, progress=False)
     assert {record.tiles for record in records} == {ACROSS * DOWN}
     embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), TIMEOUT, progress=False)
@@ -137,6 +141,11 @@ def test_each_slide_is_drawn_by_the_fold_that_tested_it_and_one_that_none_tests_
         expected = cohort.predict(slide_id, fold=fold).margins[:, 1].tolist()
         assert cohort.measurements(slide_id, "contribution to striped", "two") == pytest.approx(expected)
     assert {path.name.split(".")[0] for path in (folder / "two").iterdir()} == {"s0", "s14"}
+
+
+def test_a_model_of_the_classes_in_another_order_is_refused(cohort):
+    with pytest.raises(ModelError, match="was trained on the classes plain, striped, not on striped, plain"):
+        cohort.write_heatmaps(cohort.records[14:], "swapped", classes=CLASSES[::-1])
 
 
 def test_the_overlay_of_contributions_is_red_at_the_informative_tile_only(cohort):

@@ -14,7 +14,8 @@ from tests.factories import NO_LEAK, SimulatedRun
 
 LEAK = Finding("patients", "leak", 2, "2 patients are in two parts of a fold: p1, p2")
 RECORDS = [
-    *(SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(30)),
+    *(SlideRecord(f"s{k}", Path(f"s{k}.svs"), tiles=100 + k) for k in range(29)),
+    SlideRecord("odd", Path("odd.svs"), tiles=130, warnings="most of its border is <tissue>"),
     SlideRecord("lost", Path("lost.svs"), status="no_mpp", message="says <nothing>", stage="segment"),
 ]
 
@@ -110,8 +111,9 @@ def test_cautions_come_first_and_data_slides_that_are_not_used_leaks_and_version
     assert cohort == ["camelyon16", "30", "30", "15 normal (15 patients), 15 tumor (15 patients)", "5", "6.0", "tumor"]
     by_class = "10 1 (10 patients), 10 02 (10 patients), 10 c<d (10 patients)"
     assert (mine[3], mine[6]) == (by_class, "each against the rest")
-    assert "mine: 30 of 31 slides, 3,435 tiles, median 114 per slide." in text(overview["Slides"])
+    assert "mine: 30 of 31 slides, 3,436 tiles, median 114 per slide." in text(overview["Slides"])
     assert rows(overview["Slides"]) == [["lost", "segment", "no_mpp", "says <nothing>"]]
+    assert rows(overview["Slides"][2:]) == [["odd", "most of its border is <tissue>"]]
     assert ["mine", "patients", "leak", LEAK.detail] in rows(overview["Leakage"])
     assert "torch" in dict(rows(overview["Versions"]))
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from roformermil.evaluation.calibration import reliability
 from roformermil.evaluation.curves import POINTS, curves
-from roformermil.evaluation.predictions import FoldResult, out_of_fold
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.predictions import out_of_fold
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves, plot_dataset, plot_history
 from tests.factories import SimulatedRun

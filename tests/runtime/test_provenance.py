@@ -1,11 +1,16 @@
 import json
+import os
 import subprocess
+import sys
+from functools import partial
 
+import pytest
 import torch
 
 from roformermil import __version__
+from roformermil.errors import ConfigError
 from roformermil.runtime import provenance
-from roformermil.runtime.provenance import commit, run_metadata, write_provenance
+from roformermil.runtime.provenance import check_code, code_variables, commit, run_metadata, write_provenance
 
 
 def test_metadata_has_the_code_the_libraries_and_the_device():
@@ -35,3 +40,49 @@ def test_provenance_keeps_the_configuration(tmp_path):
     write_provenance(tmp_path / "provenance.json", '{"datasets": {}}')
     stored = json.loads((tmp_path / "provenance.json").read_text())
     assert stored["config"] == {"datasets": {}} and stored["run"]["roformermil"] == __version__
+
+
+OTHER = "0.0:0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("folder", "prefix", "files", "remedy"),
+    [
+        ("planned", "venv", ["pyproject.toml"], "`pip install --editable {planned}`"),
+        ("planned", "venv", [], "Activate the environment of the planned one"),
+        ("planned", f"{'0a' * 16}_", ["pyproject.toml"], "Remove {prefix} and run snakemake again"),
+        ("", "venv", [], "the source in {here} changed while the workflow ran: run snakemake again"),
+    ],
+)
+def test_a_job_with_other_code_than_the_plans_is_refused_with_a_remedy(
+    tmp_path, monkeypatch, folder, prefix, files, remedy
+):
+    planned, here = tmp_path / folder if folder else provenance.HERE, provenance.HERE
+    for name in files:
+        planned.mkdir()
+        (planned / name).touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / prefix))
+    monkeypatch.setenv("ROFORMERMIL_CHECKOUT", str(planned))
+    monkeypatch.setenv("ROFORMERMIL_CODE", OTHER)
+    with pytest.raises(ConfigError) as error:
+        check_code()
+    assert remedy.format(planned=planned, prefix=tmp_path / prefix, here=here) in str(error.value)
+    if folder:
+        assert f"runs roformermil {__version__} from {here}, but" in str(error.value)
+        assert f"planned with roformermil 0.0 from {planned}, whose source differs" in str(error.value)
+
+
+def test_a_job_with_the_plans_code_and_a_command_of_a_person_are_not_refused(monkeypatch):
+    check_code()
+    for name, value in code_variables().items():
+        monkeypatch.setenv(name, value)
+    check_code()
+
+
+def test_the_command_line_refuses_in_one_line_of_the_jobs_log(tmp_path):
+    command = [sys.executable, "-m", "roformermil", "--log", tmp_path / "job.log", "schema"]
+    run = partial(subprocess.run, command, capture_output=True, text=True)
+    refused = run(env={**os.environ, "ROFORMERMIL_CODE": OTHER, "ROFORMERMIL_CHECKOUT": str(tmp_path)})
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr and not refused.stdout
+    assert "whose source differs" in (tmp_path / "job.log").read_text()
+    assert run(env={**os.environ, **code_variables()}).returncode == 0

@@ -1,7 +1,7 @@
 import pytest
 
 from roformermil.runtime import stage_versions
-from roformermil.runtime.stage_versions import source_digest
+from roformermil.runtime.stage_versions import package_digest, source_digest
 
 EMPTY = ("errors.py", "config/base.py", "evaluation/__init__.py", "evaluation/other.py", "report/__init__.py")
 FILES = {
@@ -47,3 +47,21 @@ def test_the_paths_are_those_of_the_package():
     assert stage_versions.HOW_SETTINGS_ARE_READ.is_file()
     assert stage_versions.PUBLIC_NAMES.is_file() and (stage_versions.PACKAGE / "runtime/stage_versions.py").is_file()
     assert len(source_digest("runtime/stage_versions")) == 16
+
+
+@pytest.mark.parametrize("name", [*FILES, "new.py"])
+def test_the_digest_of_the_package_depends_on_every_module_and_template(package, name):
+    before = package_digest()
+    with open(package / name, "a") as file:
+        file.write("\n# changed")
+    assert package_digest() != before
+
+
+def test_the_digest_of_the_package_depends_on_names_and_not_on_what_is_no_source(package):
+    before = package_digest()
+    for name in (".ipynb_checkpoints/x.py", "__pycache__/x.pyc", "notes.txt"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_text("x")
+    assert package_digest() == before
+    (package / "report/unused.py").rename(package / "report/used.py")
+    assert package_digest() != before

@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 
 from roformermil.errors import ConfigError, SlideError, Status
-from roformermil.runtime.subprocesses import MEMORY_LIMIT, SubprocessStream, run_in_subprocess
+from roformermil.runtime import memory
+from roformermil.runtime.memory import LEAST, share_memory
+from roformermil.runtime.subprocesses import SubprocessStream, run_in_subprocess
 
 
 def refuse(error):
@@ -36,9 +38,16 @@ DEATHS = [
     (signal.raise_signal, [signal.SIGSEGV], "crashed", "SIGSEGV"),
     (signal.raise_signal, [signal.SIGKILL], "crashed", "SIGKILL"),
     (os._exit, [7], "crashed", "exit status 7"),
-    (bytearray, [MEMORY_LIMIT + 2**30], "out_of_memory", "GiB"),
+    (bytearray, [LEAST + 10**8], "out_of_memory", "vips tiffsave --tile --pyramid"),
     (time.sleep, [30], "timed_out", "stalled for 1 s"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def least_memory(monkeypatch):
+    """Readers with the least that they get."""
+    monkeypatch.setattr(memory, "_shares", None)
+    share_memory(1, readers=4)
 
 
 @pytest.mark.parametrize(("work", "arguments", "status", "message"), DEATHS)

@@ -1,4 +1,4 @@
-from roformermil.runtime.text import first_lines, join_some, markdown_table
+from roformermil.runtime.text import first_lines, join_some, markdown_table, plural
 
 
 def test_long_lists_and_texts_end_with_the_number_of_what_is_left_out():
@@ -6,6 +6,10 @@ def test_long_lists_and_texts_end_with_the_number_of_what_is_left_out():
     assert join_some(["a", "b", "c", "d"], limit=2) == "a, b and 2 more"
     assert first_lines(["a", "b"], 2) == "a\nb"
     assert first_lines(["a", "b", "c"], 2) == "a\nb\nand 1 more"
+
+
+def test_one_is_singular():
+    assert [plural(count, "patient") for count in (0, 1, 2)] == ["0 patients", "1 patient", "2 patients"]
 
 
 def test_markdown_tables_escape_what_would_end_a_cell():

@@ -47,6 +47,18 @@ def test_lost_slides_are_captioned_in_red_and_framed_where_there_is_no_mask(tmp_
     assert no_mask[0, middle].tolist() == no_mask[middle, 0].tolist() == list(contact_sheet.RED)
 
 
+def test_what_to_check_is_below_the_slide_in_orange(tmp_path):
+    warnings = "97% of the scan is tissue: look at its outline; level 2 is white and is not used"
+    records = [SlideRecord("plain", Path()), SlideRecord("odd", Path(), warnings=warnings)]
+    assert [line for line, _ in contact_sheet._caption(records[1])][2] == (
+        "check: 97% of the scan is tissue; level 2 is white and is not used"
+    )
+    picture = np.asarray(contact_sheet.draw_contact_sheet(records, tmp_path)).astype(int)
+    captions = picture[GAP_PX + THUMBNAIL_PX : GAP_PX + THUMBNAIL_PX + CAPTION_PX]
+    orange = (captions[..., 0] - captions[..., 2] > 100) & (captions[..., 1] > 80)
+    assert not orange[:, :CELL_WIDTH].any() and orange[2 * contact_sheet.LINE_PX :, CELL_WIDTH:].any()
+
+
 def test_the_reports_page_is_no_wider_than_a_screen(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)).save(tmp_path / "a.jpg")
     for count, width in ((4, 2 * CELL_WIDTH + GAP_PX), (200, contact_sheet.PAGE_PX)):

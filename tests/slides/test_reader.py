@@ -3,9 +3,11 @@ import openslide
 import pytest
 import tifffile
 
+from roformermil.config import Tissue
 from roformermil.errors import SlideError
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.scale import Scale, find_scale
+from roformermil.slides.tissue import segment
 from tests.factories import raises_slide_error
 
 
@@ -17,17 +19,31 @@ def tiff(x, y, unit):
     return {"tiff.XResolution": x, "tiff.YResolution": y, "tiff.ResolutionUnit": unit}
 
 
+def generic_tiff(pixels_per_unit, unit):
+    """As OpenSlide 4 states it: the resolution as its own mpp too."""
+    um = {"inch": 25400, "centimeter": 10000}[unit] / float(pixels_per_unit)
+    return mpp(str(um)) | tiff(pixels_per_unit, pixels_per_unit, unit) | {"openslide.vendor": "generic-tiff"}
+
+
 POWER = "openslide.objective-power"
+APERIO = {"openslide.vendor": "aperio"}
 UNUSABLE = {"cut.svs": "unreadable", "empty.svs": "empty_file", "text.svs": "unreadable", "none.svs": "missing"}
 SOURCES = [
     (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
     (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
     (tiff("20000", "20000", "centimeter") | {POWER: "40"}, None, Scale(0.5, "tiff")),
     (tiff("72", "72", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
+    (generic_tiff("20000", "centimeter"), None, Scale(0.5, "tiff")),
+    (generic_tiff("300", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
+    (generic_tiff("72", "inch"), 0.25, Scale(0.25, "sheet")),
+    (mpp("8") | APERIO, None, Scale(8.0, "vendor")),
     (mpp("", "0.25") | {POWER: "40"}, None, Scale(0.25, "objective")),
 ]
 IMPOSSIBLE = [
-    ("no_mpp", [{}]),
+    (
+        "no_mpp",
+        [{}, *(generic_tiff(dpi, "inch") for dpi in ("72", "96", "300", "600")), generic_tiff("28.35", "centimeter")],
+    ),
     ("absurd_mpp", [mpp("1e6"), mpp("0") | {POWER: "40"}, mpp("nan"), {POWER: "0"}, (mpp("0.5"), 1e6)]),
     ("anisotropic", [mpp("0.25", "0.5"), tiff("20000", "40000", "centimeter")]),
 ]
@@ -43,6 +59,48 @@ def test_an_impossible_resolution_is_named_and_never_guessed(status, stated):
     for arguments in stated:
         with raises_slide_error(status, r"slide sheet: column mpp; predict: --mpp"):
             find_scale(*(arguments if isinstance(arguments, tuple) else (arguments,)))
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 300, None])
+def test_the_resolution_of_a_screen_or_printer_is_none(tmp_path, dpi):
+    options = {"resolution": (dpi, dpi), "resolutionunit": "INCH"} if dpi else {}
+    pixels = np.full((300, 300, 3), (190, 90, 160), np.uint8)
+    tifffile.imwrite(tmp_path / "s.tif", pixels, tile=(128, 128), photometric="rgb", metadata=None, **options)
+    with raises_slide_error("no_mpp", r"s.tif: the file does not state its resolution; give .*mpp"):
+        SlideReader(tmp_path / "s.tif")
+    with SlideReader(tmp_path / "s.tif", 0.5) as reader:
+        assert reader.scale == Scale(0.5, "sheet")
+
+
+def write_grey(path, image, **options):
+    options = {"tile": (128, 128), "resolution": (20000, 20000), "resolutionunit": "CENTIMETER"} | options
+    tifffile.imwrite(path, image, metadata=None, **options)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "12 of 16 bits", "inverted", "RGB", "JPEG"])
+def test_greyscale_slides_are_not_brightfield(slide, tmp_path, kind):
+    with SlideReader(slide) as reader:
+        grey = reader.read(0, 0, *reader.size).mean(axis=2).astype(np.uint8)
+    image, options = {
+        "8 bits": (grey, {}),
+        "16 bits": (grey * np.uint16(257), {}),
+        "12 of 16 bits": (grey * np.uint16(16), {}),
+        "inverted": (grey, {"photometric": "miniswhite"}),
+        "RGB": (np.repeat(grey[..., None], 3, axis=2), {"photometric": "rgb"}),
+        "JPEG": (grey, {"compression": "jpeg"}),
+    }[kind]
+    path = write_grey(tmp_path / "s.tif", image, **options)
+    with SlideReader(path) as reader, raises_slide_error("not_brightfield", "greyscale|dark"):
+        segment(reader.overview(8.0), Tissue(method="hsv"))
+
+
+@pytest.mark.parametrize("padding", [0, 255])
+def test_glass_and_padding_without_colour_are_not_called_greyscale(tmp_path, padding):
+    image = np.full((900, 1200), 240, np.uint8)
+    image[:, 1000:] = padding
+    with SlideReader(write_grey(tmp_path / "s.tif", image)) as reader:
+        assert reader.overview(8.0).max() >= 240
 
 
 def test_scale_and_pixels_are_those_of_the_file_and_a_level_is_never_coarser_than_asked(slide):

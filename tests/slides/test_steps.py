@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,17 @@ import pytest
 from PIL import Image
 
 from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Tiles, Tissue
 from roformermil.errors import ConfigError
-from roformermil.slides.steps import segment_slide, segment_slides, tile_slide, tile_slides, tissue_settings
+from roformermil.slides.steps import (
+    inspect_slide,
+    segment_slide,
+    segment_slides,
+    tile_slide,
+    tile_slides,
+    tissue_settings,
+)
 from roformermil.slides.tile_table import read_tile_table
 from tests.factories import raises_slide_error
 
@@ -34,7 +43,7 @@ def test_a_slide_has_a_mask_an_outline_polygons_and_the_tiles_that_its_mask_cove
     (tmp_path / "one.npz").write_bytes(b"PK no archive")  # a damaged table is made again
     fields = tile_slide(record, tmp_path, tmp_path, TILES)
     table = read_tile_table(tmp_path / "one.npz")
-    assert fields == {"tiles": len(table.grid)} and 20 < len(table.grid) < 11 * 9
+    assert fields["tiles"] == len(table.grid) and 20 < len(table.grid) < 11 * 9
     assert (table.coords == table.grid * table.spec.base_px).all() and table.tissue.min() >= 0.25
 
 
@@ -43,11 +52,30 @@ def test_current_results_are_skipped_and_outdated_ones_are_not(slide, record, tm
     written = mask.stat().st_mtime_ns
     assert replace(plain, **segment_slide(plain, tmp_path, Tissue())) == record
     assert mask.stat().st_mtime_ns == written
-    segment_slide(plain, tmp_path, Tissue(close=9))
+    segment_slide(plain, tmp_path, Tissue(mpp=9))
     assert mask.stat().st_mtime_ns > written
     before = tile_slide(plain, tmp_path, tmp_path, TILES)["tiles"]
     after = tile_slide(plain, tmp_path, tmp_path, Tiles(tile_px=128, min_tissue=0.99))["tiles"]
     assert len(read_tile_table(tmp_path / "one.npz").grid) == after < before
+
+
+def test_a_tile_table_stays_while_its_mask_slide_and_settings_do(slide, tmp_path):
+    record, path = SlideRecord("one", slide), tmp_path / "one.npz"
+    masks, dates = [], []
+    for tissue in ({}, {"min_area": 1}, {"close": 9}):  # the second finds the same tissue as the first
+        segment_slide(record, tmp_path, Tissue(method="hsv", **tissue))
+        tile_slide(record, tmp_path, tmp_path, TILES)
+        masks.append((tmp_path / "one.png").read_bytes())
+        dates.append(path.stat().st_mtime_ns)
+    assert len(set(masks)) == 3 and dates[0] == dates[1] < dates[2]
+
+
+def test_warnings_about_tiles_are_returned_whether_the_table_is_new_or_current(record, tmp_path):
+    outside = r"\d\d% of the tissue is at the right or lower edge"
+    for _ in range(2):
+        assert re.match(outside, tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=800))["warnings"])
+    with raises_slide_error("empty", outside):
+        tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=800, min_tissue=1))
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])
@@ -74,9 +102,32 @@ def test_a_slide_without_tissue_or_without_a_tile_of_enough_of_it_is_empty(broke
         tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=800, min_tissue=1))
 
 
+def test_a_trial_finds_what_both_stages_find_and_writes_nothing(slide, broken, record, tmp_path):
+    tiled = tile_slide(record, tmp_path, tmp_path, TILES)
+    files = sorted(tmp_path.iterdir())
+    assert replace(record, **tiled) == replace(record, **inspect_slide(SlideRecord("one", slide), Tissue(), TILES))
+    with raises_slide_error("too_coarse"):
+        inspect_slide(record, Tissue(), Tiles(target_mpp=0.25))
+    with raises_slide_error("empty", "no tissue found"):
+        inspect_slide(SlideRecord("blank", broken / "blank.tif"), Tissue(), TILES)
+    with raises_slide_error("empty", r"no tile is at least 100% tissue"):
+        inspect_slide(record, Tissue(), Tiles(tile_px=800, min_tissue=1))
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_what_is_odd_about_the_tissue_is_in_the_record_also_when_read_from_the_mask(tmp_path):
+    write_pyramid(tmp_path / "full.tif", np.random.default_rng(0).integers(90, 160, (1024, 1024, 3), np.uint8))
+    for _ in range(2):
+        fields = segment_slide(SlideRecord("full", tmp_path / "full.tif"), tmp_path, Tissue())
+        assert fields["warnings"].startswith(
+            "100% of the scan is tissue: it is cropped tightly, or glass was taken for"
+        )
+
+
 def test_the_slide_sheets_settings_override_the_data_sets(slide, tmp_path):
     def settings_of(sheet_tissue, **common):
-        return tissue_settings(SlideRecord("one", slide, sheet_tissue=sheet_tissue), Tissue(**common))
+        settings = Tissue(**{"method": "hsv"} | common)
+        return tissue_settings(SlideRecord("one", slide, sheet_tissue=sheet_tissue), settings)
 
     plain, own = settings_of("", threshold=12, close=9), settings_of("{threshold: 200}", threshold=12, close=9)
     assert (plain.threshold, own.threshold, own.close) == (12, 200, 9)
@@ -85,7 +136,7 @@ def test_the_slide_sheets_settings_override_the_data_sets(slide, tmp_path):
     with pytest.raises(ConfigError, match=r"slide one, column tissue.*threshold has no effect"):
         settings_of("{threshold: 5}", method="otsu")
     with raises_slide_error("empty", "no tissue found"):
-        segment_slide(SlideRecord("one", slide, sheet_tissue="{threshold: 200}"), tmp_path, Tissue())
+        segment_slide(SlideRecord("one", slide, sheet_tissue="{method: hsv, threshold: 200}"), tmp_path, Tissue())
 
 
 def test_a_slide_replaced_since_it_was_segmented_is_named(slide, tmp_path):

@@ -33,7 +33,7 @@ def shrink(pixels, factor):
 
 def overlap_of_masks(image):
     """Intersection over union of the masks of `hsv` and `morphological`."""
-    one, two = segment(image, Tissue()), segment(image, Tissue(method="morphological"))
+    one, two = segment(image, Tissue(method="hsv")), segment(image, Tissue(method="morphological"))
     return (one & two).sum() / (one | two).sum()
 
 

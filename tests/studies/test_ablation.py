@@ -8,7 +8,7 @@ from roformermil.bags.leakage import Finding
 from roformermil.features.store import write_store
 from roformermil.studies.ablation import write_ablation
 from roformermil.studies.plots import plot_ablation
-from tests.factories import SimulatedRun
+from tests.factories import SimulatedRun, write_training_files
 
 VARIANTS = [("position", "rope", "ro"), ("position", "none", "bag"), ("capacity", "plain", "bag")]
 SLIDES, FOLDS = 40, 4
@@ -73,6 +73,7 @@ def test_strata_count_their_own_slides_only(run):
         scattered = table.slide_id.str[1:].astype(int) // 4 % 2 == 1
         table.probability_b = np.where(scattered ^ (table.label == "b"), 0.9, 0.1)
         table.assign(probability_a=1 - table.probability_b).to_csv(path, index=False)
+        write_training_files(path)
     means = read_ablation(run, predictions, VARIANTS[:1]).set_index(["part", "slides", "metric"])["mean"]
     assert (means["test", "sparse", "auroc"], means["test", "dense", "auroc"]) == (0, 1)
 

@@ -13,10 +13,12 @@ import zarr
 
 from roformermil.bags.folds import write_folds
 from roformermil.config.base import to_json
+from roformermil.models.inference import load_model
+from roformermil.runtime import stage_versions
 from roformermil.runtime.files import HOST
-from roformermil.training import Fit, train_fold
-from roformermil.training.checkpoint import FILE_NAME, Checkpoint
-from tests.factories import assert_same_numbers
+from roformermil.training import Fit, TrainingJob, fold, train_fold
+from roformermil.training.checkpoint import FILE_NAME, Checkpoint, job_fingerprint
+from tests.factories import assert_same_numbers, read_rows
 
 
 def train_command(job, folds, out):
@@ -54,6 +56,60 @@ def interrupted(job, tmp_path):
         fit.epoch(epoch)
     Checkpoint(fit, tmp_path / "out").save()
     return made, tmp_path / "out"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_interrupted_fold_continues_with_random_numbers_schedule_and_best_epoch(job, tmp_path, precision):
+    """The best epoch is before the interruption, the learning rate falls before and after it."""
+    settings = {"epochs": 12, "patience": 5, "learning_rate": 0.03, "scheduler_patience": 0, "scheduler_factor": 0.6}
+    made = job(dropout=0.4, max_tiles=4, precision=precision, **settings)
+    train_fold(made, tmp_path / "whole", progress=False)
+    history = read_rows(tmp_path / "whole/history.csv")
+    best = int(load_model(tmp_path / "whole/model.safetensors").metadata["best_epoch"])
+    rates = [float(row["learning_rate"]) for row in history]
+    assert rates[0] > rates[best + 3] > rates[-1] and best + 3 < len(history) < 12
+    fit = Fit(made)
+    for epoch in range(best + 3):
+        fit.epoch(epoch)
+    Checkpoint(fit, tmp_path / "interrupted").save()
+    torch.rand(3)  # whatever the next process draws
+    train_fold(made, tmp_path / "interrupted", progress=False)
+    assert_same_numbers(tmp_path / "interrupted", tmp_path / "whole")
+
+
+def test_after_the_last_epoch_its_state_is_on_disk(job, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fold, "write_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(job(epochs=2), tmp_path, progress=False)
+    saved = torch.load(tmp_path / FILE_NAME, weights_only=True)["fit"]
+    assert [row["epoch"] for row in saved["history"]] == [0, 1]
+
+
+def test_whatever_decides_the_numbers_is_in_the_fingerprint(job, monkeypatch):
+    fit = Fit(made := job())
+    of_first_row = [{"fold": 9}, {"slide_id": made.rows[1].slide_id}, {"label": "b"}, {"part": "test"}]
+    of_model = {"name": "ro-dsmil", "dropout": 0.5, "rope_scale": 0.5}
+    of_training = {"seed": 2, "max_tiles": 3, "weight_decay": 0.1, "precision": "bf16", "monitor": "auroc"}
+    changes = [{"dataset": "other"}, {"classes": ["b", "a"]}, {"rows": made.rows[::-1]}]
+    changes += [{"rows": [replace(made.rows[0], **change), *made.rows[1:]]} for change in of_first_row]
+    changes += [{"model": made.model.model_copy(update={name: value})} for name, value in of_model.items()]
+    changes += [{"training": made.training.model_copy(update={name: value})} for name, value in of_training.items()]
+    found = [job_fingerprint(fit), *(job_fingerprint(Fit(replace(made, **change))) for change in changes)]
+    patches = [
+        (stage_versions, "TRAIN", -1),
+        (torch, "__version__", "9.9"),
+        (torch, "get_num_threads", lambda: 77),
+        (fit, "device", torch.device("meta")),
+        (TrainingJob, "feature_fingerprints", lambda job: {row.slide_id: "other" for row in job.rows}),
+    ]
+    for patch in patches:
+        with monkeypatch.context() as patched:
+            patched.setattr(*patch)
+            found.append(job_fingerprint(fit))
+    assert len(set(found)) == 1 + len(changes) + len(patches)
 
 
 def test_only_the_same_job_resumes(interrupted):

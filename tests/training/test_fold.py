@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -6,14 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+import zarr
+from safetensors.numpy import load_file
 
-from roformermil.bags.folds import make_folds
+from roformermil import __version__
+from roformermil.bags.folds import make_folds, rows_fingerprint
+from roformermil.bags.prefetch import prefetch_batches
 from roformermil.cohort.slide_sheet import Slide
-from roformermil.config import Folds
+from roformermil.config import Folds, Model, Training
+from roformermil.errors import BagError
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import load_model
+from roformermil.runtime.files import file_sha256
+from roformermil.runtime.gpus import best_device
 from roformermil.training import Fit, train_fold
+from roformermil.training import fit as fit_module
 from tests.factories import assert_same_numbers, assert_same_parameters, read_rows
 
 
@@ -36,8 +44,11 @@ def test_a_fold_learns_and_writes_its_files(job, tmp_path, name):
     assert len(modes) == 1  # the user's umask decides for all files
 
 
-def test_the_model_file_alone_gives_the_predictions(job, tmp_path):
-    train_fold(made := job(epochs=1), tmp_path / "out", False)  # later, probabilities are 0 or 1 even with dropout
+@pytest.mark.parametrize("precision", ["auto", "bf16"])
+def test_the_model_file_alone_gives_the_predictions(job, tmp_path, precision):
+    train_fold(
+        made := job(epochs=1, precision=precision), tmp_path / "out", False
+    )  # later, probabilities are 0 or 1 even with dropout
     model = load_model(tmp_path / "out/model.safetensors")
     assert (model.classes, model.metadata["dataset"], model.metadata["fold"]) == (["a", "b"], "d", "1")
     for row in read_rows(tmp_path / "out/predictions.csv"):
@@ -75,39 +86,77 @@ def test_mixed_precision_learns_and_can_be_resumed(job, tmp_path, precision):
     assert other.scaler.is_enabled() == (precision == "fp16")
 
 
-@pytest.mark.parametrize("monitor", ["loss", "auroc", "accuracy"])
-def test_training_stops_and_the_best_epoch_is_saved(job, tmp_path, monitor):
-    train_fold(made := job(epochs=40, patience=3, learning_rate=0.02, monitor=monitor), tmp_path, progress=False)
-    history = read_rows(tmp_path / "history.csv")
-    best = int(np.argmax([float(row[f"validation_{monitor}"]) * (-1 if monitor == "loss" else 1) for row in history]))
-    assert len(history) == best + 4 < 40
-    assert load_model(tmp_path / "model.safetensors").metadata["best_epoch"] == str(best)
-    fit, saved = Fit(made), load_file(tmp_path / "model.safetensors")
-    for epoch in range(best + 1):
-        fit.epoch(epoch)
-    assert all(torch.equal(value, saved[name]) for name, value in fit.model.state_dict().items())
-
-
-def test_the_learning_rate_falls_on_a_plateau(job, tmp_path):
-    train_fold(job(epochs=12, learning_rate=0.1, scheduler_patience=1, scheduler_factor=0.5), tmp_path, progress=False)
-    rates = [float(row["learning_rate"]) for row in read_rows(tmp_path / "history.csv")]
-    assert rates[0] == 0.1 > rates[-1]
-
-
-def test_the_settings_reach_model_and_optimiser(job):
-    fit = Fit(job(weight_decay=0.5, checkpointing=True))
-    assert fit.optimizer.param_groups[0]["weight_decay"] == 0.5 and fit.model.checkpointing
-
-
-def test_an_epoch_has_one_step_per_batch_and_its_loss_is_a_mean_over_slides(job, monkeypatch):
-    """12 training slides in batches of 5, the last of which has 2. The learning rate is too low to change the loss."""
-    fit = Fit(job(dropout=0.0, batch_size=5, learning_rate=1e-12))
-    steps, take_step = [], fit.optimizer.step
-    monkeypatch.setattr(fit.optimizer, "step", lambda *args, **kwargs: steps.append(1) or take_step(*args, **kwargs))
+def test_what_changes_no_number_is_set_too(job, monkeypatch):
+    """All other settings are seen in the numbers (test_protocol.py)."""
+    fit, readers, gradients = Fit(job(checkpointing=True, cache_gb=0.5, readers=3)), [], []
+    assert fit.model.checkpointing and fit.data._cache_bytes == 5e8
+    prefetch, run = prefetch_batches, fit._run
+    monkeypatch.setattr(fit_module, "prefetch_batches", lambda *args: readers.append(args[2]) or prefetch(*args))
+    monkeypatch.setattr(fit, "_run", lambda batch: gradients.append(torch.is_grad_enabled()) or run(batch))
     fit.epoch(0)
-    assert len(steps) == 3
-    assert fit.history[0]["train_loss"] == pytest.approx(fit._evaluate("train")[0], rel=1e-5)
-    assert fit.history[0]["validation_loss"] == pytest.approx(fit._evaluate("validation")[0], rel=1e-5)
+    assert readers == [3, 3] and gradients == [True] * 3 + [False] * 6
+
+
+def test_variants_of_a_model_start_from_the_same_weights_and_slide_order(job, monkeypatch):
+    made, order, run = job(epochs=1), [], Fit._run
+    variant = made.model.model_copy(update={"id": "no-position", "position": "none", "dropout": 0.0})
+    monkeypatch.setattr(Fit, "_run", lambda fit, batch: order[-1].append(batch.slide_ids) or run(fit, batch))
+    states = []
+    for model in (made.model, variant):
+        order.append([])
+        fit = Fit(replace(made, model=model))
+        states.append({name: value.clone() for name, value in fit.model.state_dict().items()})
+        fit.epoch(0)
+    assert order[0] == order[1] and states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_seeds_differ_by_data_set_fold_and_seed(job):
+    made = job()
+    seeded = made.training.model_copy(update={"seed": 2})
+    changes = ({}, {"dataset": "other"}, {"fold": 2}, {"training": seeded})
+    fits = [Fit(replace(made, **change)) for change in changes]
+    assert len({fit.model.project.weight.sum().item() for fit in fits}) == 4
+    assert len({fit.generator.initial_seed() for fit in fits}) == 4
+
+
+def test_the_model_file_tells_how_it_was_made(job, tmp_path):
+    made = job(epochs=2, learning_rate=1e-4, seed=5)
+    for row in made.rows:
+        zarr.open_group(made.stores / f"{row.slide_id}.zarr", mode="r+").attrs["fingerprint"] = f"of {row.slide_id}"
+    train_fold(made, tmp_path, progress=False)
+    expected = {"dataset": "d", "fold": "1", "in_dim": "16", "version": __version__}
+    expected |= {"rows": rows_fingerprint(made.rows), "predictions": file_sha256(tmp_path / "predictions.csv")}
+    expected["parameters"] = str(sum(x.size for x in load_file(tmp_path / "model.safetensors").values()))
+    metadata = load_model(tmp_path / "model.safetensors").metadata
+    assert {name: metadata[name] for name in expected} == expected
+    assert json.loads(metadata["classes"]) == ["a", "b"]
+    assert json.loads(metadata["features"]) == {row.slide_id: f"of {row.slide_id}" for row in made.rows}
+    assert Model.model_validate_json(metadata["model"]) == made.model
+    assert Training.model_validate_json(metadata["training"]) == made.training
+    assert json.loads(metadata["run"])["device"] == str(best_device())
+
+
+@pytest.mark.parametrize("monitor", ["loss", "auroc", "accuracy"])
+def test_numbers_that_are_not_finite_end_the_training(job, monitor):
+    with pytest.raises(BagError, match=r"ro-abmil: the train loss is not finite; lower training\.learning_rate"):
+        Fit(job(learning_rate=1e30, monitor=monitor)).epoch(0)
+    fit = Fit(job(monitor=monitor, batch_size=99))
+    fit.optimizer.step = lambda: fit.model.project.weight.data.fill_(float("nan"))  # after the loss of the only step
+    with pytest.raises(BagError, match=r"ro-abmil: the validation loss is not finite; lower training\.learning_rate"):
+        fit.epoch(0)
+
+
+def test_validation_slides_of_one_class_have_no_auroc(job):
+    made = job()
+    made = replace(made, rows=[row for row in made.rows if (row.part, row.label) != ("validation", "a")])
+    (fit := Fit(made)).epoch(0)
+    assert np.isnan(fit.history[0]["validation_auroc"]) and fit.best_epoch == 0
+    by_auroc = made.training.model_copy(update={"monitor": "auroc"})
+    with pytest.raises(
+        BagError, match=r"auroc is undefined, since a class has no .* slide; set training\.monitor to loss"
+    ):
+        Fit(replace(made, training=by_auroc)).epoch(0)
 
 
 def test_test_slides_change_nothing_but_their_own_predictions(job, tmp_path):

@@ -39,7 +39,7 @@ def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
     assert numbers["with"] == numbers["without"]
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
     assert len(made) == len(USED_BY_DEMO)
-    for folder in made:  # the package comes from that checkout, not from this one
+    for folder in made:  # a copy of the package, which does not depend on the checkout
         where = [folder / "bin/python", "-c", "import roformermil; print(roformermil.__file__)"]
         printed = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert printed.stdout.startswith(str(tmp_path / "with"))
+        assert printed.stdout.startswith(str(folder))

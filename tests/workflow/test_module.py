@@ -30,7 +30,7 @@ rule report:
 
 print("local:", *sorted(workflow._localrules))  # Snakemake has no public list of them
 """
-LOCAL_RULES = ("collect", "download_batch", "gallery", "package", "pages", "split")
+LOCAL_RULES = ("check_slides", "collect", "download_batch", "gallery", "package", "pages", "split")
 
 
 @pytest.fixture(params=["a folder", pytest.param("a web server", marks=pytest.mark.slow)])

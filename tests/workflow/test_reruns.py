@@ -1,5 +1,6 @@
 """The jobs that Snakemake plans after one change at a time, on three data sets of small slides that are finished."""
 
+import os
 import shutil
 from functools import partial
 
@@ -18,11 +19,11 @@ SETS = ("one", "two", "three")
 TARGETS = ("all", "overhead", "ablation")
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
 AFTER_TRAINING = {"plots": 1, "heatmap": 4, "gallery": 1, "package": 1, **TABLES}  # of one data set
-AFTER_TILES = {"contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
+AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
 ONE_BATCH = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
 FOUR_BATCHES = {"segment": 4, "tile": 4, "embed": 4, **AFTER_TILES}
 ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 10, "gallery": 3, "package": 3, **TABLES}  # of three data sets
-ALL_TILED = {"tile": 10, "embed": 10, "contact_sheet": 3, "collect": 3, "split": 3, **ALL_TRAINED}
+ALL_TILED = {"tile": 10, "embed": 10, "check_slides": 3, "contact_sheet": 3, "collect": 3, "split": 3, **ALL_TRAINED}
 LARGER_BATCHES = {"segment": 9, **ALL_TILED, "tile": 9, "embed": 9, "heatmap": 9}
 
 
@@ -79,9 +80,23 @@ def replace_a_slide(folder):
     shutil.copy(folder / "one/demo_01.tif", folder / "one/demo_00.tif")
 
 
+def replace_by_an_older_slide(folder):
+    os.utime(shutil.copy(folder / "one/demo_01.tif", folder / "one/demo_00.tif"), (10**9, 10**9))
+
+
+def mend_by_an_older_file(folder):
+    os.utime(shutil.copy(folder / "one/demo_01.tif", folder / "one/broken.svs"), (10**9, 10**9))
+
+
 def touch_slides(folder):
     (folder / "one/demo_00.tif").touch()
     (folder / "one/broken.svs").touch()
+
+
+def forget_the_run(folder, **sections):
+    """Remove Snakemake's records, which results lack that were moved, and change the configuration."""
+    shutil.rmtree(folder / ".snakemake")
+    change_config(folder, **sections)
 
 
 def edit_code(folder, module):
@@ -93,17 +108,20 @@ REMOVE_THE_LAST = partial(edit_sheet, change=lambda lines: lines[:-1])
 CHANGE_A_LABEL = partial(edit_sheet, change=lambda lines: [lines[0], lines[1].replace("separate", "mixed"), *lines[2:]])
 LEARNING_RATE = partial(change_config, training={"learning_rate": 0.01})
 TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}])
+OTHER_AND_FORGOTTEN = partial(forget_the_run, training={"learning_rate": 0.01})
 CHANGES = {
     "nothing": (lambda folder: None, {}),
     "a slide is added at the end": (add_a_slide, ONE_BATCH),
     "a slide is added on top, which moves all batches of its data set": (partial(add_a_slide, line=1), FOUR_BATCHES),
     "the last slide is removed, alone in its batch": (REMOVE_THE_LAST, AFTER_TILES | {"heatmap": 3}),
     "a slide is replaced by another": (replace_a_slide, ONE_BATCH),
+    "a slide is replaced by another with an older date": (replace_by_an_older_slide, ONE_BATCH),
+    "a broken slide is mended by a file with an older date": (mend_by_an_older_file, ONE_BATCH),
     "slides are touched, one of them broken": (touch_slides, {}),
     "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
-    "a tissue setting": (partial(change_config, tissue={"threshold": 9}), {"segment": 10, **ALL_TILED}),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 10, **ALL_TILED}),
     "the learning rate": (LEARNING_RATE, ALL_TRAINED),
     "one more model": (TWO_MODELS, {"train": 9, "plots": 3, "package": 3, "evaluate": 1, "pages": 1}),
     "the failures allowed": (partial(change_config, max_failed_fraction=0.5), {}),
@@ -115,6 +133,8 @@ CHANGES = {
     "the code of the studies' plots": (partial(edit_code, module="studies/plots.py"), {"overhead": 1, "ablation": 1}),
     "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3}),
     "the code of tables": (partial(edit_code, module="evaluation/summary.py"), {"package": 3, **TABLES}),
+    "Snakemake's records are gone": (forget_the_run, {}),
+    "its records are gone, and the learning rate": (OTHER_AND_FORGOTTEN, ALL_TRAINED),
     "code that makes no result": (partial(edit_code, module="evaluation/trace.py"), {}),
 }
 

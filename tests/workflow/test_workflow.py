@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.cohort.slide_files import changed_files
+from roformermil.cohort.slide_files import reasons_to_repeat
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.features.store import read_store
 from tests import ROOT
@@ -93,7 +93,7 @@ def test_mistakes_are_reported_before_the_first_job(demo, tmp_path, change, expe
     assert result.returncode != 0 and expected in result.stderr + result.stdout
 
 
-def test_a_data_set_with_too_many_lost_slides_stops_at_collect(finished, tmp_path):
+def test_a_data_set_with_too_many_lost_slides_stops(finished, tmp_path):
     tables = sorted((finished / "results/demo/features/resnet50-random").glob("batch_*.csv"))
     command = [sys.executable, "-m", "roformermil", "collect", *tables, "--out", tmp_path / "demo/slides.csv"]
     result = subprocess.run([*command, "--max-failed-fraction", "0.05"], capture_output=True, text=True)
@@ -118,7 +118,7 @@ def test_exported_features_are_imported_unchanged_without_the_slides(finished, t
     assert {(record.status, record.reader) for record in records} == {("ok", "h5")}
     assert not (tmp_path / "results/demo/tissue").exists()
     records[0].path.touch()
-    assert changed_files([records[0].path], tmp_path / "results/demo/features/theirs/batch_0.csv") == set()
+    assert not list(reasons_to_repeat(tmp_path / "results/demo/features/theirs/batch_0.csv", "import", True))
     for store in stores:
         one, two = read_store(store), read_store(tmp_path / f"results/demo/features/theirs/{store.name}")
         for name in ("features", "coords", "grid"):

@@ -1,28 +1,39 @@
 # The slides of the data sets: slide sheets, batches and files.
-from functools import cache
+from functools import cache, partial
+
+from snakemake.io import contains_wildcard
 
 from roformermil.check import check_plan
 from roformermil.cohort.batches import batch_count, columns_digest, slides_of_batch
-from roformermil.cohort.slide_files import changed_files, content_id
+from roformermil.cohort.slide_files import content_id, reasons_to_repeat
 from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_table import read_slide_table
+from roformermil.errors import Status
 
 
 @cache
-def slides_of_dataset(name):
+def read_sheet(name):
     """The slides of a data set. Whether files exist is checked where Snakemake plans, unless `download` is to fetch them."""
     dataset = CONFIG.datasets[name]
     check_files = workflow.is_main_process and not dataset.source
+    return read_slide_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, check_files)
+
+
+def slides_of_dataset(name):
+    """The same. Raises WorkflowError."""
     try:
-        return read_slide_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, check_files)
+        return read_sheet(name)
     except RoFormerMILError as error:
         raise WorkflowError(str(error)) from None
 
 
 if workflow.is_main_process:  # mistakes are reported before the first job
-    for problem in check_plan(CONFIG, slides_of_dataset):
-        if problem.level == "error":
-            raise WorkflowError(str(problem))
-        logger.warning(str(problem))
+    problems = list(check_plan(CONFIG, read_sheet))
+    for problem in problems:
+        if problem.level == "warning":
+            logger.warning(str(problem))
+    if errors := [str(problem) for problem in problems if problem.level == "error"]:
+        raise WorkflowError("\n".join(errors))
 
 
 def dataset_settings(wildcards):
@@ -48,20 +59,23 @@ def slide_sheet_digest(*columns):
     return lambda wildcards: columns_digest(slides_of_job(wildcards), columns)
 
 
-def slide_files(stage):
-    """An input function: the slide files of a batch. `stage` is the folder of the slide table that is made from them.
+@cache
+def out_of_memory(name):
+    """The slides of a data set for which the last run lacked memory: pairs of stage and slide id."""
+    tables = (Path(f"{RESULTS}/{name}/{table}.csv") for table in ("slides", "slides_failed"))
+    records = [record for table in tables if table.exists() for record in read_slide_table(table)]
+    return {(record.stage, record.slide_id) for record in records if record.status == Status.OUT_OF_MEMORY}
 
-    Files that were touched or copied without a change are `ancient`. Files that are still to be downloaded are left out.
-    """
 
-    def files_of_batch(wildcards):
-        table = Path(f"{RESULTS}/{wildcards.dataset}/{stage}/batch_{wildcards.batch}.csv")
-        downloaded = dataset_settings(wildcards).source
-        files = [slide.path for slide in slides_of_job(wildcards) if not (slide.exclude or downloaded)]
-        changed = changed_files(files, table)
-        return [str(path) if path in changed else ancient(str(path)) for path in files]
+def reading_memory(stage, base, per_thread=0):
+    """A resource function: memory of a job that reads slides. Each retry asks for once more, and so does a batch with slides
+    for which the last run lacked memory."""
 
-    return files_of_batch
+    def megabytes(wildcards, attempt, threads):
+        lacked = {(stage, slide.slide_id) for slide in slides_of_job(wildcards)} & out_of_memory(wildcards.dataset)
+        return (attempt + bool(lacked)) * (base + per_thread * threads)
+
+    return megabytes
 
 
 def all_batches(pattern):
@@ -85,11 +99,32 @@ def download_table(wildcards):
     return download_tables(wildcards.dataset)[int(wildcards.batch)] if dataset_settings(wildcards).source else []
 
 
-def weights_file(path):
-    """An input: a file of weights, whose date does not count (`weights_digest` is compared instead)."""
-    return ancient(str(path)) if path else []
+def user_file(path):
+    """An input: a file that the configuration names. Its date does not count (`file_digest` is compared instead). Left out
+    where Snakemake would take `{...}` in its path for a wildcard."""
+    return ancient(str(path)) if path and not contains_wildcard(path) else []
 
 
-def weights_digest(path):
-    """A params function: the digest of a file of weights."""
-    return lambda wildcards: content_id(path) if path else ""
+def file_digest(path):
+    """A params function: the digest of such a file."""
+    return lambda wildcards: content_id(Path(path)) if path else ""
+
+
+def slides_changed(stage, reads_files=False):
+    """For `made_again`: slides of a batch that a stage has to work on again. reads_files: whether it is the first to read them."""
+    return partial(reasons_to_repeat, stage=stage, reads_files=reads_files)
+
+
+def checked_slides(wildcards):
+    """An input function without files: a data set's first slide is encoded after `check_slides`. Later a batch does not wait for
+    it: were it an input, a new slide would encode all batches again, and if `ancient`, hide other reasons to encode them.
+    """
+    if not Path(f"{RESULTS}/{wildcards.dataset}/slides_tiled.csv").exists():
+        checkpoints.check_slides.get(dataset=wildcards.dataset)
+    return []
+
+
+def collected_slides(wildcards):
+    """An input function: a data set's slides.csv. Jobs are planned again once it is written, so that a batch which ran again
+    and ended as before does not train its models again."""
+    return checkpoints.collect.get(dataset=wildcards.dataset).output.slides

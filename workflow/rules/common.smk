@@ -2,20 +2,23 @@
 import os
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-import roformermil
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
+from roformermil.runtime.provenance import code_variables
 from roformermil.studies.variants import list_variants, variants_json
 
-os.environ.update(ROFORMERMIL_CHECKOUT=str(Path(roformermil.__file__).parents[1]))  # read by envs/*.post-deploy.sh
+for name, value in code_variables().items():  # jobs compare their code with it; envs/*.post-deploy.sh installs it
+    if workflow.is_main_process or name not in os.environ:  # jobs of a cluster inherit it
+        os.environ[name] = value
 
 try:
     CONFIG = read_settings(Config, config)
@@ -77,6 +80,33 @@ onerror:
 def command_line(arguments):
     """A shell command: the package's, with the log of a job."""
     return f"roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
+
+
+@cache
+def log_once(line):
+    logger.info(line)
+
+
+def made_again(pattern, reasons):
+    """An input function without files: has Snakemake run a job again for reasons that it does not notice itself.
+
+    pattern: a file that the job writes. reasons: returns sentences, given that file; none where it does not exist.
+    """
+
+    @cache
+    def force(dataset, file):
+        lines = list(reasons(Path(file)))
+        if lines:
+            workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
+        for line in lines:
+            log_once(f"{dataset}: {line}")
+
+    def no_files(wildcards):
+        if workflow.is_main_process:
+            force(wildcards.dataset, pattern.format(**wildcards))
+        return []
+
+    return no_files
 
 
 def times_attempt(base, per_slide=0):

@@ -9,8 +9,10 @@ rule features:
 
 rule embed:
     input:
+        again=made_again(f"{FEATURES}/batch_{{batch}}.csv", slides_changed("embed")),
         table=f"{DATASET}/tiles/batch_{{batch}}.csv",
-        weights=weights_file(CONFIG.encoder.weights_path),
+        checked=checked_slides,
+        weights=user_file(CONFIG.encoder.weights_path),
     output:
         table=f"{FEATURES}/batch_{{batch}}.csv",
     log:
@@ -21,7 +23,7 @@ rule embed:
         FEATURES_ENV
     threads: ALL_CORES  # they read slides
     resources:
-        mem_mb=times_attempt(8000),
+        mem_mb=reading_memory("embed", 4000, per_thread=1000),
         runtime=times_attempt(60, per_slide=30),
         gpu=GPU_PER_JOB,
         encoder=to_json(CONFIG.encoder),
@@ -30,20 +32,22 @@ rule embed:
         version=stage_versions.EMBED,
         tiles=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
-        weights=weights_digest(CONFIG.encoder.weights_path),
+        weights=file_digest(CONFIG.encoder.weights_path),
         encoder=CONFIG.encoder.deciding_values(),
     message:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         command_line(
             "embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q}"
-            " --timeout {resources.timeout} --threads {threads} --out {params.out:q} --table {output.table:q}"
+            " --timeout {resources.timeout} --threads {threads} --memory {resources.mem_mb}"
+            " --out {params.out:q} --table {output.table:q}"
         )
 
 
-rule collect:
+checkpoint collect:
     input:
         tables=all_batches(f"{FEATURES}/batch_{{batch}}.csv"),
+        checked=[] if CONFIG.encoder.is_imported else f"{DATASET}/slides_tiled.csv",
     output:
         slides=f"{DATASET}/slides.csv",
     log:
@@ -61,5 +65,5 @@ rule collect:
         "Counting slides: {wildcards.dataset}"
     shell:
         command_line(
-            "collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction}" " --out {output.slides:q}"
+            "collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction} --out {output.slides:q}"
         )

@@ -4,7 +4,7 @@ ruleorder: import_features > embed
 
 rule import_features:
     input:
-        files=slide_files(f"features/{ENCODER}"),
+        again=made_again(f"{FEATURES}/batch_{{batch}}.csv", slides_changed("import", reads_files=True)),
         downloaded=download_table,
     output:
         table=f"{FEATURES}/batch_{{batch}}.csv",
@@ -15,7 +15,7 @@ rule import_features:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=times_attempt(8000),
+        mem_mb=reading_memory("import", 8000),
         runtime=times_attempt(30, per_slide=1),
         timeout=str(CONFIG.slide_timeout),
     params:
@@ -34,4 +34,5 @@ rule import_features:
             "import --sheet {params.sheet:q} --root {params.root:q}"
             " --batch {wildcards.batch} --batch-size {params.size} --encoder {params.encoder:q}"
             " --out {params.out:q} --table {output.table:q} {params.absolute} --timeout {resources.timeout}"
+            " --memory {resources.mem_mb}"
         )

@@ -39,6 +39,7 @@ rule plots:
 
 rule heatmap:
     input:
+        again=made_again(f"{MODEL}/heatmaps/batch_{{batch}}.csv", slides_changed("heatmap")),
         table=f"{FEATURES}/batch_{{batch}}.csv",
         folds=f"{DATASET}/folds.csv",
         models=expand(f"{FOLD}/model.safetensors", fold=FOLDS, allow_missing=True),
@@ -51,12 +52,13 @@ rule heatmap:
     conda:
         FEATURES_ENV
     resources:
-        mem_mb=times_attempt(8000),
+        mem_mb=reading_memory("heatmap", 8000),
         runtime=times_attempt(20, per_slide=2),
         timeout=str(CONFIG.slide_timeout),
     params:
         version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
         models=lambda wildcards: MODEL.format(**wildcards),
+        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         features=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
     message:
@@ -64,8 +66,9 @@ rule heatmap:
     shell:
         command_line(
             "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
-            " --features {params.features:q} --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
-            " --threads {threads}"
+            " --features {params.features:q} --classes {params.classes:q} --out {params.out:q} --table {output.table:q}"
+            " --timeout {resources.timeout}"
+            " --threads {threads} --memory {resources.mem_mb}"
         )
 
 

@@ -3,9 +3,9 @@
 
 rule segment:
     input:
-        slides=slide_files("tissue"),
+        again=made_again(f"{DATASET}/tissue/batch_{{batch}}.csv", slides_changed("segment", reads_files=True)),
         downloaded=download_table,
-        weights=weights_file(CONFIG.tissue.weights),
+        weights=user_file(CONFIG.tissue.weights),
     output:
         table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
@@ -17,7 +17,7 @@ rule segment:
         SLIDES_ENV
     threads: 4
     resources:
-        mem_mb=times_attempt(4000),
+        mem_mb=reading_memory("segment", 4000),
         runtime=times_attempt(10, per_slide=2),
         timeout=str(CONFIG.slide_timeout),
     params:
@@ -27,7 +27,7 @@ rule segment:
         rows=slide_sheet_digest("slide_id", "path", "mpp", "tissue", "exclude"),
         absolute=allow_absolute_option,
         size=CONFIG.slides_per_batch,
-        weights=weights_digest(CONFIG.tissue.weights),
+        weights=file_digest(CONFIG.tissue.weights),
         tissue=to_json(CONFIG.tissue),
         out=subpath(output.table, parent=True),
     message:
@@ -37,12 +37,13 @@ rule segment:
             "segment --sheet {params.sheet:q} --root {params.root:q}"
             " --batch {wildcards.batch} --batch-size {params.size}"
             " --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q} {params.absolute}"
-            " --timeout {resources.timeout} --threads {threads}"
+            " --timeout {resources.timeout} --threads {threads} --memory {resources.mem_mb}"
         )
 
 
 rule tile:
     input:
+        again=made_again(f"{DATASET}/tiles/batch_{{batch}}.csv", slides_changed("tile")),
         table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:
         table=f"{DATASET}/tiles/batch_{{batch}}.csv",
@@ -54,7 +55,7 @@ rule tile:
     conda:
         SLIDES_ENV
     resources:
-        mem_mb=times_attempt(4000),
+        mem_mb=reading_memory("tile", 4000),
         runtime=times_attempt(10, per_slide=1),
         timeout=str(CONFIG.slide_timeout),
     params:
@@ -68,6 +69,32 @@ rule tile:
         command_line(
             "tile {input.table:q} --masks {params.masks:q} --tiles {params.tiles:q}"
             " --out {params.out:q} --table {output.table:q} --timeout {resources.timeout}"
+            " --memory {resources.mem_mb}"
+        )
+
+
+checkpoint check_slides:
+    input:
+        tables=all_batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
+    output:
+        table=f"{DATASET}/slides_tiled.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/check_slides.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{dataset}}/check_slides.tsv"
+    priority: 2
+    localrule: True
+    conda:
+        "../../envs/download.yaml"
+    resources:
+        mem_mb=times_attempt(1000),
+        runtime=times_attempt(10),
+        max_failed_fraction=str(CONFIG.max_failed_fraction),
+    message:
+        "Counting slides with tiles: {wildcards.dataset}"
+    shell:
+        command_line(
+            "collect {input.tables:q} --max-failed-fraction {resources.max_failed_fraction} --out {output.table:q}"
         )
 
 

@@ -1,10 +1,16 @@
 # Folds, and one training per fold and model.
+from roformermil.evaluation.consistency import reasons_to_train_again
+
+
+def settings_changed(model_file):
+    """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
+    return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS)
 
 
 rule split:
     input:
-        slides=f"{DATASET}/slides.csv",
-        given=CONFIG.folds.path or [],
+        slides=collected_slides,
+        given=user_file(CONFIG.folds.path),
     output:
         folds=f"{DATASET}/folds.csv",
         leakage=f"{DATASET}/leakage.csv",
@@ -26,6 +32,7 @@ rule split:
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         absolute=allow_absolute_option,
         folds=to_json(CONFIG.folds),
+        given=file_digest(CONFIG.folds.path),
         leakage=to_json(CONFIG.leakage),
     message:
         "Dividing into folds: {wildcards.dataset}"
@@ -39,6 +46,7 @@ rule split:
 
 rule train:
     input:
+        again=made_again(f"{FOLD}/model.safetensors", settings_changed),
         slides=f"{DATASET}/slides.csv",
         folds=f"{DATASET}/folds.csv",
     output:

@@ -3,6 +3,9 @@
 head(x, grid, lengths), x: (T, D), returns logits (B, C), attention (T, C) and instance logits (T, C) or None.
 head.contributions(x, grid, lengths) returns what each tile adds to each logit, (T, C): summed over a bag's tiles, its
 logits without the biases. It returns None for TransMIL, which is not linear in the tiles.
+
+What a head pools and classifies is computed in its parameters' type under autocast too: in bfloat16 the logits of similar
+slides would be equal, and these ties would reach AUROC and the choice of the best epoch.
 """
 
 from collections.abc import Callable

@@ -20,16 +20,18 @@ class ABMILHead(nn.Module):
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
         weights, v = self._attend(x, lengths)
-        pooled = [torch.einsum("nhc,nhd->chd", w, u) for w, u in zip(weights, v.split(lengths), strict=True)]
-        z = self.out(torch.stack(pooled).flatten(-2))  # (B, C, D)
-        logits = (z * self.classifiers.weight).sum(-1) + self.classifiers.bias  # (B, C)
+        with torch.autocast(x.device.type, enabled=False):
+            pooled = [torch.einsum("nhc,nhd->chd", w, u) for w, u in zip(weights, v.split(lengths), strict=True)]
+            z = self.out(torch.stack(pooled).flatten(-2))  # (B, C, D)
+            logits = (z * self.classifiers.weight).sum(-1) + self.classifiers.bias  # (B, C)
         return logits, torch.cat(weights).mean(dim=1), None  # attention: mean over heads
 
     def contributions(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
         weights, v = self._attend(x, lengths)
-        to_logit = self.classifiers.weight @ self.out.weight  # (C, H d): from pooled values to each class's logit
-        to_logit = to_logit.unflatten(-1, (self.num_heads, -1))  # (C, H, d)
-        return torch.einsum("thc,thd,chd->tc", torch.cat(weights), v, to_logit)
+        with torch.autocast(x.device.type, enabled=False):
+            to_logit = self.classifiers.weight @ self.out.weight  # (C, H d): from pooled values to each class's logit
+            to_logit = to_logit.unflatten(-1, (self.num_heads, -1))  # (C, H, d)
+            return torch.einsum("thc,thd,chd->tc", torch.cat(weights), v, to_logit)
 
     def _attend(self, x: Tensor, lengths: list[int]) -> tuple[list[Tensor], Tensor]:
         """The attention of each bag (N, H, C), which sums to 1 over its N tiles, and the values of all tiles (T, H, d)."""
@@ -37,4 +39,5 @@ class ABMILHead(nn.Module):
         q = self.queries.unflatten(-1, (self.num_heads, -1)) * self.scale  # (C, H, d)
         k, v = (y.unflatten(-1, (self.num_heads, -1)) for y in (self.keys(x), self.values(x)))  # (T, H, d) each
         scores = torch.einsum("thd,chd->thc", k, q)  # (T, H, C)
-        return [s.softmax(dim=0) for s in scores.split(lengths)], v
+        exact = self.queries.dtype
+        return [s.softmax(dim=0, dtype=exact) for s in scores.split(lengths)], v.to(exact)

@@ -14,7 +14,13 @@ class PoolingHead(nn.Module):
 
     def contributions(self, x: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
         _, weights, _ = self(x, grid, lengths)  # (T, C)
-        return weights * (self.dropout(x) @ self.classifier.weight.T)
+        with torch.autocast(x.device.type, enabled=False):
+            return weights * (self.dropout(x).to(weights.dtype) @ self.classifier.weight.T)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """The logits (..., C) of vectors x (..., D)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.classifier(x.to(self.classifier.weight.dtype))
 
 
 class MeanHead(PoolingHead):
@@ -25,9 +31,10 @@ class MeanHead(PoolingHead):
         self.dropout, self.classifier = Dropout(dropout), nn.Linear(dim, n_classes)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
-        pooled = [u.mean(dim=0) for u in self.dropout(x).split(lengths)]  # (D,) for each bag
-        logits = self.classifier(torch.stack(pooled))  # (B, C)
-        weights = torch.cat([x.new_full((n, logits.shape[1]), 1 / n) for n in lengths])  # (T, C)
+        exact = self.classifier.weight.dtype
+        pooled = [u.mean(dim=0, dtype=exact) for u in self.dropout(x).split(lengths)]  # (D,) for each bag
+        logits = self.classify(torch.stack(pooled))  # (B, C)
+        weights = torch.cat([logits.new_full((n, logits.shape[1]), 1 / n) for n in lengths])  # (T, C)
         return logits, weights, None
 
 
@@ -39,7 +46,7 @@ class MaxHead(PoolingHead):
         self.dropout, self.classifier = Dropout(dropout), nn.Linear(dim, n_classes)
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
-        scores = self.classifier(self.dropout(x)).split(lengths)  # (N, C) for each bag
+        scores = self.classify(self.dropout(x)).split(lengths)  # (N, C) for each bag
         highest, tiles = zip(*(s.max(dim=0) for s in scores), strict=True)  # (C,) each
         weights = [torch.zeros_like(s).scatter(0, k.unsqueeze(0), 1) for s, k in zip(scores, tiles, strict=True)]
         return torch.stack(highest), torch.cat(weights), None
@@ -56,7 +63,8 @@ class GatedABMILHead(PoolingHead):
 
     def forward(self, x: Tensor, grid: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, None]:
         scores = self.weigh(self.branch(x).tanh() * self.gate(x).sigmoid())  # (T, 1)
-        weights = [s.softmax(dim=0) for s in scores.split(lengths)]  # (N, 1), sums to 1 over each bag
+        exact = self.classifier.weight.dtype
+        weights = [s.softmax(dim=0, dtype=exact) for s in scores.split(lengths)]  # (N, 1), sums to 1 over each bag
         pooled = [(w * u).sum(dim=0) for w, u in zip(weights, self.dropout(x).split(lengths), strict=True)]
-        logits = self.classifier(torch.stack(pooled))  # (B, C)
+        logits = self.classify(torch.stack(pooled))  # (B, C)
         return logits, torch.cat(weights).expand(-1, logits.shape[1]), None  # the same attention for all classes

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from roformermil.evaluation.predictions import FoldResult, out_of_fold
+from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.predictions import out_of_fold
 from roformermil.runtime.files import atomic_path
 
 
@@ -15,7 +16,7 @@ def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: 
 
     predictions: predictions.csv of a model's folds; heatmaps: the folder of its panels.
     """
-    (model,) = out_of_fold([FoldResult.at(path) for path in predictions])
+    (model,) = out_of_fold(read_results(predictions))
     model = model.without_repeats()  # the fold that drew the panel
     table = pd.DataFrame({"slide_id": model.slides, "label": model.labels, "right": model.labels == model.decisions})
     table["confidence"] = model.probabilities.max(axis=1)

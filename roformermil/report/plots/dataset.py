@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from roformermil.evaluation.calibration import calibration_error, confusion, reliability
+from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.curves import POINTS, Curve, curves
-from roformermil.evaluation.predictions import FoldResult, OutOfFold, out_of_fold
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.report.plots import make_panels, save_plot
 
 UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "aspect": "equal"}
@@ -23,7 +24,7 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     predictions: predictions.csv of every fold of every model of one data set, each beside its history.csv and its
     model.safetensors.
     """
-    results = [FoldResult.at(path) for path in predictions]
+    results = read_results(predictions)
     models = out_of_fold(results)
     save_plot(plot_curves(models), out / "curves.png")
     save_plot(plot_calibration(models), out / "calibration.png")
@@ -103,11 +104,11 @@ def plot_history(results: list[FoldResult]) -> Figure:
     figure, axes = make_panels(models)
     for panel, model in zip(axes[0], models, strict=True):
         for k, result in enumerate(result for result in results if result.model == model):
-            history = pd.read_csv(result.path.with_name("history.csv"))
+            history = read_table(result.path.with_name("history.csv"))
             for name, colour in LOSSES.items():
                 label = "" if k else name.replace("_", " ")
                 panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
-            kept = history[history.epoch == int(result.read_metadata()["best_epoch"])]
+            kept = history[history.epoch == int(result.metadata["best_epoch"])]
             dot = {"ls": "", "marker": "o", "ms": 3.5, "color": "tab:red"}
             panel.plot(kept.epoch, kept.validation_loss, label="" if k else "model kept", **dot)
         panel.set_xlabel("epoch", fontsize=8)

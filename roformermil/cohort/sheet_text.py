@@ -1,0 +1,136 @@
+"""The text of a slide sheet: its columns and rows, or what the file is instead of comma-separated UTF-8 text."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from roformermil.cohort.spelling import one_typo_apart
+from roformermil.errors import SheetError
+
+REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
+MPP_SYNONYM = re.compile("mpp|(um|microns?|micromet(re|er)s?)per(px|pixel)")  # at the start of a column's name
+AS_CSV = "save it as CSV UTF-8 (comma delimited)"
+# The start of files that are not text, what they are and what to do. A zip is told apart by the names of its files.
+SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive", "unpack it"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls)", f"open it in Excel or LibreOffice and {AS_CSV}"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it with gunzip"),
+    (b"%PDF", "a PDF", "export the table as CSV"),
+    (b"PAR1", "a Parquet file", "write it as CSV"),
+    (b"version https://git-lfs", "a pointer of Git LFS to the real file", "fetch that: git lfs pull"),
+    (b"<", "an HTML or XML page", "download the CSV file itself"),
+)
+WORKBOOKS = ((b"xl/workbook", "an Excel workbook (.xlsx)"), (b"opendocument", "an OpenDocument spreadsheet (.ods)"))
+SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "'|'", " ": "spaces"}
+
+
+def read_table(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The cells of the header, and those of each row that is not blank with its line number; no spaces around cells.
+
+    Raises SheetError for a file that is not comma-separated UTF-8 text with a header, and for missing or misspelt columns.
+    """
+    text = _decode(_read_bytes(sheet), sheet)
+    _check_separator(text, sheet)
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        rows = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+    except csv.Error as error:
+        raise SheetError(f"{sheet}, row {reader.line_num}: {error}") from error
+    if rows and "\n" in rows[-1][1][-1].strip() and not text.rstrip().endswith('"'):
+        first = rows[-2][0] + 1 if rows[1:] else 1
+        raise SheetError(f'{sheet}, row {first}: a quote (") is not closed, so all rows below it are one cell')
+    rows = [(number, [cell.strip() for cell in cells]) for number, cells in rows]
+    if not rows:
+        raise SheetError(f"{sheet}: the slide sheet is empty")
+    (_, columns), *lines = rows
+    if not _count_known(columns):
+        expected, given = ", ".join(REQUIRED), ",".join(columns)
+        raise SheetError(f"{sheet}: the first row must name the columns ({expected}), but it is {given!r}")
+    _check_columns(sheet, columns)
+    return columns, lines
+
+
+def _plain(name: str) -> str:
+    """A column's name without case, spaces, hyphens and underscores."""
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def _count_known(columns: Iterable[str]) -> int:
+    return len({_plain(column) for column in columns} & {_plain(column) for column in REQUIRED + OPTIONAL})
+
+
+def _check_separator(text: str, sheet: Path) -> None:
+    """Raises SheetError where the header is separated by anything but commas."""
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    if header.lower().startswith("sep="):
+        raise SheetError(f"{sheet}: the first line, {header!r}, is an instruction to Excel: remove it, and {AS_CSV}")
+    if _count_known(header.split(",")) > 1:
+        return
+    for separator, name in SEPARATORS.items():
+        if _count_known(header.split(separator)) > 1:
+            raise SheetError(f"{sheet}: its cells are separated by {name}, not commas: {AS_CSV}")
+
+
+def _check_columns(sheet: Path, columns: list[str]) -> None:
+    """Raises SheetError for missing, duplicate and misspelt columns. Others are the user's own."""
+    meant = {column: target for column in columns if (target := _meant_column(column, columns))}
+    mistakes = [f"column {column!r}: did you mean {target!r}? Rename it" for column, target in meant.items()]
+    counts = Counter(columns)
+    mistakes += [f"duplicate column {column!r}" for column in REQUIRED + OPTIONAL if counts[column] > 1]
+    for column in REQUIRED:
+        if column not in (*columns, *meant.values()):
+            others = {_plain(other): other for other in columns if other not in REQUIRED + OPTIONAL}
+            close = get_close_matches(_plain(column), others, n=1, cutoff=0.65)
+            hint = f": is it your column {others[close[0]]!r}?" if close else ""
+            mistakes.append(f"no column {column!r}{hint}")
+    if mistakes:
+        known = f"Required are {', '.join(REQUIRED)}; optional {', '.join(OPTIONAL)}; others are ignored"
+        raise SheetError("\n".join(f"{sheet}: {mistake}" for mistake in mistakes) + f". {known}")
+
+
+def _meant_column(column: str, columns: Sequence[str]) -> str | None:
+    """The column that `column` is a misspelt name of, if any. Short names are too like other words, such as side, to tell."""
+    name = _plain(column)
+    for target in REQUIRED + OPTIONAL:
+        if column in REQUIRED + OPTIONAL:
+            return None
+        word = _plain(target)
+        typo = len(word) >= 5 and name[:1] == word[0] and one_typo_apart(name, word)
+        if name == word or (target not in columns and (typo or (target == "mpp" and MPP_SYNONYM.match(name)))):
+            return target
+    return None
+
+
+def _read_bytes(sheet: Path) -> bytes:
+    try:
+        return sheet.read_bytes()
+    except FileNotFoundError as error:
+        hint = "; `make demo` writes the demo's" if sheet.parts[-2:] == ("demo", "slides.csv") else ""
+        raise SheetError(f"{sheet}: no such slide sheet{hint}") from error
+    except OSError as error:
+        raise SheetError(f"{sheet}: the slide sheet cannot be read: {error.strerror}") from error
+
+
+def _decode(data: bytes, sheet: Path) -> str:
+    for signature, kind, remedy in SIGNATURES:
+        if data.lstrip().startswith(signature):
+            for inside, workbook in WORKBOOKS:
+                if signature.startswith(b"PK") and inside in data:
+                    kind, remedy = workbook, f"open it in Excel or LibreOffice and {AS_CSV}"
+            raise SheetError(f"{sheet}: the slide sheet is {kind}, not CSV text: {remedy}")
+    zeros = data[:1000].count(0)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros > len(data[:1000]) / 4:
+        raise SheetError(f'{sheet}: the slide sheet is UTF-16 text ("Unicode Text" in Excel), not UTF-8: {AS_CSV}')
+    if zeros:
+        raise SheetError(f"{sheet}: the slide sheet is a binary file, not CSV text: {AS_CSV}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data[: error.start].count(b"\n") + 1
+        line = data.splitlines()[row - 1].decode("cp1252", "replace")
+        problem = f"not UTF-8 text but perhaps Windows-1252 (Latin-1), in which its row {row} is {line!r}"
+        raise SheetError(f"{sheet}: the slide sheet is {problem}: {AS_CSV}") from error

@@ -1,0 +1,136 @@
+"""Whether folds are what they are taken for: of the configuration's settings and classes, and of the slides and features of now.
+
+Snakemake compares them only where it has a record of them, which a moved results folder lacks.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from roformermil.bags.folds import FoldRow, read_folds, rows_fingerprint
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.config import Config, Model
+from roformermil.errors import ModelError
+from roformermil.evaluation.fold_results import MODEL_FILE, FoldResult, configured_settings
+from roformermil.runtime.files import file_sha256
+from roformermil.runtime.text import first_lines, join_some
+
+SHOWN_PROBLEMS = 20
+Problems = dict[tuple[Path, str], list[int]]  # the folds of a model (its folder) that have a problem
+
+
+def read_results(
+    predictions: Iterable[Path],
+    folders: Sequence[Path] = (),
+    config: Config | None = None,
+    models: Sequence[Model] = (),
+) -> list[FoldResult]:
+    """The results at these predictions.csv, each beside its model.safetensors.
+
+    folders: of data sets, with their slides.csv and folds.csv; config, models: what folds were to be trained with. Without
+    these, the folds of a model need only be alike. Raises ModelError, which names folds and remedy, for folds that were
+    trained with other settings or classes, on other slides or features, and for predictions that were edited.
+    """
+    results = [FoldResult.at(Path(path)) for path in predictions]
+    expected = _expected_settings(results, config, models)
+    slides = {folder.name: _slides_of_folder(folder) for folder in folders}
+    problems: Problems = defaultdict(list)
+    for result in results:
+        lines = [*compare_settings(result.settings, expected[result.key]), *compare_files(result)]
+        if result.dataset in slides:
+            rows, records = slides[result.dataset]
+            lines += compare_slides(result, rows.get(result.fold, []), records)
+        for line in lines:
+            problems[result.path.parents[1], line].append(result.fold)
+    if problems:
+        raise ModelError(_describe_problems(problems))
+    return results
+
+
+def compare_settings(trained: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """A line for each setting that a fold was trained with and that is not the expected one."""
+    keys = [key for key in {**trained, **expected} if trained.get(key) != expected.get(key)]
+    return [f"trained with {key} {_text(trained.get(key))} instead of {_text(expected.get(key))}" for key in keys]
+
+
+def compare_files(result: FoldResult) -> list[str]:
+    """How a fold's files differ from those that its training wrote there."""
+    differs, metadata = [], result.metadata
+    if (metadata["dataset"], int(metadata["fold"])) != (result.dataset, result.fold):
+        differs.append(f"its {MODEL_FILE} is the model of {metadata['dataset']}, fold {metadata['fold']}")
+    if metadata["predictions"] != file_sha256(result.path):
+        differs.append("predictions.csv: not what the model predicted after training")
+    return differs
+
+
+def compare_rows(result: FoldResult, rows: Sequence[FoldRow]) -> list[str]:
+    """Whether a fold was divided otherwise when it was trained. rows: the fold's in folds.csv."""
+    return ["folds.csv divides its slides in another way"] if result.metadata["rows"] != rows_fingerprint(rows) else []
+
+
+def compare_slides(result: FoldResult, rows: Sequence[FoldRow], records: Mapping[str, SlideRecord]) -> list[str]:
+    """How a fold's slides and their features differ from those of now: rows of folds.csv, usable records of slides.csv."""
+    differs, features = compare_rows(result, rows), json.loads(result.metadata["features"])
+    if unusable := [name for name in features if name not in records]:
+        differs.append(f"trained on slides that are not usable according to slides.csv: {join_some(unusable)}")
+    now = {name: records[name].fingerprint for name in features if name in records}
+    if changed := [name for name in now if now[name] and now[name] != features[name]]:
+        differs.append(f"trained on other features of {join_some(changed)}")
+    return differs
+
+
+def reasons_to_train_again(model_file: Path, config: Config, models: Mapping[str, Model]) -> list[str]:
+    """A sentence if a fold was trained with other settings than the configuration's; none where it was not trained yet.
+
+    models: by id.
+    """
+    if not model_file.exists():
+        return []
+    result = FoldResult.at(model_file.with_name("predictions.csv"))
+    try:
+        differs = compare_settings(result.settings, configured_settings(config, result.dataset, models[result.model]))
+    except ModelError as error:
+        differs = [str(error)]
+    return [f"{result.model}: {'; '.join(differs)}: will be trained again"] if differs else []
+
+
+def _expected_settings(
+    results: Sequence[FoldResult], config: Config | None, models: Sequence[Model]
+) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The settings that the folds of each model are to have. Where the configuration does not contain it, those of its first
+    fold, and the classes of the data set's first."""
+    by_id = {model.id: model for model in models}
+    classes: dict[str, list[str]] = {}
+    expected: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for result in results:
+        if config and result.dataset in config.datasets and result.model in by_id:
+            expected[result.key] = configured_settings(config, result.dataset, by_id[result.model])
+        elif result.key not in expected:
+            first = classes.setdefault(result.dataset, result.classes)
+            expected[result.key] = result.settings | {"classes": first}
+    return expected
+
+
+def _slides_of_folder(folder: Path) -> tuple[dict[int, list[FoldRow]], dict[str, SlideRecord]]:
+    """A data set's rows by fold, and its usable slides by id."""
+    rows: dict[int, list[FoldRow]] = defaultdict(list)
+    for row in read_folds(folder / "folds.csv"):
+        rows[row.fold].append(row)
+    return rows, {record.slide_id: record for record in read_slide_table(folder / "slides.csv") if record.is_ok}
+
+
+def _describe_problems(problems: Problems) -> str:
+    lines = [f"  {folder}, fold {', '.join(map(str, folds))}: {line}" for (folder, line), folds in problems.items()]
+    models = " ".join(dict.fromkeys(f"{folder}/fold_*/{MODEL_FILE}" for folder, _ in problems))
+    return (
+        "these folds do not belong to the current settings, slides and features:\n"
+        f"{first_lines(lines, SHOWN_PROBLEMS)}\nTrain them again with your configuration: add `--forcerun {models}` to "
+        "the call of snakemake. To keep them, restore the settings and slides that they were trained with"
+    )
+
+
+def _text(value: Any) -> str:
+    """A setting for a message."""
+    return f"[{', '.join(value)}]" if isinstance(value, list) else "none" if value is None else str(value)

@@ -1,0 +1,93 @@
+"""A fold's result: its files, and what its model was trained with. Without pandas, which Snakemake's planning and the heat
+maps' environment need not load."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from roformermil.config import Config, Model, Training
+from roformermil.errors import ModelError
+from roformermil.runtime import stage_versions
+
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """A model that was trained on a data set's features from an encoder."""
+
+    dataset: str
+    encoder: str
+    model: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.dataset, self.encoder, self.model
+
+
+@dataclass(frozen=True)
+class FoldResult(ModelKey):
+    """Where a fold's predictions are, and which model of which data set made them."""
+
+    fold: int
+    path: Path  # predictions.csv
+
+    @classmethod
+    def at(cls, path: Path) -> "FoldResult":
+        """The result at `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`."""
+        dataset, encoder, model, fold = path.absolute().parts[-5:-1]
+        return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
+
+    @property
+    def model_file(self) -> Path:
+        return self.path.with_name(MODEL_FILE)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What model.safetensors tells of its training: model, classes, best_epoch, ... Raises ModelError."""
+        return read_metadata(self.model_file)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order of their index. Raises ModelError."""
+        return self.settings["classes"]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decided the fold's result, by key: `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
+        try:
+            classes, model, training = (json.loads(self.metadata[name]) for name in ("classes", "model", "training"))
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})") from error
+        training = {key: value for key, value in training.items() if key not in Training.runtime_only}
+        return _by_key(classes, model, training, self.metadata.get("train_version"))
+
+
+def configured_settings(config: Config, dataset: str, model: Model) -> dict[str, Any]:
+    """The settings that the folds of this data set and model are to have, by the keys of `FoldResult.settings`."""
+    training, version = config.training.deciding_values(), str(stage_versions.TRAIN)
+    return _by_key(config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, read from its header: the header's length in 8 bytes, then JSON.
+
+    Raises ModelError for a file that is missing, damaged or of another format.
+    """
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("its header is incomplete")
+            return json.loads(file.read(length))["__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path.absolute()}: the model is missing or damaged ({error})") from error
+
+
+def _by_key(classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any) -> dict[str, Any]:
+    of_model = {f"models.{key}": value for key, value in model.items()}
+    of_training = {f"training.{key}": value for key, value in training.items()}
+    return {"classes": classes, **of_model, **of_training, "the training code's version": version}
