@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.synthetic import CLASSES, draw_tissue, write_demo_slides, write_pyramid
+from roformermil.runtime.records import write_records
 from tests import ROOT
 from tests.workflow.running import change_config, planned_jobs, run_workflow, snakemake
 
@@ -93,6 +96,14 @@ def touch_slides(folder):
     (folder / "one/broken.svs").touch()
 
 
+def stall_while_another_slide_is_added(folder):
+    """The first batch was not encoded completely: it has a reason of its own to run again, beside that of the last."""
+    table = folder / "results/one/features/resnet50-random/batch_0.csv"
+    records = read_slide_table(table)
+    write_records(table, [replace(records[0], status="timed_out", stage="embed"), *records[1:]])
+    add_a_slide(folder)
+
+
 def forget_the_run(folder, **sections):
     """Remove Snakemake's records, which results lack that were moved, and change the configuration."""
     shutil.rmtree(folder / ".snakemake")
@@ -117,6 +128,10 @@ CHANGES = {
     "a slide is replaced by another": (replace_a_slide, ONE_BATCH),
     "a slide is replaced by another with an older date": (replace_by_an_older_slide, ONE_BATCH),
     "a broken slide is mended by a file with an older date": (mend_by_an_older_file, ONE_BATCH),
+    "a slide is added, and one of another batch had stalled": (
+        stall_while_another_slide_is_added,
+        ONE_BATCH | {"embed": 2},
+    ),
     "slides are touched, one of them broken": (touch_slides, {}),
     "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
