@@ -10,17 +10,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from roformermil.bags.folds import assign_folds, check_enough
+from roformermil.bags.folds import assign_folds, check_enough, given_folds
 from roformermil.bags.leakage import find_leaks, leak_message
 from roformermil.cohort import slide_table
 from roformermil.cohort.slide_files import content_id
+from roformermil.cohort.slide_messages import group_lost, group_warnings
 from roformermil.cohort.slide_sheet import SHOWN_MISTAKES, Slide, parse_slide_sheet, sheet_warnings
-from roformermil.cohort.slide_table import SHOWN_SLIDES, SlideRecord
+from roformermil.cohort.slide_table import LOST_REMEDY, SHOWN_SLIDES, SlideRecord
 from roformermil.config import Config
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.errors import RoFormerMILError, SheetError
 from roformermil.runtime.subprocesses import run_in_subprocess
-from roformermil.runtime.text import plural
+from roformermil.runtime.text import choose_lines, plural
 from roformermil.studies.variants import list_variants
 
 Level = Literal["error", "warning", "info"]
@@ -42,7 +43,8 @@ class Problem:
 
 def check_config(config: Config, progress: bool = True) -> list[Problem]:
     """All problems that can be detected without running the workflow. Finds the tissue of every slide."""
-    problems = [*_raised("", list_variants, config), *check_software(config), *check_weights(config)]
+    problems = [*_raised("", list_variants, config), *check_software(config)]
+    problems += [*check_files(config), *check_weights(config)]
     for name in config.datasets:
         problems += check_dataset(config, name, progress)
     return problems
@@ -53,6 +55,7 @@ def check_plan(config: Config, read_sheet: Callable[[str], list[Slide]]) -> Iter
 
     read_sheet: returns the slides of a data set's slide sheet, given the data set's name, or raises SheetError.
     """
+    yield from check_files(config)
     for name, dataset in config.datasets.items():
         try:
             usable = [slide for slide in read_sheet(name) if not slide.exclude]
@@ -81,11 +84,17 @@ def check_software(config: Config) -> Iterator[Problem]:
             yield Problem("warning", f"{user} needs {package}, which is not installed here: `make tiatoolbox`")
 
 
-def check_weights(config: Config) -> Iterator[Problem]:
-    """Whether files of weights exist, and whether the encoder's can be loaded or downloaded."""
-    for key, path in (("encoder.weights", config.encoder.weights_path), ("tissue.weights", config.tissue.weights)):
+def check_files(config: Config) -> Iterator[Problem]:
+    """Whether the files that the configuration names exist: weights and given folds."""
+    files = [("encoder.weights", config.encoder.weights_path), ("tissue.weights", config.tissue.weights)]
+    files += [("folds.path", given_folds(name, config.folds)) for name in config.datasets]
+    for key, path in dict.fromkeys(files):
         if path and not path.is_file():
             yield Problem("error", f"{key}: no file at {path.absolute()}")
+
+
+def check_weights(config: Config) -> Iterator[Problem]:
+    """Whether the encoder's weights can be loaded or downloaded."""
     if config.encoder.weights in (None, "random", "hub"):
         return
     from roformermil.features.encoders import load_trunk  # torch
@@ -136,16 +145,24 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> Iterator[
     usable, expected = ([slide for slide in slides if slide.slide_id in ids] for ids in (ok, ok | absent))
     summary = f"{slide_table.attrition_summary(records)}; {_patients(usable, dataset.classes)}"
     yield Problem("info", f"without the rows above: {summary}" if mistakes or wrong else summary, name)
-    lost = [f"{record.slide_id}: {record.status}: {record.message}" for record in records if record.is_lost]
-    odd = [f"{record.slide_id}: {record.warnings}" for record in records if record.is_ok and record.warnings]
-    yield from _list("warning", lost, name, SHOWN_SLIDES)
-    yield from _list("warning", odd, name, SHOWN_SLIDES)
+    yield from _list("warning", group_lost(records), name, SHOWN_SLIDES)
+    yield from _list("warning", group_warnings(records), name, SHOWN_SLIDES)
     yield from (Problem("warning", line, name) for line in sheet_warnings(expected))
     yield from check_losses(config, name, records)
-    if absent:
-        yield from _raised(name, check_enough, expected, config.folds, dataset.classes)
-    elif usable:
-        yield from check_leaks(config, name, usable, records)
+    yield from _list("error", slide_table.mixed_widths(records).splitlines(), name, SHOWN_SLIDES)
+    yield from _list("warning", slide_table.mixed_extractors(records).splitlines(), name, SHOWN_SLIDES)
+    try:
+        if absent:
+            check_enough(expected, config.folds, dataset.classes)
+        elif usable:
+            yield from check_leaks(config, name, usable, records)
+    except RoFormerMILError as error:
+        if mistakes or wrong:  # without their rows, patients may be too few
+            yield Problem(
+                "info", "whether folds can be made cannot be judged before the rows above are corrected", name
+            )
+        else:
+            yield Problem("error", str(error), name)
 
 
 def open_slides(config: Config, records: Sequence[SlideRecord], progress: bool = True) -> list[SlideRecord]:
@@ -174,17 +191,19 @@ def check_losses(config: Config, name: str, records: Sequence[SlideRecord]) -> I
     """Whether more slides are lost than allowed."""
     lost, allowed = sum(record.is_lost for record in records), config.max_failed_fraction
     if lost > allowed * len(records):
-        share = f"{lost / len(records):.0%}"
-        yield Problem("error", f"{share} of its slides are lost, max_failed_fraction allows {allowed:.0%}", name)
+        share = f"{lost / len(records):.0%} of its slides are lost, max_failed_fraction allows {allowed:.0%}"
+        yield Problem("error", f"{share}. {LOST_REMEDY}", name)
 
 
 def check_leaks(config: Config, name: str, usable: list[Slide], records: list[SlideRecord]) -> Iterator[Problem]:
-    """Whether folds can be made, and whether they leak."""
-    try:
-        folds = assign_folds(name, usable, config.folds, config.datasets[name].classes)
-    except RoFormerMILError as error:
-        yield Problem("error", str(error), name)
-        return
+    """Whether folds leak, and whether they test few patients. Raises FoldsError where they cannot be made."""
+    from roformermil.evaluation.cautions import few_patients_caution  # pandas, which check_plan does not need
+
+    classes = config.datasets[name].classes
+    folds = assign_folds(name, usable, config.folds, classes)
+    tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
+    if caution := few_patients_caution([tested[label] / config.folds.count for label in classes], classes):
+        yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
     for finding in find_leaks(folds, usable, identified):
         if message := leak_message([finding], config.leakage, config.folds):
@@ -213,8 +232,8 @@ def _patients(slides: Sequence[Slide], classes: Sequence[str]) -> str:
 
 
 def _list(level: Level, lines: Sequence[str], name: str, limit: int) -> Iterator[Problem]:
-    """A problem for each of the first `limit` lines, and one for the rest."""
-    yield from (Problem(level, line, name) for line in lines[:limit])
+    """A problem for each of up to `limit` lines, of each kind the first, and one for the rest."""
+    yield from (Problem(level, line, name) for line in choose_lines(lines, limit))
     if (rest := len(lines) - limit) > 0:
         yield Problem(level, f"and {rest} more like these", name, rest)
 

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -69,47 +70,45 @@ def plan(folder, **changes):
 def test_as_many_lost_slides_as_allowed_are_no_error_and_one_more_is(folder):
     assert problems(folder) == []
     assert problems(folder, "info") == ["set: 6 of 7 slides, 1 lost (1 unreadable); 6 patients in use (a: 3, b: 3)"]
-    one_more = ["set: 14% of its slides are lost, max_failed_fraction allows 10%"]
-    assert problems(folder, max_failed_fraction=0.1) == one_more
+    (one_more,) = problems(folder, max_failed_fraction=0.1)
+    assert one_more.startswith("set: 14% of its slides are lost, max_failed_fraction allows 10%. Repair these slides, ")
 
 
 def test_every_slide_that_cannot_be_used_or_is_odd_is_named_with_the_reason(folder, monkeypatch):
     edit(folder, ("label,path", "label,path,mpp,exclude"), ("s6.tif", "s6.tif,,"), ("s0.tif", "s0.tif,1.0,"))
     edit(folder, ("s1.tif", "s1.tif,,duplicate"), *((f"s{k}.tif", f"s{k}.tif,,") for k in range(2, 6)))
     coarse, unreadable = problems(folder, "warning", max_failed_fraction=0.5)
-    assert coarse.startswith("set: s0: too_coarse: ") and "1 um/px, but tiles need 0.5" in coarse
-    assert "column exclude of the slide sheet" in coarse
+    assert coarse.startswith("set: s0: too_coarse: ") and "1 um/px, as given (slide sheet: column mpp" in coarse
+    assert coarse.endswith("Correct its column mpp, or leave it empty to use the file's own")
     assert unreadable.startswith(f"set: s6: unreadable: {folder}/s6.tif")
     (info,) = problems(folder, "info", max_failed_fraction=0.5)
     usable = "set: 4 of 7 slides, 1 excluded by the slide sheet, 2 lost (1 too_coarse, 1 unreadable)"
     assert info == f"{usable}; 4 patients in use (a: 2, b: 2)"
     warn = {"warnings": "most of the border is tissue"}
     monkeypatch.setattr("roformermil.check.run_in_subprocess", lambda *arguments, **options: warn)
-    assert problems(folder, "warning")[0] == "set: s0: most of the border is tissue"
+    assert problems(folder, "warning")[0] == "set: s0: most of the border is tissue. Likewise s2, s3, s4, s5, s6"
 
 
 def test_a_leak_is_an_error_unless_it_is_to_be_a_warning(folder):
     shutil.copy(folder / "s0.tif", folder / "s3.tif")
     (message,) = problems(folder)
-    assert message.startswith("set: ") and "s0 = s3" in message
+    assert message.startswith("set: ") and "with two labels: s0 (a) = s3 (b)" in message
     assert problems(folder, leakage={"duplicates": "warn"}) == []
-    assert "s0 = s3" in problems(folder, "warning", leakage={"duplicates": "warn"})[-1]
+    assert "s0 (a) = s3 (b)" in problems(folder, "warning", leakage={"duplicates": "warn"})[-1]
 
 
 def test_mistakes_of_all_kinds_are_reported_together(folder):
     edit(folder, ("s4,p4,a", "s4,p4,A"), ("s5.tif", "s7.tif"))
     settings = {"encoder": {"weights": "none.pth"}, "max_failed_fraction": 0.2}
     messages = problems(folder, **settings)
-    assert len(messages) == 4 and "encoder.weights: no file at /" in messages[0]
+    assert len(messages) == 3 and "encoder.weights: no file at /" in messages[0]
     assert (
         f"{folder}/sheet.csv, row 6: slide 's4' has label 'A'; expected one of a, b; did you mean 'a'?" in messages[1]
     )
     assert f"row 7: slide 's5': no file at {folder}/s7.tif" in messages[2]
-    # and what the other rows allow to say
-    few = "too few patients with usable slides for 3 folds: class a has 2 patients, class b has 2 patients"
-    assert few in messages[3]
-    (info,) = problems(folder, "info", **settings)
+    info, folds = problems(folder, "info", **settings)
     assert info.startswith("set: without the rows above: 4 of 5 slides, 1 lost (1 unreadable)")
+    assert "cannot be judged before the rows above are corrected" in folds
 
 
 def test_a_sheet_that_cannot_be_read_and_a_wrong_root_are_one_error_a_mistake(folder):
@@ -128,6 +127,20 @@ def test_long_lists_are_cut_but_every_mistake_counts(folder):
     errors = [problem for problem in found if problem.level == "error"]
     assert len(errors) == 11 and sum(problem.count for problem in errors) == 8 + 7
     assert str(errors[-1]) == "set: and 5 more like these"
+
+
+def test_each_kind_of_mistake_is_shown_however_many_there_are_of_another(folder):
+    rows = [*(f"x{k},q{k},c,x{k}.tif" for k in range(20)), "y,,a,s1.tif"]
+    (folder / "sheet.csv").write_text("\n".join(["slide_id,patient_id,label,path", *rows]) + "\n")
+    messages = problems(folder)
+    assert len(messages) == 11 and messages[-1] == "set: and 31 more like these"
+    for kind, count in {"label 'c'": 5, "no file at": 4, "'y' has no patient_id": 1}.items():
+        assert sum(kind in message for message in messages) == count
+
+
+def test_few_test_patients_are_a_warning_before_anything_is_computed(folder):
+    few = "set: 1.0 test patients of class a per fold: with so few patients AUROC is coarse"
+    assert problems(folder, "warning")[-1].startswith(few)
 
 
 def test_tissue_settings_of_a_slide_that_do_not_fit_are_named(folder):
@@ -159,7 +172,7 @@ def test_slides_that_are_still_to_be_downloaded_are_a_warning_and_the_others_are
     (folder / "s2.tif").unlink()
     datasets = {"set": settings(folder)["datasets"]["set"] | {"source": {"kind": "gdc"}}}
     assert problems(folder, datasets=datasets, max_failed_fraction=0.5) == []
-    absent, unreadable = problems(folder, "warning", datasets=datasets, max_failed_fraction=0.5)
+    absent, unreadable, *_ = problems(folder, "warning", datasets=datasets, max_failed_fraction=0.5)
     assert absent == "set: 1 of 7 slides are not downloaded yet: run `snakemake download`, then check again"
     assert unreadable.startswith("set: s6: unreadable")
     (few,) = problems(folder, datasets=datasets, max_failed_fraction=0.5, folds={"count": 4})
@@ -168,7 +181,7 @@ def test_slides_that_are_still_to_be_downloaded_are_a_warning_and_the_others_are
 
 def test_missing_packages_and_what_may_be_a_mistake_are_warnings(folder):
     edit(folder, ("s1,p1", "s1,p0"), ("s3,p3", "s3,P-03"), ("s5,p5", "s5,p_3"), ("s6,p6,a,s6.tif\n", ""))
-    tiatoolbox, timm, patients, alike = problems(
+    tiatoolbox, timm, patients, alike, *_ = problems(
         folder, "warning", tissue={"method": "grandqc"}, encoder={"name": "uni"}
     )
     assert tiatoolbox.startswith("tissue.method grandqc needs tiatoolbox") and timm.startswith("encoder uni needs timm")
@@ -192,6 +205,14 @@ def test_the_plan_warns_of_folds_that_cannot_be_made(folder):
     assert problem.level == "warning" and "these look like one patient each: P3 / p3" in problem.message
 
 
+def test_the_plan_stops_at_files_that_the_configuration_names_but_do_not_exist(folder):
+    found = plan(folder, encoder={"weights": str(folder / "{x}.pth")}, folds={"path": "{dataset}/{y}.csv", "count": 3})
+    assert [str(problem) for problem in found if problem.level == "error"] == [
+        f"encoder.weights: no file at {folder}/{{x}}.pth",
+        f"folds.path: no file at {Path.cwd()}/set/{{y}}.csv",
+    ]
+
+
 def test_the_plan_reports_the_mistakes_of_all_sheets(folder):
     edit(folder, ("s1,p1", "s0,p1"), ("s3,p3", "s2,p3"))
     datasets = {name: settings(folder)["datasets"]["set"] for name in ("one", "two")}
@@ -211,10 +232,13 @@ def test_the_plan_stops_at_slides_lost_in_an_earlier_run(folder):
     assert problem.level == "error" and problem.dataset == "set" and "2 lost (2 crashed)" in problem.message
 
 
-@pytest.mark.parametrize(("allowed", "status", "last"), [(1 / 7, 0, "no error, but 1 warning"), (0.1, 1, "1 error to")])
+@pytest.mark.parametrize(
+    ("allowed", "status", "last"), [(1 / 7, 0, "no error, but 2 warnings"), (0.1, 1, "1 error to")]
+)
 def test_the_verb_prints_the_problems_and_its_exit_status_tells_errors(folder, allowed, status, last):
     (folder / "config.yaml").write_text(json.dumps(settings(folder, max_failed_fraction=allowed)))
-    command = [sys.executable, "-m", "roformermil", "check", folder / "config.yaml"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "roformermil", "check", "config.yaml"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert result.returncode == status
+    assert status or result.stderr.endswith(f"--configfile {folder}/config.yaml\n")
     assert "set: 6 of 7 slides" in result.stderr and last in result.stderr.splitlines()[-1]

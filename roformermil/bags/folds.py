@@ -42,9 +42,14 @@ class GivenPart:
 
 def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """The folds of a data set: read from `folds.path` where that is set, else made. Raises FoldsError if they cannot be."""
-    if settings.path:
-        return read_given_folds(Path(settings.path.replace("{dataset}", dataset)), slides, settings, classes)
+    if given := given_folds(dataset, settings):
+        return read_given_folds(given, slides, settings, classes)
     return make_folds(slides, settings, classes)
+
+
+def given_folds(dataset: str, settings: Folds) -> Path | None:
+    """The file of a data set's given folds, if the settings name one."""
+    return Path(settings.path.replace("{dataset}", dataset)) if settings.path else None
 
 
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:

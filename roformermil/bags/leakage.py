@@ -85,22 +85,27 @@ def _check_patients(rows: list[FoldRow]) -> Finding:
 def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Finding:
     """Slides with the same picture leak in two parts of a fold, or with two labels; in one part they only weigh double."""
     pictures = identify_pictures(records)
-    labels, slides = defaultdict(set), defaultdict(set)
+    slides: dict[str, dict[str, str]] = defaultdict(dict)  # their labels by slide_id, of each picture
     for row in rows:
         if picture := pictures.get(row.slide_id):
-            labels[picture].add(row.label)
-            slides[picture].add(row.slide_id)
-    duplicates = {picture: " = ".join(sorted(ids)) for picture, ids in slides.items() if len(ids) > 1}
+            slides[picture][row.slide_id] = row.label
+    duplicates = {picture: labels for picture, labels in slides.items() if len(labels) > 1}
     if not duplicates:
         return Finding("duplicates", "ok", 0, "no duplicate slides")
     memberships = ((row.fold, pictures.get(row.slide_id, ""), row.part) for row in rows)
     shared = {picture for _, picture in in_several_parts(memberships)}
-    if leaks := [ids for picture, ids in duplicates.items() if picture in shared or len(labels[picture]) > 1]:
-        total = f"{join_some(leaks)} ({len(leaks)} in total)"
-        detail = f"duplicate slides in two parts of a fold or with two labels: {total}"
-        return Finding("duplicates", "leak", len(leaks), detail)
-    ids = list(duplicates.values())
-    return Finding("duplicates", "ok", len(ids), f"duplicate slides, each in one part of a fold: {join_some(ids)}")
+    mislabelled = {picture for picture, labels in duplicates.items() if len(set(labels.values())) > 1}
+    parted = [" = ".join(sorted(ids)) for picture, ids in duplicates.items() if picture in shared - mislabelled]
+    labelled = [
+        " = ".join(f"{slide_id} ({label})" for slide_id, label in sorted(duplicates[picture].items()))
+        for picture in duplicates
+        if picture in mislabelled
+    ]
+    cases = (("with two labels", labelled), ("in two parts of a fold", parted))
+    if found := [f"{case}: {join_some(sets)} ({len(sets)} in total)" for case, sets in cases if sets]:
+        return Finding("duplicates", "leak", len(labelled + parted), f"duplicate slides {'; '.join(found)}")
+    names = [" = ".join(sorted(ids)) for ids in duplicates.values()]
+    return Finding("duplicates", "ok", len(names), f"duplicate slides, each in one part of a fold: {join_some(names)}")
 
 
 def identify_pictures(records: list[SlideRecord]) -> dict[str, str]:

@@ -1,18 +1,27 @@
-"""The step `split`: the usable slides of a data set -> folds.csv and leakage.csv."""
+"""The step `split`: the usable slides of a data set -> folds.csv, leakage.csv and folds.json."""
 
+import json
 from pathlib import Path
+from typing import Any
 
-from roformermil.bags.folds import assign_folds, write_folds
+from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
+from roformermil.cohort.batches import columns_digest
+from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Folds, Leakage
+from roformermil.runtime import stage_versions
+from roformermil.runtime.files import write_text
+
+COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, which decide folds and leaks
 
 
 def split_slides(
     slides: list[Slide], records: list[SlideRecord], classes: list[str], settings: Folds, leakage: Leakage, out: Path
 ) -> list[str]:
-    """Write the folds of the usable slides to `out` and the findings to leakage.csv; returns a warning per leak.
+    """Write the folds of the usable slides to `out`, the findings to leakage.csv and what decided the folds to folds.json;
+    returns a warning per leak.
 
     records: of the data set's slides.csv. Raises FoldsError, and LeakError for a leak that must stop the data set.
     """
@@ -22,4 +31,36 @@ def split_slides(
     findings = find_leaks(folds, usable, records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
+    write_text(
+        out.with_suffix(".json"),
+        json.dumps(describe_split(dataset, slides, classes, settings, leakage), indent=1) + "\n",
+    )
     return warnings
+
+
+def describe_split(
+    dataset: str, slides: list[Slide], classes: list[str], settings: Folds, leakage: Leakage
+) -> dict[str, Any]:
+    """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet."""
+    given = given_folds(dataset, settings)
+    described = {"the version of the code": stage_versions.SPLIT, "classes": classes}
+    described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
+    described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
+    described["the given folds' content"] = content_id(given) if given and given.exists() else ""
+    return described | {"the slide sheet's patients, labels and sites": columns_digest(slides, COLUMNS)}
+
+
+def reasons_to_split_again(
+    folds: Path, slides: list[Slide], classes: list[str], settings: Folds, leakage: Leakage
+) -> list[str]:
+    """A sentence if folds.csv was made of another slide sheet or with other settings; none where it was not made yet."""
+    path = folds.with_suffix(".json")
+    if not (path.exists() and folds.exists()):
+        return []
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        before = {}
+    now = describe_split(folds.parent.name, slides, classes, settings, leakage)
+    changed = [key for key in now if before.get(key) != now[key]]
+    return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from roformermil.cli import options
-from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_sheet import parse_mpp, read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.config import SLIDE_TIMEOUT, Folds, Leakage, Training
 from roformermil.errors import Status
@@ -79,6 +79,13 @@ def package(
     export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out)
 
 
+MPP = typer.Option(
+    parser=lambda text: parse_mpp(text, f"--mpp {text!r}"),
+    metavar="FLOAT",
+    help="um/px of slides that do not state a usable one",
+)
+
+
 @app.command()
 def predict(
     slides: Annotated[list[Path], typer.Argument(help="slide files, or feature stores (.zarr)")],
@@ -86,7 +93,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for predictions.csv and heatmaps/")] = Path("predictions"),
     weights: Annotated[Path | None, typer.Option(help="weights of the encoder, if the training lab's own")] = None,
     tissue_weights: Annotated[Path | None, typer.Option(help="weights of the tissue segmentation, likewise")] = None,
-    mpp: Annotated[float | None, typer.Option(min=0.01, help="um/px of slides that do not state a usable one")] = None,
+    mpp: Annotated[float | None, MPP] = None,
     heatmaps: Annotated[bool, typer.Option(help="draw a heat map of each slide file")] = True,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,

@@ -67,7 +67,7 @@ def records_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allo
     return [replace(record, **file_state(record.path)) for record in records_from_sheet(chosen)]
 
 
-def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]]) -> None:
-    """Write the slide table that `work` returns, under a lock."""
+def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]], settings: str = "") -> None:
+    """Write the slide table that `work` returns, with the digest of the stage's settings, under a lock."""
     with exclusive(table):
-        write_records(table, work())
+        write_records(table, [replace(record, settings=settings) for record in work()])

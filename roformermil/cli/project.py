@@ -1,6 +1,7 @@
 """Checks and descriptions of a configuration."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def check(config: Annotated[Path, typer.Argument(help="configuration file")]) ->
         log.error("%s: %s to fix before it can be run, see above", config, plural(errors, "error"))
         raise typer.Exit(1)
     found = f"no error, but {plural(warnings, 'warning')}, see above" if warnings else "no problem found"
-    log.info("%s; continue with: snakemake --cores all --configfile %s", found, config)
+    log.info("%s; continue with: snakemake --cores all --configfile %s", found, shlex.quote(str(config.absolute())))
 
 
 @app.command()

@@ -1,14 +1,10 @@
-"""What identifies the content of a slide's files, and which slides a stage has to work on again."""
+"""What identifies the content of a slide's files."""
 
 import glob
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.errors import TRANSIENT, Status
 from roformermil.runtime.files import file_sha256, fingerprint
 
 SMALL_FILE = 2**24  # bytes; up to here all of a file is hashed
@@ -42,36 +38,6 @@ def file_state(path: Path) -> dict[str, Any]:
     except OSError:
         return {"bytes": None, "modified": None}
     return {"bytes": sum(s.st_size for s in states), "modified": sum(s.st_mtime_ns for s in states)}
-
-
-def reasons_to_repeat(table: Path, stage: str, reads_files: bool) -> Iterator[str]:
-    """Why a stage has to make its slide table again, one line per slide; nothing where there is no table yet.
-
-    Slides that may be usable another time (`errors.TRANSIENT`) are tried again. reads_files: whether the stage is the
-    first to read the slides; then also those whose files changed since, to an older date too. A file with another date
-    but the recorded content was copied or touched: it has not changed. Absent files give no reason.
-    """
-    try:
-        records = read_slide_table(table) if table.exists() else []
-    except ValueError as error:
-        yield f"a damaged table ({error})"
-        return
-    for record in records:
-        if record.stage == stage and record.status in TRANSIENT:
-            if record.path.exists():
-                yield f"{record.slide_id}: tried again, since it was {record.status}"
-        elif reads_files and record.status != Status.EXCLUDED and _has_changed(record):
-            yield f"{record.slide_id}: its file changed"
-
-
-def _has_changed(record: SlideRecord) -> bool:
-    """Whether a slide's file has other content than recorded. Content that could not be read may be readable now."""
-    state = file_state(record.path)
-    if state["bytes"] is None or (record.content and state == {"bytes": record.bytes, "modified": record.modified}):
-        return False
-    with suppress(OSError):
-        return content_id(record.path) != record.content
-    return False
 
 
 def _companions(path: Path) -> list[Path]:

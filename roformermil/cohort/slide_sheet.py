@@ -90,6 +90,15 @@ def parse_slide_sheet(
     return slides, mistakes
 
 
+def parse_mpp(text: str, given: str) -> float:
+    """The resolution in um/px. given: the text and what it was given as, for the SheetError where it is none."""
+    with suppress(ValueError):
+        if 0 < (mpp := float(text)) < math.inf:
+            return mpp
+    hint = f"; write {text.replace(',', '.')}" if re.fullmatch(r"\d+,\d+", text) else ""
+    raise SheetError(f"{given} is not a positive number of um/px{hint}")
+
+
 def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     """What is valid but may be a mistake."""
     labels = defaultdict(set)
@@ -135,7 +144,7 @@ def _parse_row(
     if classes is not None:
         attempt(_check_label, label, slide_id, classes)
     path = attempt(_parse_path, row["path"], slide_id, root, absolute)
-    mpp = attempt(_parse_mpp, row.get("mpp"), slide_id)
+    mpp = attempt(parse_mpp, row["mpp"], f"mpp {row['mpp']!r} of slide {slide_id!r}") if row.get("mpp") else None
     if tissue:
         attempt(_check_tissue, tissue, f"tissue of slide {slide_id!r}")
     if (exclude := row.get("exclude", "")).lower() in NO_REASON:
@@ -190,12 +199,3 @@ def _file_mistake(slide: Slide) -> list[str]:
         return [f"slide {slide.slide_id!r}: {path.absolute()} is a folder; give the slide's file in it"]
     hint = "write / between folders, not \\" if "\\" in str(path) else "check path and the data set's root"
     return [f"slide {slide.slide_id!r}: no file at {path.absolute()}; {hint}"]
-
-
-def _parse_mpp(text: str | None, slide_id: str) -> float | None:
-    if not text:
-        return None
-    with suppress(ValueError):
-        if 0 < (mpp := float(text)) < math.inf:
-            return mpp
-    raise SheetError(f"mpp {text!r} of slide {slide_id!r} is not a positive number of um/px")

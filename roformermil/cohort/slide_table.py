@@ -15,9 +15,10 @@ from roformermil.errors import SlideError, Status, TooManyFailedError
 from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.records import read_records, write_records
-from roformermil.runtime.text import first_lines
+from roformermil.runtime.text import first_lines, join_some, plural
 
 SHOWN_SLIDES = 20  # that an error lists
+LOST_REMEDY = "Repair these slides, leave them out (column exclude of the slide sheet), or raise max_failed_fraction"
 log = logging.getLogger(__name__)
 
 
@@ -43,8 +44,11 @@ class SlideRecord:
     thumbnail: str = ""  # 8 x 8 grey levels in hex: equal for the same picture in another file
     tissue_mm2: float | None = None
     tiles: int | None = None
+    values: int | None = None  # per tile, of its features
+    extractor: str = ""  # what made imported features, as their file states it
     fingerprint: str = ""  # of everything that decided the slide's features
     warnings: str = ""  # what is odd about a usable slide, joined by "; "
+    settings: str = ""  # digest of those of the stage that wrote the table (`outdated.settings_digest`)
     seconds: float = 0.0  # over all stages; existing results take none
 
     @property
@@ -119,9 +123,14 @@ def was_out_of_memory(record: SlideRecord, stage: str) -> bool:
 def _update(record: SlideRecord, fields: dict[str, Any]) -> SlideRecord:
     """The record with a stage's fields; the stage's warnings are added to those of the stages before."""
     if added := fields.get("warnings", ""):
-        log.warning("%s: %s", record.slide_id, added)
+        log.warning("%s: %s", record.slide_id, shorten_warnings(added))
     warnings = "; ".join(filter(None, (record.warnings, added)))
     return replace(record, **fields | {"warnings": warnings})
+
+
+def shorten_warnings(warnings: str) -> str:
+    """What is odd about a slide, without the remedies after the colons, which `check` states once for all slides."""
+    return "; ".join(warning.split(": ")[0] for warning in warnings.split("; "))
 
 
 def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRecord:
@@ -131,8 +140,8 @@ def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRe
 
 
 def write_slides_csv(path: Path, records: Sequence[SlideRecord]) -> None:
-    """Write a data set's slides.csv: without times and dates, so that it changes only when a slide does."""
-    write_records(path, records, exclude=frozenset({"seconds", "bytes", "modified"}))
+    """Write a data set's slides.csv: without times, dates and digests, so that it changes only when a slide does."""
+    write_records(path, records, exclude=frozenset({"seconds", "bytes", "modified", "settings"}))
 
 
 def read_slide_table(path: Path) -> list[SlideRecord]:
@@ -151,6 +160,36 @@ def attrition_summary(records: Sequence[SlideRecord]) -> str:
     )
 
 
+def mixed_widths(records: Iterable[SlideRecord]) -> str:
+    """An error, naming slides, of features that cannot be trained together; "" where all have the same values per tile."""
+    if len(slides := _slides_by(records, "values")) < 2:
+        return ""
+    widths = ", ".join(f"{values} in {names}" for values, names in slides.items())
+    remedy = "use files of one encoder for all, or leave slides out (column exclude of the slide sheet)"
+    return f"features differ in their number of values per tile: {widths}; {remedy}"
+
+
+def mixed_extractors(records: Iterable[SlideRecord]) -> str:
+    """A warning, naming slides, of imported features that different models made; "" where all are alike."""
+    if len(slides := _slides_by(records, "extractor")) < 2:
+        return ""
+    models = ", ".join(f"{extractor} in {names}" for extractor, names in slides.items())
+    return f"the slides' features were made by different models, as their files state: {models}"
+
+
+def _slides_by(records: Iterable[SlideRecord], field: str) -> dict[Any, str]:
+    """By value of a field, of usable slides that have one, how many slides, with some names unless these are most."""
+    slides: dict[Any, list[str]] = {}
+    for record in records:
+        if record.is_ok and (value := getattr(record, field)):
+            slides.setdefault(value, []).append(record.slide_id)
+    ordered = sorted(slides.items(), key=lambda item: -len(item[1]))
+    return {
+        value: plural(len(names), "slide") if k == 0 and len(names) > 1 else join_some(names)
+        for k, (value, names) in enumerate(ordered)
+    }
+
+
 def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: float, table: Path) -> None:
     """Raises TooManyFailedError, naming slides and causes, when more than this fraction of slides is lost. All records
     are then in `slides_failed.csv` beside `table`, the data set's."""
@@ -161,6 +200,5 @@ def check_failed_fraction(records: Sequence[SlideRecord], max_failed_fraction: f
     lines = [f"  {record.slide_id}: {record.status} in {record.stage}: {record.message}" for record in lost]
     raise TooManyFailedError(
         f"{table.parent.name}: {attrition_summary(records)}; max_failed_fraction allows {max_failed_fraction:.0%}:\n"
-        f"{first_lines(lines, SHOWN_SLIDES)}\nAll slides are in {failed_table}. Repair these slides, leave them out "
-        "(column exclude of the slide sheet), or raise max_failed_fraction"
+        f"{first_lines(lines, SHOWN_SLIDES)}\nAll slides are in {failed_table}. {LOST_REMEDY}"
     )

@@ -117,8 +117,10 @@ def _describe(section: type[Settings], values: Any, error: Any) -> str:
     if kind == "string_pattern_mismatch":
         return f"{key}: {given!r} {NAME_RULE}" if given else f"{key}: is empty"
     if kind == "list_type" and isinstance(given, str | int | float | dict):
-        items = given if isinstance(given, dict) else re.split(r"[\s,;]+", str(given).strip())
-        return f"{key}: {given!r} is not a list; write [{', '.join(map(str, items))}]"
+        items = list(map(str, given if isinstance(given, dict) else re.split(r"[\s,;]+", str(given).strip())))
+        if location[-1] == "classes":  # where YAML would read them as numbers or truth values
+            items = [item if isinstance(yaml.safe_load(item), str) else f'"{item}"' for item in items]
+        return f"{key}: {given!r} is not a list; write [{', '.join(items)}]"
     if kind in ("model_type", "dict_type", "list_type"):
         if given is None:
             return f"{key}: is empty; give it a value, or remove the key for its default"
@@ -140,11 +142,13 @@ def _quote_it(value: Any) -> str:
     """Why a value that YAML read as another type than text cannot be used, and what to write."""
     if value is None:
         return 'is empty or null: give it a value; the word null needs quotes: "null"'
+    # not the text that was written: from YAML 012 comes 10, from 1_000 comes 1000, from no False
+    kind = "date"
     if isinstance(value, bool):
-        truth, text = "yes, no, on, off, true and false", {True: "yes", False: "no"}[value]
-        return f'{value} is not text, since YAML reads {truth} as truth values: write it in quotes, as in "{text}"'
-    kind = "number" if isinstance(value, int | float) else "date"
-    return f'{value} is a {kind}, not text: write it in quotes, as in "{value}"'
+        kind = "truth value (yes, no, on, off, true and false)"
+    elif isinstance(value, int | float):
+        kind = "number"
+    return f'is read by YAML as the {kind} {value}, not as text: write it in quotes, as in ["0", "1"]'
 
 
 def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:

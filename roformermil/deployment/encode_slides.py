@@ -1,5 +1,6 @@
 """Slide files to feature stores, with the settings and the code of the model's training."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from roformermil.features.embed import Embedder
 from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.slides.steps import read_metadata, segment_slides, tile_slides
 
+log = logging.getLogger(__name__)
 NO_USABLE_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
 Weights = Mapping[str, Path | None]  # files by the option of `predict` that gives them
 
@@ -63,7 +65,8 @@ def _with_mpp(record: SlideRecord, mpp: float | None, timeout: float) -> SlideRe
     if mpp is None or not record.is_ok:
         return record
     try:
-        run_in_subprocess(read_metadata, record, timeout=timeout)
+        fields = run_in_subprocess(read_metadata, record, timeout=timeout)
     except SlideError as error:  # `segment` reports any other status
         return replace(record, sheet_mpp=mpp) if error.status in NO_USABLE_MPP else record
+    log.info("%s: states its own resolution, %.4g um/px, so --mpp has no effect", record.slide_id, fields["mpp"])
     return record

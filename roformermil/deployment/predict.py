@@ -11,7 +11,13 @@ from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import SLIDE_TIMEOUT
 from roformermil.config.base import read_settings
 from roformermil.deployment.model_card import ModelCard
-from roformermil.deployment.prediction_table import Row, prediction_fields, table_row, write_prediction_table
+from roformermil.deployment.prediction_table import (
+    Row,
+    check_names,
+    prediction_fields,
+    table_row,
+    write_prediction_table,
+)
 from roformermil.errors import BagError, ConfigError, ModelError, SlideError, Status, StoreError
 from roformermil.features.store import SlideFeatures, read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
@@ -58,6 +64,8 @@ def load_packaged_model(folder: Path | str) -> PackagedModel:
     try:
         card = read_settings(ModelCard, path.read_text(encoding="utf-8"), "model.json")
         for name, sha256 in card.members.items():
+            if not (folder / name).is_file():
+                raise ModelError(f"{(folder / name).absolute()}: is missing: copy the model's whole folder again")
             if file_sha256(folder / name) != sha256:
                 problem = "is not the file that was packaged (its sha256 differs)"
                 raise ModelError(f"{folder / name}: {problem}: copy it again")
@@ -88,12 +96,13 @@ def predict(
 
     A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
     predicted into `out` before are kept in `predictions.csv`. Raises ModelError for a damaged model, and for weights that
-    are missing or not those of its training; ConfigError for two slides of one name.
+    are missing or not those of its training; ConfigError for two slides of one name, also where `out` has the other.
     """
     out, packaged = Path(out), load_packaged_model(model)
     for caution in packaged.card.cautions:
         log.warning("the model's training: %s", caution)
     ready = {record.slide_id: record for record in _records_of_files([Path(path) for path in slides])}
+    check_names(out / "predictions.csv", list(ready.values()))
     stores = {name: record.path for name, record in ready.items() if (record.path / "features").is_dir()}
     if files := [record for name, record in ready.items() if name not in stores]:
         from roformermil.deployment.encode_slides import encode_slides  # slide libraries, which stores do not need

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.deployment.model_card import Spread
-from roformermil.errors import Status
+from roformermil.errors import ConfigError, Status
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
+from roformermil.runtime.text import join_some
 
 Row = dict[str, Any]
 
@@ -18,7 +20,12 @@ Row = dict[str, Any]
 def table_row(record: SlideRecord, classes: Sequence[str], model: str) -> Row:
     """The row of a slide without a prediction."""
     names = ["predicted", *probability_columns(classes), "disagreement", "tiles"]
-    fields = {"slide_id": record.slide_id, "path": record.path, "status": record.status, "message": record.message}
+    fields = {
+        "slide_id": record.slide_id,
+        "path": record.path.absolute(),
+        "status": record.status,
+        "message": record.message,
+    }
     return fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "model": model}
 
 
@@ -50,12 +57,42 @@ def prediction_fields(
 
 def write_prediction_table(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows after those of other slides that the same model predicted before."""
-    kept, current = [], {row["slide_id"] for row in rows}
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            earlier = [row for row in csv.DictReader(file) if row["slide_id"] not in current]
-        kept = [row for row in earlier if row.keys() == rows[0].keys() and row["model"] == rows[0]["model"]]
+    current = {row["slide_id"] for row in rows}
+    earlier = [row for row in _read_rows(path) if row["slide_id"] not in current]
+    kept = [row for row in earlier if row.keys() == rows[0].keys() and row["model"] == rows[0]["model"]]
     write_rows(path, [*kept, *rows])
+
+
+def check_names(path: Path, records: Sequence[SlideRecord]) -> None:
+    """Raises ConfigError where the table has a prediction of another slide of the same name, which these would replace.
+
+    The same slide may be in another folder now.
+    """
+    earlier = {row["slide_id"]: Path(row["path"]) for row in _read_rows(path) if row["status"] == Status.OK}
+    others = [
+        f"{record.slide_id} ({record.path.absolute()}; earlier {before})"
+        for record in records
+        if (before := earlier.get(record.slide_id)) and not _is_same_slide(record.path, before)
+    ]
+    if others:
+        problem = f"{path.absolute()} has predictions of other slides of the same names: {join_some(others)}"
+        raise ConfigError(f"{problem}. Predict these into another folder (--out), or delete their rows from that file")
+
+
+def _is_same_slide(path: Path, before: Path) -> bool:
+    if path.absolute() == before.absolute():
+        return True
+    try:
+        return content_id(path) == content_id(before)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def describe_predictions(rows: Sequence[Row], out: Path) -> str:

@@ -39,23 +39,30 @@ def cautions(model: OutOfFold, records: Sequence[SlideRecord] = (), findings: Se
     return lines
 
 
+def few_patients_caution(patients: Sequence[float], classes: Sequence[str]) -> str:
+    """A sentence where a class has few test patients; "" where none has. patients: of each class, mean over folds."""
+    if min(patients) >= FEW_PATIENTS:
+        return ""
+    effect = "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
+    if min(patients) >= ONE_PATIENT:
+        effect = "AUROC is coarse and average precision is biased upwards"
+    shortage = f"{min(patients):.1f} test patients of class {classes[int(np.argmin(patients))]} per fold"
+    return f"{shortage}: with so few patients {effect}"
+
+
 def _size_cautions(model: OutOfFold) -> list[str]:
     """Sentences on few test slides and patients, and on slides that several folds test."""
     lines, tests = [], model.tests
     slides = len(model.slides) / len(tests)
     patients = [
-        np.mean([len(set(model.patients[tested & (model.labels == c)])) for tested in tests])
+        float(np.mean([len(set(model.patients[tested & (model.labels == c)])) for tested in tests]))
         for c in range(len(model.classes))
     ]
     if slides < FEW_SLIDES:
         effect = "one slide changes a metric considerably, and a perfect score may be luck"
         lines.append(f"{slides:.3g} test slides per fold are few: {effect}")
-    if min(patients) < FEW_PATIENTS:
-        effect = "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
-        if min(patients) >= ONE_PATIENT:
-            effect = "AUROC is coarse and average precision is biased upwards"
-        shortage = f"{min(patients):.1f} test patients of class {model.classes[np.argmin(patients)]} per fold"
-        lines.append(f"{shortage}: with so few patients {effect}")
+    if caution := few_patients_caution(patients, model.classes):
+        lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"
         lines.append(

@@ -96,6 +96,19 @@ def reasons_to_train_again(model_file: Path, config: Config, models: Mapping[str
     return [f"{result.model}: {'; '.join(differs)}: will be trained again"] if differs else []
 
 
+def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
+    """A sentence if the tables beside provenance.json are of other data sets or models than the configuration's."""
+    if not provenance.exists():
+        return []
+    try:
+        before = json.loads(provenance.read_text(encoding="utf-8"))["config"]
+        tabulated = set(before["datasets"]), {model["id"] for model in before["models"]}
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{provenance}: damaged ({error!r})"]
+    wanted = set(config.datasets), {model.id for model in config.models}
+    return [] if tabulated == wanted else ["its tables are of other data sets or models"]
+
+
 def _expected_settings(
     results: Sequence[FoldResult], config: Config | None, models: Sequence[Model]
 ) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Where the tiles of other pipelines lie: their coordinates may be in um, fractional, or a pixel off their grid."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -7,15 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roformermil.errors import SlideError, Status
-from roformermil.runtime.text import join_some
+from roformermil.runtime.text import join_some, plural
 
 BASE_PX = "patch_size_level0"  # TRIDENT's attribute of `coords`: side of a tile in level-0 pixels
 # in um; there are two letters mu
-UNITS = dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers"), 1.0) | {
+UNITS = dict.fromkeys(("um", "µm", "μm", "micron", "micrometer", "micrometre"), 1.0) | {
     "mm": 1e3,
+    "millimeter": 1e3,
     "nm": 1e-3,
 }
-PIXELS = ("", "px", "pixel", "pixels")
+PIXELS = ("", "px", "pixel", "level0px", "level0pixel")
+UNIT = re.compile(r"units?(?![a-z])", re.IGNORECASE)  # in the name of an attribute
 HISTORIC_PX, HISTORIC_UM = 224, 256  # a tile of STAMP before 2.0, whose coordinates are pixels of its tiles
 MPP = ("level0_mpp", "mpp_level0", "slide_mpp", "mpp")
 MAX_SHARED = 0.05  # of a slide's tiles may share a grid position: where two pieces of tissue, each with its grid, touch
@@ -53,7 +56,7 @@ def place_tiles(
         stated, overlap = number(attributes, BASE_PX), number(attributes, "overlap", signed=True)
         if stated and overlap:  # then it is not the distance between tiles
             stored, stated = stored | {BASE_PX: stated, "overlap": overlap}, None
-        if (coords % 1).any() and not attributes.get("unit"):
+        if (coords % 1).any() and not _units(attributes):
             warnings.append(
                 "its coordinates are fractional, without an attribute unit, and are taken as level-0 pixels"
             )
@@ -65,11 +68,11 @@ def place_tiles(
             stored["unit"] = "um"
             remedy = "give the slide's mpp in the column mpp of the slide sheet"
             warnings.append(f"its coordinates are in um: the grid is right, but to export it in pixels {remedy}")
-    grid, distance, more = lay_grid(coords, stated, stating, stored.get("unit", "px"))
+    grid, distance, more = fit_grid(coords, stated, stating, stored.get("unit", "px"))
     _refuse_tiles((coords < -1 - TOLERANCE * distance) | (coords > np.iinfo(np.int32).max), coords, rows)
     base_px = int(distance + 0.5)
     if not base_px:
-        raise _unreadable(f"its tiles are {distance:.2g} apart; expected coordinates in level-0 pixels")
+        raise unreadable(f"its tiles are {distance:.2g} apart; expected coordinates in level-0 pixels")
     if base_px < MIN_BASE_PX and um is None:
         warnings.append(f"its tiles are {base_px} px apart: coordinates seem to be columns and rows, not pixels")
     return Placement(np.floor(coords + 0.5).astype(np.int32), grid, base_px, stored, [*warnings, *more])
@@ -86,26 +89,43 @@ def number(attributes: Mapping[str, Any], name: str, signed: bool = False) -> fl
         values = np.array([])
     if not len(values) or np.ptp(values) > 0.01 * values[-1] or (values[0] < 0 and not signed) or np.isinf(values[0]):
         value = np.asarray(attributes[name]).tolist()
-        raise _unreadable(f"its attribute {name} is {value!r}; expected {'a' if signed else 'one positive'} number")
+        raise unreadable(f"its attribute {name} is {value!r}; expected {'a' if signed else 'one positive'} number")
     return None if np.isnan(values[0]) else float(values[0]) or None
 
 
 def um_per_unit(coords: np.ndarray, attributes: Mapping[str, Any]) -> float | None:
     """How many um a unit of the coordinates is; None for level-0 pixels. Raises SlideError for an unknown unit."""
-    unit = attributes.get("unit", "")
-    unit = (unit.decode() if isinstance(unit, bytes) else str(unit)).strip().lower()
-    if unit not in (*UNITS, *PIXELS):
-        raise _unreadable(f"its attribute unit is {unit!r}; expected px or um")
-    if unit not in PIXELS:
-        return UNITS[unit]
-    if not unit and number(attributes, "tile_size_um"):
+    if units := _units(attributes):
+        (um,) = set(units.values())
+    if units and um:
+        return um
+    if not units and number(attributes, "tile_size_um"):
         return 1.0  # so STAMP 2.1 and later read them
     distances = neighbour_distances(coords) if {"extractor", "tile_size"} & set(attributes) else np.array([])
     is_historic = len(distances) and round(tile_distance(distances)) == HISTORIC_PX
     return HISTORIC_UM / HISTORIC_PX if is_historic and not number(attributes, BASE_PX) else None
 
 
-def lay_grid(
+def _units(attributes: Mapping[str, Any]) -> dict[str, float | None]:
+    """How many um a unit of the coordinates is, None for pixels, by each attribute that states it: `unit`, `coords_units`
+    or, without these, any text whose name contains "unit". Raises SlideError for an unknown unit."""
+    named = {name: np.ravel(value).tolist() for name, value in attributes.items() if UNIT.search(name)}
+    of_coords = {name for name in named if "coord" in name.lower() or UNIT.fullmatch(name)}
+    found = {}
+    for name in of_coords or {name for name in named if isinstance([*named[name], 0][0], str | bytes)}:
+        for value in named[name]:
+            unit = (value.decode() if isinstance(value, bytes) else str(value)).strip().lower()
+            simple = re.sub(r"[\s_-]", "", unit).removesuffix("s")
+            if simple not in (*UNITS, *PIXELS):
+                raise unreadable(f"its attribute {name} is {unit!r}; expected px or um")
+            if simple:
+                found[name] = UNITS.get(simple)
+    if len(set(found.values())) > 1:
+        raise unreadable(f"its attributes {' and '.join(sorted(found))} contradict one another; expected px or um")
+    return found
+
+
+def fit_grid(
     coords: np.ndarray, stated: float | None, stating: str = BASE_PX, unit: str = "px"
 ) -> tuple[np.ndarray, float, list[str]]:
     """Grid positions (n, 2) int32, the distance between tiles in the unit of `coords`, and warnings.
@@ -115,13 +135,13 @@ def lay_grid(
     """
     distances, warnings = neighbour_distances(coords), []
     if not len(distances) and not stated:
-        raise _unreadable(f"no two tiles side by side, and no attribute {stating} that states their distance")
+        raise unreadable(f"no two tiles side by side, and no attribute {stating} that states their distance")
     distance = stated or tile_distance(distances)
     if stated and len(distances) and not _is_near(distances, stated).any():
         warnings.append(f"no two tiles side by side are {stated:.6g} {unit} apart, which {stating} states")
     if stated and len(distances) >= MIN_PAIRS and (found := _contradicting(stated, distances)):
         states = f"not {stated:.6g} {unit} as its attribute {stating} states"
-        raise _unreadable(f"its tiles are {found:.6g} {unit} apart, {states}; correct that, or make the file again")
+        raise unreadable(f"its tiles are {found:.6g} {unit} apart, {states}; correct that, or make the file again")
     grid, error = _nearest(coords, distance)
     by_gaps, errors = _count_gaps(coords, distance)
     if errors.mean() < error / 2 and errors.max() < MAX_GAP_ERROR:
@@ -129,8 +149,8 @@ def lay_grid(
     if shared := len(coords) - len(np.unique(coords, axis=0)):
         warnings.append(f"{shared} of {len(coords)} tiles have the coordinates of another tile")
     if (positions := len(np.unique(grid, axis=0))) < (1 - MAX_SHARED) * len(coords):
-        place = f"only {positions} positions in a grid of {distance:.6g} {unit}"
-        raise _unreadable("; ".join([f"{len(coords)} tiles have {place}; check {stating}", *warnings]))
+        place = f"only {plural(positions, 'position')} in a grid of {distance:.6g} {unit}"
+        raise unreadable("; ".join([f"{plural(len(coords), 'tile')} have {place}; check {stating}", *warnings]))
     return grid, distance, warnings
 
 
@@ -214,7 +234,7 @@ def _refuse_tiles(refused: np.ndarray, coords: np.ndarray, rows: np.ndarray) -> 
     if refused.any():
         tiles = np.flatnonzero(refused.any(axis=1))
         names = [f"tile {rows[k]} has coordinates ({coords[k, 0]:.10g}, {coords[k, 1]:.10g})" for k in tiles]
-        raise _unreadable(f"{join_some(names, 3)}; make the file again")
+        raise unreadable(f"{join_some(names, 3)}; make the file again")
 
 
 def _file_mpp(attributes: Mapping[str, Any]) -> float | None:
@@ -226,5 +246,6 @@ def _file_mpp(attributes: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _unreadable(message: str) -> SlideError:
+def unreadable(message: str) -> SlideError:
+    """The error for a file that cannot be used."""
     return SlideError(Status.UNREADABLE, message)

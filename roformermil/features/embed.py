@@ -16,7 +16,7 @@ from roformermil.config import Encoder
 from roformermil.errors import SlideError, Status
 from roformermil.features.encoders import TileEncoder, load_trunk
 from roformermil.features.profile import Profile
-from roformermil.features.store import read_attributes, write_store
+from roformermil.features.store import read_attributes, read_shape, write_store
 from roformermil.features.tile_stream import SlideWork, TileSpan, TileStream, batch_spans, read_spans, stack_tiles
 from roformermil.features.weights import weights_id
 from roformermil.runtime import stage_versions
@@ -94,9 +94,10 @@ class Embedder:
                 bar.update(record.tiles or 0)
                 continue
             attributes = self._store_attributes(record, table)
-            stored = read_attributes(out / f"{record.slide_id}.zarr")
+            stored = read_attributes(path := out / f"{record.slide_id}.zarr")
             if (current := attributes["fingerprint"]) == stored.get("fingerprint"):
-                results[record.slide_id] = replace(record, tiles=len(table.coords), fingerprint=current)
+                tiles, values = read_shape(path)
+                results[record.slide_id] = replace(record, tiles=tiles, values=values, fingerprint=current)
                 bar.update(len(table.coords))
                 continue
             stream = TileStream(record, table.coords, table.spec, self.readers, self.timeout)

@@ -14,7 +14,7 @@ from roformermil.cohort.slide_table import SHOWN_SLIDES, SlideRecord, run_stage
 from roformermil.errors import StoreError
 from roformermil.features.coordinates import BASE_PX
 from roformermil.features.h5_files import read_h5
-from roformermil.features.store import read_attributes, read_grid, read_store_in_pixels, write_store
+from roformermil.features.store import read_attributes, read_shape, read_store_in_pixels, write_store
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
 from roformermil.runtime.progress import track
@@ -51,17 +51,19 @@ def import_slide(record: SlideRecord, out: Path, encoder: str) -> dict[str, Any]
             **tiles.attributes,
             **origin,
         }
-        if tiles.warnings:
-            stored["warnings"] = "; ".join(tiles.warnings)
+        stored |= {"warnings": "; ".join(tiles.warnings)} if tiles.warnings else {}
+        stored |= {"extractor": tiles.extractor} if tiles.extractor else {}
         write_store(target, tiles.features, tiles.coords, tiles.grid, stored)
-    fields = {"tiles": len(read_grid(target)), "reader": "h5", "warnings": stored.get("warnings", "")}
-    return {**fields, "fingerprint": current, "content": content}
+    tiles_values = dict(zip(("tiles", "values"), read_shape(target), strict=True))
+    fields = {name: stored.get(name, "") for name in ("extractor", "warnings")}
+    return {**tiles_values, **fields, "reader": "h5", "fingerprint": current, "content": content}
 
 
 def inspect_features(record: SlideRecord) -> dict[str, Any]:
-    """Number of tiles, reader and warnings of a slide's .h5 file, as fields of SlideRecord. Raises SlideError."""
+    """What a slide's .h5 file contains, as fields of SlideRecord. Raises SlideError."""
     tiles = read_h5(record.path, record.sheet_mpp)
-    return {"tiles": len(tiles.coords), "reader": "h5", "warnings": "; ".join(tiles.warnings)}
+    fields = {"tiles": len(tiles.coords), "values": tiles.features.shape[1], "extractor": tiles.extractor}
+    return {**fields, "reader": "h5", "warnings": "; ".join(tiles.warnings)}
 
 
 def export_stores(stores: Sequence[Path], out: Path) -> None:

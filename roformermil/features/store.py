@@ -97,6 +97,14 @@ def read_grid(path: Path) -> np.ndarray:
         return np.asarray(group["grid"])
 
 
+def read_shape(path: Path) -> tuple[int, int]:
+    """Number of tiles of a slide and of values per tile. Raises StoreError."""
+    with _open_store(path) as group:
+        features: Any = group["features"]
+        tiles, values = features.shape
+        return tiles, values
+
+
 def read_attributes(path: Path) -> dict[str, Any]:
     """The store's attributes; empty when it is missing or incomplete."""
     with suppress(StoreError), _open_store(path) as group:

@@ -90,7 +90,8 @@ class SlideWork:
 
     def finished_record(self) -> SlideRecord:
         """The slide's record once its store is written."""
-        fields = {"tiles": len(self.features), "fingerprint": self.attributes["fingerprint"]}
+        tiles, values = self.features.shape
+        fields = {"tiles": tiles, "values": values, "fingerprint": self.attributes["fingerprint"]}
         return self._with_seconds(replace(self.record, **fields))
 
     def failed_record(self, error: SlideError) -> SlideRecord:

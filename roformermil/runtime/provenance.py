@@ -37,8 +37,8 @@ def code_variables() -> dict[str, str]:
 
 def check_code() -> None:
     """Raises ConfigError in a job that runs other code than the workflow was planned with."""
-    planned, here = os.environ.get(PLANNED_CODE), _code()
-    if planned in (None, here):
+    planned = os.environ.get(PLANNED_CODE)
+    if planned is None or planned == _code():
         return
     folder, prefix = Path(os.environ.get(PLANNED_FOLDER, "")), Path(sys.prefix)
     if folder == HERE:

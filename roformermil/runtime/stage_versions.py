@@ -8,11 +8,11 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
-SEGMENT = 5
+SEGMENT = 6
 TILE = 3
 EMBED = 2
-IMPORT = 2
-SPLIT = 3
+IMPORT = 3
+SPLIT = 4
 TRAIN = 3
 MEASURE = 1
 

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import re
 import resource
 import signal
 import socket
@@ -23,6 +24,8 @@ OUT_OF_MEMORY = (  # without the amount: slides.csv stays the same when more was
     "reading this slide needs more memory than there is for it: convert it (`vips tiffsave --tile --pyramid`), or give "
     "the job more (the workflow's next run asks for twice as much)"
 )
+# how OpenCV, OpenSlide and the libraries under it, and Linux say so, in errors of other classes than MemoryError
+NO_MEMORY = "insufficient memory|out of memory|not enough memory|(cannot|can't|failed to|could not) allocate"
 EXIT_SECONDS = 5.0  # for a killed process to end
 
 # Processes are forked from a server that has imported what they need: 15 ms each, and none inherits the parent's threads,
@@ -119,6 +122,8 @@ def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[A
     """What the process runs, with `memory` bytes more than at its start: send each value, then how the work ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
     threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    if opencv := sys.modules.get("cv2"):  # imported with `work`; there is a process per core already
+        opencv.setNumThreads(1)
     with contextlib.suppress(ValueError, OSError):  # where a lower limit is set already
         limit = writable_memory() + memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -130,9 +135,9 @@ def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[A
         for value in work(*args):
             send(value)
         send(None, StopIteration())
-    except MemoryError:
-        send(None, SlideError(Status.OUT_OF_MEMORY, OUT_OF_MEMORY))
     except Exception as error:
+        if isinstance(error, MemoryError) or re.search(NO_MEMORY, str(error), re.IGNORECASE):
+            error = SlideError(Status.OUT_OF_MEMORY, OUT_OF_MEMORY)
         error.add_note(traceback.format_exc())
         send(None, error if _survives_pickling(error) else RuntimeError(repr(error)))
 

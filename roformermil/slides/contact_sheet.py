@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.slide_table import SlideRecord, shorten_warnings
 from roformermil.runtime.files import atomic_path, write_text
 
 THUMBNAIL_PX, LINE_PX, LINES, GAP_PX = 240, 15, 3, 6
@@ -73,6 +73,6 @@ def _caption(record: SlideRecord) -> list[tuple[str, tuple[int, int, int]]]:
     if not record.is_ok:
         return [(record.slide_id, RED), (f"{record.status} in {record.stage}", RED)]
     lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles", GREY)]
-    if odd := "; ".join(warning.split(":")[0] for warning in record.warnings.split("; ")):
+    if odd := shorten_warnings(record.warnings):
         lines.append((f"check: {odd}", ORANGE))
     return lines

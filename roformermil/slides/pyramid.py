@@ -13,16 +13,17 @@ WINDOW_PX = 256  # side of a compared window, in level-0 pixels
 WINDOWS_PER_SIDE = 4  # of a small slide, at least
 SMALLEST_WINDOW = 8  # in the coarse level's pixels
 OFFSET_PX, LEAST_OFFSET = 32, 3  # by which levels may be shifted: level-0 pixels, but at least so many of the level
-FLAT, CONTRAST = (
-    2.0,
-    8.0,
-)  # grey levels: standard deviations of a window that shows nothing, and of one that shows something
+# grey levels: standard deviations of a window that shows nothing, and of one that shows something
+FLAT, CONTRAST = 2.0, 8.0
 LEAST_CORRELATION = 0.5  # of the same window in two levels; on real slides it is 0.7 to 1
 MOST_DIFFERENCE = 30.0  # grey levels, between the means of a window
 MOST_ABSENT = 0.05  # of a window of level 0: rounding at the slide's edge
 MOST_WRONG = 0.1  # of the windows that show anything; one of at least
 ENOUGH_WINDOWS = 5
+MOST_BLANK = 1  # windows in which only level 0 shows anything
+FLAT_WINDOWS = 24  # compared beside windows with contrast, since a part of the level may be blank
 MOST_CONTRAST_WINDOWS, SPREAD_WINDOWS, BLANK_WINDOWS = 12, 25, 144  # compared; the last of a level that shows nothing
+SAME, DIFFERENT, BLANK = "same", "different", "blank"  # of a coarse level's window
 Read = Callable[[int, int, int, int, int], np.ndarray]  # of a backend
 
 
@@ -32,11 +33,12 @@ class Comparison:
 
     windows: int  # that show anything
     wrong: int  # of them, those in which the levels differ
+    blank: int = 0  # of these, those in which the coarse level shows nothing
 
     @property
     def is_same(self) -> bool:
         tolerated = 1 if self.windows >= ENOUGH_WINDOWS else 0
-        return self.wrong <= max(tolerated, MOST_WRONG * self.windows)
+        return self.blank <= MOST_BLANK and self.wrong <= max(tolerated, MOST_WRONG * self.windows)
 
 
 def window_side(downsample: float, size: tuple[int, int]) -> int:
@@ -53,7 +55,8 @@ def window_at(x: float, y: float, downsample: float, size: tuple[int, int]) -> t
 
 def choose_windows(image: np.ndarray, downsample: float, size: tuple[int, int]) -> list[tuple[int, int]]:
     """Top-left corners of the windows to compare, in pixels of the level: those with most contrast in `image`, which shows
-    the level at any size, and others spread over the level. Where it shows nothing, more of these."""
+    the level at any size, windows beside these that show nothing, and others spread over the level. Where it shows nothing,
+    more of these."""
     side = window_side(downsample, size)
     columns, rows = (extent // side for extent in size)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -63,9 +66,12 @@ def choose_windows(image: np.ndarray, downsample: float, size: tuple[int, int]) 
     contrast = np.array([cell.std() if cell.size else 0 for cell in cells])
     best = np.argsort(-contrast, kind="stable")[:MOST_CONTRAST_WINDOWS]
     best = best[contrast[best] > CONTRAST]
+    shown = (contrast > CONTRAST).reshape(rows, columns).astype(np.uint8)
+    beside = np.flatnonzero((cv2.dilate(shown, np.ones((3, 3), np.uint8)).ravel() > 0) & (contrast < FLAT))
+    beside = beside[_spread(len(beside), FLAT_WINDOWS)]
     per_side = int((SPREAD_WINDOWS if len(best) else BLANK_WINDOWS) ** 0.5)
     spread = [_spread(rows, per_side)[:, None] * columns + _spread(columns, per_side)]
-    chosen = np.union1d(best, np.concatenate(spread, axis=None))
+    chosen = np.unique(np.concatenate([best, beside, *spread], axis=None))
     return [(int(k % columns) * side, int(k // columns) * side) for k in chosen]
 
 
@@ -77,9 +83,9 @@ def compare_levels(
     Windows of which level 0 lacks a part are left out.
     """
     side = window_side(downsample, size)
-    results = [_is_same(read, level, downsample, size, side, x, y) for x, y in corners]
+    results = [_compare(read, level, downsample, size, side, x, y) for x, y in corners]
     shown = [result for result in results if result is not None]
-    return Comparison(len(shown), shown.count(False))
+    return Comparison(len(shown), len(shown) - shown.count(SAME), shown.count(BLANK))
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:
@@ -88,10 +94,8 @@ def _spread(count: int, wanted: int) -> np.ndarray:
     return (np.arange(wanted) * count + count // 2) // wanted
 
 
-def _is_same(
-    read: Read, level: int, downsample: float, size: tuple[int, int], side: int, x: int, y: int
-) -> bool | None:
-    """Whether a window shows the same in both levels; None where it shows nothing, or level 0 lacks a part of it."""
+def _compare(read: Read, level: int, downsample: float, size: tuple[int, int], side: int, x: int, y: int) -> str | None:
+    """What a window of the level shows beside level 0; None where both show nothing, or level 0 lacks a part of it."""
     offset = max(LEAST_OFFSET, round(OFFSET_PX / downsample))
     left, top = max(0, x - offset), max(0, y - offset)
     width, height = min(size[0], x + side + offset) - left, min(size[1], y + side + offset) - top
@@ -108,7 +112,10 @@ def _is_same(
     least, most = sorted([reduced.std(), coarse.std()])
     if most < CONTRAST and difference < MOST_DIFFERENCE:
         return None
-    return bool(least >= FLAT and difference < MOST_DIFFERENCE and scores.max() >= LEAST_CORRELATION)
+    if coarse.std() < FLAT and reduced.std() > CONTRAST:
+        return BLANK
+    same = least >= FLAT and difference < MOST_DIFFERENCE and scores.max() >= LEAST_CORRELATION
+    return SAME if same else DIFFERENT
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:

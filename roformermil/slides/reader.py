@@ -19,6 +19,10 @@ MPP_TOLERANCE = 0.005  # levels of odd sizes have downsamples such as 4.0007
 LARGEST_SIDE = 2**21  # pixels; ten times that of the largest scanners
 LARGEST_OVERVIEW = 2**28  # pixels
 GREY_MARGIN, LEAST_GREY = 25, 0.005  # grey levels between black and white; the part of a greyscale picture within them
+# difference of a pixel's channels through rounding and compression; the part of those pixels that differs by more where a
+# greyscale picture has a coloured scale bar
+GREY_SPREAD, COLOURED_MARK = 3, 0.005
+EXCLUDE_IT = "exclude it (slide sheet: column exclude)"
 
 
 class SlideReader:
@@ -117,7 +121,7 @@ class SlideReader:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         if _is_greyscale(image):
             message = f"{self.path}: the image is greyscale; only stained tissue in colour can be segmented"
-            raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: exclude this slide")
+            raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: {EXCLUDE_IT}")
         return image
 
     def _fine_levels(self, mpp: float) -> list[int]:
@@ -166,10 +170,13 @@ class SlideReader:
 
 
 def _is_greyscale(image: np.ndarray) -> bool:
-    """Whether a picture has no colour and shows more than glass and padding, which lack it in slides of colour too."""
-    grey = image[..., 0]
-    if any((grey != image[..., channel]).any() for channel in (1, 2)):
+    """Whether a picture lacks colour where it shows more than glass and padding, which lack it in slides of colour too."""
+    darkest = image.min(axis=2)
+    shown = (darkest > GREY_MARGIN) & (darkest < int(darkest.max()) - GREY_MARGIN)
+    areas = (
+        cv2.erode(shown.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    )  # without the line between glass and padding
+    if areas.mean() <= LEAST_GREY:
         return False
-    shown = (grey > GREY_MARGIN) & (grey < int(grey.max()) - GREY_MARGIN)
-    areas = cv2.erode(shown.astype(np.uint8), np.ones((3, 3), np.uint8))  # without the line between glass and padding
-    return bool(areas.mean() > LEAST_GREY)
+    coloured = image.max(axis=2) - darkest > GREY_SPREAD
+    return bool(coloured[areas].mean() < COLOURED_MARK)

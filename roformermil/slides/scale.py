@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from roformermil.errors import SlideError, Status
 
 PLAUSIBLE_MPP = (0.01, 100.0)
 COARSEST_TIFF_MPP = 4.0  # coarser ones are resolutions of screens, such as 72 dpi (353 um/px)
+MAX_DIFFERENCE = 0.1  # between the resolution that the slide sheet gives and the file's own, without a warning
 MAX_ANISOTROPY = 0.01  # relative difference of a pixel's sides; more would distort every tile
 UM_PER_TIFF_UNIT = {"centimeter": 1e4, "inch": 25400.0}
 MPP_X, MPP_Y, POWER = "openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power"
 VENDOR, GENERIC_TIFF = "openslide.vendor", "generic-tiff"
-REMEDY = "give the resolution in um/px (slide sheet: column mpp; predict: --mpp)"
+GIVEN_BY = "slide sheet: column mpp; predict: --mpp"
+REMEDY = f"give the resolution in um/px ({GIVEN_BY})"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,10 @@ class Scale:
 
     mpp: float
     source: str  # sheet, vendor, tiff or objective
+    warning: str = ""  # where the slide sheet contradicts the file
+
+    def __str__(self) -> str:
+        return f"{self.mpp:.4g} um/px" + (f", as given ({GIVEN_BY})" if self.source == "sheet" else "")
 
 
 def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) -> Scale:
@@ -29,7 +36,7 @@ def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) ->
     Raises SlideError: `no_mpp` when none does, `absurd_mpp` outside PLAUSIBLE_MPP, `anisotropic` for pixels not square.
     """
     if sheet_mpp is not None:
-        return Scale(_mean_mpp(sheet_mpp, sheet_mpp), "sheet")
+        return Scale(_check_given(sheet_mpp), "sheet", _contradiction(sheet_mpp, properties))
     states_own = (
         properties.get(VENDOR) != GENERIC_TIFF
     )  # for these, OpenSlide derives its mpp from the TIFF's resolution
@@ -43,6 +50,23 @@ def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) ->
         mpp = 10 / pair[0] if pair[0] else math.inf
         return Scale(_mean_mpp(mpp, mpp), "objective")
     raise SlideError(Status.NO_MPP, f"the file does not state its resolution; {REMEDY}")
+
+
+def _check_given(mpp: float) -> float:
+    if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
+        problem = f"{mpp:g} um/px, as given ({GIVEN_BY}), is not a plausible resolution of a slide"
+        raise SlideError(Status.ABSURD_MPP, f"{problem}; correct it")
+    return mpp
+
+
+def _contradiction(given: float, properties: Mapping[str, str]) -> str:
+    """A warning where the file states another resolution than the slide sheet. An objective's power is only nominal."""
+    with suppress(SlideError):
+        stated = find_scale(properties)
+        if stated.source != "objective" and abs(given / stated.mpp - 1) > MAX_DIFFERENCE:
+            remedy = "the slide sheet counts. Correct its column mpp, or leave it empty to use the file's own"
+            return f"the slide sheet says {given:g} um/px, the file {stated.mpp:.4g} ({stated.source}): {remedy}"
+    return ""
 
 
 def _number_pair(properties: Mapping[str, str], x: str, y: str) -> tuple[float, float] | None:

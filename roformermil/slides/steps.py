@@ -24,9 +24,9 @@ from roformermil.errors import SlideError, Status, WeightsError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, file_sha256, fingerprint, write_text
 from roformermil.runtime.subprocesses import preload, run_in_subprocess
-from roformermil.slides.reader import SlideReader
+from roformermil.slides.reader import EXCLUDE_IT, SlideReader
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table, write_tile_table
-from roformermil.slides.tiles import lay_grid
+from roformermil.slides.tiles import OF_TRAINING, lay_grid
 from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment, tissue_warnings
 
 OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
@@ -169,7 +169,7 @@ def _find_tissue(slide: SlideReader, settings: Tissue) -> tuple[np.ndarray, dict
     mask = segment(image, settings)
     mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
     tissue_mm2 = round(float(mask.mean()) * mm2, 4)
-    warnings = "; ".join((*slide.warnings, *tissue_warnings(mask)))
+    warnings = "; ".join(filter(None, (slide.scale.warning, *slide.warnings, *tissue_warnings(mask))))
     fields = {"thumbnail": thumbnail_hex(image), "tissue_mm2": tissue_mm2, "warnings": warnings}
     return mask, _slide_fields(slide) | fields
 
@@ -181,13 +181,15 @@ def _slide_fields(slide: SlideReader) -> dict[str, Any]:
 
 def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
     if fields["tissue_mm2"] == 0:
-        raise SlideError(Status.EMPTY, "no tissue found; check the outline in tissue/ and the tissue settings")
+        remedy = f"look at the outline that `snakemake tissue` or predict draws; {EXCLUDE_IT}"
+        raise SlideError(Status.EMPTY, f"no tissue found; {remedy}, or change section tissue {OF_TRAINING}")
     return fields
 
 
 def _with_tiles(count: int, settings: Tiles, warnings: str) -> dict[str, Any]:
     if not count:
-        message = f"no tile is at least {settings.min_tissue:.0%} tissue; lower tiles.min_tissue to keep such tiles"
+        problem = f"no tile is at least {settings.min_tissue:.0%} tissue"
+        message = f"{problem}; lower tiles.min_tissue {OF_TRAINING} to keep such tiles"
         raise SlideError(Status.EMPTY, "; ".join(filter(None, (message, warnings))))
     return {"tiles": count, "warnings": warnings}
 

@@ -8,13 +8,12 @@ import numpy as np
 from roformermil.config import Tissue
 from roformermil.errors import SlideError, Status
 from roformermil.slides.artefacts import pen_marks, tissue_folds
-from roformermil.slides.background import find_padding, find_tissue
+from roformermil.slides.background import find_tissue
+from roformermil.slides.padding import find_padding
 
 DARK = 64  # of 255: at least half of a brightfield slide is brighter; most of a fluorescence slide is black
-BRIGHT, LEAST_BRIGHT = (
-    128,
-    0.05,
-)  # of 255: at least this fraction of a brightfield slide beside black padding is brighter
+# of 255: at least this fraction of a brightfield slide beside dark padding is brighter
+BRIGHT, LEAST_BRIGHT = 96, 0.05
 LITTLE_TISSUE, MUCH_TISSUE, TISSUE_BORDER = 0.01, 0.95, 0.5  # fractions of the scan and of its border that are odd
 OUTLINE_COLOUR = (0, 160, 0)
 EDGE = 2  # outermost pixels of an overview that are ignored: compression discolours the edge of coarse levels
@@ -24,7 +23,7 @@ def segment(image: np.ndarray, settings: Tissue) -> np.ndarray:
     """Tissue mask of an overview, (h, w) bool. image: (h, w, 3) uint8 RGB at `settings.mpp`.
 
     Small regions are dropped and small holes filled; pen marks and tissue folds are dropped where the settings say so.
-    With every method black padding is no tissue, nor is anything on a slide that nowhere differs from its background.
+    With every method padding is no tissue, nor is anything on a slide that nowhere differs from its background.
     Raises SlideError `not_brightfield` for a dark image, `needs_tiatoolbox` where the method needs it and it is absent.
     """
     if min(image.shape[:2]) > 4 * EDGE:
@@ -61,7 +60,10 @@ def tissue_warnings(mask: np.ndarray) -> list[str]:
         odd, doubt = f"only {tissue:.1%} of the scan is tissue", "pale tissue may have been missed"
     else:
         return []
-    remedy = "Look at the outline and, where it is wrong, set another method in column tissue of the slide sheet"
+    remedy = (
+        "Look at the outline that `snakemake tissue` or predict draws. Where it is wrong, set another tissue.method"
+    )
+    remedy += " before training (for one slide: column tissue of the slide sheet)"
     return [f"{odd}: {doubt}. {remedy}"]
 
 
@@ -72,7 +74,7 @@ def _check_brightfield(image: np.ndarray, padding: np.ndarray) -> None:
     if padding.any() and len(scanned) and (scanned.min(axis=1) >= BRIGHT).mean() >= LEAST_BRIGHT:
         return
     message = "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented"
-    raise SlideError(Status.NOT_BRIGHTFIELD, message)
+    raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: exclude this slide")
 
 
 def _mask_by_method(image: np.ndarray, settings: Tissue) -> np.ndarray:

@@ -71,7 +71,17 @@ def test_duplicate_slides_in_one_part_are_a_leak_only_with_two_labels(labels, ou
     rows = [FoldRow(0, f"s{k}", "p0", label, "train") for k, label in enumerate(labels)]
     records = [SlideRecord(f"s{k}", Path(f"s{k}.svs"), fingerprint="same") for k in range(2)]
     finding = check("duplicates", rows, records=records)
-    assert (finding.outcome, finding.count) == (outcome, 1) and "s0 = s1" in finding.detail
+    detail = "duplicate slides with two labels: s0 (a) = s1 (b) (1 in total)"
+    if outcome == "ok":
+        detail = "duplicate slides, each in one part of a fold: s0 = s1"
+    assert finding == Finding("duplicates", outcome, 1, detail)
+
+
+def test_duplicates_in_two_parts_and_with_two_labels_are_told_apart():
+    rows = [FoldRow(0, f"s{k}", f"p{k}", label, ("train", "test")[k % 2]) for k, label in enumerate("abaa")]
+    records = [SlideRecord(f"s{k}", Path(f"s{k}.svs"), fingerprint="01"[k // 2]) for k in range(4)]
+    two = "with two labels: s0 (a) = s1 (b) (1 in total); in two parts of a fold: s2 = s3 (1 in total)"
+    assert check("duplicates", rows, records=records) == Finding("duplicates", "leak", 2, f"duplicate slides {two}")
 
 
 def test_records_without_content_are_no_duplicates():
@@ -238,7 +248,7 @@ def test_split_stops_on_a_leak_and_keeps_its_findings(tmp_path):
     command = ["split", "--sheet", tmp_path / "sheet.csv", "--slides", tmp_path / "set/slides.csv", "--classes", "a,b"]
     command += ["--folds", "{count: 4}", "--out", tmp_path / "set/folds.csv"]
     result = CliRunner().invoke(app, list(map(str, command)))
-    assert result.exit_code and isinstance(result.exception, LeakError) and "s0 = s30" in str(result.exception)
+    assert result.exit_code and isinstance(result.exception, LeakError) and "s0 (a) = s30 (b)" in str(result.exception)
     assert (tmp_path / "set/leakage_failed.csv").exists() and not (tmp_path / "set/folds.csv").exists()
     result = CliRunner().invoke(app, [*map(str, command), "--leakage", "{duplicates: warn}"])
     assert result.exit_code == 0, result.output

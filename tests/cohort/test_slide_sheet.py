@@ -20,7 +20,7 @@ MISTAKES = [
     (HEADER + "s1,p1,x,a.svs,-1\n", "row 2: mpp '-1'"),
     (HEADER + "s1,p1,x\n", "row 2: 3 cells, but the header has 5"),
     (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells, but .* write decimals with a point"),
-    (HEADER + 's1,p1,x,a.svs,"0,25"\n', "row 2: mpp '0,25' of slide 's1' is not a positive number"),
+    (HEADER + 's1,p1,x,a.svs,"0,25"\n', "slide 's1' is not a positive number of um/px; write 0.25"),
     (HEADER + "s1,p1,x,,\n", "row 2: slide 's1' has no path"),
     (HEADER + "s1,p1,,a.svs,\n", "row 2: slide 's1' has no label; expected one of x, y"),
     (HEADER + "s1,p1, X ,a.svs,\n", "row 2: slide 's1' has label 'X'; expected one of x, y; did you mean 'x'?"),

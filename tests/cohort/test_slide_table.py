@@ -57,6 +57,22 @@ def test_lost_slides_are_counted_and_too_many_are_an_error(tmp_path):
     assert (tmp_path / "d/slides_failed.csv").exists()
 
 
+def test_features_of_several_widths_or_models_are_named_with_their_slides():
+    fields = [{"values": 32, "extractor": "uni"}] * 5 + [{}, {"values": 48, "extractor": "ctp"}]
+    records = [SlideRecord(f"s{k}", Path(f"s{k}.h5"), **fields[k]) for k in range(7)]
+    lost = replace(records[-1], slide_id="lost", status="unreadable")
+    assert slide_table.mixed_widths([*records[:-1], lost]) == slide_table.mixed_extractors([*records[:-1], lost]) == ""
+    error = slide_table.mixed_widths(reversed(records))
+    assert error.startswith(
+        "features differ in their number of values per tile: 32 in 5 slides, 48 in s6; use files of"
+    )
+    assert slide_table.mixed_extractors(records).endswith(
+        "different models, as their files state: uni in 5 slides, ctp in s6"
+    )
+    two = slide_table.mixed_widths([records[0], records[-1]])
+    assert "32 in s0, 48 in s6" in two
+
+
 def test_a_slide_that_needs_more_memory_than_its_part_is_tried_once_more_alone():
     memory.share_memory(8500, readers=4)
     given = []
@@ -70,3 +86,12 @@ def test_a_slide_that_needs_more_memory_than_its_part_is_tried_once_more_alone()
     a, b, _ = run_stage("segment", RECORDS, read, progress=False)
     assert given == [("a", 2000), ("b", 2000), ("a", 8000), ("b", 8000)]
     assert (a.status, a.tiles, b.status, b.stage) == ("ok", 1, "out_of_memory", "segment")
+
+
+def test_the_log_of_a_stage_has_what_is_odd_about_a_slide_without_the_remedies(caplog):
+    odd = "a level is wrong; 54% of the border is tissue: look at the outline. Then set a method"
+    (record,) = run_stage(
+        "segment", [SlideRecord("s", Path("s.svs"))], lambda record: {"warnings": odd}, progress=False
+    )
+    assert record.warnings == odd
+    assert caplog.messages == ["s: a level is wrong; 54% of the border is tissue"]

@@ -32,7 +32,9 @@ MISTAKES = [
     ),
     ({"datasets": {"d": {**DATASETS["d"], "classes": ["", "a"]}}}, r"classes.1: is empty"),
     ({"datasets": {"d": {**DATASETS["d"], "classes": "benign, tumor"}}}, r"is not a list; write \[benign, tumor\]$"),
-    ({"datasets": {"d": {**DATASETS["d"], "classes": {"no": 0, "yes": 1}}}}, r"is not a list; write \[no, yes\]$"),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": {"no": 0, "yes": 1}}}}, r'is not a list; write \["no", "yes"\]$'),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": "0 1"}}}, r"""'0 1' is not a list; write \["0", "1"\]$"""),
+    ({"ablation": {"layers": "0, 1"}}, r"is not a list; write \[0, 1\]$"),
     ({"models": "abmil"}, r"models: 'abmil' is not a list; write \[abmil\]"),
     ({"training": None}, "training: is empty; give it a value, or remove the key"),
     ({"datasets": ["d"]}, r"datasets: needs keys and values, as in {key: value} \(got \['d'\]\)"),
@@ -44,12 +46,12 @@ MISTAKES = [
 ]
 # values that YAML, or Snakemake, reads as another type than text; what the error says of them
 NOT_TEXT = [
-    (0, 'is a number, not text: write it in quotes, as in "0"'),
-    (1.5, 'is a number, not text: write it in quotes, as in "1.5"'),
-    (False, 'is not text, since YAML reads yes, no, .* as truth values: write it in quotes, as in "no"'),
-    (True, 'write it in quotes, as in "yes"'),
+    (0, r'as the number 0, not as text: write it in quotes, as in \["0", "1"\]$'),
+    (1.5, "as the number 1.5, not as text: write it in quotes, as in"),
+    (False, r"as the truth value \(yes, no, on, off, true and false\) False, not as text: write it in quotes, as in"),
+    (True, "truth value .* True, not as text: write it in quotes"),
     (None, "is empty or null: give it a value"),
-    (date(2024, 1, 31), 'is a date, not text: write it in quotes, as in "2024-01-31"'),
+    (date(2024, 1, 31), "as the date 2024-01-31, not as text: write it in quotes"),
 ]
 NOT_YAML = [
     ("a: b: c", "line 1, column 5: not valid YAML: mapping values are not allowed here"),
@@ -134,10 +136,10 @@ def test_unquoted_names_are_told_from_a_file_too_and_quoted_ones_are_text(tmp_pa
     (tmp_path / "c.yaml").write_text(text.format(2024, "no", "0x1F"))
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path / "c.yaml")
-    assert [line.removeprefix(f"{tmp_path}/c.yaml: ").split(" is ")[0] for line in str(error.value).splitlines()] == [
-        "datasets: the key 2024",
-        "datasets.2024.classes.1: False",
-        "datasets.2024.classes.2: 31",
+    assert [line.removeprefix(f"{tmp_path}/c.yaml: ").split(", not")[0] for line in str(error.value).splitlines()] == [
+        "datasets: the key is read by YAML as the number 2024",
+        "datasets.2024.classes.1: is read by YAML as the truth value (yes, no, on, off, true and false) False",
+        "datasets.2024.classes.2: is read by YAML as the number 31",
     ]
     (tmp_path / "c.yaml").write_text(text.format('"2024"', '"no"', "'0x1F'"))
     assert load_config(tmp_path / "c.yaml").datasets["2024"].classes == ["no", "0x1F"]

@@ -158,15 +158,40 @@ def test_earlier_rows_of_the_same_model_are_kept(lab, tmp_path, change_card):
     assert [row["slide_id"] for row in read_rows(table)] == ["s6"], "no table mixes models"
 
 
-def test_mpp_is_for_slides_that_do_not_state_a_usable_resolution(lab, predicted, tmp_path):
+def test_another_slide_of_the_same_name_is_refused_and_the_same_slide_may_have_moved(lab, tmp_path):
+    def predict_copy(of, folder):
+        store = shutil.copytree(lab / STORES / f"{of}.zarr", tmp_path / folder / "s6.zarr", dirs_exist_ok=True)
+        return predict([store], lab / "model", tmp_path / "out", progress=False)
+
+    with pytest.raises(ConfigError, match="several"):
+        predict([tmp_path / "s6.zarr"] * 2, lab / "model", tmp_path / "out", progress=False)
+    assert (
+        predict([tmp_path / "none/s6.zarr"], lab / "model", tmp_path / "out", progress=False)[0]["status"] == "missing"
+    )
+    predict_copy("s6", "one")
+    predict_copy("s6", "two")
+    before = (tmp_path / "out/predictions.csv").read_text()
+    with pytest.raises(
+        ConfigError, match=r"s6 \(/.*three/s6.zarr; earlier /.*two/s6.zarr\). Predict these into another"
+    ):
+        predict_copy("s7", "three")
+    assert (tmp_path / "out/predictions.csv").read_text() == before
+    predict_copy("s7", "two")  # the file itself was replaced
+
+
+def test_mpp_is_for_slides_that_do_not_state_a_usable_resolution(lab, predicted, tmp_path, caplog):
     pixels = tifffile.imread(lab / "slides/s6.tif")
     tifffile.imwrite(tmp_path / "mute.tif", pixels, tile=(256, 256), compression="zlib")
     slides = [lab / "slides/s6.tif", tmp_path / "mute.tif"]
     stated, mute = predict(slides, lab / "model", tmp_path / "none", heatmaps=False, progress=False)
     assert (stated["status"], mute["status"]) == ("ok", "no_mpp")
     assert "mute.tif: the file does not state its resolution" in mute["message"] and "--mpp" in mute["message"]
+    caplog.set_level("INFO")
     stated, mute = predict(slides, lab / "model", tmp_path / "one", mpp=0.25, heatmaps=False, progress=False)
     assert stated["tiles"] == predicted[0]["tiles"] > mute["tiles"] > 0, "a resolution that the file states is kept"
+    assert "s6: states its own resolution, 0.5 um/px, so --mpp has no effect" in caplog.text
+    assert "mute: states" not in caplog.text
+    assert stated["path"] == lab / "slides/s6.tif" and stated["path"].is_absolute()
 
 
 def test_an_encoder_with_other_weights_is_refused(lab, tmp_path, change_card):
@@ -225,6 +250,9 @@ def test_a_damaged_or_missing_package_is_an_error(change_card, tmp_path):
     shutil.copy(model / "fold_1.safetensors", model / "fold_0.safetensors")
     with pytest.raises(ModelError, match=r"fold_0.safetensors: is not the file that was packaged"):
         load_packaged_model(model)
+    (model / "fold_0.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"^/.*fold_0.safetensors: is missing: copy the model's whole folder again"):
+        load_packaged_model(model)
     with pytest.raises(ModelError, match="is not a packaged model, a folder with model.json"):
         load_packaged_model(tmp_path)
 
@@ -236,6 +264,8 @@ def test_the_exit_status_is_1_only_if_no_slide_was_predicted(lab, predicted, tmp
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == status, result.output
         assert f"missing: missing: {bad}: no such file" in result.output
+    wrong = CliRunner().invoke(app, ["predict", str(good), "--model", str(lab / "model"), "--mpp", "0,5"])
+    assert str(wrong.exception) == "--mpp '0,5' is not a positive number of um/px; write 0.5"
 
 
 def test_a_model_of_imported_features_takes_stores_only_and_its_card_says_so(lab, tmp_path, change_card):

@@ -15,12 +15,13 @@ from roformermil.config.base import to_json
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation
 from roformermil.errors import ModelError
-from roformermil.evaluation.consistency import read_results, reasons_to_train_again
+from roformermil.evaluation.consistency import read_results, reasons_to_evaluate_again, reasons_to_train_again
 from roformermil.evaluation.fold_results import MODEL_FILE, read_metadata
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.evaluation.tables import write_tables
 from roformermil.report.heatmaps.gallery import copy_gallery
 from roformermil.report.plots.dataset import plot_dataset
+from roformermil.runtime.provenance import write_provenance
 from roformermil.studies.ablation import write_ablation
 from tests.factories import SimulatedRun, write_training_files
 
@@ -129,6 +130,16 @@ def test_a_damaged_model_is_trained_again_and_one_not_trained_yet_is_left_to_sna
     assert "the model is missing or damaged" in reasons_to_train_again(file, config(), models)[0]
     file.unlink()
     assert not reasons_to_train_again(file, config(), models)
+
+
+def test_tables_of_other_data_sets_or_models_are_made_again(tmp_path):
+    provenance, other = tmp_path / "provenance.json", Config(**config().model_dump() | {"models": ["max"]})
+    assert not reasons_to_evaluate_again(provenance, config())
+    write_provenance(provenance, config(training={"epochs": 3}).model_dump_json())
+    assert not reasons_to_evaluate_again(provenance, config())
+    assert reasons_to_evaluate_again(provenance, other) == ["its tables are of other data sets or models"]
+    provenance.write_text("{")
+    assert "damaged" in reasons_to_evaluate_again(provenance, config())[0]
 
 
 def test_every_step_that_reads_folds_refuses_those_of_other_settings_or_edited_ones(run):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from roformermil.features.coordinates import lay_grid, neighbour_distances, place_tiles, tile_distance
+from roformermil.features.coordinates import fit_grid, neighbour_distances, place_tiles, tile_distance
 from tests.factories import raises_slide_error
 
 GRID = np.argwhere(np.random.default_rng(0).random((12, 9)) < 0.7)  # 77 tiles
@@ -24,6 +24,13 @@ UNITS = [  # coordinates, attributes, mpp of the sheet -> base_px, first coordin
     (GRID * np.float32(57.6), STAMP | {"tile_size_um": 57.6}, None, 58, [0, 58, 115], {"mpp": None, "unit": "um"}),
     (GRID * 0.256, {"unit": "mm"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
     (GRID * 256.0, {"unit": b"\xc2\xb5m"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 256.0, {"units": "um"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 256.0, {"coordinate_unit": "Micrometres"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 256.0, {"coords_unit": np.array(["um", "um"], object)}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 256.0, {"coord_units": np.bytes_("um"), "tile_unit": "px"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 256.0, {"spatialUnit": "micron"}, 0.5, 512, [0, 512, 1024], {"mpp": 0.5}),
+    (GRID * 512, {"coord_unit": "level-0 pixels", "units": "px"}, None, 512, [0, 512, 1024], {"mpp": None}),
+    (GRID * 512, {"hidden_units": 1024, "community": "inch"}, None, 512, [0, 512, 1024], {"mpp": None}),
     (GRID * 224, {"unit": "px", "patch_size_level0": 224, "extractor": "uni"}, 0.5, 224, [0, 224, 448], {"mpp": 0.5}),
 ]
 STATED = [np.array([512]), "512", np.array([512, 512]), np.float32(512), np.nan, "512.0", b"512", 512.3]
@@ -49,6 +56,14 @@ REFUSED = [  # coordinates, attributes, message
     (GRID * 512, {"patch_size_level0": -512}, "patch_size_level0 is -512; expected one positive number"),
     (GRID * 512, {"patch_size_level0": "large"}, "patch_size_level0 is 'large'"),
     (GRID * 512, {"unit": "inch"}, "its attribute unit is 'inch'; expected px or um"),
+    (
+        GRID * 512,
+        {"Coordinate_Units": "level 1 px"},
+        "its attribute Coordinate_Units is 'level 1 px'; expected px or um",
+    ),
+    (GRID * 512, {"coord_unit": 3}, "its attribute coord_unit is '3'; expected px or um"),
+    (GRID * 512, {"unit": "px", "coord_unit": "um"}, "attributes coord_unit and unit contradict one another; expected"),
+    (np.zeros((2, 2)), {"patch_size_level0": 512}, "2 tiles have only 1 position in a grid"),
     (GRID / 12, {}, "expected coordinates in level-0 pixels"),
     (
         np.concatenate([GRID, GRID]) * 512,
@@ -109,15 +124,15 @@ def test_odd_coordinates_are_warned_of(coords, attributes, message):
 def test_a_tile_is_in_the_column_of_its_coordinates_divided_by_base_px(origin, stated):
     """For a grid of any origin. Where coordinates are a pixel off, all may be one column further."""
     coords = GRID * 512.0 + origin
-    assert np.array_equal(lay_grid(coords, stated)[0], coords // 512)
-    assert len(np.unique(lay_grid(coords + JITTER, stated)[0] - GRID, axis=0)) == 1
+    assert np.array_equal(fit_grid(coords, stated)[0], coords // 512)
+    assert len(np.unique(fit_grid(coords + JITTER, stated)[0] - GRID, axis=0)) == 1
 
 
 @pytest.mark.parametrize(
     "coords", [SUPERTILES, WHOLE * 115.3, np.round(WHOLE * 115.3)], ids=["stamp", "drift", "rounded"]
 )
 def test_distances_in_the_grid_are_right_where_the_stated_one_adds_up_to_more_than_a_tile(coords):
-    grid, distance, _ = lay_grid(coords, TILE_UM if coords is SUPERTILES else 115.0)
+    grid, distance, _ = fit_grid(coords, TILE_UM if coords is SUPERTILES else 115.0)
     assert np.array_equal(grid, WHOLE) and distance in (TILE_UM, 115)
 
 

@@ -1,5 +1,6 @@
 import re
 
+import h5py
 import numpy as np
 import pytest
 
@@ -19,7 +20,11 @@ SHAPES = [  # of CLAM's batch of all tiles, and others
     (VECTORS.astype(np.float16), COORDS.astype(np.uint16)),
 ]
 UNUSABLE = [
-    (VECTORS, None, "contains features; expected coords", "unreadable"),
+    (VECTORS, None, "contains features; expected coords .*; use the file that contains both, or write", "unreadable"),
+    (1000 + 0.01 * MANY, PLACES, "100% of its values differ so little .* float16.*; subtract the mean", "unreadable"),
+    (100 + 0.05 * MANY.astype(np.float64), PLACES, "100% of its values differ so little", "unreadable"),
+    (MANY + [600 * k for k in range(6)] * np.ones((40, 1)), PLACES, "83% of its values differ so", "unreadable"),
+    (-8 + 1e-12 * MANY.astype(np.float64), PLACES, "100% of its values differ so", "unreadable"),
     (VECTORS[:3], COORDS, r"features \(3, 6\) and coords \(4, 2\) are not .*each tile needs one vector", "unreadable"),
     (VECTORS[:0], COORDS[:0], "no tiles", "empty"),
     (np.zeros(0), np.zeros(0), "no tiles", "empty"),
@@ -61,12 +66,30 @@ DROPPED = [  # rows after the first 40, and the warning
         "3 of 43 tiles were dropped, since they have only zeros as features: tile 40, tile 41",
     ),
     (np.zeros((3, 6)), np.full((3, 2), np.nan), "3 of 43 tiles were dropped"),
+    (np.full((3, 6), 1e-30), np.zeros((3, 2)), "3 of 43 tiles were dropped, since they have only almost zeros as feat"),
+    (MANY[:1] * 1e-30, np.zeros((1, 2)), "1 of 41 tiles were dropped"),
+    (np.full((3, 6), 0.5), np.zeros((3, 2)), "since they repeat the same features and coordinates at the end: tile 40"),
+    (np.array([[0.5] * 6, [0.5 + 1e-9] * 6]), np.zeros((2, 2)), "2 of 42 tiles were dropped"),
+    (np.repeat(MANY[:1], 4, axis=0), np.zeros((4, 2)), "4 of 44 tiles were dropped"),  # of another tile
+    (np.full((2, 6), 0.5), np.full((2, 2), -1), "2 of 42 tiles were dropped"),
+    (np.full((2, 6), 0.5), np.full((2, 2), np.nan), "2 of 42 tiles were dropped"),
+    (MANY[-1:], PLACES[-1:], "1 of 41 tiles were dropped, since they are repeated: tile 40"),
     (np.zeros((1, 6)), PLACES[-1:] + 512, "1 of 41 tiles were dropped"),  # not encoded
     (
         MANY,
         PLACES,
         "40 of 80 tiles were dropped, since they are repeated: tile 40, tile 41",
     ),  # a pipeline that ran twice
+]
+FAITHFUL = [
+    np.maximum(
+        np.hstack([MANY, -MANY, MANY * 0, MANY * 1e-3]), 0
+    ),  # of a ResNet: zeros, and values that are 0 in every tile
+    np.hstack([MANY, np.where(np.arange(40)[:, None] == 7, MANY, 0.01)]),  # differences in a single tile
+    np.hstack([MANY, np.full((40, 6), 1000.1)]) + np.float32(1e-30),  # values that are the same in every tile
+    np.hstack([MANY, np.float32(1000) + np.float32(6.1e-5) * (MANY[:, :2] > 0)]),  # the same but for errors of float32
+    MANY + np.float32(50),  # a large mean
+    (1000 + MANY).astype(np.float16),
 ]
 OTHER_FILES = [
     ("a.pt", b"PK\x03\x04", "a file of PyTorch, without coordinates; use the .h5 file of the same slide", "unreadable"),
@@ -124,6 +147,32 @@ def test_a_message_names_the_row_in_the_file(tmp_path):
 )
 def test_odd_features_are_warned_of(tmp_path, features, warning):
     assert read_h5(write_h5(tmp_path / "a.h5", features, PLACES)).warnings == [warning]
+
+
+@pytest.mark.parametrize("features", FAITHFUL)
+def test_features_that_float16_keeps_are_accepted(tmp_path, features):
+    assert read_h5(write_h5(tmp_path / "a.h5", features, PLACES)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("of_file", "attributes", "extractor"),
+    [
+        ({"extractor": "uni"}, {}, "uni"),
+        ({}, {"model": b"ctp"}, "ctp"),
+        ({"model": 3, "encoder": " "}, {}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_the_model_that_the_file_names_is_read(tmp_path, of_file, attributes, extractor):
+    path = write_h5(tmp_path / "a.h5", MANY, PLACES, of_file=of_file, patch_size_level0=512, **attributes)
+    assert read_h5(path).extractor == extractor
+
+
+def test_a_unit_of_the_features_is_not_the_coordinates(tmp_path):
+    path = write_h5(tmp_path / "a.h5", MANY, PLACES)
+    with h5py.File(path, "a") as file:
+        file["features"].attrs["units"] = "a.u."
+    assert not read_h5(path).warnings
 
 
 @pytest.mark.parametrize(("name", "content", "message", "status"), OTHER_FILES)

@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from roformermil.check import check_config
 from roformermil.cli import app
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.errors import StoreError
-from roformermil.features.hdf5 import export_store, import_slide, inspect_features
+from roformermil.config import Config
+from roformermil.config.base import read_settings
+from roformermil.errors import BagError, StoreError
+from roformermil.features.hdf5 import export_store, import_slide, import_slides, inspect_features
 from roformermil.features.store import read_store, write_store
 from roformermil.features.to_anndata import to_anndata
+from roformermil.runtime.records import write_records
 from tests.factories import raises_slide_error
 from tests.features.h5 import COORDS, VECTORS, write_h5
 
@@ -131,6 +135,30 @@ def test_all_stores_are_exported_but_those_that_are_named(tmp_path):
     assert sorted(path.name for path in (tmp_path / "h5").iterdir()) == ["a.h5", "c.h5"]
     error = CliRunner().invoke(app, [*command, str(tmp_path / "other/a.zarr")]).exception
     assert "to the same file: a; export each data set into a folder of its own" in str(error)
+
+
+def test_files_that_cannot_be_trained_together_are_named_before_training(tmp_path):
+    for k in range(6):
+        model = "uni" if k < 5 else "ctp"
+        write_h5(tmp_path / f"s{k}.h5", MANY[:, : 3 + k // 4] + k, GRID * 512, of_file={"model": model})
+    rows = [f"s{k},p{k},{'ab'[k % 2]},s{k}.h5" for k in range(6)]
+    (sheet := tmp_path / "sheet.csv").write_text("\n".join(["slide_id,patient_id,label,path", *rows]) + "\n")
+    dataset = {"slides": str(sheet), "root": str(tmp_path), "classes": ["a", "b"]}
+    settings = {"datasets": {"d": dataset}, "encoder": {"name": "imported", "id": "uni"}, "folds": {"count": 3}}
+    found = list(check_config(read_settings(Config, settings), progress=False))
+    (error,) = (str(problem) for problem in found if problem.level == "error")
+    assert "d: features differ in their number of values per tile: 3 in 4 slides, 4 in s4, s5;" in error
+    (warning,) = (str(problem) for problem in found if "made by different models" in problem.message)
+    assert "uni in 5 slides, ctp in s5" in warning
+    records = [SlideRecord(f"s{k}", tmp_path / f"s{k}.h5") for k in range(6)]
+    for _ in range(2):  # the stores are new, then current
+        imported = import_slides(records, tmp_path, "uni", 60)
+        assert [record.values for record in imported] == [3] * 4 + [4] * 2
+        assert [record.extractor for record in imported] == ["uni"] * 5 + ["ctp"]
+    write_records(tmp_path / "batch.csv", imported)
+    result = CliRunner().invoke(app, ["collect", str(tmp_path / "batch.csv"), "--out", str(tmp_path / "d/slides.csv")])
+    assert isinstance(result.exception, BagError) and str(result.exception) == error
+    assert not (tmp_path / "d/slides.csv").exists()
 
 
 def test_files_that_cannot_be_imported_are_refused_alike(tmp_path):

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 
+import cv2
+import numpy as np
 import pytest
 
 from roformermil.errors import ConfigError, SlideError, Status
@@ -33,12 +35,22 @@ def repeat_large_values():
         yield bytes(20_000_000)
 
 
+def blur_large_image(height, width):
+    return cv2.GaussianBlur(np.full((height, width, 3), 240, np.float32), (0, 0), 3).shape
+
+
+def opencv_threads():
+    return cv2.getNumThreads()
+
+
 ERRORS = [SlideError(Status.NO_MPP, "text"), ConfigError("text"), OSError(errno.ENOSPC, "text"), KeyError("text")]
 DEATHS = [
     (signal.raise_signal, [signal.SIGSEGV], "crashed", "SIGSEGV"),
     (signal.raise_signal, [signal.SIGKILL], "crashed", "SIGKILL"),
     (os._exit, [7], "crashed", "exit status 7"),
     (bytearray, [LEAST + 10**8], "out_of_memory", "vips tiffsave --tile --pyramid"),
+    (blur_large_image, [5000, 5000], "out_of_memory", "vips tiffsave --tile --pyramid"),
+    (refuse, [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))], "out_of_memory", "give the job more"),
     (time.sleep, [30], "timed_out", "stalled for 1 s"),
 ]
 
@@ -63,6 +75,10 @@ def test_errors_are_raised_as_in_the_process(error):
         run_in_subprocess(refuse, error, timeout=60)
     for name in ("status", "errno"):
         assert getattr(raised.value, name, None) == getattr(error, name, None)
+
+
+def test_opencv_has_one_thread_in_each_process():
+    assert run_in_subprocess(opencv_threads, timeout=60) == 1
 
 
 def test_an_error_that_cannot_be_pickled_keeps_its_message():

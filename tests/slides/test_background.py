@@ -10,7 +10,10 @@ import pytest
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Tiles, Tissue
-from roformermil.slides.background import find_padding, find_tissue
+from roformermil.runtime import memory
+from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.slides.background import find_tissue
+from roformermil.slides.padding import find_padding
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tissue import segment
@@ -25,7 +28,15 @@ GLASSES = {
     "yellow": (236, 226, 180),
     "blue": (200, 215, 240),
     "grey": (205, 205, 206),
+    "dark grey": (125, 125, 125),
+    "beige": (238, 212, 170),
+    "lemon": (240, 230, 150),
+    "pink": (240, 195, 210),
+    "sky": (180, 205, 245),
+    "green": (190, 235, 190),
+    "lamplight": (250, 205, 140),
 }
+PADDINGS = {"white": 255, "nearly white": 251, "light": 244, "grey": 128, "dark grey": 32, "blue": (0, 0, 80)}
 STAINS = {
     "brown (DAB)": (150, 105, 70),
     "blue (haematoxylin)": (150, 160, 200),
@@ -115,13 +126,47 @@ def test_black_padding_is_no_tissue_however_much_of_it(tissue, method, width):
     assert overlap(mask[20:, : SHAPE[1]], tissue) > 0.8
 
 
-def test_white_padding_around_warm_glass_is_no_tissue(tissue):
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("glass", GLASSES)
+def test_padding_of_any_constant_colour_around_any_glass_is_no_tissue(tissue, glass, padding):
     for stained in (tissue, np.zeros(SHAPE, bool)):
-        image = draw(stained, STAINS["brown (DAB)"], GLASSES["warm"])
-        mask = segment(np.pad(image, ((40, 60), (80, 30), (0, 0)), constant_values=255), Tissue())
+        image = draw(stained, STAINS["brown (DAB)"], GLASSES[glass], noise=2)
+        padded = np.full((300, 410, 3), PADDINGS[padding], np.uint8)
+        padded[40:-60, 80:-30] = image
+        mask = segment(padded, Tissue())
         inside = mask[40:-60, 80:-30]
         assert mask.sum() == inside.sum()
         assert overlap(inside, stained) > 0.9 if stained.any() else not inside.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("quality", [60, 90])
+def test_compressed_padding_is_no_tissue_with_any_method(tissue, method, quality):
+    for padding in (255, 251, 128, 32):
+        image = np.full((300, 410, 3), padding, np.uint8)
+        image[40:-60, 80:-30] = draw(tissue, STAINS["brown (DAB)"], GLASSES["neutral"], noise=1)
+        image = cv2.imdecode(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1], 1)
+        mask = segment(image, Tissue(method=method))
+        expected = np.pad(tissue, ((40, 60), (80, 30)))
+        assert overlap(mask, expected) > 0.85, padding
+
+
+def test_glass_of_one_colour_is_not_padding_and_tissue_that_fills_its_scan_is_found(tissue):
+    clipped = draw(tissue, STAINS["pink (eosin)"], (255, 255, 255), noise=0, texture=30)
+    assert not find_padding(clipped, 8.0).any() and overlap(segment(clipped, Tissue()), tissue) > 0.9
+    filled = np.pad(clipped[60:140, 70:150], ((40, 60), (80, 30), (0, 0)), constant_values=255)
+    assert overlap(segment(filled, Tissue()), np.pad(np.ones((80, 80), bool), ((40, 60), (80, 30)))) > 0.9
+
+
+def test_large_slides_are_compared_in_strips_and_need_little_memory(tissue, monkeypatch):
+    """In one piece, the colours of this slide of 22 x 22 mm take 580 MB."""
+    image = cv2.resize(draw(tissue, STAINS["pink (eosin)"], GLASSES["neutral"]), (2800, 2800))
+    monkeypatch.setattr(memory, "_shares", None)
+    memory.share_memory(1, readers=4)  # the least that a reader gets, 500 MB
+    mask = run_in_subprocess(segment, image, Tissue(), timeout=60)
+    assert (
+        overlap(mask, cv2.resize(tissue.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0) > 0.9
+    )
 
 
 def test_dark_tissue_pigment_and_black_pen_are_not_padding(tissue):

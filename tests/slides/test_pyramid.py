@@ -8,7 +8,7 @@ import tifffile
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import draw_tissue
 from roformermil.config import Tiles, Tissue
-from roformermil.slides.pyramid import Comparison
+from roformermil.slides.pyramid import Comparison, choose_windows, compare_levels
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tile_table import read_tile_table
@@ -100,6 +100,27 @@ def test_a_coarse_level_that_differs_as_those_of_scanners_do_is_used(levels, tmp
 )
 def test_a_tenth_of_the_windows_may_differ_and_one_of_five(windows, wrong, is_same):
     assert Comparison(windows, wrong).is_same == is_same
+
+
+def test_a_coarse_level_whose_lowest_part_is_white_is_found(levels):
+    """Windows with contrast are elsewhere: beside them are some that show nothing, where level 0 shows tissue."""
+    fine = cv2.resize(levels[0], (4800, 3840))
+    coarse = cv2.resize(fine, (300, 240), interpolation=cv2.INTER_AREA)
+    end = np.flatnonzero((coarse.min(axis=2) < 200).any(axis=1))[-1]
+    for blank_rows in (0, 32):
+        shown = coarse.copy()
+        shown[end - blank_rows :] = 255
+
+        def read(x, y, width, height, level, shown=shown):
+            image, x, y = (shown, x // 16, y // 16) if level else (fine, x, y)
+            return image[y : y + height, x : x + width]
+
+        result = compare_levels(read, 1, 16, (300, 240), choose_windows(shown, 16, (300, 240)))
+        assert result.is_same == (blank_rows == 0)
+
+
+def test_one_window_may_be_blank_where_level_0_shows_something():
+    assert Comparison(60, 1, 1).is_same and not Comparison(60, 2, 2).is_same
 
 
 def test_all_coarse_levels_may_be_wrong_and_those_of_bare_glass_are_not(levels, tmp_path):

@@ -29,7 +29,7 @@ POWER = "openslide.objective-power"
 APERIO = {"openslide.vendor": "aperio"}
 UNUSABLE = {"cut.svs": "unreadable", "empty.svs": "empty_file", "text.svs": "unreadable", "none.svs": "missing"}
 SOURCES = [
-    (mpp("0.25"), 0.5, Scale(0.5, "sheet")),
+    (mpp("0.25"), 0.26, Scale(0.26, "sheet")),
     (mpp("0.2526") | tiff("20000", "20000", "centimeter"), None, Scale(0.2526, "vendor")),
     (tiff("20000", "20000", "centimeter") | {POWER: "40"}, None, Scale(0.5, "tiff")),
     (tiff("72", "72", "inch") | {POWER: "20"}, None, Scale(0.5, "objective")),
@@ -61,6 +61,22 @@ def test_an_impossible_resolution_is_named_and_never_guessed(status, stated):
             find_scale(*(arguments if isinstance(arguments, tuple) else (arguments,)))
 
 
+@pytest.mark.parametrize(
+    ("given", "properties", "warning"),
+    [
+        (2.0, mpp("0.499"), "the slide sheet says 2 um/px, the file 0.499 (vendor): "),
+        (0.25, tiff("20000", "20000", "centimeter"), "0.5 (tiff)"),
+        (0.54, mpp("0.499"), ""),
+        (2.0, {POWER: "20"}, ""),
+        (2.0, {}, ""),
+    ],
+)
+def test_a_slide_sheet_that_contradicts_the_file_is_a_warning(given, properties, warning):
+    scale = find_scale(properties, given)
+    assert (scale.mpp, scale.source) == (given, "sheet")
+    assert warning in scale.warning and bool(scale.warning) == bool(warning)
+
+
 @pytest.mark.parametrize("dpi", [72, 96, 300, None])
 def test_the_resolution_of_a_screen_or_printer_is_none(tmp_path, dpi):
     options = {"resolution": (dpi, dpi), "resolutionunit": "INCH"} if dpi else {}
@@ -78,21 +94,35 @@ def write_grey(path, image, **options):
     return path
 
 
-@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "12 of 16 bits", "inverted", "RGB", "JPEG"])
+@pytest.mark.parametrize(
+    "kind", ["8 bits", "16 bits", "12 of 16 bits", "inverted", "RGB", "rounded", "scale bar", "JPEG"]
+)
 def test_greyscale_slides_are_not_brightfield(slide, tmp_path, kind):
     with SlideReader(slide) as reader:
         grey = reader.read(0, 0, *reader.size).mean(axis=2).astype(np.uint8)
+    with_bar, rgb = np.repeat(grey[..., None], 3, axis=2), {"photometric": "rgb"}
+    with_bar[1150:1160, 100:300] = (220, 60, 60)
     image, options = {
         "8 bits": (grey, {}),
         "16 bits": (grey * np.uint16(257), {}),
         "12 of 16 bits": (grey * np.uint16(16), {}),
         "inverted": (grey, {"photometric": "miniswhite"}),
-        "RGB": (np.repeat(grey[..., None], 3, axis=2), {"photometric": "rgb"}),
+        "RGB": (np.repeat(grey[..., None], 3, axis=2), rgb),
+        "rounded": (grey[..., None] // 2 + np.random.default_rng(0).integers(0, 3, (*grey.shape, 3), np.uint8), rgb),
+        "scale bar": (with_bar, rgb),
         "JPEG": (grey, {"compression": "jpeg"}),
     }[kind]
     path = write_grey(tmp_path / "s.tif", image, **options)
     with SlideReader(path) as reader, raises_slide_error("not_brightfield", "greyscale|dark"):
         segment(reader.overview(8.0), Tissue(method="hsv"))
+
+
+def test_a_little_tissue_beside_large_grey_shadows_is_not_called_greyscale(tmp_path):
+    image = np.full((900, 1200, 3), 240, np.uint8)
+    image[:, :400] = 150
+    image[400:480, 700:780] = (224, 196, 214)  # 0.6% of the slide
+    with SlideReader(write_grey(tmp_path / "s.tif", image, photometric="rgb")) as reader:
+        assert reader.overview(8.0).max() >= 240
 
 
 @pytest.mark.parametrize("padding", [0, 255])

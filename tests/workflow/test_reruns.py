@@ -104,10 +104,10 @@ def stall_while_another_slide_is_added(folder):
     add_a_slide(folder)
 
 
-def forget_the_run(folder, **sections):
-    """Remove Snakemake's records, which results lack that were moved, and change the configuration."""
-    shutil.rmtree(folder / ".snakemake")
-    change_config(folder, **sections)
+def drop_the_last_data_set(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    del config["datasets"][SETS[-1]]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def edit_code(folder, module):
@@ -116,10 +116,28 @@ def edit_code(folder, module):
 
 
 REMOVE_THE_LAST = partial(edit_sheet, change=lambda lines: lines[:-1])
+EXCLUDE_THE_FIRST = partial(
+    edit_sheet,
+    change=lambda lines: [f"{lines[0]},exclude", f"{lines[1]},doubtful", *(f"{line}," for line in lines[2:])],
+)
 CHANGE_A_LABEL = partial(edit_sheet, change=lambda lines: [lines[0], lines[1].replace("separate", "mixed"), *lines[2:]])
 LEARNING_RATE = partial(change_config, training={"learning_rate": 0.01})
 TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}])
-OTHER_AND_FORGOTTEN = partial(forget_the_run, training={"learning_rate": 0.01})
+FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those of results that were moved
+    "the learning rate": (lambda folder: change_config(folder, training={"learning_rate": 0.01}), ALL_TRAINED),
+    "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
+    "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 3, **ALL_TRAINED}),
+    "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 10, **ALL_TILED}),
+    "an encoder setting": (
+        partial(change_config, encoder={"seed": 3}),
+        {"embed": 10, "collect": 3, "split": 3, **ALL_TRAINED},
+    ),
+    "a slide is excluded": (EXCLUDE_THE_FIRST, ONE_BATCH),
+    "a data set less": (drop_the_last_data_set, {"evaluate": 1, "pages": 1}),
+    "the failures allowed": (partial(change_config, max_failed_fraction=0.5), {}),
+    "nothing": (lambda folder: None, {}),
+}
 CHANGES = {
     "nothing": (lambda folder: None, {}),
     "a slide is added at the end": (add_a_slide, ONE_BATCH),
@@ -148,8 +166,6 @@ CHANGES = {
     "the code of the studies' plots": (partial(edit_code, module="studies/plots.py"), {"overhead": 1, "ablation": 1}),
     "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3}),
     "the code of tables": (partial(edit_code, module="evaluation/summary.py"), {"package": 3, **TABLES}),
-    "Snakemake's records are gone": (forget_the_run, {}),
-    "its records are gone, and the learning rate": (OTHER_AND_FORGOTTEN, ALL_TRAINED),
     "code that makes no result": (partial(edit_code, module="evaluation/trace.py"), {}),
 }
 
@@ -157,6 +173,15 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_plans_the_jobs_that_depend_on_it_and_no_others(copy, change):
     edit, expected = CHANGES[change]
+    edit(copy)
+    plan = snakemake(copy, copy / "config.yaml", *TARGETS, "-n", checkout=copy / "checkout")
+    assert planned_jobs(plan) == expected
+
+
+@pytest.mark.parametrize("change", FORGOTTEN)
+def test_moved_results_are_compared_with_the_slide_sheet_and_the_configuration(copy, change):
+    edit, expected = FORGOTTEN[change]
+    shutil.rmtree(copy / ".snakemake")
     edit(copy)
     plan = snakemake(copy, copy / "config.yaml", *TARGETS, "-n", checkout=copy / "checkout")
     assert planned_jobs(plan) == expected

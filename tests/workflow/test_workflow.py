@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.cohort.slide_files import reasons_to_repeat
+from roformermil.cohort.outdated import reasons_to_repeat
+from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.features.store import read_store
 from tests import ROOT
@@ -118,7 +119,9 @@ def test_exported_features_are_imported_unchanged_without_the_slides(finished, t
     assert {(record.status, record.reader) for record in records} == {("ok", "h5")}
     assert not (tmp_path / "results/demo/tissue").exists()
     records[0].path.touch()
-    assert not list(reasons_to_repeat(tmp_path / "results/demo/features/theirs/batch_0.csv", "import", True))
+    slides = read_slide_sheet(tmp_path / "slides.csv", tmp_path / "h5")
+    table = tmp_path / "results/demo/features/theirs/batch_0.csv"
+    assert not list(reasons_to_repeat(table, "import", slides=slides)), "touched, not changed"
     for store in stores:
         one, two = read_store(store), read_store(tmp_path / f"results/demo/features/theirs/{store.name}")
         for name in ("features", "coords", "grid"):

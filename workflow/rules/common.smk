@@ -90,20 +90,18 @@ def log_once(line):
 def made_again(pattern, reasons):
     """An input function without files: has Snakemake run a job again for reasons that it does not notice itself.
 
-    pattern: a file that the job writes. reasons: returns sentences, given that file; none where it does not exist.
+    pattern: a file that the job writes. reasons: returns sentences, given that file and the wildcards; none where it does not
+    exist.
     """
-
-    @cache
-    def force(dataset, file):
-        lines = list(reasons(Path(file)))
-        if lines:
-            workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
-        for line in lines:
-            log_once(f"{dataset}: {line}")
+    seen = set()
 
     def no_files(wildcards):
-        if workflow.is_main_process:
-            force(wildcards.dataset, pattern.format(**wildcards))
+        file = pattern.format(**wildcards)
+        if workflow.is_main_process and file not in seen:
+            seen.add(file)
+            for line in reasons(Path(file), wildcards):
+                workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
+                log_once(f"{getattr(wildcards, 'dataset', RESULTS)}: {line}")
         return []
 
     return no_files

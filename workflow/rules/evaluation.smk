@@ -1,5 +1,12 @@
 # Every published number, from the folds' predictions.
 
+from roformermil.evaluation.consistency import reasons_to_evaluate_again
+
+
+def models_changed(provenance, wildcards):
+    """For `made_again`: data sets and models that the tables lack or that are no longer wanted."""
+    return reasons_to_evaluate_again(provenance, CONFIG)
+
 
 rule evaluation:
     input:
@@ -8,6 +15,7 @@ rule evaluation:
 
 rule evaluate:
     input:
+        again=made_again(f"{RESULTS}/provenance.json", models_changed),
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODEL_IDS, fold=FOLDS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),

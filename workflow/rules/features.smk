@@ -1,5 +1,9 @@
 # Tiles -> vectors -> one Zarr store per slide; then the data set's slide table.
 
+EMBED_SETTINGS = settings_digest(stage_versions.EMBED, CONFIG.encoder.deciding_values(), CONFIG.encoder.weights_path)
+if CONFIG.encoder.is_imported:  # `import_features` makes these tables
+    EMBED_SETTINGS = ""
+
 
 rule features:
     input:
@@ -9,7 +13,7 @@ rule features:
 
 rule embed:
     input:
-        again=made_again(f"{FEATURES}/batch_{{batch}}.csv", slides_changed("embed")),
+        again=made_again(f"{FEATURES}/batch_{{batch}}.csv", slides_changed("embed", EMBED_SETTINGS)),
         table=f"{DATASET}/tiles/batch_{{batch}}.csv",
         checked=checked_slides,
         weights=user_file(CONFIG.encoder.weights_path),

@@ -1,9 +1,14 @@
 # A slide file -> a tissue mask -> a grid of tiles, in batches of slides.
 
+SEGMENT_SETTINGS = settings_digest(stage_versions.SEGMENT, CONFIG.tissue.deciding_values(), CONFIG.tissue.weights)
+TILE_SETTINGS = settings_digest(stage_versions.TILE, CONFIG.tiles.deciding_values())
+
 
 rule segment:
     input:
-        again=made_again(f"{DATASET}/tissue/batch_{{batch}}.csv", slides_changed("segment", reads_files=True)),
+        again=made_again(
+            f"{DATASET}/tissue/batch_{{batch}}.csv", slides_changed("segment", SEGMENT_SETTINGS, is_first=True)
+        ),
         downloaded=download_table,
         weights=user_file(CONFIG.tissue.weights),
     output:
@@ -43,7 +48,7 @@ rule segment:
 
 rule tile:
     input:
-        again=made_again(f"{DATASET}/tiles/batch_{{batch}}.csv", slides_changed("tile")),
+        again=made_again(f"{DATASET}/tiles/batch_{{batch}}.csv", slides_changed("tile", TILE_SETTINGS)),
         table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     output:
         table=f"{DATASET}/tiles/batch_{{batch}}.csv",

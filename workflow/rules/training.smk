@@ -1,18 +1,26 @@
 # Folds, and one training per fold and model.
+from roformermil.bags.split import reasons_to_split_again
 from roformermil.evaluation.consistency import reasons_to_train_again
 
 
-def settings_changed(model_file):
+def split_changed(folds, wildcards):
+    """For `made_again`: the slide sheet or settings that the folds were not made of. Given folds are compared by content."""
+    slides, classes = slides_of_dataset(wildcards.dataset), dataset_settings(wildcards).classes
+    return reasons_to_split_again(folds, slides, classes, CONFIG.folds, CONFIG.leakage)
+
+
+def settings_changed(model_file, wildcards):
     """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
     return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS)
 
 
 rule split:
     input:
+        again=made_again(f"{DATASET}/folds.csv", split_changed),
         slides=collected_slides,
-        given=user_file(CONFIG.folds.path),
     output:
         folds=f"{DATASET}/folds.csv",
+        description=f"{DATASET}/folds.json",
         leakage=f"{DATASET}/leakage.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/split.log",
@@ -28,11 +36,9 @@ rule split:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=slide_sheet_digest("slide_id", "patient_id", "label", "site"),
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         absolute=allow_absolute_option,
         folds=to_json(CONFIG.folds),
-        given=file_digest(CONFIG.folds.path),
         leakage=to_json(CONFIG.leakage),
     message:
         "Dividing into folds: {wildcards.dataset}"
