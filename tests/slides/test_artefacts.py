@@ -17,7 +17,7 @@ CARCINOMAS = "signet-ring-cell-carcinoma mucinous-adenocarcinoma-colon breast-lo
 def image():
     """Pink tissue of uneven darkness on glass; 8 um/px."""
     rng = np.random.default_rng(0)
-    image = np.full((300, 400, 3), 243, np.uint8)
+    image = rng.normal(243, 1, (300, 400, 3)).astype(np.uint8)
     shade = cv2.GaussianBlur(rng.normal(0, 40, (200, 300)).astype(np.float32), (0, 0), 5)
     image[50:250, 50:350] = np.clip(np.array([205, 150, 190]) + shade[..., None], 0, 255)
     return image
