@@ -74,7 +74,7 @@ def test_as_many_lost_slides_as_allowed_are_no_error_and_one_more_is(folder):
     assert one_more.startswith("set: 14% of its slides are lost, max_failed_fraction allows 10%. Repair these slides, ")
 
 
-def test_every_slide_that_cannot_be_used_or_is_odd_is_named_with_the_reason(folder, monkeypatch):
+def test_every_slide_that_cannot_be_used_is_named_with_the_reason(folder):
     edit(folder, ("label,path", "label,path,mpp,exclude"), ("s6.tif", "s6.tif,,"), ("s0.tif", "s0.tif,1.0,"))
     edit(folder, ("s1.tif", "s1.tif,,duplicate"), *((f"s{k}.tif", f"s{k}.tif,,") for k in range(2, 6)))
     coarse, unreadable = problems(folder, "warning", max_failed_fraction=0.5)
@@ -84,9 +84,16 @@ def test_every_slide_that_cannot_be_used_or_is_odd_is_named_with_the_reason(fold
     (info,) = problems(folder, "info", max_failed_fraction=0.5)
     usable = "set: 4 of 7 slides, 1 excluded by the slide sheet, 2 lost (1 too_coarse, 1 unreadable)"
     assert info == f"{usable}; 4 patients in use (a: 2, b: 2)"
-    warn = {"warnings": "most of the border is tissue"}
-    monkeypatch.setattr("roformermil.check.run_in_subprocess", lambda *arguments, **options: warn)
-    assert problems(folder, "warning")[0] == "set: s0: most of the border is tissue. Likewise s2, s3, s4, s5, s6"
+
+
+def test_one_oddity_of_several_slides_is_one_warning(folder):
+    """Scans that are cropped to tissue, of dark grains of 8 um."""
+    for k in (2, 3):
+        grains = np.random.default_rng(k).normal((165, 85, 135), 12, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+        write_pyramid(folder / f"s{k}.tif", grains.repeat(16, axis=0).repeat(16, axis=1))
+    merged = [line for line in problems(folder, "warning", max_failed_fraction=0.5) if "tissue" in line]
+    assert len(merged) == 1 and merged[0].startswith("set: s2: 100% of the scan is tissue: ")
+    assert merged[0].endswith("Likewise s3")
 
 
 def test_a_leak_is_an_error_unless_it_is_to_be_a_warning(folder):

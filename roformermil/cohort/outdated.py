@@ -3,6 +3,7 @@ change of settings where its records are gone, as of results that were moved."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def reasons_to_repeat(
     if slides is not None and (changed := _rows(records) ^ _rows(records_from_sheet(slides))):
         yield f"{table}: other rows of the slide sheet ({join_some(sorted({row[0] for row in changed}))})"
     for record in records:
-        if record.stage == stage and record.status in TRANSIENT:
+        if record.stage == stage and (record.status in TRANSIENT or _can_be_opened_now(record)):
             if record.path.exists():
                 yield f"{record.slide_id}: tried again, since it was {record.status}"
         elif slides is not None and record.status != Status.EXCLUDED and _has_changed(record):
@@ -52,6 +53,10 @@ def reasons_to_repeat(
 def _rows(records: Iterable[SlideRecord]) -> set[tuple]:
     """What of the slide sheet decides a stage's results."""
     return {(r.slide_id, r.path, r.sheet_mpp, r.sheet_tissue, r.status == Status.EXCLUDED) for r in records}
+
+
+def _can_be_opened_now(record: SlideRecord) -> bool:
+    return record.status == Status.NEEDS_TIATOOLBOX and find_spec("tiatoolbox") is not None
 
 
 def _has_changed(record: SlideRecord) -> bool:

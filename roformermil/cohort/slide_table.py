@@ -108,16 +108,16 @@ def run_stage(
         finally:
             pool.shutdown(cancel_futures=True)
     with one_reader():
-        pairs = zip(records, results, strict=True)
-        return [process(record) if was_out_of_memory(result, stage) else result for record, result in pairs]
+        for k, (record, result) in enumerate(zip(records, results, strict=True)):
+            if lacked_memory(result, stage):
+                log.info("%s: trying again alone, with the memory of all readers", record.slide_id)
+                results[k] = process(record)
+    return results
 
 
-def was_out_of_memory(record: SlideRecord, stage: str) -> bool:
-    """Whether the stage lacked the memory to read the slide. Logs that it is tried again."""
-    if record.status != Status.OUT_OF_MEMORY or record.stage != stage:
-        return False
-    log.info("%s: trying again alone, with the memory of all slides that are read at once", record.slide_id)
-    return True
+def lacked_memory(record: SlideRecord, stage: str) -> bool:
+    """Whether the slide failed in this stage since it needs more memory than a reader's part."""
+    return record.status == Status.OUT_OF_MEMORY and record.stage == stage
 
 
 def _update(record: SlideRecord, fields: dict[str, Any]) -> SlideRecord:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from roformermil import __version__
-from roformermil.cohort.slide_table import SlideRecord, failed_record, was_out_of_memory
+from roformermil.cohort.slide_table import SlideRecord, failed_record, lacked_memory
 from roformermil.config import Encoder
 from roformermil.errors import SlideError, Status
 from roformermil.features.encoders import TileEncoder, load_trunk
@@ -58,7 +58,7 @@ class Embedder:
         readers, self.readers = self.readers, 1
         with one_reader():
             for k, record in enumerate(records):
-                if was_out_of_memory(results[k], "embed"):
+                if lacked_memory(results[k], "embed"):
                     (results[k],) = self._embed([record], tile_tables, out)
         self.readers = readers
         return results

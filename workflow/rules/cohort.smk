@@ -5,7 +5,6 @@ from snakemake.io import contains_wildcard
 
 from roformermil.check import check_plan
 from roformermil.cohort.batches import batch_count, columns_digest, slides_of_batch
-from roformermil.cohort.outdated import reasons_to_repeat, settings_digest
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
@@ -109,15 +108,6 @@ def user_file(path):
 def file_digest(path):
     """A params function: the digest of such a file."""
     return lambda wildcards: content_id(Path(path)) if path and Path(path).exists() else ""
-
-
-def slides_changed(stage, settings="", is_first=False):
-    """For `made_again`: why a stage has to work on a batch again. settings: digest; is_first: whether it reads the slide sheet."""
-
-    def reasons(table, wildcards):
-        return reasons_to_repeat(table, stage, settings, slides_of_job(wildcards) if is_first else None)
-
-    return reasons
 
 
 def checked_slides(wildcards):

@@ -2,7 +2,6 @@
 import os
 import shlex
 import shutil
-from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -80,31 +79,6 @@ onerror:
 def command_line(arguments):
     """A shell command: the package's, with the log of a job."""
     return f"roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
-
-
-@cache
-def log_once(line):
-    logger.info(line)
-
-
-def made_again(pattern, reasons):
-    """An input function without files: has Snakemake run a job again for reasons that it does not notice itself.
-
-    pattern: a file that the job writes. reasons: returns sentences, given that file and the wildcards; none where it does not
-    exist.
-    """
-    seen = set()
-
-    def no_files(wildcards):
-        file = pattern.format(**wildcards)
-        if workflow.is_main_process and file not in seen:
-            seen.add(file)
-            for line in reasons(Path(file), wildcards):
-                workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
-                log_once(f"{getattr(wildcards, 'dataset', RESULTS)}: {line}")
-        return []
-
-    return no_files
 
 
 def times_attempt(base, per_slide=0):

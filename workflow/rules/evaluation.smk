@@ -1,12 +1,5 @@
 # Every published number, from the folds' predictions.
 
-from roformermil.evaluation.consistency import reasons_to_evaluate_again
-
-
-def models_changed(provenance, wildcards):
-    """For `made_again`: data sets and models that the tables lack or that are no longer wanted."""
-    return reasons_to_evaluate_again(provenance, CONFIG)
-
 
 rule evaluation:
     input:

@@ -1,9 +1,5 @@
 # Tiles -> vectors -> one Zarr store per slide; then the data set's slide table.
 
-EMBED_SETTINGS = settings_digest(stage_versions.EMBED, CONFIG.encoder.deciding_values(), CONFIG.encoder.weights_path)
-if CONFIG.encoder.is_imported:  # `import_features` makes these tables
-    EMBED_SETTINGS = ""
-
 
 rule features:
     input:

@@ -2,9 +2,6 @@
 ruleorder: import_features > embed
 
 
-IMPORT_SETTINGS = settings_digest(stage_versions.IMPORT, {"encoder": ENCODER})
-
-
 rule import_features:
     input:
         again=made_again(f"{FEATURES}/batch_{{batch}}.csv", slides_changed("import", IMPORT_SETTINGS, is_first=True)),

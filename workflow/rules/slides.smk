@@ -1,8 +1,5 @@
 # A slide file -> a tissue mask -> a grid of tiles, in batches of slides.
 
-SEGMENT_SETTINGS = settings_digest(stage_versions.SEGMENT, CONFIG.tissue.deciding_values(), CONFIG.tissue.weights)
-TILE_SETTINGS = settings_digest(stage_versions.TILE, CONFIG.tiles.deciding_values())
-
 
 rule segment:
     input:

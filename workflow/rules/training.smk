@@ -1,17 +1,4 @@
 # Folds, and one training per fold and model.
-from roformermil.bags.split import reasons_to_split_again
-from roformermil.evaluation.consistency import reasons_to_train_again
-
-
-def split_changed(folds, wildcards):
-    """For `made_again`: the slide sheet or settings that the folds were not made of. Given folds are compared by content."""
-    slides, classes = slides_of_dataset(wildcards.dataset), dataset_settings(wildcards).classes
-    return reasons_to_split_again(folds, slides, classes, CONFIG.folds, CONFIG.leakage)
-
-
-def settings_changed(model_file, wildcards):
-    """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
-    return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS)
 
 
 rule split:

@@ -1,0 +1,64 @@
+# Why a job has to run again that Snakemake would not run: slides with older dates, failures that may have passed, and settings
+# that results were not made with, where Snakemake has no record of them, as of results that were moved.
+from functools import cache
+
+from roformermil.bags.split import reasons_to_split_again
+from roformermil.cohort.outdated import reasons_to_repeat, settings_digest
+from roformermil.evaluation.consistency import reasons_to_evaluate_again, reasons_to_train_again
+
+SEGMENT_SETTINGS = settings_digest(stage_versions.SEGMENT, CONFIG.tissue.deciding_values(), CONFIG.tissue.weights)
+TILE_SETTINGS = settings_digest(stage_versions.TILE, CONFIG.tiles.deciding_values())
+IMPORT_SETTINGS = settings_digest(stage_versions.IMPORT, {"encoder": ENCODER})
+EMBED_SETTINGS = settings_digest(stage_versions.EMBED, CONFIG.encoder.deciding_values(), CONFIG.encoder.weights_path)
+if CONFIG.encoder.is_imported:  # `import_features` makes these tables
+    EMBED_SETTINGS = ""
+
+
+@cache
+def log_once(line):
+    logger.info(line)
+
+
+def made_again(pattern, reasons):
+    """An input function without files: has Snakemake run a job again for reasons that it does not notice itself.
+
+    pattern: a file that the job writes. reasons: returns sentences, given that file and the wildcards; none where it does not
+    exist.
+    """
+    seen = set()
+
+    def no_files(wildcards):
+        file = pattern.format(**wildcards)
+        if workflow.is_main_process and file not in seen:
+            seen.add(file)
+            for line in reasons(Path(file), wildcards):
+                workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
+                log_once(f"{getattr(wildcards, 'dataset', RESULTS)}: {line}")
+        return []
+
+    return no_files
+
+
+def slides_changed(stage, settings="", is_first=False):
+    """For `made_again`: why a stage has to work on a batch again. settings: digest; is_first: whether it reads the slide sheet."""
+
+    def reasons(table, wildcards):
+        return reasons_to_repeat(table, stage, settings, slides_of_job(wildcards) if is_first else None)
+
+    return reasons
+
+
+def split_changed(folds, wildcards):
+    """For `made_again`: the slide sheet or settings that the folds were not made of. Given folds are compared by content."""
+    slides, classes = slides_of_dataset(wildcards.dataset), dataset_settings(wildcards).classes
+    return reasons_to_split_again(folds, slides, classes, CONFIG.folds, CONFIG.leakage)
+
+
+def settings_changed(model_file, wildcards):
+    """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
+    return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS)
+
+
+def models_changed(provenance, wildcards):
+    """For `made_again`: data sets and models that the tables lack or that are no longer wanted."""
+    return reasons_to_evaluate_again(provenance, CONFIG)
