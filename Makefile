@@ -37,7 +37,7 @@ atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	snakemake --cores all --configfile config/atlas.yaml
 	@echo; cat results/atlas/summary.md
 
-test: .venv/ready ## run the tests (4 minutes on 2 idle cores)
+test: .venv/ready ## run the tests (5 minutes on 2 idle cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
 
 test-slow: .venv/ready ## run the slow tests (13 to 18 minutes on 2 cores)
