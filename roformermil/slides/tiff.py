@@ -1,6 +1,5 @@
 """The directories of a TIFF file: what its tags state of each image in it, without reading pixels."""
 
-import struct
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,9 +34,13 @@ class TiffDirectory:
         return int((self.offsets + self.counts).max(initial=0))
 
     def lacks(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(h, w) bool: whether the file lacks the tiles with the pixels of columns `x`, (w,) int, and rows `y`, (h,)."""
+        """(h, w) bool: whether the file lacks the tiles with the pixels of columns `x`, (w,) int, and rows `y`, (h,). None of
+        a damaged directory, which does not state where all of its tiles are."""
         width, height = self.tile or self.size
-        tiles = (y // height)[:, None] * -(-self.size[0] // width) + x // width
+        columns, rows = -(-self.size[0] // width), -(-self.size[1] // height)
+        if len(self.offsets) < columns * rows:
+            return np.zeros((len(y), len(x)), bool)
+        tiles = (y // height)[:, None] * columns + x // width
         return np.take((self.offsets == 0) | (self.counts == 0), tiles, mode="clip")
 
 
@@ -56,10 +59,13 @@ def read_directories(path: Path) -> tuple[list[TiffDirectory], bool]:
             if offset >= size:
                 return directories, False
             file.seek(offset)
-            ifd.load(file)
+            try:
+                ifd.load(file)
+            except Exception:  # Pillow raises errors of many kinds for damaged directories
+                return directories, False
             if ifd.next == offset:  # `load` came to the end of the file
                 return directories, False
-            with suppress(KeyError, TypeError, ValueError, struct.error):  # without the tags of an image
+            with suppress(Exception):  # without the tags of an image, or damaged ones
                 directories.append(_directory(ifd))
     return directories, all(directory.end <= size for directory in directories)
 
@@ -72,5 +78,7 @@ def _directory(ifd: Any) -> TiffDirectory:
     offsets, counts = (np.atleast_1d(np.array(ifd.get(tag, []), np.int64)) for tag in (TILES if is_tiled else STRIPS))
     n = min(len(offsets), len(counts))
     tile = (int(ifd[TILE_WIDTH]), int(ifd[TILE_HEIGHT])) if is_tiled else None
+    if tile and min(tile) < 1:
+        raise ValueError("tiles without pixels")
     stated = (first(COMPRESSION, 1), first(BITS, 1), first(SAMPLES, 1))
     return TiffDirectory((int(ifd[WIDTH]), int(ifd[HEIGHT])), tile, *stated, offsets[:n], counts[:n])

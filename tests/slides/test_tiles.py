@@ -8,6 +8,7 @@ import tifffile
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Tiles, Tissue
 from roformermil.slides.reader import SlideReader
+from roformermil.slides.tiff import TiffDirectory
 from roformermil.slides.tiles import (
     TileSpec,
     absent_tissue,
@@ -88,6 +89,12 @@ def grid_of(path, tiles=TILES):
     """The grid on the tissue of the slide, found in its overview."""
     with SlideReader(path) as slide:
         return lay_grid(slide, segment(slide.overview(8.0), Tissue(method="hsv")), tiles)
+
+
+def test_a_damaged_directory_lacks_no_tile():
+    counts = np.zeros(3, np.int64)
+    directory = TiffDirectory((512, 512), (256, 256), 7, 8, 3, counts, counts)
+    assert not directory.lacks(np.arange(0, 512, 128), np.arange(0, 512, 128)).any()
 
 
 def test_tiles_on_tissue_that_the_file_lacks_are_left_out_and_counted(slide, drop_tiles):
