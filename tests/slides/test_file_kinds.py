@@ -57,7 +57,7 @@ FILES = {  # name: content, message
     "photo2.svs": (picture("WEBP"), f"WebP image.*{VIPS}"),
     "photo3.svs": (picture("JPEG2000"), f"JPEG 2000 image: rename it to .*jp2.*{VIPS}"),
     "slides.svs": (archive("zip"), "zip archive: unzip it"),
-    "packed.svs": (gzip.compress(b"II*\0"), "gzip archive: gunzip it"),
+    "packed.svs": (gzip.compress(b"II*\0", mtime=0), "gzip archive: gunzip it"),
     "packed.tif": (lzma.compress(b"II*\0"), "xz archive.*xz -d"),
     "packed.scn": (bz2.compress(b"II*\0"), "bzip2 archive"),
     "packed.bif": (archive("tar"), "tar archive.*tar -xf"),
