@@ -69,8 +69,9 @@ FILES = {  # name: content, message
 COMPRESSIONS = {"jpeg2000": "JPEG 2000", "jpegxl": "JPEG XL", "webp": "WebP", "lzma": "LZMA"}
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [(name, *rest) for name, rest in FILES.items()])
-def test_a_file_that_is_no_slide_is_named_for_what_it_is(tmp_path, name, content, message):
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_slide_is_named_for_what_it_is(tmp_path, name):
+    content, message = FILES[name]
     (tmp_path / name).write_bytes(content)
     with raises_slide_error("unreadable", rf"(?s){name}: .*{message}"):
         SlideReader(tmp_path / name)
