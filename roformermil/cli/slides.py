@@ -2,25 +2,17 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from roformermil.cli import options
-from roformermil.cohort.outdated import settings_digest
-from roformermil.cohort.slide_table import (
-    attrition_summary,
-    check_failed_fraction,
-    mixed_extractors,
-    mixed_widths,
-    read_slide_table,
-    write_slides_csv,
-)
+from roformermil.cohort.outdated import embed_digest, import_digest, segment_digest, tile_digest
+from roformermil.cohort.slide_table import collect_tables, read_slide_table
 from roformermil.config import SLIDE_TIMEOUT, Encoder, Tiles, Tissue
 from roformermil.config.dataset import Source
-from roformermil.errors import BagError
-from roformermil.runtime import stage_versions
 from roformermil.runtime.memory import WITH_TORCH, share_memory
 
 app = typer.Typer()
@@ -63,15 +55,7 @@ def collect(
     max_failed_fraction: Annotated[float, typer.Option(min=0, max=1, help="largest fraction of lost slides")] = 0.05,
 ) -> None:
     """Join a data set's slide tables; stop when too many slides are lost, or their features differ in width."""
-    records = [record for table in tables for record in read_slide_table(table)]
-    log.info("%s: %s", out.parent.name, attrition_summary(records))
-    check_failed_fraction(records, max_failed_fraction, out)
-    if warning := mixed_extractors(records):
-        log.warning("%s: %s", out.parent.name, warning)
-    if error := mixed_widths(records):
-        raise BagError(f"{out.parent.name}: {error}")
-    out.with_name("slides_failed.csv").unlink(missing_ok=True)  # of an earlier run
-    write_slides_csv(out, records)
+    collect_tables(tables, out, max_failed_fraction)
 
 
 @app.command()
@@ -93,8 +77,8 @@ def segment(
 
     share_memory(memory, threads)
     records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    digest = settings_digest(stage_versions.SEGMENT, tissue.deciding_values(), tissue.weights)
-    options.write_exclusively(table, lambda: segment_slides(records, out, tissue, timeout, threads), digest)
+    work = partial(segment_slides, records, out, tissue, timeout, threads)
+    options.write_exclusively(table, work, segment_digest(tissue))
 
 
 @app.command()
@@ -111,8 +95,8 @@ def tile(
     from roformermil.slides.steps import tile_slides
 
     share_memory(memory, readers=1)
-    digest = settings_digest(stage_versions.TILE, tiles.deciding_values())
-    options.write_exclusively(table, lambda: tile_slides(read_slide_table(slides), masks, out, tiles, timeout), digest)
+    work = partial(tile_slides, read_slide_table(slides), masks, out, tiles, timeout)
+    options.write_exclusively(table, work, tile_digest(tiles))
 
 
 @app.command()
@@ -145,8 +129,8 @@ def embed(
     options.use_machine(threads)
     embedder = Embedder(encoder, timeout)
     share_memory(memory, embedder.readers, own=WITH_TORCH)
-    digest = settings_digest(stage_versions.EMBED, encoder.deciding_values(), encoder.weights_path)
-    options.write_exclusively(table, lambda: embedder.embed(read_slide_table(slides), tiles, out), digest)
+    work = partial(embedder.embed, read_slide_table(slides), tiles, out)
+    options.write_exclusively(table, work, embed_digest(encoder))
     if profile:
         typer.echo(embedder.profile.table())
 
@@ -169,8 +153,8 @@ def import_features(
 
     share_memory(memory, readers=1)
     records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    digest = settings_digest(stage_versions.IMPORT, {"encoder": encoder})
-    options.write_exclusively(table, lambda: import_slides(records, out, encoder, timeout), digest)
+    work = partial(import_slides, records, out, encoder, timeout)
+    options.write_exclusively(table, work, import_digest(encoder))
 
 
 @app.command()

@@ -10,9 +10,31 @@ from typing import Any
 from roformermil.cohort.slide_files import content_id, file_state
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, records_from_sheet
+from roformermil.config import Encoder, Tiles, Tissue
 from roformermil.errors import TRANSIENT, Status
+from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.text import join_some
+
+
+def segment_digest(settings: Tissue) -> str:
+    """`settings_digest` of `segment`."""
+    return settings_digest(stage_versions.SEGMENT, settings.deciding_values(), settings.weights)
+
+
+def tile_digest(settings: Tiles) -> str:
+    """`settings_digest` of `tile`."""
+    return settings_digest(stage_versions.TILE, settings.deciding_values())
+
+
+def embed_digest(settings: Encoder) -> str:
+    """`settings_digest` of `embed`."""
+    return settings_digest(stage_versions.EMBED, settings.deciding_values(), settings.weights_path)
+
+
+def import_digest(encoder_id: str) -> str:
+    """`settings_digest` of `import`."""
+    return settings_digest(stage_versions.IMPORT, {"encoder": encoder_id})
 
 
 def settings_digest(version: int, settings: Mapping[str, Any], weights: Path | None = None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.cohort.slide_sheet import Slide
-from roformermil.errors import SlideError, Status, TooManyFailedError
+from roformermil.errors import BagError, SlideError, Status, TooManyFailedError
 from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.records import read_records, write_records
@@ -147,6 +147,22 @@ def write_slides_csv(path: Path, records: Sequence[SlideRecord]) -> None:
 def read_slide_table(path: Path) -> list[SlideRecord]:
     """Read a slide table, of a stage or of a data set."""
     return read_records(path, SlideRecord)
+
+
+def collect_tables(tables: Iterable[Path], out: Path, max_failed_fraction: float) -> None:
+    """Join the slide tables of a data set's batches into `out`, in the data set's folder.
+
+    Raises TooManyFailedError as `check_failed_fraction` does, and BagError where features cannot be trained together.
+    """
+    name, records = out.parent.name, [record for table in tables for record in read_slide_table(table)]
+    log.info("%s: %s", name, attrition_summary(records))
+    check_failed_fraction(records, max_failed_fraction, out)
+    if warning := mixed_extractors(records):
+        log.warning("%s: %s", name, warning)
+    if error := mixed_widths(records):
+        raise BagError(f"{name}: {error}")
+    out.with_name("slides_failed.csv").unlink(missing_ok=True)  # of an earlier run
+    write_slides_csv(out, records)
 
 
 def attrition_summary(records: Sequence[SlideRecord]) -> str:

@@ -24,7 +24,7 @@ MISTAKES = [
     (HEADER + "s1,p1,x,,\n", "row 2: slide 's1' has no path"),
     (HEADER + "s1,p1,,a.svs,\n", "row 2: slide 's1' has no label; expected one of x, y"),
     (HEADER + "s1,p1, X ,a.svs,\n", "row 2: slide 's1' has label 'X'; expected one of x, y; did you mean 'x'?"),
-    (HEADER + "s1,p1,x,sub,\n", "row 2: slide 's1': .*/root/sub is a folder; give the slide's file in it"),
+    (HEADER + "s1,p1,x,sub,\n", "row 2: slide 's1': .*/images/sub is a folder; give the slide's file in it"),
     (HEADER + "s1,p1,x,sub\\a.svs,\n", "write / between folders"),
     ("slide_id,patient_id,label,path,exclude\ns1,p1,x,a.svs,FALSE\n", "exclude 'FALSE' of slide 's1' is not a reason"),
     (HEADER + "\ns1,p1,x,a.svs,\n\ns2,p2,y,a.svs,\n", "row 5: slide 's2' is the same file as slide 's1'"),
@@ -33,22 +33,22 @@ MISTAKES = [
 
 @pytest.fixture
 def sheet(tmp_path):
-    (tmp_path / "root/sub").mkdir(parents=True)
+    (tmp_path / "images/sub").mkdir(parents=True)
     for name in "abd":
-        (tmp_path / f"root/{name}.svs").touch()
+        (tmp_path / f"images/{name}.svs").touch()
 
     def read(text, **options):
         (tmp_path / "slides.csv").write_text(text)
-        return read_slide_sheet(tmp_path / "slides.csv", tmp_path / "root", ["x", "y"], **options)
+        return read_slide_sheet(tmp_path / "slides.csv", tmp_path / "images", ["x", "y"], **options)
 
     return read
 
 
 def test_rows_are_read_without_spaces_around_cells_and_the_mpp_column_may_be_left_out(sheet, tmp_path):
-    (tmp_path / "root/c.zarr").mkdir()  # an OME-Zarr is a folder
+    (tmp_path / "images/c.zarr").mkdir()  # an OME-Zarr is a folder
     one, two = sheet(HEADER + "s1,p1,x,a.svs,0.25\ns2,p1,y,c.zarr,\n")
-    assert one == Slide("s1", "p1", "x", tmp_path / "root/a.svs", 0.25)
-    assert two == Slide("s2", "p1", "y", tmp_path / "root/c.zarr", None)
+    assert one == Slide("s1", "p1", "x", tmp_path / "images/a.svs", 0.25)
+    assert two == Slide("s2", "p1", "y", tmp_path / "images/c.zarr", None)
     assert sheet("slide_id , patient_id,label ,path\n s1 , p1 , x , a.svs\n") == [replace(one, mpp=None)]
 
 
@@ -111,7 +111,7 @@ def test_paths_below_the_users_home_are_absolute(sheet, tmp_path, monkeypatch):
     assert sheet(f"{HEADER}s1,p1,x,~/a.svs,\n", allow_absolute=True)[0].path == tmp_path / "a.svs"
     with pytest.raises(SheetError, match="path '~/a.svs' of slide 's1' is not inside the root .*allow_absolute"):
         sheet(f"{HEADER}s1,p1,x,~/a.svs,\n")
-    assert sheet(f"{HEADER}s1,p1,x,~/root/a.svs,\n")[0].path == tmp_path / "root/a.svs"
+    assert sheet(f"{HEADER}s1,p1,x,~/images/a.svs,\n")[0].path == tmp_path / "images/a.svs"
 
 
 def test_patients_and_slides_that_look_alike_are_warnings(sheet):

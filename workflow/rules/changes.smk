@@ -3,15 +3,14 @@
 from functools import cache
 
 from roformermil.bags.split import reasons_to_split_again
-from roformermil.cohort.outdated import reasons_to_repeat, settings_digest
+from roformermil.cohort.outdated import embed_digest, import_digest, reasons_to_repeat, segment_digest, tile_digest
 from roformermil.evaluation.consistency import reasons_to_evaluate_again, reasons_to_train_again
 
-SEGMENT_SETTINGS = settings_digest(stage_versions.SEGMENT, CONFIG.tissue.deciding_values(), CONFIG.tissue.weights)
-TILE_SETTINGS = settings_digest(stage_versions.TILE, CONFIG.tiles.deciding_values())
-IMPORT_SETTINGS = settings_digest(stage_versions.IMPORT, {"encoder": ENCODER})
-EMBED_SETTINGS = settings_digest(stage_versions.EMBED, CONFIG.encoder.deciding_values(), CONFIG.encoder.weights_path)
-if CONFIG.encoder.is_imported:  # `import_features` makes these tables
-    EMBED_SETTINGS = ""
+SEGMENT_SETTINGS = segment_digest(CONFIG.tissue)
+TILE_SETTINGS = tile_digest(CONFIG.tiles)
+IMPORT_SETTINGS = import_digest(ENCODER)
+# `import_features` makes the tables of imported features
+EMBED_SETTINGS = "" if CONFIG.encoder.is_imported else embed_digest(CONFIG.encoder)
 
 
 @cache
