@@ -4,7 +4,7 @@
     python benchmarks/plan.py --slides 1000
 
 The slides are empty files: planning never reads them. For the run with nothing to do every output is made, slide tables as a
-run would write them and all else as empty files, and recorded as up to date (`snakemake --touch`); no job runs.
+run would write them, with what else planning reads, and the rest as empty files, and recorded as up to date (`snakemake --touch`); no job runs.
 """
 
 import argparse
@@ -16,8 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from safetensors.numpy import save
+
+from roformermil.bags.split import describe_split
+from roformermil.cohort.outdated import embed_digest, segment_digest, tile_digest
 from roformermil.cohort.slide_files import content_id, file_state
+from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord
+from roformermil.config import load_config
+from roformermil.config.base import to_json
+from roformermil.evaluation.fold_results import MODEL_FILE
+from roformermil.runtime import stage_versions
+from roformermil.runtime.provenance import write_provenance
 from roformermil.runtime.records import write_records
 from roformermil.runtime.text import markdown_table
 
@@ -74,25 +84,45 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
 
 
 def make_outputs(folder: Path, slides: int, batch: int) -> None:
-    """Make every output of the workflow: slide tables, and empty files and folders."""
+    """Make every output of the workflow: what planning reads as a run would write it, and empty files and folders."""
     summary, _, _ = snakemake(folder, "--summary")
+    config = load_config(folder / "config.json")
+    digests = {"tissue": segment_digest(config.tissue), "tiles": tile_digest(config.tiles)}
+    digests[config.encoder.id] = embed_digest(config.encoder)
     for line in filter(lambda line: line.startswith("results/"), summary.splitlines()):
         path = folder / line.split("\t")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        root = folder / f"slides_{path.relative_to(folder).parts[1]}"
+        name = path.relative_to(folder).parts[1]
         if path.name.startswith("batch_"):
             first = batch * int(path.stem.removeprefix("batch_"))
-            write_table(path, root, range(first, min(first + batch, slides)))
+            indices = range(first, min(first + batch, slides))
+            write_table(path, folder / f"slides_{name}", indices, digests.get(path.parent.name, ""))
         elif path.name in ("slides.csv", "slides_tiled.csv"):
-            write_table(path, root, range(slides))
+            write_table(path, folder / f"slides_{name}", range(slides))
+        elif path.name == "folds.json":
+            dataset = config.datasets[name]
+            listed = read_slide_sheet(dataset.slides, dataset.root)
+            path.write_text(json.dumps(describe_split(name, listed, dataset.classes, config.folds, config.leakage)))
+        elif path.name == MODEL_FILE:
+            model = next(model for model in config.models if model.id == path.parts[-3])
+            settings = {
+                "classes": json.dumps(config.datasets[name].classes),
+                "train_version": str(stage_versions.TRAIN),
+            }
+            path.write_bytes(save({}, settings | {"model": to_json(model), "training": to_json(config.training)}))
+        elif path.name == "provenance.json":
+            write_provenance(path, config.model_dump_json())
         else:
             path.touch() if path.suffix else path.mkdir(exist_ok=True)
 
 
-def write_table(path: Path, root: Path, slides: range) -> None:
+def write_table(path: Path, root: Path, slides: range, settings: str = "") -> None:
     content = content_id(root / "s0.svs")  # of an empty file, as all are
     files = {f"s{s}": root / f"s{s}.svs" for s in slides}
-    write_records(path, [SlideRecord(s, file, content=content, **file_state(file)) for s, file in files.items()])
+    write_records(
+        path,
+        [SlideRecord(s, file, content=content, settings=settings, **file_state(file)) for s, file in files.items()],
+    )
 
 
 def main() -> None:
