@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from roformermil.config.base import Name, Settings
 
+RopeFrequencies = Literal["isotropic", "pixel", "lang", "mixed", "learned"]
 ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max"]
 
 
@@ -30,16 +31,26 @@ class Model(Settings):
     )
     """Position encoding of RoFormer layers: `rope` (the default of ro- models), `alibi` (relative too: scores fall with
     distance), `sine` (absolute) or `none`."""
-    rope_frequencies: Literal["pixel", "lang"] = "pixel"
-    """Frequencies of the rotary encoding."""
+    rope_frequencies: RopeFrequencies = "isotropic"
+    """Frequencies of the rotary encoding. Along two axes: the paper's `pixel`, `lang` as in language models, or half of each
+    (`mixed`). In all directions, from near to far: `isotropic`; `learned` starts from these."""
     rope_scale: float = Field(1.0, gt=0)
     """Factor on grid positions before they are encoded."""
+    rope_locality: float = Field(3.0, ge=0)
+    """How much higher a tile scores at the start with itself than with distant tiles: queries and keys begin with equal
+    biases, whose rotary product falls with distance. 0, as in the paper, can keep small cohorts from learning at all."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Dropout after attention, after the feed-forward layer and in the head."""
 
     @property
     def is_roformer(self) -> bool:
         return self.name.startswith("ro-")
+
+    @property
+    def uses_position(self) -> bool:
+        """Whether the tiles' positions can change a prediction."""
+        needs_layer = self.position in ("rope", "alibi") and self.num_layers > 0
+        return needs_layer or self.position == "sine" or self.name == "transmil"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
@@ -49,13 +60,16 @@ class Model(Settings):
             raise ValueError("hidden_dim and attention_dim must be multiples of num_heads")
         if self.position == "rope" and self.hidden_dim // self.num_heads % 4:
             raise ValueError("rope needs hidden_dim / num_heads to be a multiple of 4: two axes of rotated pairs")
-        if self.position != "rope" and (self.rope_frequencies, self.rope_scale) != ("pixel", 1.0):
-            raise ValueError("rope_frequencies and rope_scale have no effect without position: rope")
+        if self.position != "rope" and any(getattr(self, key) != value for key, value in ROPE_DEFAULTS.items()):
+            raise ValueError(f"{', '.join(ROPE_DEFAULTS)} have no effect without position: rope")
         if self.name == "transmil" and not self.num_layers:
             raise ValueError("transmil needs num_layers of 1 or more: else its class token never meets the tiles")
         if self.position == "sine" and self.hidden_dim % 4:
             raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
         return self
+
+
+ROPE_DEFAULTS = {key: field.default for key, field in Model.model_fields.items() if key.startswith("rope_")}
 
 
 def check_distinct_ids(models: list[Model]) -> list[Model]:

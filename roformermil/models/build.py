@@ -11,8 +11,9 @@ from roformermil.config import Model
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads import HEADS
+from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
-from roformermil.models.rope import RotaryEncoding, sine_encoding
+from roformermil.models.rope import DirectedRotaryEncoding, RotaryEncoding, sine_encoding
 
 
 class ModelOutput(NamedTuple):
@@ -26,13 +27,14 @@ class ModelOutput(NamedTuple):
 class MILModel(nn.Module):
     """A multiple-instance classifier of packed bags (paper, figure 1).
 
-    With `checkpointing`, training keeps no activations of blocks and head but computes them again in the backward pass:
+    `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks and head but computes them again in the backward pass:
     less memory, more time, the same numbers.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):
         super().__init__()
         self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
+        self.normalization: Normalization | None = None
         self.project = nn.Linear(in_dim, settings.hidden_dim)
         self.blocks = nn.ModuleList(_blocks(settings))
         self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
@@ -62,7 +64,8 @@ class MILModel(nn.Module):
             given = f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths}"
             needed = f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum,"
             raise BagError(f"{given} do not fit together: {needed} are needed")
-        x = self.project(features.to(self.project.weight.dtype))  # (T, D)
+        x = self.normalization(features) if self.normalization else features.to(self.project.weight.dtype)  # (T, F)
+        x = self.project(x)  # (T, D)
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
         for block in self.blocks:
@@ -80,10 +83,22 @@ def _blocks(settings: Model) -> list[nn.Module]:
         return []  # its layers are in its head
     if not settings.is_roformer:
         return [FeedForwardBlock(dim, dropout) for _ in range(settings.num_layers)]
-    rope, alibi = None, settings.position == "alibi"
-    if settings.position == "rope":
-        rope = RotaryEncoding(dim // heads, settings.rope_frequencies, settings.rope_scale)
-    return [RoFormerBlock(dim, heads, dropout, rope, alibi) for _ in range(settings.num_layers)]
+    return [
+        RoFormerBlock(
+            dim, heads, dropout, _rotary_encoding(settings), settings.position == "alibi", settings.rope_locality
+        )
+        for _ in range(settings.num_layers)
+    ]
+
+
+def _rotary_encoding(settings: Model) -> RotaryEncoding | None:
+    head_dim = settings.hidden_dim // settings.num_heads
+    if settings.position != "rope":
+        return None
+    if settings.rope_frequencies in ("isotropic", "learned"):
+        learned = settings.rope_frequencies == "learned"
+        return DirectedRotaryEncoding(head_dim, settings.num_heads, settings.rope_scale, learned)
+    return RotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
 
 
 def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:

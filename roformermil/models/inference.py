@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
+from roformermil.bags.augmentation import ORIENTATIONS, orient
 from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ModelError
 from roformermil.models.build import MILModel, build_model
+from roformermil.models.normalization import Normalization
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 
 
@@ -47,14 +50,20 @@ class TrainedModel:
     metadata: dict[str, str]  # what training wrote: dataset, fold, best_epoch, features, run, ...
     precision: torch.dtype
     device: torch.device
+    average_orientations: bool = False  # as in its training's predictions
 
-    @torch.no_grad()
     def predict(self, features: np.ndarray, grid: np.ndarray) -> Prediction:
         """The prediction for one slide. features: (n, in_dim); grid: (n, 2) integer tile positions.
 
         Raises BagError when they do not fit the model, or when its output is not finite.
         """
         x, positions = (torch.from_numpy(np.asarray(a)).to(self.device) for a in (features, grid))
+        if not (self.average_orientations and self.model.settings.uses_position):
+            return self._predict(x, positions)
+        return average_predictions([self._predict(x, orient(positions, k)) for k in range(ORIENTATIONS)])
+
+    @torch.no_grad()
+    def _predict(self, x: Tensor, positions: Tensor) -> Prediction:
         with autocast(self.device, self.precision):
             out, contributions = self.model.forward_with_contributions(x, positions, [len(positions)])
         probabilities = out.logits[0].double().softmax(dim=-1).cpu().numpy()
@@ -82,14 +91,15 @@ def load_model(path: Path | str) -> TrainedModel:
         settings = read_settings(Model, metadata["model"], str(path))
         training = read_settings(Training, metadata["training"], str(path))
         classes = json.loads(metadata["classes"])
-        model = build_model(settings, int(metadata["in_dim"]), len(classes))
+        model = build_model(settings, in_dim := int(metadata["in_dim"]), len(classes))
+        if training.normalize != "none":
+            model.normalization = Normalization(torch.zeros(in_dim), torch.ones(in_dim))
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path}: not a model.safetensors written by roformermil train ({error})") from error
     device = best_device()
-    return TrainedModel(
-        model.eval().to(device), classes, metadata, resolve_precision(training.precision, device), device
-    )
+    precision = resolve_precision(training.precision, device)
+    return TrainedModel(model.eval().to(device), classes, metadata, precision, device, training.average_orientations)
 
 
 def average_predictions(predictions: Sequence[Prediction]) -> Prediction:

@@ -8,6 +8,7 @@ import torch
 
 from roformermil.errors import WeightsError
 from roformermil.models.build import MILModel
+from roformermil.models.rope import DirectedRotaryEncoding
 
 # pattern of a released name -> name here, from the pattern's groups
 NAMES = {
@@ -33,7 +34,7 @@ NAMES = {
 def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) -> None:
     """Load parameters (arrays or tensors) named as in the released implementation into `model`.
 
-    Raises WeightsError for a name that the release does not have, a wrong shape, or a missing parameter.
+    The release has the frequencies of `pixel` or `lang`. Others become those of `pixel`, the paper's. Raises WeightsError for a name that the release does not have, a wrong shape, or a missing parameter.
     """
     state: dict[str, torch.Tensor] = {}
     for name in sorted(parameters, key=_natural_order):
@@ -41,6 +42,9 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
         if key == "head.queries":
             value = value.squeeze(0)
         state[key] = torch.cat([state[key], value]) if key in state else value
+    for name, module in model.named_modules():
+        if isinstance(module, DirectedRotaryEncoding):
+            state[f"{name}.directions"] = module.along_axes(module.exact)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -24,10 +24,17 @@ class SelfAttention(nn.Module):
     Positions enter by rotary encoding with `rope`, by scores that fall with distance with `alibi`, else not at all.
     """
 
-    def __init__(self, dim: int, num_heads: int, rope: RotaryEncoding | None, alibi: bool = False):
+    def __init__(
+        self, dim: int, num_heads: int, rope: RotaryEncoding | None, alibi: bool = False, locality: float = 0.0
+    ):
+        """locality: with `rope`, how much higher a tile's score with itself is at the start than with distant tiles."""
         super().__init__()
         self.num_heads, self.rope = num_heads, rope
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        if rope is not None and locality:
+            # equal biases b of query and key add b.R(p)b / sqrt(d) to a score: a mean of cosines of the distance p
+            head_dim = dim // num_heads
+            nn.init.constant_(self.qkv.bias[: 2 * dim], (locality / head_dim**0.5) ** 0.5)
         self.register_buffer("slopes", alibi_slopes(num_heads) if alibi else None, persistent=False)
         self.slopes: Tensor | None
 
@@ -66,9 +73,17 @@ class FeedForward(nn.Module):
 class RoFormerBlock(nn.Module):
     """Pre-norm transformer block (paper, figure 1): attention, then feed-forward, each added to its input."""
 
-    def __init__(self, dim: int, num_heads: int, dropout: float, rope: RotaryEncoding | None, alibi: bool = False):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        dropout: float,
+        rope: RotaryEncoding | None,
+        alibi: bool = False,
+        locality: float = 0.0,
+    ):
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(dim), SelfAttention(dim, num_heads, rope, alibi)
+        self.norm1, self.attention = nn.LayerNorm(dim), SelfAttention(dim, num_heads, rope, alibi, locality)
         self.norm2, self.mlp = nn.LayerNorm(dim), FeedForward(dim, 4 * dim)
         self.dropout = Dropout(dropout)
 

@@ -6,23 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+LONGEST = 64.0  # grid steps per radian of the slowest of the directed frequencies
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+
 
 class RotaryEncoding(nn.Module):
     """Rotary encoding of a 2-D grid position (RoFormer, Su et al. 2021, arXiv 2104.09864; paper, section 2.2).
 
     The first half of a head rotates with x, the second with y. In each half, neighbours (0, 1), (2, 3), ... are pairs, and
     pair i rotates by position * frequency_i, so that the product of a query and a key depends on their distance alone.
-    Frequencies: `pixel`, pi / 400 * linspace(1, 200); `lang`, 10000^(-2i / (head_dim / 2)) as in language models.
     """
 
     def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
+        """frequencies: `pixel`, `lang` or `mixed`, as in `axis_frequencies`."""
         super().__init__()
-        pairs = head_dim // 4  # pairs per axis
-        values = torch.linspace(1, 200, pairs) * (math.pi / 400)
-        if frequencies == "lang":
-            values = 10000.0 ** (-torch.arange(pairs) / pairs)
-        self.scale, self.exact = scale, values
-        self.register_buffer("frequencies", values.clone(), persistent=False)
+        self.scale, self.exact = scale, axis_frequencies(head_dim // 4, frequencies)
+        self.register_buffer("frequencies", self.exact.clone(), persistent=False)
         self.frequencies: Tensor
 
     def _apply(self, fn: Any, recurse: bool = True) -> "RotaryEncoding":
@@ -46,6 +45,60 @@ class RotaryEncoding(nn.Module):
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
         a, b = exact.unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+class DirectedRotaryEncoding(RotaryEncoding):
+    """Rotary encoding whose pair i of head h rotates by x * a_hi + y * b_hi: along a direction of its own, not an axis.
+
+    The vectors (a, b) of a head have lengths from 1 down to 1 / 64 in equal ratios and directions all around, so no direction
+    on the glass is preferred. They can be learned from there, as in RoPE-Mixed (Heo et al. 2024, arXiv 2403.13298,
+    section 3.2), which draws its directions at random.
+    """
+
+    def __init__(self, head_dim: int, num_heads: int, scale: float = 1.0, learned: bool = False):
+        super().__init__(head_dim, "pixel", scale)
+        pairs = head_dim // 2
+        lengths = LONGEST ** -torch.linspace(0, 1, pairs)
+        turns = (torch.arange(num_heads * pairs, dtype=torch.float64) * (2 * math.pi * GOLDEN_RATIO)).view(-1, pairs)
+        directions = torch.stack((turns.cos(), turns.sin())).float() * lengths  # (2, H, pairs)
+        self.directions: Tensor
+        if learned:
+            self.directions = nn.Parameter(directions)
+        else:
+            self.register_buffer("directions", directions)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "DirectedRotaryEncoding":
+        before = self.directions
+        super()._apply(fn, recurse)
+        if not isinstance(before, nn.Parameter):
+            exact = torch.promote_types(self.directions.dtype, torch.float32)
+            self.directions = before.to(self.directions.device, exact)
+        return self
+
+    def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines for `grid` (T, 2): (T, H, head_dim / 2) each."""
+        position = grid.to(self.frequencies.dtype) * self.scale  # (T, 2)
+        x, y = position[:, :, None, None].unbind(1)  # (T, 1, 1) each
+        angle = x * self.directions[0] + y * self.directions[1]
+        return angle.cos(), angle.sin()
+
+    def along_axes(self, frequencies: Tensor) -> Tensor:
+        """The `directions` of fixed `frequencies` (pairs per axis,): x in the first half of a head, y in the second."""
+        zeros = torch.zeros_like(frequencies)
+        axes = torch.stack((torch.cat((frequencies, zeros)), torch.cat((zeros, frequencies))))  # (2, head_dim / 2)
+        return axes[:, None].expand_as(self.directions).clone()
+
+
+def axis_frequencies(pairs: int, name: str) -> Tensor:
+    """The frequencies (pairs,) of one axis, in radians per grid step.
+
+    `pixel`, the paper's: pi / 400 * linspace(1, 200); `lang`, as in language models: 10000^(-i / pairs); `mixed`: every
+    second one of either, so that near and far distances differ in several pairs.
+    """
+    pixel, lang = torch.linspace(1, 200, pairs) * (math.pi / 400), 10000.0 ** (-torch.arange(pairs) / pairs)
+    if name == "mixed":
+        return torch.where(torch.arange(pairs) % 2 == 0, lang, pixel)
+    return lang if name == "lang" else pixel
 
 
 def from_lowest(grid: Tensor, lengths: list[int]) -> Tensor:

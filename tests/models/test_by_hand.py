@@ -35,8 +35,16 @@ class ByHand:
         gelu = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return self.linear(f"{name}.narrow", gelu)
 
-    def angles(self, offset, pairs):
-        """By how much each pair of a head's values is rotated between tiles this far apart: x in the first half, then y."""
+    def angles(self, offset, pairs, head):
+        """By how much each pair of a head's values is rotated between tiles this far apart.
+
+        Along two axes x comes in the first half, then y; `pairs` is their number per axis. Isotropic frequencies have lengths
+        from 1 to 1 / 64, each in the direction of the one before plus the golden angle.
+        """
+        if self.settings.rope_frequencies == "isotropic":
+            lengths = 64.0 ** -np.linspace(0, 1, 2 * pairs)
+            turns = 2 * np.pi * (np.arange(2 * pairs) + 2 * pairs * head) * (np.sqrt(5) - 1) / 2
+            return self.settings.rope_scale * lengths * (offset[0] * np.cos(turns) + offset[1] * np.sin(turns))
         if self.settings.rope_frequencies == "pixel":
             frequencies = math.pi / 400 * np.linspace(1, 200, pairs)
         else:
@@ -47,7 +55,7 @@ class ByHand:
         """A tile's query times another's key, with their offset on the grid."""
         position = self.settings.position
         if position == "rope":
-            turned = k.reshape(-1, 2) @ [1, 1j] * np.exp(1j * self.angles(offset, len(k) // 4))
+            turned = k.reshape(-1, 2) @ [1, 1j] * np.exp(1j * self.angles(offset, len(k) // 4, head))
             k = np.stack([turned.real, turned.imag], axis=1).ravel()
         score = q @ k / math.sqrt(len(q))
         return (
@@ -126,7 +134,7 @@ def softmax(x):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [(name, {}) for name in MODELS if name != "transmil"]
-    + [("ro-abmil", LANG), ("ro-dsmil", LANG)]
+    + [("ro-abmil", LANG), ("ro-dsmil", LANG), ("ro-abmil", {"rope_frequencies": "pixel", "rope_locality": 0.0})]
     + [("ro-abmil", {"position": p}) for p in ("sine", "alibi", "none")],
 )
 def test_a_model_is_what_its_equations_say(name, settings, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roformermil.models.rope import RotaryEncoding, from_lowest, sine_encoding
+from roformermil.models.rope import DirectedRotaryEncoding, RotaryEncoding, axis_frequencies, from_lowest, sine_encoding
 
 GRID = torch.tensor([[0, 0], [3, -7], [119, 45], [-20, 400]])
 
@@ -22,6 +22,31 @@ def test_rotation_by_hand(frequencies):
         angle = 0.5 * position * by_hand[frequency]
         turned = complex(2 * pair + 1, 2 * pair + 2) * cmath.exp(1j * angle)
         assert rotated[2 * pair : 2 * pair + 2] == pytest.approx([turned.real, turned.imag], abs=1e-5)
+
+
+def test_mixed_frequencies_are_half_of_either_set():
+    pixel, lang = axis_frequencies(8, "pixel"), axis_frequencies(8, "lang")
+    assert axis_frequencies(8, "mixed").tolist() == torch.stack((lang[::2], pixel[1::2]), dim=1).flatten().tolist()
+
+
+def test_directed_frequencies_are_in_all_directions_with_lengths_in_equal_ratios():
+    rope, grid = (
+        DirectedRotaryEncoding(64, num_heads=4, scale=0.5, learned=True),
+        torch.tensor([[3.0, -7.0], [1.0, 2.0]]),
+    )
+    a, b = rope.directions.detach()
+    lengths = torch.hypot(a, b)
+    torch.testing.assert_close(lengths, (64 ** -(torch.arange(32) / 31)).expand(4, 32))
+    octants = ((torch.atan2(b, a) + math.pi) / (math.pi / 4)).long().clamp(max=7)
+    assert all(set(head.tolist()) == set(range(8)) for head in octants)
+    assert not torch.allclose(a[0], a[1], atol=0.1), "heads differ in direction"
+    cos, sin = rope.angles(grid)
+    assert cos.shape == sin.shape == (2, 4, 32)
+    angle = 0.5 * (3 * a - 7 * b)
+    torch.testing.assert_close(cos[0], angle.cos())
+    torch.testing.assert_close(sin[0], angle.sin())
+    (cos.sum() + sin.sum()).backward()
+    assert (rope.directions.grad.abs() > 0).all(), "both axes of every pair are learned"
 
 
 coordinates = st.tuples(st.integers(-500, 500), st.integers(-500, 500))
@@ -48,6 +73,13 @@ def test_angles_stay_float32_in_a_half_precision_model():
         after = half.angles(GRID)
         assert half.rotate(torch.ones(4, 2, 64, dtype=torch.bfloat16), after).dtype == torch.bfloat16
     assert all(torch.equal(a, b) and b.dtype == torch.float32 for a, b in zip(before, after, strict=True))
+
+
+def test_directions_stay_float32_in_a_half_precision_model_and_are_kept_in_its_file():
+    rope = DirectedRotaryEncoding(16, num_heads=2)
+    before, half = rope.angles(GRID), rope.bfloat16()
+    assert all(torch.equal(a, b) for a, b in zip(before, half.angles(GRID), strict=True))
+    assert "directions" in rope.state_dict() and not list(rope.parameters())
 
 
 def test_float64_is_rotated_in_float64_and_half_precision_in_float32():

@@ -1,0 +1,36 @@
+"""The scaling of features before a model's first layer."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalization(nn.Module):
+    """Features less their mean, times a scale. Both are kept with the model's parameters, and are not trained.
+
+    The encoder's vectors end in a ReLU and a mean over pixels: most of their length is a vector that all tiles share, in
+    which the first layers' gradients drown (docs/position.md).
+    """
+
+    def __init__(self, mean: Tensor, scale: Tensor):
+        """mean, scale: (F,)."""
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("scale", scale.clone())
+        self.mean: Tensor
+        self.scale: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features: (T, F) of any float type; returns (T, F) in the type of the mean."""
+        with torch.autocast(features.device.type, enabled=False):
+            return (features.to(self.mean.dtype) - self.mean) * self.scale
+
+
+def fit_normalization(mean: Tensor, std: Tensor, mode: str) -> Normalization:
+    """The normalization to apply to features of this mean and standard deviation, (F,) each.
+
+    mode: `center` subtracts the mean; `standardize` also divides by the standard deviation, where that is not zero.
+    """
+    scale = torch.ones_like(std)
+    if mode == "standardize":
+        scale = torch.where(std > 0, 1 / std, scale)
+    return Normalization(mean, scale)
