@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from roformermil.errors import FoldsError
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.records import read_records, write_records
 from roformermil.runtime.text import join_some, plural
+
+if TYPE_CHECKING:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 PARTS = ("train", "validation", "test")
 MIN_FOLDS = 3  # one each to test, to validate and to train
@@ -55,16 +59,15 @@ def given_folds(dataset: str, settings: Folds) -> Path | None:
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
     """Rows of all folds. Raises FoldsError when a class has fewer patients (or slides, if split by slide) than folds.
 
-    The slides are divided into as many groups as there are folds: fold k tests on group k, validates on group k + 1 and
-    trains on the rest. With `mode: paper`, a random tenth of the slides outside group k validates, stratified by label.
+    The slides are divided into as many groups as there are folds: fold k tests on group k, validates on a share of the
+    others and trains on the rest.
     """
     check_enough(slides, settings, classes)
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
     groups, rows = _divide(slides, settings), []
     for fold in range(settings.count):
-        validates = groups == (fold + 1) % settings.count
-        if settings.mode == "paper":
-            validates = _draw_validation(slides, groups != fold, settings.seed + fold)
+        draw = _draw_tenth if settings.mode == "paper" else _draw_validation
+        validates = draw(slides, np.flatnonzero(groups != fold), settings, fold)
         for slide, group, is_validation in zip(slides, groups, validates, strict=True):
             part = "test" if group == fold else "validation" if is_validation else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, part))
@@ -76,29 +79,49 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
 
 def _divide(slides: list[Slide], settings: Folds) -> np.ndarray:
     """The group of each slide, 0 to settings.count - 1: (n,)."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import; read_folds needs none
-
     labels = [slide.label for slide in slides]
     patients = [slide.patient_id for slide in slides] if settings.group_by_patient else None
-    splitter = StratifiedGroupKFold if settings.group_by_patient else StratifiedKFold
-    splits = splitter(settings.count, shuffle=True, random_state=settings.seed).split(labels, labels, patients)
+    splits = _splitter(settings, settings.count, settings.seed).split(labels, labels, patients)
     groups = np.empty(len(slides), int)
     for group, (_, members) in enumerate(splits):
         groups[members] = group
     return groups
 
 
-def _draw_validation(slides: list[Slide], candidates: np.ndarray, seed: int) -> np.ndarray:
-    """Which slides validate, (n,) bool: a tenth of the candidates (n,) bool by label, as in the paper's release."""
+def _splitter(settings: Folds, count: int, seed: int) -> "StratifiedKFold | StratifiedGroupKFold":
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import; read_folds needs none
+
+    splitter = StratifiedGroupKFold if settings.group_by_patient else StratifiedKFold
+    return splitter(count, shuffle=True, random_state=seed)
+
+
+def _draw_validation(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:
+    """Which slides validate, (n,) bool: about `validation` of the candidates (m,), with each class, a patient's together."""
+    classes = {slide.label for slide in slides}
+    labels = np.array([slides[k].label for k in candidates])
+    units = np.array([slides[k].patient_id if settings.group_by_patient else slides[k].slide_id for k in candidates])
+    smallest = min(len(set(units[labels == label])) for label in classes)
+    count = max(2, min(round(1 / settings.validation), smallest))  # with more, some drawings would lack a class
+    for attempt in range(10 if smallest > 1 else 0):
+        splitter = _splitter(settings, count, derive_seed(settings.seed, fold, attempt))
+        drawings = [drawn for _, drawn in splitter.split(labels, labels, units if settings.group_by_patient else None)]
+        complete = [drawn for drawn in drawings if set(labels[drawn]) == classes == set(np.delete(labels, drawn))]
+        if complete:  # patients differ in their number of slides, so drawings differ in size
+            chosen = min(complete, key=lambda drawn: abs(len(drawn) / len(labels) - settings.validation))
+            return np.isin(np.arange(len(slides)), candidates[chosen])
+    return np.zeros(len(slides), bool)  # `check_folds` names the class that is missing
+
+
+def _draw_tenth(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:
+    """Which slides validate, (n,) bool: a tenth of the candidates (m,) by label, as in the paper's release."""
     from sklearn.model_selection import train_test_split
 
-    indices = np.flatnonzero(candidates)
-    labels = [slides[k].label for k in indices]
+    labels = [slides[k].label for k in candidates]
     try:
-        _, drawn = train_test_split(indices, test_size=0.1, stratify=labels, random_state=seed)
+        _, drawn = train_test_split(candidates, test_size=0.1, stratify=labels, random_state=settings.seed + fold)
     except ValueError as error:
         problem = f"a tenth of {len(labels)} slides is too few to validate on a slide of each class"
-        raise FoldsError(f"{problem}; set folds.mode to rotation, or add slides") from error
+        raise FoldsError(f"{problem}; set folds.mode to kfold, or add slides") from error
     return np.isin(np.arange(len(slides)), drawn)
 
 

@@ -13,11 +13,14 @@ class Folds(Settings):
     """Cross-validation (paper, section 3.2: 10 stratified folds)."""
 
     count: int = Field(10, ge=3)
-    """Number of folds, and of groups of slides: fold k tests on group k, validates on the next group and trains on the rest."""
+    """Number of folds, and of groups of slides: fold k tests on group k."""
+    validation: float = Field(1 / 9, gt=0, le=0.5)
+    """Share of the patients that a fold does not test who validate, at least one of each class; the rest train. By default
+    ten folds train on 80%, validate on 10% and test on 10%. Has no effect with `path` or `mode: paper`."""
     seed: int = 1
     """Seed of the split. Has no effect with `path`."""
-    mode: Literal["rotation", "paper"] = "rotation"
-    """`rotation`: as described at `count`. `paper`: as the paper's release splits, by slide regardless of the patient; a
+    mode: Literal["kfold", "paper"] = "kfold"
+    """`kfold`: as described at `count`. `paper`: as the paper's release splits, by slide regardless of the patient; a
     tenth of what is not tested validates. Results of `paper` are optimistic where patients have several slides."""
     group_by_patient: bool = Field(default_factory=lambda values: values.get("mode") != "paper")
     """Keep a patient's slides in one part. `false` splits by slide, and so does `mode: paper`."""

@@ -1,23 +1,30 @@
 """Training of one fold."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from roformermil.config.base import Settings
 
+GridAugmentation = Literal["none", "flip", "rotate"]
+
 
 class Training(Settings):
     """Training of one fold (paper, section 3.2)."""
 
-    runtime_only: ClassVar = frozenset({"cache_gb", "readers", "tensorboard"})
+    runtime_only: ClassVar = frozenset({"cache_gb", "readers", "tensorboard", "seeds"})
 
     epochs: int = Field(50, ge=1)
-    """At most this many passes over the training slides."""
+    """At most this many epochs."""
+    epoch_steps: int = Field(80, ge=1)
+    """An epoch is one pass over the training slides, or as many as make this many steps. So `patience`,
+    `scheduler_patience` and `epochs` mean the same for ten slides and for ten thousand: the paper's smallest cohort has
+    80 steps per pass."""
     patience: int = Field(10, ge=1)
     """Stop after this many epochs without improvement of `monitor`."""
     learning_rate: float = Field(1e-4, gt=0)
-    """Adam's learning rate."""
+    """Adam's learning rate. Narrow models need a higher one: 5e-4 for a `hidden_dim` of 64 to 128."""
     weight_decay: float = Field(1e-5, ge=0)
     """Adam's weight decay."""
     batch_size: int = Field(4, ge=1)
@@ -30,8 +37,21 @@ class Training(Settings):
     """Validation metric that selects the best epoch. On few slides AUROC and accuracy take few values only."""
     seed: int = 1
     """Seed of initial weights, dropout and slide order; each fold derives its own from it, the same for all models."""
+    seeds: int = Field(1, ge=1)
+    """Trainings per fold and model, with the seeds `seed`, `seed` + 1, ...: tables show means over them and their spread.
+    Heat maps and packaged models use the first."""
+    normalize: Literal["none", "center", "standardize"] = "standardize"
+    """Subtract the training slides' mean from each feature, and divide by its standard deviation (`standardize`). Kept in
+    the model's file. Without it, a mean that all tiles share can keep training from starting."""
+    augment_grid: GridAugmentation = "rotate"
+    """In each training step, each slide's grid is flipped and turned by right angles (`flip`), or by any angle and scaled
+    by 0.8 to 1.25 (`rotate`): tissue has no orientation on its glass. TransMIL needs a grid: `rotate` flips there."""
+    average_orientations: bool = False
+    """Predictions are means over the eight orientations of the grid; they take eight times as long."""
     max_tiles: int | None = Field(None, ge=1)
-    """At most this many tiles of a slide in a training step, drawn again each epoch; evaluation uses whole slides."""
+    """At most this many tiles of a slide in a training step, drawn again each time; evaluation uses whole slides."""
+    tile_fraction: float = Field(1.0, gt=0, le=1)
+    """Share of a slide's tiles in a training step, drawn again each time."""
     checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them: for slides that do not fit otherwise."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -42,3 +62,15 @@ class Training(Settings):
     """Threads that read features ahead of the training step."""
     tensorboard: bool = False
     """Also write each epoch's metrics for TensorBoard, to `tensorboard` in the fold's folder: `tensorboard --logdir results`."""
+
+
+def run_names(folds: Iterable[int], training: Training) -> list[str]:
+    """The name of each training of a model: the fold's number, and for seeds other than the first `3_seed_2`."""
+    further = range(training.seed + 1, training.seed + training.seeds)
+    return [name for fold in folds for name in (f"{fold}", *(f"{fold}_seed_{seed}" for seed in further))]
+
+
+def training_of_run(name: str, training: Training) -> Training:
+    """The settings of the training of that name: those given, with its seed."""
+    _, _, seed = name.partition("_seed_")
+    return training.model_copy(update={"seed": int(seed)}) if seed else training

@@ -36,10 +36,13 @@ def write_records(path: Path, records: Sequence[Any], exclude: frozenset[str] = 
     write_rows(path, [{name: v for name, v in asdict(record).items() if name not in exclude} for record in records])
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write dictionaries with the same keys as CSV, atomically; None is an empty cell."""
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write dictionaries with the same keys as CSV, atomically; None is an empty cell.
+
+    columns: needed where there may be no row; by default the keys of the first.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -1,6 +1,8 @@
 """The fitting of one fold: optimiser, schedule, epochs, the best of them, predictions."""
 
+import math
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from roformermil.bags.dataset import BagDataset, Batch
+from roformermil.bags.augmentation import Augmentation
+from roformermil.bags.dataset import Bag, BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches
+from roformermil.bags.statistics import feature_statistics
 from roformermil.config import Model, Training
 from roformermil.errors import BagError
-from roformermil.evaluation.metrics import auroc, probability_columns  # evaluation.predictions would import pandas
+from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
+from roformermil.models.normalization import fit_normalization
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 from roformermil.training.memory import memory_errors_named
 
@@ -53,19 +58,28 @@ class Fit:
         self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
         self.model.checkpointing = settings.checkpointing
+        if settings.normalize != "none":
+            mean, std = feature_statistics(self.data, self.slides("train"), settings.readers)
+            self.model.normalization = fit_normalization(mean, std, settings.normalize).to(self.device)
         self.precision = resolve_precision(settings.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.optimizer = optim.Adam(self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         factor, patience = settings.scheduler_factor, settings.scheduler_patience
         self.scheduler = optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=factor, patience=patience)
         self.generator = torch.Generator().manual_seed(seed)  # draws the order of slides and their tiles
+        self.grid_generator = torch.Generator().manual_seed(seed)
+        # TransMIL's convolutions need a square of tiles
+        mode = "flip" if job.model.name == "transmil" and settings.augment_grid == "rotate" else settings.augment_grid
+        self.augmentation = Augmentation(
+            mode, settings.max_tiles, settings.tile_fraction, self.generator, self.grid_generator
+        )
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score = -1, -float("inf")
         self.best_state: dict[str, Any] = {}
 
     def summary(self) -> str:
         """The model, the slides and the machine in one line."""
-        sizes = ", ".join(f"{len(self._slides(part))} {part}" for part in PARTS)
+        sizes = ", ".join(f"{len(self.slides(part))} {part}" for part in PARTS)
         limit, precision = self.job.training.max_tiles, str(self.precision).removeprefix("torch.")
         machine = f"{self.device}, {precision}, {torch.get_num_threads()} threads"
         tiles = f"at most {limit:,} tiles per slide in training" if limit else "all tiles"
@@ -76,7 +90,7 @@ class Fit:
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._train()
-        loss, probabilities, labels = self._evaluate("validation")
+        loss, probabilities, labels = self.evaluate("validation")
         accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         metrics = {"loss": loss, "auroc": auroc(labels, probabilities), "accuracy": accuracy}
         self.scheduler.step(loss)
@@ -96,34 +110,45 @@ class Fit:
             self.best_state = deepcopy(self.model.state_dict())
 
     def _train(self) -> float:
-        """The mean loss per slide of one pass over the training slides."""
+        """The mean loss per slide of one epoch: a pass over the training slides, or as many as make `epoch_steps` steps."""
         self.model.train()
-        settings, slides = self.job.training, self._slides("train")
-        order = [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]
-        groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+        settings, slides = self.job.training, self.slides("train")
+        passes = math.ceil(settings.epoch_steps / math.ceil(len(slides) / settings.batch_size))
         total = torch.zeros((), device=self.device)  # read at the end only, so that no step waits for it
-        for batch in prefetch_batches(self.data, groups, settings.readers, settings.max_tiles, self.generator):
-            with memory_errors_named(batch, training=True):
-                _, loss = self._run(batch)
-                self.optimizer.zero_grad()
-                self.scaler.scale(loss).backward()
-                self.scaler.step(self.optimizer)
-                self.scaler.update()
-            total += loss.detach() * len(batch.lengths)
-        mean = total.item() / len(slides)
+        for _ in range(passes):
+            order = [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]
+            groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+            for batch in prefetch_batches(self.data, groups, settings.readers, self.augmentation):
+                total += self._step(batch) * len(batch.lengths)
+        mean = total.item() / (passes * len(slides))
         self._check_finite("train", mean)
         return mean
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One step of the optimiser; returns the batch's mean loss."""
+        with memory_errors_named(batch, training=True):
+            loss = self._run(batch)[1]
+            self.optimizer.zero_grad()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return loss.detach()
 
     def _check_finite(self, part: str, loss: float) -> None:
         if not np.isfinite(loss):
             raise BagError(f"{self.job.model.id}: the {part} loss is not finite; lower training.learning_rate")
 
     @torch.no_grad()
-    def _evaluate(self, part: str) -> tuple[float, np.ndarray, np.ndarray]:
-        """The mean loss, probabilities (n, C) and labels (n,) of a part's slides, one at a time with all their tiles."""
+    def evaluate(
+        self, part: str, change: Callable[[Bag], Bag] = lambda bag: bag
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """The mean loss, probabilities (n, C) and labels (n,) of a part's slides, one at a time with all their tiles.
+
+        change: applied to each bag.
+        """
         self.model.eval()
         losses, probabilities, labels = [], [], []
-        for batch in prefetch_batches(self.data, [[k] for k in self._slides(part)], self.job.training.readers):
+        for batch in prefetch_batches(self.data, [[k] for k in self.slides(part)], self.job.training.readers, change):
             with memory_errors_named(batch, training=False):
                 out, loss = self._run(batch)
             losses.append(loss)
@@ -140,21 +165,15 @@ class Fit:
             out = self.model(batch.features, batch.grid, batch.lengths)
             return out, mil_loss(out, batch.labels, batch.lengths)
 
-    def _slides(self, part: str) -> list[int]:
+    def slides(self, part: str) -> list[int]:
         """Indices of a part's slides."""
         return [k for k, row in enumerate(self.job.rows) if row.part == part]
-
-    def predictions(self, part: str) -> list[dict[str, Any]]:
-        """Rows of predictions.csv for a part: the slide, its label, and a probability for each class."""
-        columns = ("slide_id", "patient_id", "label", "part", *probability_columns(self.job.classes))
-        slides = [(r.slide_id, r.patient_id, r.label, r.part) for r in self.job.rows if r.part == part]
-        rows = zip(slides, self._evaluate(part)[1].tolist(), strict=True)
-        return [dict(zip(columns, (*slide, *values), strict=True)) for slide, values in rows]
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""
         return {name: getattr(self, name).state_dict() for name in STATEFUL} | {
             "generator": self.generator.get_state(),
+            "grid_generator": self.grid_generator.get_state(),
             "random": torch.get_rng_state(),
             "random_gpu": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "history": self.history,
@@ -166,6 +185,7 @@ class Fit:
         for name in STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state["generator"])
+        self.grid_generator.set_state(state["grid_generator"])
         torch.set_rng_state(state["random"])
         torch.cuda.set_rng_state_all(state["random_gpu"])
         self.history = state["history"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from roformermil import __version__
-from roformermil.bags.folds import PARTS, rows_fingerprint
+from roformermil.bags.folds import rows_fingerprint
 from roformermil.config.base import to_json
 from roformermil.models.build import parameter_count
 from roformermil.runtime import stage_versions
@@ -17,14 +17,15 @@ from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.records import write_rows
 from roformermil.training.checkpoint import Checkpoint
 from roformermil.training.fit import Fit, TrainingJob
+from roformermil.training.prediction_rows import predictions, shuffled_columns, shuffled_predictions
 from roformermil.training.tensorboard import TensorBoard
 
-PREDICTIONS = "predictions.csv"
+PREDICTIONS, SHUFFLED = "predictions.csv", "shuffled.csv"
 log = logging.getLogger(__name__)
 
 
 def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
-    """Train a fold and write `model.safetensors`, `history.csv` and `predictions.csv` into `out`.
+    """Train a fold and write `model.safetensors`, `history.csv`, `predictions.csv` and `shuffled.csv` into `out`.
 
     The same job gives the same numbers on the same machine with the same number of threads, interrupted or not: the state
     is saved in `out` after each epoch, and the same job resumes from there. Test slides are read only for the final
@@ -49,13 +50,14 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     write_rows(out / "history.csv", fit.history)
-    write_rows(out / PREDICTIONS, [row for part in PARTS for row in fit.predictions(part)])
-    save_model(out / "model.safetensors", fit, file_sha256(out / PREDICTIONS))
+    write_rows(out / PREDICTIONS, predictions(fit))
+    write_rows(out / SHUFFLED, shuffled_predictions(fit), shuffled_columns(fit))
+    save_model(out, fit)
     checkpoint.remove()
 
 
-def save_model(path: Path, fit: Fit, predictions_sha256: str) -> None:
-    """Write the model's parameters as safetensors, with metadata to build and feed it and to trace where it comes from."""
+def save_model(out: Path, fit: Fit) -> None:
+    """Write model.safetensors: the parameters, with metadata to build and feed it and to trace where it comes from."""
     job = fit.job
     metadata = {
         "model": to_json(job.model),
@@ -64,15 +66,17 @@ def save_model(path: Path, fit: Fit, predictions_sha256: str) -> None:
         "classes": json.dumps(job.classes),
         "dataset": job.dataset,
         "fold": str(job.fold),
+        "seed": str(job.training.seed),
         "best_epoch": str(fit.best_epoch),
         "parameters": str(parameter_count(fit.model)),
         "version": __version__,
         "train_version": str(stage_versions.TRAIN),
         "run": json.dumps(run_metadata(fit.device)),
         "rows": rows_fingerprint(job.rows),
-        "predictions": predictions_sha256,
+        "predictions": file_sha256(out / PREDICTIONS),
+        "shuffled": file_sha256(out / SHUFFLED),
         "features": json.dumps(job.feature_fingerprints()),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
-    with atomic_path(path) as scratch:
+    with atomic_path(out / "model.safetensors") as scratch:
         scratch.write_bytes(save(state, metadata))  # `save_file` would make the file readable to its owner alone

@@ -12,10 +12,11 @@ from roformermil.bags.leakage import Finding, find_leaks, identify_pictures, lea
 from roformermil.cli import app
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
-from roformermil.cohort.synthetic import draw_tissue, write_pyramid
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Folds, Leakage, Tissue
 from roformermil.errors import LeakError
 from roformermil.slides.steps import segment_slide
+from tests.tissue_drawing import draw_tissue
 
 
 def make_cohort(sites=lambda k: "", content=lambda k: f"c{k}"):
@@ -165,7 +166,7 @@ def test_one_picture_in_three_files_is_a_duplicate(slide, tmp_path):
     options = {"compression": "zlib", "resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(tmp_path / "flat.tif", picture, tile=(256, 256), photometric="rgb", **options)
     for seed in range(3):
-        write_pyramid(tmp_path / f"other_{seed}.tif", draw_tissue(np.random.default_rng(seed), 1500, 1200, "mixed"))
+        write_pyramid(tmp_path / f"other_{seed}.tif", draw_tissue(np.random.default_rng(seed), 1500, 1200))
     records = [SlideRecord(path.stem, path) for path in (slide, *sorted(tmp_path.glob("*.tif")))]
     records = [replace(record, **segment_slide(record, tmp_path / "tissue", Tissue())) for record in records]
     rows = [FoldRow(0, r.slide_id, r.slide_id, "a", "train" if k < 3 else "test") for k, r in enumerate(records)]

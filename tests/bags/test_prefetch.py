@@ -1,12 +1,12 @@
 import time
 
-import numpy as np
 import pytest
 import torch
 
+from roformermil.bags.augmentation import sample_tiles
 from roformermil.bags.dataset import BagDataset
 from roformermil.bags.folds import FoldRow
-from roformermil.bags.prefetch import prefetch_batches, sample_tiles
+from roformermil.bags.prefetch import prefetch_batches
 from roformermil.errors import StoreError
 
 TILES = {f"s{k}": 3 + 5 * k for k in range(12)}
@@ -16,6 +16,12 @@ ROWS = [FoldRow(0, name, name, "x", "train") for name in TILES]
 @pytest.fixture
 def data(make_stores):
     return BagDataset(ROWS, make_stores(TILES), ["x", "y"])
+
+
+def drawing():
+    """A change of bags that draws 6 tiles with a generator."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda bag: sample_tiles(bag, 6, generator)
 
 
 @pytest.mark.parametrize("readers", [1, 3])
@@ -29,9 +35,9 @@ def test_batches_come_in_the_order_of_the_groups(data, readers):
 
 def test_slow_bags_change_neither_the_order_nor_the_tiles_drawn(data, monkeypatch):
     groups, read_bag = [[11, 2], [10], [9, 8]], data.__getitem__
-    expected = list(prefetch_batches(data, groups, 1, 6, torch.Generator().manual_seed(0)))
+    expected = list(prefetch_batches(data, groups, 1, drawing()))
     monkeypatch.setattr(BagDataset, "__getitem__", lambda _, k: time.sleep(0.02 * (k % 3)) or read_bag(k))
-    got = list(prefetch_batches(data, groups, 4, 6, torch.Generator().manual_seed(0)))
+    got = list(prefetch_batches(data, groups, 4, drawing()))
     assert [batch.slide_ids for batch in got] == [batch.slide_ids for batch in expected]
     assert all(torch.equal(a.features, b.features) for a, b in zip(got, expected, strict=True))
 
@@ -51,16 +57,3 @@ def test_a_slide_that_cannot_be_read_is_an_error(data):
         path.unlink()
     with pytest.raises(StoreError, match="s3"):
         list(prefetch_batches(data, [[0], [3], [4]], readers=2))
-
-
-def test_max_tiles_draws_other_tiles_each_time_without_replacement_and_keeps_their_order(data):
-    generator, bag = torch.Generator().manual_seed(0), data[11]
-    first, second = (sample_tiles(bag, 20, generator) for _ in range(2))
-    for drawn in (first, second):
-        assert len(drawn.grid) == len(drawn.features) == 20
-        indices = [bag.grid.tolist().index(position) for position in drawn.grid.tolist()]
-        assert indices == sorted(set(indices))
-        assert torch.equal(drawn.features, bag.features[indices])  # each vector is still with its position
-    assert not torch.equal(first.grid, second.grid) and sample_tiles(bag, len(bag.grid), generator) is bag
-    counts = np.array([b.lengths for b in prefetch_batches(data, [[k] for k in range(12)], 1, 20, generator)]).ravel()
-    assert counts.tolist() == [min(20, n) for n in TILES.values()]

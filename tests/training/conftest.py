@@ -17,7 +17,8 @@ def job(make_stores):
     rows = [row for row in make_folds(slides, Folds(count=4), "ab") if row.fold == 1]
 
     def make(name="ro-abmil", dropout=0.1, **training):
-        settings = Training(**{"learning_rate": 3e-3, "epochs": 12, "patience": 12} | training)
+        defaults = {"learning_rate": 3e-3, "epochs": 12, "patience": 12, "epoch_steps": 1}
+        settings = Training(**defaults | training)
         model = Model(name=name, hidden_dim=32, attention_dim=16, num_heads=4, dropout=dropout)
         return TrainingJob("d", 1, rows, stores, ["a", "b"], model, settings)
 

@@ -11,6 +11,7 @@ import zarr
 from safetensors.numpy import load_file
 
 from roformermil import __version__
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
 from roformermil.bags.folds import make_folds, rows_fingerprint
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.cohort.slide_sheet import Slide
@@ -88,13 +89,47 @@ def test_mixed_precision_learns_and_can_be_resumed(job, tmp_path, precision):
 
 def test_what_changes_no_number_is_set_too(job, monkeypatch):
     """All other settings are seen in the numbers (test_protocol.py)."""
-    fit, readers, gradients = Fit(job(checkpointing=True, cache_gb=0.5, readers=3)), [], []
+    fit, readers, gradients = Fit(job(checkpointing=True, cache_gb=0.5, readers=3, epoch_steps=1)), [], []
     assert fit.model.checkpointing and fit.data._cache_bytes == 5e8
     prefetch, run = prefetch_batches, fit._run
     monkeypatch.setattr(fit_module, "prefetch_batches", lambda *args: readers.append(args[2]) or prefetch(*args))
     monkeypatch.setattr(fit, "_run", lambda batch: gradients.append(torch.is_grad_enabled()) or run(batch))
     fit.epoch(0)
-    assert readers == [3, 3] and gradients == [True] * 3 + [False] * 6
+    assert readers == [3, 3] and gradients == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize("mode", ["flip", "rotate"])
+def test_augmentation_changes_no_bit_of_a_model_without_position(job, mode):
+    """And every bit of one that uses it. Tiles are drawn and dropped out, from generators of their own."""
+
+    def parameters(name, mode):
+        fit = Fit(job(name, epochs=2, tile_fraction=0.5, augment_grid=mode))
+        fit.epoch(0), fit.epoch(1)
+        return torch.cat([p.detach().flatten() for p in fit.model.parameters()]), fit.history[-1]["validation_loss"]
+
+    for name, same in (("abmil", True), ("mean", True), ("ro-abmil", False), ("transmil", False)):
+        (still, loss), (moved, other) = parameters(name, "none"), parameters(name, mode)
+        assert (torch.equal(still, moved), loss == other) == (same, same), name
+
+
+def test_shuffled_positions_tell_a_model_that_uses_position(job, tmp_path):
+    columns = ["slide_id", "patient_id", "label", "repeat", "probability_a", "probability_b"]
+    for name in ("ro-abmil", "abmil"):
+        train_fold(job(name, epochs=1), tmp_path / name, progress=False)
+    assert (tmp_path / "abmil/shuffled.csv").read_text() == ",".join(columns) + "\n"
+    shuffled = read_rows(tmp_path / "ro-abmil/shuffled.csv")
+    tested = [row for row in read_rows(tmp_path / "ro-abmil/predictions.csv") if row["part"] == "test"]
+    assert list(shuffled[0]) == columns
+    assert [row["slide_id"] for row in shuffled] == [row["slide_id"] for row in tested] * SHUFFLE_REPEATS
+    model, store = load_model(tmp_path / "ro-abmil/model.safetensors"), job().stores
+    for number, row in enumerate(shuffled):
+        features, grid = (getattr(read_store(store / f"{row['slide_id']}.zarr"), name) for name in ("features", "grid"))
+        assert int(row["repeat"]) == number // len(tested)
+        moved = shuffle_positions(torch.from_numpy(grid), row["slide_id"], int(row["repeat"]))
+        assert model.predict(features, moved.numpy()).probabilities[0] == pytest.approx(
+            float(row["probability_a"]), abs=1e-6
+        )
+    assert [row["probability_a"] for row in shuffled[: len(tested)]] != [row["probability_a"] for row in tested]
 
 
 def test_variants_of_a_model_start_from_the_same_weights_and_slide_order(job, monkeypatch):
@@ -107,8 +142,10 @@ def test_variants_of_a_model_start_from_the_same_weights_and_slide_order(job, mo
         fit = Fit(replace(made, model=model))
         states.append({name: value.clone() for name, value in fit.model.state_dict().items()})
         fit.epoch(0)
-    assert order[0] == order[1] and states[0].keys() == states[1].keys()
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert order[0] == order[1] and states[0].keys() - states[1].keys() == {"blocks.0.attention.rope.directions"}
+    start = "blocks.0.attention.qkv.bias"  # with rotary encoding, those of queries and keys are set (rope_locality)
+    assert all(torch.equal(states[0][name], value) for name, value in states[1].items() if name != start)
+    assert torch.equal(states[0][start][64:], states[1][start][64:])
 
 
 def test_seeds_differ_by_data_set_fold_and_seed(job):
@@ -127,7 +164,10 @@ def test_the_model_file_tells_how_it_was_made(job, tmp_path):
     train_fold(made, tmp_path, progress=False)
     expected = {"dataset": "d", "fold": "1", "in_dim": "16", "version": __version__}
     expected |= {"rows": rows_fingerprint(made.rows), "predictions": file_sha256(tmp_path / "predictions.csv")}
-    expected["parameters"] = str(sum(x.size for x in load_file(tmp_path / "model.safetensors").values()))
+    expected |= {"seed": "5", "shuffled": file_sha256(tmp_path / "shuffled.csv")}
+    tensors = load_file(tmp_path / "model.safetensors")
+    trained = [x for name, x in tensors.items() if not name.endswith((".directions", ".mean", ".scale"))]
+    expected["parameters"] = str(sum(x.size for x in trained))
     metadata = load_model(tmp_path / "model.safetensors").metadata
     assert {name: metadata[name] for name in expected} == expected
     assert json.loads(metadata["classes"]) == ["a", "b"]

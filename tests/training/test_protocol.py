@@ -32,27 +32,29 @@ CASES = {  # model, number of classes, training
             "batch_size": 3,
             "scheduler_factor": 0.5,
         }
-        | {"scheduler_patience": 0, "monitor": "auroc", "seed": 10, "max_tiles": 4, "precision": "bf16", "readers": 3},
+        | {"scheduler_patience": 0, "monitor": "auroc", "seed": 25, "max_tiles": 4, "precision": "bf16", "readers": 3}
+        | {"epoch_steps": 9, "normalize": "standardize", "augment_grid": "flip", "average_orientations": True},
     ),
     "fp32": (
         {"name": "abmil", "dropout": 0.5, **SHAPE},
         3,
         {
-            "epochs": 9,
+            "epochs": 12,
             "patience": 7,
-            "learning_rate": 0.1,
-            "weight_decay": 0.2,
+            "learning_rate": 0.005,
+            "weight_decay": 0.05,
             "batch_size": 5,
             "scheduler_factor": 0.3,
         }
         | {
             "scheduler_patience": 1,
             "monitor": "accuracy",
-            "seed": 9,
+            "seed": 11,
             "precision": "fp32",
             "checkpointing": True,
             "readers": 2,
-        },
+        }
+        | {"epoch_steps": 3, "normalize": "center", "augment_grid": "flip", "tile_fraction": 0.6},
     ),
     "fp16": (
         {"name": "gated-abmil", "dropout": 0.1, **SHAPE},
@@ -65,7 +67,8 @@ CASES = {  # model, number of classes, training
             "batch_size": 2,
             "scheduler_factor": 0.7,
         }
-        | {"scheduler_patience": 1, "monitor": "loss", "seed": 6, "max_tiles": 3, "precision": "fp16", "cache_gb": 0},
+        | {"scheduler_patience": 1, "monitor": "loss", "seed": 6, "max_tiles": 3, "precision": "fp16", "cache_gb": 0}
+        | {"epoch_steps": 1, "normalize": "none", "augment_grid": "none"},
     ),
 }
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -93,18 +96,37 @@ class PlainLoop:
         seed = int.from_bytes(digest[:4], "big")
         torch.manual_seed(seed)
         self.model = build_model(job.model, 6, len(job.classes))
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator, self.grid_generator = (torch.Generator().manual_seed(seed) for _ in range(2))
         self.stores = {row.slide_id: read_store(job.stores / f"{row.slide_id}.zarr") for row in job.rows}
         self.slides = {part: [row for row in job.rows if row.part == part] for part in ("train", "validation", "test")}
 
-    def loss_and_logits(self, slides, max_tiles=None):
+        self.mean, self.scale = self.normalization()
+
+    def normalization(self):
+        """Mean and factor per feature: of the training slides, each of equal weight."""
+        arrays = [self.stores[slide.slide_id].features.astype(np.float64) for slide in self.slides["train"]]
+        mean = np.mean([array.mean(axis=0) for array in arrays], axis=0)
+        std = np.sqrt(np.mean([((array - mean) ** 2).mean(axis=0) for array in arrays], axis=0))
+        factor = {"none": np.ones_like(std), "center": np.ones_like(std), "standardize": 1 / std}[
+            self.settings.normalize
+        ]
+        return mean * (self.settings.normalize != "none"), factor
+
+    def loss_and_logits(self, slides, training=False, orientation=0):
         bags = []
         for slide in slides:
             store = self.stores[slide.slide_id]
-            tiles = torch.arange(len(store.grid))
-            if max_tiles and len(tiles) > max_tiles:
-                tiles = torch.randperm(len(tiles), generator=self.generator)[:max_tiles].sort().values
-            bags.append((torch.from_numpy(store.features)[tiles], torch.from_numpy(store.grid)[tiles]))
+            tiles, grid, turn = torch.arange(len(store.grid)), store.grid, orientation
+            if training:
+                count = min(int(np.ceil(self.settings.tile_fraction * len(tiles))), self.settings.max_tiles or 10**9)
+                if count < len(tiles):
+                    tiles = torch.randperm(len(tiles), generator=self.generator)[:count].sort().values
+                if self.settings.augment_grid == "flip":
+                    turn = int(torch.randint(8, (), generator=self.grid_generator))
+            grid = grid[:, ::-1] if turn >= 4 else grid
+            grid = grid * np.array([(1, 1), (-1, 1), (1, -1), (-1, -1)][turn % 4])
+            scaled = ((store.features - self.mean) * self.scale).astype(np.float32)
+            bags.append((torch.from_numpy(scaled)[tiles], torch.from_numpy(grid)[tiles]))
         features, grid = (torch.cat(arrays) for arrays in zip(*bags, strict=True))
         lengths = [len(positions) for _, positions in bags]
         labels = torch.tensor([self.job.classes.index(slide.label) for slide in slides])
@@ -118,24 +140,25 @@ class PlainLoop:
 
     def train(self, optimizer, scaler):
         self.model.train()
-        slides = self.slides["train"]
-        order, total = torch.randperm(len(slides), generator=self.generator).tolist(), 0.0
-        while order:
+        slides, steps, seen, total, order = self.slides["train"], 0, 0, 0.0, []
+        while order or steps < self.settings.epoch_steps:
+            order = order or torch.randperm(len(slides), generator=self.generator).tolist()
             batch, order = order[: self.settings.batch_size], order[self.settings.batch_size :]
-            loss, _ = self.loss_and_logits([slides[k] for k in batch], self.settings.max_tiles)
+            steps, seen = steps + 1, seen + len(batch)
+            loss, _ = self.loss_and_logits([slides[k] for k in batch], training=True)
             for parameter in self.model.parameters():
                 parameter.grad = None
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
             total += loss.item() * len(batch)
-        return total / len(slides)
+        return total / seen
 
     @torch.no_grad()
-    def predict(self, part):
+    def predict(self, part, orientation=0):
         """The mean loss, probabilities (n, C) and labels (n,)."""
         self.model.eval()
-        results = [self.loss_and_logits([slide]) for slide in self.slides[part]]
+        results = [self.loss_and_logits([slide], orientation=orientation) for slide in self.slides[part]]
         logits = torch.cat([logits for _, logits in results]).double().numpy()
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         labels = np.array([self.job.classes.index(slide.label) for slide in self.slides[part]])
@@ -167,8 +190,10 @@ class PlainLoop:
                 break
         self.model.load_state_dict(best)
         predictions = {}
+        turns = range(8 if s.average_orientations else 1)
         for part, slides in self.slides.items():
-            for slide, row in zip(slides, self.predict(part)[1], strict=True):
+            probabilities = np.mean([self.predict(part, turn)[1] for turn in turns], axis=0)
+            for slide, row in zip(slides, probabilities, strict=True):
                 predictions[slide.slide_id] = (slide.patient_id, slide.label, part, *row)
         return history, predictions, best_epoch
 
@@ -190,6 +215,9 @@ def test_a_fold_follows_the_protocol(job, tmp_path, monkeypatch):
     assert rates[best_epoch] < rates[0] and 0 < best_epoch < len(history) - 1, "a case in which all settings count"
     saved = load_model(tmp_path / "out/model.safetensors")
     assert saved.metadata["best_epoch"] == str(best_epoch)
+    if job.training.normalize != "none":
+        for name, expected in (("mean", loop.mean), ("scale", loop.scale)):
+            assert getattr(saved.model.normalization, name).tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
     for name, value in loop.model.state_dict().items():
         torch.testing.assert_close(saved.model.state_dict()[name].cpu(), value, rtol=1e-5, atol=1e-7)
     rows = read_rows(tmp_path / "out/predictions.csv")

@@ -1,0 +1,54 @@
+"""The rows of a fold's tables of predictions, from its trained model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_positions
+from roformermil.bags.dataset import Bag
+from roformermil.bags.folds import PARTS
+from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
+from roformermil.training.fit import Fit
+
+
+def predictions(fit: Fit) -> list[dict[str, Any]]:
+    """Rows of predictions.csv, all slides of one part after the other: the slide, its label, a probability per class."""
+    return [row for part in PARTS for row in _rows(fit, part, "part", part, lambda bag: bag)]
+
+
+def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
+    """Rows of shuffled.csv: the test slides with the positions of their tiles shuffled, SHUFFLE_REPEATS times; none for a
+    model that uses no positions."""
+
+    def shuffled(repeat: int) -> Callable[[Bag], Bag]:
+        return lambda bag: bag._replace(grid=shuffle_positions(bag.grid, bag.slide_id, repeat))
+
+    repeats = range(SHUFFLE_REPEATS if fit.job.model.uses_position else 0)
+    return [row for repeat in repeats for row in _rows(fit, "test", "repeat", repeat, shuffled(repeat))]
+
+
+def shuffled_columns(fit: Fit) -> list[str]:
+    """The columns of shuffled.csv."""
+    return ["slide_id", "patient_id", "label", "repeat", *probability_columns(fit.job.classes)]
+
+
+def _rows(fit: Fit, part: str, column: str, value: str | int, change: Callable[[Bag], Bag]) -> list[dict[str, Any]]:
+    """A row per slide of the part, its bag changed, with `value` in the column `column`."""
+    slides = [row for row in fit.job.rows if row.part == part]
+    names = ("slide_id", "patient_id", "label", column, *probability_columns(fit.job.classes))
+    return [
+        dict(zip(names, (row.slide_id, row.patient_id, row.label, value, *probabilities), strict=True))
+        for row, probabilities in zip(slides, _probabilities(fit, part, change).tolist(), strict=True)
+    ]
+
+
+def _probabilities(fit: Fit, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
+    """Probabilities (n, C) of a part's slides, means over the orientations of their grids if the settings say so."""
+    if not (fit.job.training.average_orientations and fit.job.model.uses_position):
+        return fit.evaluate(part, change)[1]
+
+    def turned(orientation: int) -> Callable[[Bag], Bag]:
+        return lambda bag: (changed := change(bag))._replace(grid=orient(changed.grid, orientation))
+
+    return np.mean([fit.evaluate(part, turned(orientation))[1] for orientation in range(ORIENTATIONS)], axis=0)
