@@ -21,7 +21,8 @@ from roformermil.evaluation.intervals import (
     ROUND_OFF,
     Statistics,
     Values,
-    jackknife_errors,
+    jackknife_error,
+    leave_patients_out,
     mean_over_folds,
     patient_intervals,
 )
@@ -70,19 +71,20 @@ def simulate(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     scores = np.exp(np.concatenate([np.zeros((len(patients), 1)), logits], axis=1))
     probabilities = scores / scores.sum(axis=1, keepdims=True)
     classes = list("abc"[: design.classes])
-    return OutOfFold(name, "-", "-", classes, np.arange(len(patients)), patients, folds, label[patients], probabilities)
+    slides, seeds = np.arange(len(patients)), np.ones(len(patients), int)
+    return OutOfFold(name, "-", "-", classes, slides, patients, folds, label[patients], probabilities, seeds)
 
 
 def bootstrap_intervals(predictions: OutOfFold, statistics: Statistics, level: float, replicates: int = 500) -> Values:
     """The former intervals: quantiles of replicates, moved to the metric and scaled to its jackknife error."""
-    means, errors = mean_over_folds(predictions, statistics), jackknife_errors(predictions, statistics)
+    left_out = leave_patients_out(predictions, statistics)
     drawn = mean_over_folds(predictions, statistics, resampling_weights(predictions, replicates))
     intervals = {}
     for name, values in drawn.items():
         offsets = percentile_band(values, ((1 - level) / 2, (1 + level) / 2)) - np.nanmean(values)
-        spread, error = float(np.nanstd(values)), float(errors[name])
+        spread, error = float(np.nanstd(values)), float(jackknife_error(left_out[name]))
         scale = error / spread if min(spread, error) > ROUND_OFF else np.nan
-        intervals[name] = np.clip(means[name][0] + offsets * scale, 0, 1)
+        intervals[name] = np.clip(left_out[name][0] + offsets * scale, 0, 1)
     return intervals
 
 

@@ -50,18 +50,30 @@ def few_patients_caution(patients: Sequence[float], classes: Sequence[str]) -> s
     return f"{shortage}: with so few patients {effect}"
 
 
-def _size_cautions(model: OutOfFold) -> list[str]:
-    """Sentences on few test slides and patients, and on slides that several folds test."""
-    lines, tests = [], model.tests
-    slides = len(model.slides) / len(tests)
-    patients = [
-        float(np.mean([len(set(model.patients[tested & (model.labels == c)])) for tested in tests]))
+def has_few_tests(model: OutOfFold) -> bool:
+    """Whether a fold tests few slides, or few patients of a class."""
+    return _slides_per_fold(model) < FEW_SLIDES or min(_patients_per_fold(model)) < FEW_PATIENTS
+
+
+def _slides_per_fold(model: OutOfFold) -> float:
+    return len(model.slides) / len(model.runs)
+
+
+def _patients_per_fold(model: OutOfFold) -> list[float]:
+    """Test patients of each class, mean over folds."""
+    return [
+        float(np.mean([len(set(model.patients[tested & (model.labels == c)])) for tested in model.tests]))
         for c in range(len(model.classes))
     ]
+
+
+def _size_cautions(model: OutOfFold) -> list[str]:
+    """Sentences on few test slides and patients, and on slides that several folds test."""
+    lines, slides = [], _slides_per_fold(model)
     if slides < FEW_SLIDES:
         effect = "one slide changes a metric considerably, and a perfect score may be luck"
         lines.append(f"{slides:.3g} test slides per fold are few: {effect}")
-    if caution := few_patients_caution(patients, model.classes):
+    if caution := few_patients_caution(_patients_per_fold(model), model.classes):
         lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"

@@ -11,6 +11,7 @@ from scipy.stats import norm, t
 
 from roformermil.evaluation.intervals import LEVEL, ROUND_OFF, corrected_interval
 from roformermil.evaluation.predictions import KEYS, OutOfFold
+from roformermil.evaluation.summary import mean_over_seeds
 
 COMPARED = ("auroc", "average_precision")
 
@@ -34,14 +35,15 @@ COLUMNS = [*IDS, "difference", "ci_low", "ci_high", "test", "statistic", "p", "p
 def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
     """Every pair of models of each data set by each test, with Holm's correction over the data set's pairs.
 
-    metrics: those of each fold (metrics.csv); test_to_train: each data set's test slides over training slides.
+    metrics: those of each fold and seed (metrics.csv); test_to_train: each data set's test slides over training slides.
     """
     rows = []
     for (dataset, encoder), group in metrics.groupby(KEYS[:2], sort=False):
+        folds = mean_over_seeds(group)
         by_name = {model.model: model for model in models if model.key[:2] == (dataset, encoder)}
         pairs = [(second, first) for first, second in combinations(by_name, 2)]
         for metric in COMPARED:
-            values = group[group.metric == metric].pivot(index="fold", columns="model", values="value")
+            values = folds[folds.metric == metric].pivot(index="fold", columns="model", values="value")
             differences = [(values[a] - values[b]).to_numpy() for a, b in pairs]
             tests = {"corrected_t": [corrected_t(values, test_to_train[dataset]) for values in differences]}
             if metric == "auroc" and all(len(model.classes) == 2 for model in by_name.values()):
@@ -72,27 +74,34 @@ def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
 
 
 def delong(first: OutOfFold, second: OutOfFold) -> Comparison:
-    """DeLong's test of two AUROCs on the same slides, fold by fold; the difference is the mean over folds.
+    """DeLong's test of two AUROCs on the same slides, fold by fold; the difference is the mean over seeds and folds.
 
     A patient's slides are not independent: variances are Obuchowski's for clustered data (Biometrics 53, 1997), which are
     DeLong's (Biometrics 44, 1988) where each patient has one slide. Where each patient is tested in one fold, folds are
     independent test sets of the models as trained, and the variance of the mean is the sum of the folds' over k^2. A
-    patient whom several folds test adds the covariance of the contributions to each.
+    patient whom several folds test adds the covariance of the contributions to each. Seeds of a fold share its test slides:
+    the covariance matrix of their AUROCs gives the variance of the difference between the models' means.
     Raises ValueError for models that were tested on different slides.
     """
-    if not (np.array_equal(first.slides, second.slides) and np.array_equal(first.folds, second.folds)):
-        raise ValueError(f"{first.model} and {second.model} were tested on different slides")
-    names, patients = np.unique(first.patients, return_inverse=True)
-    differences, variances, influences = [], [], []
-    for tested in first.tests:
-        truth = first.labels[tested] == 1
+    names, differences, variances, influences = np.unique(first.patients), [], [], []
+    for fold in np.union1d(first.folds, second.folds):
+        trainings = [_trainings_of_fold(model, fold) for model in (first, second)]
+        slides = [one.slides for models in trainings for one in models]
+        if not (all(trainings) and all(np.array_equal(slides[0], others) for others in slides)):
+            raise ValueError(f"{first.model} and {second.model} were tested on different slides")
+        tested = trainings[0][0]
+        truth, patients = tested.labels == 1, np.searchsorted(names, tested.patients)
         if truth.all() or not truth.any():
             continue
-        scores = np.stack([first.probabilities[tested, 1], second.probabilities[tested, 1]])
-        areas, covariance, influence = clustered_auroc(truth, scores, patients[tested], len(names))
-        differences.append(areas[0] - areas[1])
-        variances.append(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        influences.append(influence[0] - influence[1])
+        scores = np.stack([one.probabilities[:, 1] for models in trainings for one in models])
+        areas, covariance, influence = clustered_auroc(truth, scores, patients, len(names))
+        counts = [len(models) for models in trainings]
+        signs = np.repeat(
+            [1 / counts[0], -1 / counts[1]], counts
+        )  # mean over seeds of the first, less that of the second
+        differences.append(signs @ areas)
+        variances.append(signs @ covariance @ signs)
+        influences.append(signs @ influence)
     if not differences:
         return UNTESTED
     covariances = np.square(np.sum(influences, axis=0)).sum() - np.square(influences).sum()  # twice those between folds
@@ -102,6 +111,12 @@ def delong(first: OutOfFold, second: OutOfFold) -> Comparison:
     half = norm.ppf((1 + LEVEL) / 2) * error
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
     return Comparison(mean, low, high, mean / error, 2 * norm.sf(abs(mean / error)), len(differences))
+
+
+def _trainings_of_fold(model: OutOfFold, fold: int) -> list[OutOfFold]:
+    """The predictions of each seed of a fold."""
+    runs = zip(model.runs, model.tests, strict=True)
+    return [model.select(tested) for (number, _), tested in runs if number == fold]
 
 
 def clustered_auroc(

@@ -7,18 +7,20 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from roformermil.bags.folds import FoldRow, read_folds, rows_fingerprint
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.config import Config, Model
+from roformermil.config import Config, Model, Training
 from roformermil.errors import ModelError
-from roformermil.evaluation.fold_results import MODEL_FILE, FoldResult, configured_settings
+from roformermil.evaluation.fold_results import MODEL_FILE, SHUFFLED_FILE, FoldResult, configured_settings
 from roformermil.runtime.files import file_sha256
 from roformermil.runtime.text import first_lines, join_some
 
 SHOWN_PROBLEMS = 20
-Problems = dict[tuple[Path, str], list[int]]  # the folds of a model (its folder) that have a problem
+Key = tuple[str, str, str]  # data set, encoder, model
+Problems = dict[tuple[Path, str], list[str]]  # the trainings of a model (its folder) that have a problem
 
 
 def read_results(
@@ -26,24 +28,26 @@ def read_results(
     folders: Sequence[Path] = (),
     config: Config | None = None,
     models: Sequence[Model] = (),
+    trainings: Mapping[str, Training] = MappingProxyType({}),
 ) -> list[FoldResult]:
     """The results at these predictions.csv, each beside its model.safetensors.
 
     folders: of data sets, with their slides.csv and folds.csv; config, models: what folds were to be trained with. Without
-    these, the folds of a model need only be alike. Raises ModelError, which names folds and remedy, for folds that were
+    these, the folds of a model need only be alike. trainings: settings of models that are not trained with those of the
+    configuration, by id. Raises ModelError, which names folds and remedy, for folds that were
     trained with other settings or classes, on other slides or features, and for predictions that were edited.
     """
     results = [FoldResult.at(Path(path)) for path in predictions]
-    expected = _expected_settings(results, config, models)
+    expected = _expected_settings(results, config, models, trainings)
     slides = {folder.name: _slides_of_folder(folder) for folder in folders}
     problems: Problems = defaultdict(list)
     for result in results:
-        lines = [*compare_settings(result.settings, expected[result.key]), *compare_files(result)]
+        lines = [*compare_settings(result.settings, expected[result.key, result.seed]), *compare_files(result)]
         if result.dataset in slides:
             rows, records = slides[result.dataset]
             lines += compare_slides(result, rows.get(result.fold, []), records)
         for line in lines:
-            problems[result.path.parents[1], line].append(result.fold)
+            problems[result.path.parents[1], line].append(result.run)
     if problems:
         raise ModelError(_describe_problems(problems))
     return results
@@ -58,10 +62,16 @@ def compare_settings(trained: Mapping[str, Any], expected: Mapping[str, Any]) ->
 def compare_files(result: FoldResult) -> list[str]:
     """How a fold's files differ from those that its training wrote there."""
     differs, metadata = [], result.metadata
-    if (metadata["dataset"], int(metadata["fold"])) != (result.dataset, result.fold):
-        differs.append(f"its {MODEL_FILE} is the model of {metadata['dataset']}, fold {metadata['fold']}")
+    trained, seed = (metadata["dataset"], int(metadata["fold"])), result.trained_seed
+    if trained != (result.dataset, result.fold) or result.seed not in (None, seed):
+        of_seed = "" if result.seed is None else f", seed {seed}"
+        differs.append(f"its {MODEL_FILE} is the model of {trained[0]}, fold {trained[1]}{of_seed}")
     if metadata["predictions"] != file_sha256(result.path):
         differs.append("predictions.csv: not what the model predicted after training")
+    if not result.shuffled_file.exists():
+        differs.append(f"{SHUFFLED_FILE}: is missing")
+    elif metadata.get("shuffled") != file_sha256(result.shuffled_file):
+        differs.append(f"{SHUFFLED_FILE}: not what the model predicted after training")
     return differs
 
 
@@ -81,48 +91,58 @@ def compare_slides(result: FoldResult, rows: Sequence[FoldRow], records: Mapping
     return differs
 
 
-def reasons_to_train_again(model_file: Path, config: Config, models: Mapping[str, Model]) -> list[str]:
+def reasons_to_train_again(
+    model_file: Path,
+    config: Config,
+    models: Mapping[str, Model],
+    trainings: Mapping[str, Training] = MappingProxyType({}),
+) -> list[str]:
     """A sentence if a fold was trained with other settings than the configuration's; none where it was not trained yet.
 
-    models: by id.
+    models: by id; trainings: as of `read_results`.
     """
     if not model_file.exists():
         return []
     result = FoldResult.at(model_file.with_name("predictions.csv"))
     try:
-        differs = compare_settings(result.settings, configured_settings(config, result.dataset, models[result.model]))
+        expected = configured_settings(config, result.dataset, models[result.model], result.seed, trainings)
+        differs = compare_settings(result.settings, expected)
     except ModelError as error:
         differs = [str(error)]
     return [f"{result.model}: {'; '.join(differs)}: will be trained again"] if differs else []
 
 
 def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
-    """A sentence if the tables beside provenance.json are of other data sets or models than the configuration's."""
+    """A sentence if the tables beside provenance.json are of other data sets, models or seeds than the configuration's."""
     if not provenance.exists():
         return []
     try:
         before = json.loads(provenance.read_text(encoding="utf-8"))["config"]
-        tabulated = set(before["datasets"]), {model["id"] for model in before["models"]}
+        tabulated = set(before["datasets"]), {model["id"] for model in before["models"]}, before["training"]["seeds"]
     except (ValueError, KeyError, TypeError) as error:
         return [f"{provenance}: damaged ({error!r})"]
-    wanted = set(config.datasets), {model.id for model in config.models}
-    return [] if tabulated == wanted else ["its tables are of other data sets or models"]
+    wanted = set(config.datasets), {model.id for model in config.models}, config.training.seeds
+    return [] if tabulated == wanted else ["its tables are of other data sets, models or seeds"]
 
 
 def _expected_settings(
-    results: Sequence[FoldResult], config: Config | None, models: Sequence[Model]
-) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The settings that the folds of each model are to have. Where the configuration does not contain it, those of its first
-    fold, and the classes of the data set's first."""
+    results: Sequence[FoldResult], config: Config | None, models: Sequence[Model], trainings: Mapping[str, Training]
+) -> dict[tuple[Key, int | None], dict[str, Any]]:
+    """The settings that the folds of each model are to have, by model and seed in the folder's name. Where the configuration does
+    not contain the model, those of its first fold, and the classes of the data set's first."""
     by_id = {model.id: model for model in models}
     classes: dict[str, list[str]] = {}
-    expected: dict[tuple[str, str, str], dict[str, Any]] = {}
+    firsts: dict[Key, FoldResult] = {}
+    expected: dict[tuple[Key, int | None], dict[str, Any]] = {}
     for result in results:
+        case, first = (result.key, result.seed), firsts.setdefault(result.key, result)
         if config and result.dataset in config.datasets and result.model in by_id:
-            expected[result.key] = configured_settings(config, result.dataset, by_id[result.model])
-        elif result.key not in expected:
-            first = classes.setdefault(result.dataset, result.classes)
-            expected[result.key] = result.settings | {"classes": first}
+            model = by_id[result.model]
+            expected[case] = configured_settings(config, result.dataset, model, result.seed, trainings)
+        elif case not in expected:
+            seed = result.trained_seed if result.seed is None else result.seed
+            of_dataset = classes.setdefault(result.dataset, result.classes)
+            expected[case] = first.settings | {"classes": of_dataset, "training.seed": seed}
     return expected
 
 
@@ -135,7 +155,7 @@ def _slides_of_folder(folder: Path) -> tuple[dict[int, list[FoldRow]], dict[str,
 
 
 def _describe_problems(problems: Problems) -> str:
-    lines = [f"  {folder}, fold {', '.join(map(str, folds))}: {line}" for (folder, line), folds in problems.items()]
+    lines = [f"  {folder}, fold {', '.join(runs)}: {line}" for (folder, line), runs in problems.items()]
     models = " ".join(dict.fromkeys(f"{folder}/fold_*/{MODEL_FILE}" for folder, _ in problems))
     return (
         "these folds do not belong to the current settings, slides and features:\n"

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, averaged over folds as their areas are, with bootstrap bands.
+"""ROC and precision-recall curves, averaged over seeds and folds as their areas are, with bootstrap bands.
 
 The bootstrap draws patients with all their slides, in whatever folds these are tested (the cluster bootstrap: Field and
 Welsh, J. R. Statist. Soc. B 69, 2007). The models stay as they were trained.
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm, t
 
 from roformermil.bags.folds import derive_seed
-from roformermil.evaluation.intervals import LEVEL, mean_over_folds
+from roformermil.evaluation.intervals import LEVEL, degrees_of_freedom, mean_over_folds
 from roformermil.evaluation.metrics import weights_above_thresholds
 from roformermil.evaluation.predictions import OutOfFold
 
@@ -77,6 +77,6 @@ def expanded_tails(predictions: OutOfFold) -> tuple[float, float]:
     mean number of patients per fold; the mean over folds depends on all patients.
     """
     m = max(2.0, float(np.mean([len(set(predictions.patients[tested])) for tested in predictions.tests])))
-    degrees = max(1, len(set(predictions.patients)) - len(predictions.tests))
-    tail = float(norm.cdf(t.ppf((1 - LEVEL) / 2, degrees) * np.sqrt(m / (m - 1))))
+    quantile = t.ppf((1 - LEVEL) / 2, degrees_of_freedom(predictions))
+    tail = float(norm.cdf(quantile * np.sqrt(m / (m - 1))))
     return tail, 1 - tail

@@ -2,6 +2,7 @@
 maps' environment need not load."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,13 @@ from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
 
 MODEL_FILE = "model.safetensors"
+SHUFFLED_FILE = "shuffled.csv"
+FOLDER = re.compile(r"fold_(\d+)(?:_seed_(-?\d+))?")
+
+
+def fold_folder(fold: int, seed: int | None = None) -> str:
+    """The name of the folder of a fold's first training, or of a further one with this seed."""
+    return f"fold_{fold}" if seed is None else f"fold_{fold}_seed_{seed}"
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,27 @@ class FoldResult(ModelKey):
 
     fold: int
     path: Path  # predictions.csv
+    seed: int | None = None  # of the fold's further trainings; None: the first, whose seed is that of the configuration
 
     @classmethod
     def at(cls, path: Path) -> "FoldResult":
-        """The result at `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`."""
-        dataset, encoder, model, fold = path.absolute().parts[-5:-1]
-        return cls(dataset, encoder, model, int(fold.removeprefix("fold_")), path)
+        """The result at `.../{dataset}/{encoder}/{model}/fold_{k}/predictions.csv`, or `fold_{k}_seed_{s}`. Raises ModelError."""
+        *_, dataset, encoder, model, folder, _ = path.absolute().parts
+        match = FOLDER.fullmatch(folder)
+        if not match:
+            raise ModelError(f"{path.absolute()}: its folder is not named fold_0 or fold_0_seed_2, with other numbers")
+        fold, seed = match.groups()
+        return cls(dataset, encoder, model, int(fold), path, None if seed is None else int(seed))
+
+    @property
+    def run(self) -> str:
+        """Which training of the model this is: `0`, or `0 (seed 2)`."""
+        return f"{self.fold}" if self.seed is None else f"{self.fold} (seed {self.seed})"
+
+    @property
+    def shuffled_file(self) -> Path:
+        """The predictions of test slides whose positions were shuffled."""
+        return self.path.with_name(SHUFFLED_FILE)
 
     @property
     def model_file(self) -> Path:
@@ -55,6 +78,11 @@ class FoldResult(ModelKey):
         """The classes in the order of their index. Raises ModelError."""
         return self.settings["classes"]
 
+    @property
+    def trained_seed(self) -> int:
+        """The seed that it was trained with. Raises ModelError."""
+        return self.settings["training.seed"]
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decided the fold's result, by key: `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
@@ -66,9 +94,16 @@ class FoldResult(ModelKey):
         return _by_key(classes, model, training, self.metadata.get("train_version"))
 
 
-def configured_settings(config: Config, dataset: str, model: Model) -> dict[str, Any]:
-    """The settings that the folds of this data set and model are to have, by the keys of `FoldResult.settings`."""
-    training, version = config.training.deciding_values(), str(stage_versions.TRAIN)
+def configured_settings(
+    config: Config, dataset: str, model: Model, seed: int | None, trainings: Mapping[str, Training]
+) -> dict[str, Any]:
+    """The settings that the folds of this data set and model are to have, by the keys of `FoldResult.settings`.
+
+    seed: of a further training of a fold; trainings: settings of models that are not trained with those of `config`, by id.
+    """
+    training, version = trainings.get(model.id, config.training).deciding_values(), str(stage_versions.TRAIN)
+    if seed is not None:
+        training["seed"] = seed
     return _by_key(config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
 
 

@@ -16,17 +16,27 @@ Statistics = Callable[[np.ndarray, np.ndarray, np.ndarray], Values]  # of labels
 
 
 def mean_over_folds(predictions: OutOfFold, statistics: Statistics, weights: np.ndarray | None = None) -> Values:
-    """Each statistic's mean over folds, (R, ...), for weights (R, n) of the slides; by default one set of equal weights.
+    """Each statistic's mean over seeds, then over folds, (R, ...), for weights (R, n) of the predictions; by default one set of
+    equal weights.
 
-    statistics: gives (R, ...) per fold by name. A fold in which a statistic is NaN does not count.
+    statistics: gives (R, ...) per training by name. A training in which a statistic is NaN does not count.
     """
     weights = np.ones((1, len(predictions.labels))) if weights is None else weights
     labels, probabilities = predictions.labels, predictions.probabilities
-    return _mean([statistics(labels[f], probabilities[f], weights[:, f]) for f in predictions.tests])
+    return _mean(predictions, [statistics(labels[f], probabilities[f], weights[:, f]) for f in predictions.tests])
 
 
-def _mean(folds: list[Values]) -> Values:
-    return {name: finite_mean(np.stack([values[name] for values in folds])) for name in folds[0]}
+def _mean(predictions: OutOfFold, runs: list[Values]) -> Values:
+    """The mean over seeds, then over folds, of what each training gives."""
+    folds: dict[int, list[Values]] = {}
+    for (fold, _), values in zip(predictions.runs, runs, strict=True):
+        folds.setdefault(fold, []).append(values)
+    means = [{name: _stacked_mean(group, name) for name in group[0]} for group in folds.values()]
+    return {name: _stacked_mean(means, name) for name in means[0]}
+
+
+def _stacked_mean(values: list[Values], name: str) -> np.ndarray:
+    return finite_mean(np.stack([one[name] for one in values]))
 
 
 def patient_intervals(predictions: OutOfFold, statistics: Statistics, level: float = LEVEL) -> Values:
@@ -36,29 +46,50 @@ def patient_intervals(predictions: OutOfFold, statistics: Statistics, level: flo
     patients less the folds. NaN where leaving out a patient changes nothing, as with a perfect score. How often such intervals
     contain the truth is measured by benchmarks/coverage.py.
     """
-    quantile = t.ppf((1 + level) / 2, max(1, len(set(predictions.patients)) - len(predictions.tests)))
-    means, errors = mean_over_folds(predictions, statistics), jackknife_errors(predictions, statistics)
-    halves = {name: quantile * np.where(error > ROUND_OFF, error, np.nan) for name, error in errors.items()}
-    return {name: np.clip([means[name][0] - half, means[name][0] + half], 0, 1) for name, half in halves.items()}
+    left_out = leave_patients_out(predictions, statistics)
+    degrees = degrees_of_freedom(predictions)
+    return {name: jackknife_interval(values, degrees, level) for name, values in left_out.items()}
 
 
-def jackknife_errors(predictions: OutOfFold, statistics: Statistics) -> Values:
-    """The standard error of each statistic's mean over folds, from leaving out one patient with all slides at a time.
+def degrees_of_freedom(predictions: OutOfFold) -> int:
+    """Of intervals over patients: their number less that of the folds."""
+    return max(1, len(set(predictions.patients)) - predictions.fold_count)
 
-    Efron and Stein, Annals of Statistics 9, 1981: it is rather too large than too small, most where a fold tests only one
-    patient of a class: without that patient the fold does not count.
+
+def leave_patients_out(predictions: OutOfFold, statistics: Statistics) -> Values:
+    """Each statistic's mean over folds of all patients, then without each of the I patients with all slides: (1 + I, ...).
+
+    Patients are in the order of their ids, so that two such arrays of the same slides can be subtracted.
     """
     patients, numbers = np.unique(predictions.patients, return_inverse=True)
-    folds = []
+    runs = []
     for tested in predictions.tests:
         inside, rows = np.unique(numbers[tested], return_inverse=True)
         weights = np.vstack([np.ones(len(rows)), 1 - np.eye(len(inside))[:, rows]])
         values = statistics(predictions.labels[tested], predictions.probabilities[tested], weights)
-        row_of = np.zeros(len(patients), int)  # patients outside a fold do not change its value, which is in row 0
-        row_of[inside] = 1 + np.arange(len(inside))
-        folds.append({name: value[row_of] for name, value in values.items()})
-    spreads = {name: np.sqrt(finite_mean((mean - finite_mean(mean)) ** 2)) for name, mean in _mean(folds).items()}
-    return {name: spread * np.sqrt(len(patients) - 1) for name, spread in spreads.items()}
+        row_of = np.zeros(1 + len(patients), int)  # patients outside a fold do not change its value, which is in row 0
+        row_of[1 + inside] = 1 + np.arange(len(inside))
+        runs.append({name: value[row_of] for name, value in values.items()})
+    return _mean(predictions, runs)
+
+
+def jackknife_error(left_out: np.ndarray) -> np.ndarray:
+    """The standard error of a mean over folds from leaving out one patient at a time. left_out: as of `leave_patients_out`.
+
+    Efron and Stein, Annals of Statistics 9, 1981: it is rather too large than too small, most where a fold tests only one
+    patient of a class: without that patient the fold does not count.
+    """
+    without = left_out[1:]
+    return np.sqrt(finite_mean((without - finite_mean(without)) ** 2)) * np.sqrt(len(without) - 1)
+
+
+def jackknife_interval(
+    left_out: np.ndarray, degrees: int, level: float = LEVEL, bounds: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
+    """The value of all patients ± Student's t x jackknife error, cut to `bounds`: (2, ...). NaN where the error is 0."""
+    error = jackknife_error(left_out)
+    half = t.ppf((1 + level) / 2, degrees) * np.where(error > ROUND_OFF, error, np.nan)
+    return np.clip([left_out[0] - half, left_out[0] + half], *bounds)
 
 
 def corrected_interval(

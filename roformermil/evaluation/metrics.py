@@ -19,6 +19,11 @@ def probability_columns(classes: Sequence[str]) -> list[str]:
     return [f"{PROBABILITY_PREFIX}{name}" for name in classes]
 
 
+def counted_classes(probabilities: np.ndarray) -> list[int]:
+    """The classes whose one-against-the-rest metrics are averaged: of two the second, of more all."""
+    return [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
+
+
 def auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve; with more than two classes, the mean of each against the rest.
 
@@ -33,7 +38,7 @@ def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, 
     Average precision and f1 are those of the positive class, or means over more than two; NaN where one has no slide.
     """
     decisions = probabilities.argmax(axis=1)
-    counted = _counted_classes(probabilities)
+    counted = counted_classes(probabilities)
     complete = np.isin(counted, labels).all()
     f1 = f1_score(labels, decisions, labels=counted, average="macro", zero_division=0) if complete else np.nan
     return {
@@ -48,11 +53,7 @@ def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, 
 def _ranking(metric, labels: np.ndarray, probabilities: np.ndarray) -> float:
     if len(np.unique(labels)) < probabilities.shape[1]:
         return float("nan")
-    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in _counted_classes(probabilities)]))
-
-
-def _counted_classes(probabilities: np.ndarray) -> list[int]:
-    return [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
+    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in counted_classes(probabilities)]))
 
 
 def weighted_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

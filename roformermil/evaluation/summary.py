@@ -1,4 +1,4 @@
-"""Metrics of each fold, over folds and of each class, and the paper's table of them."""
+"""Metrics of each fold, over folds and of each class."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,21 +7,29 @@ import numpy as np
 import pandas as pd
 
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.intervals import corrected_interval, mean_over_folds, patient_intervals
+from roformermil.evaluation.intervals import (
+    Values,
+    degrees_of_freedom,
+    jackknife_interval,
+    leave_patients_out,
+    mean_over_folds,
+    patient_intervals,
+)
 from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
+from roformermil.evaluation.pooled import POOLED, pooled_auroc
 from roformermil.evaluation.predictions import KEYS, OutOfFold, labels_and_probabilities, read_table
-from roformermil.runtime.text import markdown_table
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds
-COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
+STATISTICS = ["mean", "std", "ci_low", "ci_high", "folds", "seeds", "seed_std"]
+POSITION = ["shuffled", "shuffled_difference", "difference_low", "difference_high"]
 
 
 def fold_metrics(
     results: list[FoldResult], part: str = "test", slides: Mapping[str, set[str]] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each fold's metrics on a part, a row per metric; and each data set's mean number of slides per fold: evaluated (`test`)
-    and `train`.
+    """The metrics of each fold and seed on a part, a row per metric; and each data set's mean number of slides per fold:
+    evaluated (`test`) and `train`.
 
     slides: if given, only these slide ids of each data set count; a metric that is undefined for them is NaN.
     """
@@ -33,35 +41,76 @@ def fold_metrics(
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         values = compute_metrics(*labels_and_probabilities(chosen, result.classes)) if len(chosen) else {}
-        rows += [(*result.key, result.fold, name, values.get(name, np.nan)) for name in METRICS]
-    metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "metric", "value"])
+        run = (*result.key, result.fold, result.trained_seed)
+        rows += [(*run, name, values.get(name, np.nan)) for name in METRICS]
+    metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
-def summarise(metrics: pd.DataFrame, interval: Interval) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1) and 95% interval over folds. A fold that lacks a class has no AUROC.
+def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Each fold's metrics, means over its seeds: the columns of metrics.csv without `seed`."""
+    return metrics.groupby([*KEYS, "fold", "metric"], sort=False).value.mean().reset_index()
 
-    interval: `by_patients` or `by_folds`.
+
+def summarise(metrics: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and 95% interval over folds, and the standard deviation over seeds of the mean over
+    folds. A fold's value is its mean over seeds; one that lacks a class has no AUROC.
+
+    metrics: as of `fold_metrics`; interval: gives it from a row and its values over folds.
     """
     rows = []
     for key, group in metrics.groupby([*KEYS, "metric"], sort=False):
-        values = group.value.to_numpy(float)
+        values = mean_over_seeds(group).value.to_numpy(float)
         values = values[np.isfinite(values)]
         mean = values.mean() if len(values) else np.nan
-        std = values.std(ddof=1) if len(values) > 1 else np.nan
-        rows.append((*key, mean, std, *interval(key, values), len(values)))
-    return pd.DataFrame(rows, columns=[*KEYS, "metric", "mean", "std", "ci_low", "ci_high", "folds"])
+        seeds = group.groupby("seed").value.mean()
+        rows.append((*key, mean, _std(values), *interval(key, values), len(values), len(seeds), _std(seeds.to_numpy())))
+    return pd.DataFrame(rows, columns=[*KEYS, "metric", *STATISTICS])
 
 
-def by_folds(test_to_train: Mapping) -> Interval:
-    """Corrected t intervals over folds. test_to_train: each data set's test slides over training slides."""
-    return lambda row, values: corrected_interval(values, test_to_train[row[0]])
+def _std(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else np.nan
 
 
-def by_patients(models: list[OutOfFold]) -> Interval:
-    """Intervals over patients, from out-of-fold predictions."""
-    intervals = {model.key: patient_intervals(model, weighted_metrics) for model in models}
-    return lambda row, _: intervals[row[0], row[1], row[2]][row[3]]
+def summary_table(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFrame:
+    """The rows of summary.csv: each model's METRICS, means over folds, and POOLED; with intervals over patients, the spread
+    over seeds and, for models that use positions, the metric with shuffled positions.
+
+    metrics: of all these models, as of `fold_metrics`.
+    """
+    left_out = {model.key: metrics_without_patients(model) for model in models}
+    degrees = {model.key: degrees_of_freedom(model) for model in models}
+    summary = summarise(metrics, lambda row, _: jackknife_interval(left_out[row[:3]][row[3]], degrees[row[:3]]))
+    tables = []
+    for model in models:
+        own = summary[(summary[KEYS] == list(model.key)).all(axis=1)]
+        pooled = pd.DataFrame([_pooled_row(model, left_out[model.key][POOLED])], columns=summary.columns)
+        rows, shuffled = pd.concat([own, pooled]), model.with_positions_shuffled()
+        without = left_out[model.key], metrics_without_patients(shuffled) if shuffled else None
+        effects = [_position_effect(*without, metric, degrees[model.key]) for metric in rows.metric]
+        tables.append(rows.assign(**dict(zip(POSITION, np.transpose(effects), strict=True))))
+    return pd.concat(tables, ignore_index=True)
+
+
+def metrics_without_patients(model: OutOfFold) -> Values:
+    """METRICS and POOLED of all patients, means over folds, and then without each of them: (1 + I,), as of `leave_patients_out`."""
+    return leave_patients_out(model, weighted_metrics) | {POOLED: pooled_auroc(model)}
+
+
+def _pooled_row(model: OutOfFold, left_out: np.ndarray) -> Row:
+    """The row of POOLED, which has no value per fold."""
+    by_seed = [pooled_auroc(model.select(model.seeds == seed))[0] for seed in np.unique(model.seeds)]
+    low, high = jackknife_interval(left_out, degrees_of_freedom(model))
+    spread = _std(np.array(by_seed))
+    return *model.key, POOLED, left_out[0], np.nan, low, high, model.fold_count, len(by_seed), spread
+
+
+def _position_effect(left_out: Values, shuffled: Values | None, metric: str, degrees: int) -> tuple[float, ...]:
+    """The cells of POSITION: the metric with shuffled positions, by how much these lower it, and the interval of that."""
+    if shuffled is None:
+        return (np.nan,) * len(POSITION)
+    difference = left_out[metric] - shuffled[metric]
+    return shuffled[metric][0], difference[0], *jackknife_interval(difference, degrees, bounds=(-1, 1))
 
 
 def class_table(models: list[OutOfFold]) -> pd.DataFrame:
@@ -69,38 +118,11 @@ def class_table(models: list[OutOfFold]) -> pd.DataFrame:
     rows = []
     for model in models:
         means, intervals = mean_over_folds(model, class_metrics), patient_intervals(model, class_metrics)
+        counts = np.bincount(model.without_repeats().labels, minlength=len(model.classes))
         for metric in CLASS_METRICS:
             low, high = intervals[metric]
             rows += [
-                (*model.key, name, int((model.labels == c).sum()), metric, means[metric][0, c], low[c], high[c])
+                (*model.key, name, int(counts[c]), metric, means[metric][0, c], low[c], high[c])
                 for c, name in enumerate(model.classes)
             ]
     return pd.DataFrame(rows, columns=[*KEYS, "class", "slides", "metric", "mean", "ci_low", "ci_high"])
-
-
-def mean_text(row: Mapping) -> str:
-    """`mean ± std` of a row, as far as there are such."""
-    if not np.isfinite(row["mean"]):
-        return "–"
-    return f"{row['mean']:.2f}" + (f" ± {row['std']:.2f}" if np.isfinite(row["std"]) else "")
-
-
-def interval_text(row: Mapping, form: str = ".2f") -> str:
-    """`[low, high]` of a row, or that there is none."""
-    if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
-        return "[no interval]"
-    return f"[{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
-
-
-def paper_table(summary: pd.DataFrame, notes: Mapping[tuple[str, str], list[str]]) -> str:
-    """The paper's table in Markdown: models down, data sets across, mean ± std over folds; then each data set's notes."""
-    cells = {tuple(row[key] for key in [*KEYS, "metric"]): mean_text(row) for row in summary.to_dict("records")}
-    groups = list(dict.fromkeys(key[:2] for key in cells))
-    rows = []
-    for model in summary.model.unique():
-        keys = [[key for name, _ in COLUMNS if (key := (*group, model, name)) in cells] for group in groups]
-        rows.append([model, *(" / ".join(cells[key] for key in group) or "–" for group in keys)])
-    titles = " / ".join(title for _, title in COLUMNS)
-    table = markdown_table(["model", *(f"{dataset} ({encoder})" for dataset, encoder in groups)], rows)
-    lines = "".join(f"- {note}\n" for group in groups for note in notes[group])
-    return f"{titles}, mean ± standard deviation over folds\n\n{table}\n\n{lines}"

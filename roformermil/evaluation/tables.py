@@ -10,11 +10,14 @@ from roformermil.cohort.slide_table import attrition_summary, read_slide_table
 from roformermil.config import Config
 from roformermil.config.base import read_settings
 from roformermil.evaluation.calibration import calibration_table, confusion
-from roformermil.evaluation.cautions import cautions
+from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.learning import learning_cautions
+from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
-from roformermil.evaluation.summary import by_patients, class_table, fold_metrics, paper_table, summarise
+from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
+from roformermil.evaluation.summary_text import summary_text
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
 
@@ -30,9 +33,13 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     results = read_results(predictions, datasets, settings, settings.models if settings else ())
     models = out_of_fold(results)
     metrics, sizes = fold_metrics(results)
-    summary = summarise(metrics, by_patients(models))
+    summary = summary_table(metrics, models)
     notes = dataset_notes(models, datasets)
-    warnings = [(*key, line) for key, (_, *lines) in notes.items() for line in lines]
+    for (dataset, encoder, _), lines in learning_cautions(results).items():
+        notes[dataset, encoder] += lines
+    warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
+    for group, lines in position_notes(summary).items():
+        notes[group][1:1] = lines  # after the size of the data set, before why to be careful
     tables = {
         "metrics": metrics,
         "summary": summary,
@@ -44,7 +51,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "summary.md", paper_table(summary, notes))
+    pooled = {(model.dataset, model.encoder) for model in models if has_few_tests(model) or model.seed_count > 1}
+    write_text(out / "summary.md", summary_text(summary, notes, pooled))
     write_provenance(out / "provenance.json", config)
 
 
@@ -56,6 +64,7 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
             continue  # another model, tested on the same slides
         folder = next(folder for folder in datasets if folder.name == model.dataset)
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
-        size = f"{model.dataset}: {len(set(model.folds))} folds; {attrition_summary(records)}"
+        seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
+        size = f"{model.dataset}: {model.fold_count} folds{seeds}; {attrition_summary(records)}"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

@@ -13,15 +13,16 @@ from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.errors import ConfigError, ModelError, StoreError
 from roformermil.evaluation.consistency import compare_files, compare_rows
-from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.fold_results import FoldResult, fold_folder
+from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
-from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
+from roformermil.evaluation.summary import POSITION, STATISTICS, fold_metrics, summary_table
 from roformermil.features.store import matches_checksum, read_attributes
 from roformermil.runtime.files import file_sha256
 
 SELECTORS = [*KEYS, "metric"]
-STATISTICS = ("mean", "std", "ci_low", "ci_high")
 SHARED = ("model", "training", "run")  # settings and versions, usually those of all folds
+Run = tuple[int, int]  # fold and seed
 T = TypeVar("T")
 
 
@@ -34,12 +35,14 @@ def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str
     """
     chosen = _select_row(table, row)
     key = {name: chosen[name] for name in SELECTORS}
-    metrics = _rows_with(_read(read_table, table.with_name("metrics.csv")), key)
-    values = dict(zip(metrics.fold.tolist(), metrics.value.tolist(), strict=True))
+    metrics = _rows_with(_read(read_table, table.with_name("metrics.csv")), {name: key[name] for name in KEYS})
+    runs = list(dict.fromkeys(zip(metrics.fold.tolist(), metrics.seed.tolist(), strict=True)))
+    metrics = metrics[metrics.metric == key["metric"]]  # none of POOLED, which no fold has alone
+    values = dict(zip(zip(metrics.fold, metrics.seed, strict=True), metrics.value.tolist(), strict=True))
     folder = table.parent / key["dataset"]
     folds_table, slide_table, stores = folder / "folds.csv", folder / "slides.csv", folder / "features" / key["encoder"]
     models = folder / key["encoder"] / key["model"]
-    results = [FoldResult.at(models / f"fold_{fold}/predictions.csv") for fold in values]
+    results = [FoldResult.at(models / folder / "predictions.csv") for folder in _folders(runs)]
     fingerprints = {name: text for result in results for name, text in _features(result).items()}
     records = {record.slide_id: record for record in _read(read_slide_table, slide_table) if record.is_ok}
     differs = compare_statistics(table, chosen, values, results)
@@ -53,10 +56,11 @@ def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str
             differs.append(f"{slide_id}: was used in training, but is not a usable slide in {slide_table}")
     return {
         **key,
-        **{name: float(chosen[name]) for name in STATISTICS},
+        **{name: chosen[name] for name in STATISTICS},
+        **{name: chosen[name] for name in POSITION if np.isfinite(chosen[name])},
         "tables": json.loads(table.with_name("provenance.json").read_text(encoding="utf-8")),
         "folds_table": {"path": str(folds_table), "sha256": file_sha256(folds_table)},
-        "folds": [{"fold": one.fold, key["metric"]: values[one.fold], **_describe_fold(one)} for one in results],
+        "folds": [_describe_run(*pair, key["metric"], values) for pair in zip(runs, results, strict=True)],
         "slides": [
             _describe_slide(stores, records[name], fingerprints[name]) for name in fingerprints if name in records
         ],
@@ -78,19 +82,21 @@ def summarise_trace(trace: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare_statistics(table: Path, row: Mapping, values: Mapping[int, float], results: list[FoldResult]) -> list[str]:
+def compare_statistics(table: Path, row: Mapping, values: Mapping[Run, float], results: list[FoldResult]) -> list[str]:
     """How the row of the table and its metric in each fold differ from what the predictions give now."""
     metrics, _ = _read(fold_metrics, results)
+    summary = _read(summary_table, metrics, _read(out_of_fold, results))
+    (now,) = summary[summary.metric == row["metric"]].to_dict("records")
     metrics = metrics[metrics.metric == row["metric"]]
-    (summary,) = summarise(metrics, by_patients(out_of_fold(results))).to_dict("records")
+    before = [values.get(run, np.nan) for run in zip(metrics.fold, metrics.seed, strict=True)]
     return [
-        f"fold {fold}: predictions.csv gives {now:.6f}, metrics.csv contains {values[fold]:.6f}"
-        for fold, now in zip(metrics.fold, metrics.value, strict=True)
-        if not np.isclose(now, values[fold], equal_nan=True)
+        f"fold {result.run}: predictions.csv gives {value:.6f}, metrics.csv contains {old:.6f}"
+        for result, value, old in zip(results if before else (), metrics.value, before, strict=True)
+        if not np.isclose(value, old, equal_nan=True)
     ] + [
-        f"{table}: {name} is {row[name]:.6f}, the predictions give {summary[name]:.6f}"
-        for name in STATISTICS
-        if not np.isclose(summary[name], row[name], equal_nan=True)
+        f"{table}: {name} is {row[name]:.6f}, the predictions give {now[name]:.6f}"
+        for name in (*STATISTICS, *POSITION)
+        if not np.isclose(now[name], row[name], equal_nan=True)
     ]
 
 
@@ -112,13 +118,29 @@ def _features(result: FoldResult) -> dict[str, str]:
     return json.loads(_read(lambda: result.metadata)["features"])
 
 
-def _describe_fold(result: FoldResult) -> dict[str, Any]:
+def _folders(runs: list[Run]) -> list[str]:
+    """The folders of a model's trainings: the first seed of each fold has the fold's name."""
+    first = {fold: min(seed for number, seed in runs if number == fold) for fold, _ in runs}
+    return [fold_folder(fold, None if seed == first[fold] else seed) for fold, seed in runs]
+
+
+def _describe_run(run: Run, result: FoldResult, metric: str, values: Mapping[Run, float]) -> dict[str, Any]:
     return {
+        "fold": run[0],
+        "seed": run[1],
+        **({} if metric == POOLED else {metric: values[run]}),
         "predictions": str(result.path),
         "sha256": file_sha256(result.path),
         "best_epoch": int(result.metadata["best_epoch"]),
-        **{name: json.loads(result.metadata[name]) for name in SHARED},
+        **_settings(result),
     }
+
+
+def _settings(result: FoldResult) -> dict[str, Any]:
+    """What SHARED names, without the seed, which differs by training."""
+    settings = {name: json.loads(result.metadata[name]) for name in SHARED}
+    settings["training"].pop("seed", None)
+    return settings
 
 
 def _describe_slide(stores: Path, record: SlideRecord, fingerprint: str) -> dict[str, Any]:

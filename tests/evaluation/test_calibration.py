@@ -56,3 +56,11 @@ def test_a_slide_that_several_folds_test_counts_once(simulate):
     assert confusion([repeated]).equals(confusion([predictions]))
     assert calibration_table([repeated]).equals(calibration_table([predictions]))
     assert any("20 slides are tested by several folds" in line for line in cautions(repeated))
+
+
+def test_a_slide_of_several_seeds_counts_once_as_the_first_predicted_it(simulate):
+    predictions = simulate(2, seeds=3)
+    first = predictions.select(predictions.seeds == 1)
+    assert confusion([predictions]).equals(confusion([first]))
+    assert calibration_table([predictions]).equals(calibration_table([first]))
+    assert cautions(predictions) == cautions(first)

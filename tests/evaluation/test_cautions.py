@@ -6,7 +6,7 @@ import pytest
 
 from roformermil.bags.leakage import Finding
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.evaluation.cautions import cautions
+from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.predictions import OutOfFold
 
 
@@ -17,7 +17,8 @@ def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
     patient_ids = np.array([f"f{f}p{p}" for f, p in zip(fold, patient, strict=True)])
     slide_ids = np.array([f"s{k}" for k in range(len(fold))])
     probabilities = np.full((len(fold), 2), 0.5)
-    return OutOfFold("set", encoder, "m", ["a", "b"], slide_ids, patient_ids, fold, label, probabilities)
+    seeds = np.ones(len(fold), int)
+    return OutOfFold("set", encoder, "m", ["a", "b"], slide_ids, patient_ids, fold, label, probabilities, seeds)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,11 @@ def test_many_lost_slides_need_a_caution(lost, lines):
     records = [SlideRecord(f"s{k}", Path("s.svs"), status="no_mpp" if k < lost else "ok") for k in range(20)]
     records += [SlideRecord("x", Path("x.svs"), status="excluded")] * 20
     assert [f"{lost} of 20 slides are lost" in line for line in cautions(predictions(), records)] == [True] * lines
+
+
+def test_the_pooled_auroc_is_shown_where_a_caution_is_due():
+    assert not has_few_tests(predictions()) and not has_few_tests(predictions(positive=5))
+    assert has_few_tests(predictions(positive=4)) and has_few_tests(predictions(slides=19, patients=19, positive=9))
 
 
 def test_leaks_and_unknown_patients_need_a_caution():

@@ -38,7 +38,8 @@ def predictions_from(truth, scores, patients=None, model="m", folds=None) -> Out
     slides = np.arange(len(truth))
     folds = np.zeros(len(truth), int) if folds is None else folds
     patients = slides if patients is None else patients
-    return OutOfFold("d", "e", model, ["a", "b"], slides, patients, folds, truth, np.stack([1 - p, p], 1))
+    probabilities, seeds = np.stack([1 - p, p], 1), np.ones(len(truth), int)
+    return OutOfFold("d", "e", model, ["a", "b"], slides, patients, folds, truth, probabilities, seeds)
 
 
 def test_delongs_test_gives_what_mlstatkit_gives():
@@ -94,6 +95,76 @@ def test_equal_differences_and_single_patients_have_no_p_value():
         delong(same, predictions_from(truth[:-1], scores[:-1]))
 
 
+def with_seeds(*models: OutOfFold) -> OutOfFold:
+    """Several predictions of the same slides as those of seeds 1, 2, ... of one model."""
+    count, n = len(models), len(models[0].labels)
+    rows = models[0].select(np.tile(np.arange(n), count))
+    probabilities = np.concatenate([model.probabilities for model in models])
+    return replace(rows, seeds=np.repeat(np.arange(1, count + 1), n), probabilities=probabilities)
+
+
+def test_the_same_predictions_from_several_seeds_are_no_new_information():
+    truth, first, second = two_scores()
+    folds = np.arange(len(truth)) % 5
+    models = [predictions_from(truth, scores, folds=folds) for scores in (first, second)]
+    repeated = [with_seeds(model, model, model) for model in models]
+    expected = delong(*models)
+    assert delong(*repeated) == pytest.approx(expected)
+    assert delong(repeated[0], models[1]) == pytest.approx(expected), "also against a model of one seed"
+
+
+def test_the_variance_of_a_mean_over_seeds_is_that_of_the_jackknife_over_patients():
+    """Of patients with two slides in two folds each, whose seeds share most of their error."""
+    rng = np.random.default_rng(5)
+    patient, folds = np.repeat(np.arange(80), 2), np.tile([0, 1], 80)
+    truth = (rng.random(80) < 0.5).astype(int)[patient]
+    shared = rng.normal(0, 1, 80)[patient]
+    scores = [truth * effect + shared + rng.normal(0, 0.7, 160) for effect in (1, 1, 1, 0.7, 0.7)]
+    models = [predictions_from(truth, one, patient, folds=folds) for one in scores]
+    first, second = with_seeds(*models[:3]), with_seeds(*models[3:])
+
+    def difference(first, second) -> float:
+        areas = [
+            np.mean([roc_auc_score(one.labels[tested], one.probabilities[tested, 1]) for tested in one.tests])
+            for one in (first, second)
+        ]
+        return areas[0] - areas[1]
+
+    left_out = [difference(*(one.select(one.patients != k) for one in (first, second))) for k in range(80)]
+    error = np.sqrt(79 / 80 * ((left_out - np.mean(left_out)) ** 2).sum())
+    result = delong(first, second)
+    assert result.difference == pytest.approx(difference(first, second)) and result.folds == 2
+    assert result.difference / result.statistic == pytest.approx(error, rel=0.05)
+
+
+def test_seeds_that_were_tested_on_different_slides_are_refused():
+    truth, first, second = two_scores()
+    model = with_seeds(predictions_from(truth, first), predictions_from(truth, second))
+    with pytest.raises(ValueError, match="different slides"):
+        delong(model, model.select(np.arange(len(model.labels) - 1)))
+
+
+def test_the_t_test_takes_a_folds_mean_over_seeds():
+    rng = np.random.default_rng(2)
+    truth, first, second = two_scores()
+    models = [with_seeds(*[predictions_from(truth, s, model=name)] * 2) for name, s in (("x", first), ("y", second))]
+    values = rng.random((2, 5, 2))  # models, folds, seeds
+    rows = [
+        ("d", "e", name, fold, seed, metric, values[m, fold, seed])
+        for metric in ("auroc", "average_precision")
+        for m, name in enumerate("xy")
+        for fold in range(5)
+        for seed in range(2)
+    ]
+    metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "seed", "metric", "value"])
+    table = compare_models(models, metrics, {"d": 0.2}).query("test == 'corrected_t' and metric == 'auroc'")
+    expected = corrected_t(values[1].mean(axis=1) - values[0].mean(axis=1), 0.2)
+    (row,) = table.itertuples()
+    assert (row.difference, row.statistic, row.p, row.folds) == pytest.approx(
+        (expected.difference, expected.statistic, expected.p, 5)
+    )
+
+
 def test_holms_correction_on_a_worked_example():
     """p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R: 0.03 0.06 0.06 0.02."""
     assert holm_correction(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -106,12 +177,12 @@ def test_every_pair_is_compared_by_every_test():
     scores = {"x": first, "y": second, "z": first + second}
     models = {name: predictions_from(truth, score, model=name, folds=folds) for name, score in scores.items()}
     rows = [
-        ("d", "e", name, k, metric, roc_auc_score(truth[folds == k], model.probabilities[folds == k, 1]))
+        ("d", "e", name, k, 1, metric, roc_auc_score(truth[folds == k], model.probabilities[folds == k, 1]))
         for metric in ("auroc", "average_precision")
         for name, model in models.items()
         for k in range(5)
     ]
-    metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "metric", "value"])
+    metrics = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "fold", "seed", "metric", "value"])
     table = compare_models(list(models.values()), metrics, {"d": 0.2})
     assert len(table) == 3 * 3  # pairs; corrected t of two metrics, DeLong of AUROC
     for (metric, test), rows in table.groupby(["metric", "test"]):

@@ -15,8 +15,13 @@ from roformermil.config.base import to_json
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation
 from roformermil.errors import ModelError
-from roformermil.evaluation.consistency import read_results, reasons_to_evaluate_again, reasons_to_train_again
-from roformermil.evaluation.fold_results import MODEL_FILE, read_metadata
+from roformermil.evaluation.consistency import (
+    compare_files,
+    read_results,
+    reasons_to_evaluate_again,
+    reasons_to_train_again,
+)
+from roformermil.evaluation.fold_results import MODEL_FILE, FoldResult, read_metadata
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.evaluation.tables import write_tables
 from roformermil.report.heatmaps.gallery import copy_gallery
@@ -51,6 +56,15 @@ def change_predictions(run):
     path.write_text(path.read_text().replace("0.", "0.1", 1))
 
 
+def change_shuffled(run):
+    path = run.predictions[1].with_name("shuffled.csv")
+    path.write_text(path.read_text() + "s1,p1,a,0,0.5,0.5\n")
+
+
+def remove_shuffled(run):
+    run.predictions[1].with_name("shuffled.csv").unlink()
+
+
 def divide_otherwise(run):
     rows = read_folds(run.folder / "set/folds.csv")
     write_folds(run.folder / "set/folds.csv", [replace(row, part="train") if row.fold == 1 else row for row in rows])
@@ -69,6 +83,8 @@ OTHER_FEATURES = partial(change_records, change=lambda record: replace(record, f
 NOT_USABLE = partial(change_records, change=lambda record: replace(record, status="unreadable"))
 ONE_FOLD = {  # what is changed in fold 1, and what is said of it
     "edited predictions": (change_predictions, "predictions.csv: not what the model predicted after training"),
+    "edited shuffled predictions": (change_shuffled, "shuffled.csv: not what the model predicted after training"),
+    "no shuffled predictions": (remove_shuffled, "shuffled.csv: is missing"),
     "other folds": (divide_otherwise, "folds.csv divides its slides in another way"),
     "other features": (OTHER_FEATURES, "trained on other features of s5"),
     "a slide that failed since": (NOT_USABLE, "trained on slides that are not usable according to slides.csv: s5"),
@@ -105,7 +121,7 @@ CONFIGURATIONS = {
     "a class renamed": (config(classes=["a", "c"]), "trained with classes [a, b] instead of [a, c]"),
     "a model setting": (config(hidden_dim=64), "trained with models.hidden_dim 512 instead of 64"),
     "a training setting": (config(training={"epochs": 3}), "trained with training.epochs 50 instead of 3"),
-    "what decides no result": (config(training={"cache_gb": 1.0, "readers": 2}), ""),
+    "what decides no result": (config(training={"cache_gb": 1.0, "readers": 2, "seeds": 2}), ""),
     "nothing": (config(), ""),
 }
 
@@ -124,6 +140,50 @@ def test_all_folds_must_be_of_the_configuration_and_else_snakemake_trains_them_a
         assert len(read_results(run.predictions, run.datasets, settings, settings.models)) == 3 and lines == [[]] * 3
 
 
+@pytest.fixture
+def seeded(tmp_path) -> SimulatedRun:
+    """Three folds of one model with the seeds 1 and 2, of which only the second is in the names of folders."""
+    run = SimulatedRun(tmp_path)
+    run.add_model("set", run.add_dataset("set", CLASSES, records=RECORDS), CLASSES, "m", seeds=2)
+    for path in run.predictions:
+        write_training_files(path, features=FEATURES)
+    return run
+
+
+def read_and_plan(run, config=None) -> tuple[str, list[list[str]]]:
+    """The error of `read_results`, if any, and the reasons of each training to train again."""
+    models = {model.id: model for model in config.models} if config else {}
+    reasons = [reasons_to_train_again(path.with_name(MODEL_FILE), config, models) for path in run.predictions if config]
+    try:
+        read_results(run.predictions, run.datasets, config, config.models if config else ())
+    except ModelError as error:
+        return str(error), reasons
+    return "", reasons
+
+
+def test_each_training_must_have_the_seed_of_its_folder(seeded):
+    assert read_and_plan(seeded) == ("", [])
+    assert read_and_plan(seeded, config(training={"seeds": 2})) == ("", [[]] * 6)
+    error, reasons = read_and_plan(seeded, config(training={"seed": 3, "seeds": 2}))
+    assert "set/net/m, fold 0, 1, 2: trained with training.seed 1 instead of 3\n" in error and "(seed 2)" not in error
+    assert [bool(lines) for lines in reasons] == [True, False] * 3, (
+        "first trainings have the configuration's first seed"
+    )
+    write_training_files(seeded.predictions[3], features=FEATURES, training=to_json(Training(seed=5)))
+    for settings in (None, config(training={"seeds": 2})):
+        error, reasons = read_and_plan(seeded, settings)
+        assert "set/net/m, fold 1 (seed 2): trained with training.seed 5 instead of 2\n" in error
+        assert [bool(lines) for lines in reasons] in ([], [False] * 3 + [True] + [False] * 2)
+
+
+def test_the_model_of_another_seed_is_not_taken_for_this_one(seeded):
+    """By `compare_files` alone, as `trace` does it."""
+    result = FoldResult.at(seeded.predictions[1])
+    assert compare_files(result) == []
+    write_training_files(result.path, training=to_json(Training(seed=5)), seed="5")
+    assert compare_files(FoldResult.at(result.path)) == ["its model.safetensors is the model of set, fold 0, seed 5"]
+
+
 def test_a_damaged_model_is_trained_again_and_one_not_trained_yet_is_left_to_snakemake(run):
     file, models = run.predictions[0].with_name(MODEL_FILE), {"m": config().models[0]}
     file.write_bytes(b"cut")
@@ -132,12 +192,13 @@ def test_a_damaged_model_is_trained_again_and_one_not_trained_yet_is_left_to_sna
     assert not reasons_to_train_again(file, config(), models)
 
 
-def test_tables_of_other_data_sets_or_models_are_made_again(tmp_path):
+def test_tables_of_other_data_sets_models_or_seeds_are_made_again(tmp_path):
     provenance, other = tmp_path / "provenance.json", Config(**config().model_dump() | {"models": ["max"]})
     assert not reasons_to_evaluate_again(provenance, config())
     write_provenance(provenance, config(training={"epochs": 3}).model_dump_json())
     assert not reasons_to_evaluate_again(provenance, config())
-    assert reasons_to_evaluate_again(provenance, other) == ["its tables are of other data sets or models"]
+    for changed in (other, config(training={"seeds": 2})):
+        assert reasons_to_evaluate_again(provenance, changed) == ["its tables are of other data sets, models or seeds"]
     provenance.write_text("{")
     assert "damaged" in reasons_to_evaluate_again(provenance, config())[0]
 

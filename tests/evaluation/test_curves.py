@@ -31,6 +31,15 @@ def test_bands_contain_their_curve_and_narrow_with_patients(simulate):
     assert widths[1] < widths[0] / 2
 
 
+def test_seeds_are_no_further_patients(simulate):
+    """The same predictions from two seeds have the curve and band of one."""
+    one = simulate(3)
+    same = one.select(np.tile(np.arange(len(one.labels)), 2))
+    same.seeds[len(one.labels) :] = 2
+    for first, second in zip(curves(one).values(), curves(same).values(), strict=True):
+        assert all(a == pytest.approx(b) for a, b in zip(first, second, strict=True))
+
+
 def test_curves_of_perfect_scores_are_1_everywhere(simulate):
     predictions = simulate(2)
     for curve in curves(replace(predictions, probabilities=np.eye(2)[predictions.labels])).values():

@@ -6,7 +6,14 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from benchmarks.coverage import Design, coverage
-from roformermil.evaluation.intervals import corrected_interval, jackknife_errors, mean_over_folds, patient_intervals
+from roformermil.evaluation.intervals import (
+    corrected_interval,
+    degrees_of_freedom,
+    jackknife_error,
+    leave_patients_out,
+    mean_over_folds,
+    patient_intervals,
+)
 from roformermil.evaluation.metrics import class_metrics, compute_metrics, weighted_metrics
 
 
@@ -22,14 +29,15 @@ def test_the_jackknife_error_follows_its_definition(simulate):
     assert np.isnan(values).any()
     means = np.nanmean(values, axis=1)
     error = math.sqrt((len(means) - 1) / len(means) * ((means - means.mean()) ** 2).sum())
-    assert jackknife_errors(predictions, weighted_metrics)["average_precision"] == pytest.approx(error)
+    left_out = leave_patients_out(predictions, weighted_metrics)["average_precision"]
+    assert left_out[1:] == pytest.approx(means) and jackknife_error(left_out) == pytest.approx(error)
 
 
 def test_an_interval_is_the_mean_and_students_t_errors_cut_to_0_to_1(simulate):
     predictions = simulate(7, patients=30, folds=4)
-    means, errors = (f(predictions, class_metrics) for f in (mean_over_folds, jackknife_errors))
+    means, left_out = (f(predictions, class_metrics) for f in (mean_over_folds, leave_patients_out))
     for name, interval in patient_intervals(predictions, class_metrics).items():
-        half = t.ppf(0.975, 30 - 4) * errors[name]
+        half = t.ppf(0.975, 30 - 4) * jackknife_error(left_out[name])
         assert interval == pytest.approx(np.clip([means[name][0] - half, means[name][0] + half], 0, 1)), name
     assert patient_intervals(simulate(3, patients=20), class_metrics)["recall"].max() == 1, "cut"
 
@@ -50,6 +58,33 @@ def test_more_slides_of_the_same_patients_are_no_new_information(simulate):
     twice = predictions.select(np.tile(np.arange(len(predictions.labels)), 2))
     intervals = [patient_intervals(one, weighted_metrics)["auroc"] for one in (predictions, twice)]
     assert intervals[0] == pytest.approx(intervals[1])
+
+
+def test_seeds_are_averaged_within_folds_and_are_no_further_patients(simulate):
+    """The mean and jackknife over seeds and then folds by hand, with a fold that has fewer seeds than the others; with the same
+    predictions from both seeds the interval is that of one."""
+    predictions = simulate(4, patients=30, folds=3, seeds=2)
+    predictions = predictions.select((predictions.folds > 0) | (predictions.seeds == 1))
+
+    def mean(one) -> float:
+        folds = [
+            [one.select((one.folds == k) & (one.seeds == seed)) for seed in (1, 2)[: 1 + (k > 0)]] for k in range(3)
+        ]
+        values = [[compute_metrics(run.labels, run.probabilities)["auroc"] for run in fold] for fold in folds]
+        return float(np.mean([np.mean(fold) for fold in values]))
+
+    left_out = leave_patients_out(predictions, weighted_metrics)["auroc"]
+    assert left_out[0] == pytest.approx(mean(predictions))
+    patients = np.unique(predictions.patients)
+    expected = [mean(predictions.select(predictions.patients != patient)) for patient in patients]
+    assert left_out[1:] == pytest.approx(expected)
+    assert degrees_of_freedom(predictions) == 30 - 3
+    one = simulate(2)
+    same = one.select(np.tile(np.arange(len(one.labels)), 2))
+    same.seeds[len(one.labels) :] = 2
+    for statistics in (weighted_metrics, class_metrics):
+        intervals = [patient_intervals(predictions, statistics) for predictions in (one, same)]
+        assert all(intervals[0][name] == pytest.approx(intervals[1][name], nan_ok=True) for name in intervals[0])
 
 
 def test_a_perfect_score_and_what_changes_only_by_round_off_have_no_interval(simulate):

@@ -1,4 +1,5 @@
-"""A number traced in a small real run: features, three folds trained, tables; then one file of the run changed at a time."""
+"""A number traced in a small real run: features, three folds trained with two seeds, tables; then one file of the run changed at
+a time."""
 
 import shutil
 from functools import partial
@@ -21,11 +22,13 @@ from roformermil.features.store import write_store
 from tests.factories import train_run
 
 ROW = "model=mean,metric=auroc"
+MODELS = [Model(name="mean", hidden_dim=8), Model(name="ro-abmil", hidden_dim=8, num_heads=2, attention_dim=8)]
+TRAINING = Training(epochs=1, epoch_steps=1, seeds=2)
 
 
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory) -> Path:
-    """The results of a run of 12 slides and three folds."""
+    """The results of a run of 12 slides and three folds with two seeds, of a model without and of one with position."""
     folder = tmp_path_factory.mktemp("run")
     results, records, grid = folder / "results", [], np.stack([np.arange(5), np.zeros(5, int)], axis=1)
     for k in range(12):
@@ -34,11 +37,10 @@ def trained_run(tmp_path_factory) -> Path:
         attributes = {"fingerprint": f"f{k}", "encoder": "net"}
         write_store(results / f"set/features/net/s{k}.zarr", np.full((5, 4), k / 12), grid, grid, attributes)
         records.append(SlideRecord(f"s{k}", file, content=content_id(file), tiles=5, fingerprint=f"f{k}"))
-    model, training = Model(name="mean", hidden_dim=8), Training(epochs=1)
-    predictions = train_run(results / "set", "net", records, ["a", "b"], model, training)
+    runs = [train_run(results / "set", "net", records, ["a", "b"], model, TRAINING) for model in MODELS]
     dataset = {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}
-    config = Config(datasets={"set": dataset}, models=[model], training=training)
-    write_tables(predictions, [results / "set"], results, config.model_dump_json())
+    config = Config(datasets={"set": dataset}, models=MODELS, training=TRAINING)
+    write_tables([path for run in runs for path in run], [results / "set"], results, config.model_dump_json())
     return results
 
 
@@ -51,7 +53,10 @@ def results(trained_run, tmp_path):
 
 def test_a_number_is_traced_to_folds_models_features_and_slides(results):
     trace = trace_number(results / "summary.csv", ROW, read_features=True)
-    assert trace["differs"] == [] and [fold["fold"] for fold in trace["folds"]] == [0, 1, 2]
+    assert trace["differs"] == []
+    assert [(fold["fold"], fold["seed"]) for fold in trace["folds"]] == [(k, seed) for k in range(3) for seed in (1, 2)]
+    paths = [Path(fold["predictions"]).parent.name for fold in trace["folds"]]
+    assert paths == [f"fold_{k}{seed}" for k in range(3) for seed in ("", "_seed_2")]
     assert np.mean([fold["auroc"] for fold in trace["folds"]]) == pytest.approx(trace["mean"])
     assert trace["folds"][0]["model"]["hidden_dim"] == 8
     assert trace["folds"][0]["run"]["torch"] == trace["tables"]["run"]["torch"]
@@ -63,7 +68,21 @@ def test_a_number_is_traced_to_folds_models_features_and_slides(results):
 def test_the_summary_has_what_all_folds_share_only_once(results):
     summary = summarise_trace(trace_number(results / "summary.csv", ROW))
     assert summary["differs"] == "nothing" and summary["slides"] == "12, listed by --slides"
-    assert summary["all_folds"]["model"]["hidden_dim"] == 8 and all("model" not in fold for fold in summary["folds"])
+    assert summary["all_folds"]["model"]["hidden_dim"] == 8 and summary["all_folds"]["training"]["epochs"] == 1
+    assert all({"model", "training"}.isdisjoint(fold) for fold in summary["folds"])
+
+
+@pytest.mark.parametrize("metric", ["auroc", "pooled_auroc"])
+def test_numbers_with_shuffled_positions_and_of_all_folds_together_are_traced_too(results, metric):
+    row = f"model=ro-abmil,metric={metric}"
+    trace = trace_number(results / "summary.csv", row)
+    assert trace["differs"] == [] and len(trace["folds"]) == 6 and trace["seeds"] == 2
+    assert trace["shuffled_difference"] == pytest.approx(trace["mean"] - trace["shuffled"])
+    raise_statistic("shuffled")(results)
+    edit_column(results, lambda table: table.repeat / 5, "set/net/ro-abmil/fold_1_seed_2/shuffled.csv")
+    differs = trace_number(results / "summary.csv", row)["differs"]
+    assert any("summary.csv: shuffled is" in line for line in differs)
+    assert any("fold_1_seed_2: shuffled.csv: not what the model predicted" in line for line in differs)
 
 
 def test_the_verb_exits_with_1_only_if_something_differs(results):
@@ -122,7 +141,10 @@ def edit_folds(results):
         (partial(edit_column, change=lambda t: (t.label == "a") - t.probability_b), "fold 1: predictions.csv gives"),
         # this changes no rank
         (partial(edit_column, change=lambda t: t.probability_b / 2), "predictions.csv: not what the model predicted"),
-        *[(raise_statistic(name), f"summary.csv: {name} is") for name in ("mean", "std", "ci_low", "ci_high")],
+        *[
+            (raise_statistic(name), f"summary.csv: {name} is")
+            for name in ("mean", "std", "ci_low", "ci_high", "seed_std")
+        ],
         (replace_features, "s3: its features changed since training"),
         (replace_feature_values, "s6: its features changed since training"),
         (replace_slide, "s4.svs changed since it was read"),

@@ -1,0 +1,112 @@
+"""`summary.md`: the paper's table, the position check, and notes; and the cells of tables of metrics."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roformermil.evaluation.pooled import POOLED
+from roformermil.evaluation.predictions import KEYS
+from roformermil.runtime.text import markdown_table
+
+Group = tuple[str, str]  # data set and encoder
+COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
+METRIC_TITLES = {
+    **dict(COLUMNS),
+    POOLED: "pooled AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+}
+NONE = "–"
+
+
+def mean_text(row: Mapping[Any, Any]) -> str:
+    """`mean ± std` of a row, as far as there are such."""
+    if not np.isfinite(row["mean"]):
+        return NONE
+    return f"{row['mean']:.2f}" + (f" ± {row['std']:.2f}" if np.isfinite(row["std"]) else "")
+
+
+def interval_text(row: Mapping[Any, Any], form: str = ".2f", low: str = "ci_low", high: str = "ci_high") -> str:
+    """`[low, high]` of a row, or that there is none."""
+    if not np.isfinite([row[low], row[high]]).all():
+        return "[no interval]"
+    return f"[{row[low]:{form}}, {row[high]:{form}}]"
+
+
+def summary_text(summary: pd.DataFrame, notes: Mapping[Group, list[str]], pooled: Collection[Group] = ()) -> str:
+    """The content of summary.md: the paper's table, AUROC with shuffled positions and of all folds together, each data set's
+    notes.
+
+    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too.
+    """
+    lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
+    sections = [paper_table(summary), position_table(summary, pooled), "\n".join(lines)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def paper_table(summary: pd.DataFrame) -> str:
+    """The paper's table in Markdown: models down, data sets across, mean ± std over folds."""
+    cells = {tuple(row[key] for key in [*KEYS, "metric"]): mean_text(row) for row in summary.to_dict("records")}
+    groups, rows = _groups(summary), []
+    for model in summary.model.unique():
+        keys = [[key for name, _ in COLUMNS if (key := (*group, model, name)) in cells] for group in groups]
+        rows.append([model, *(" / ".join(cells[key] for key in group) or NONE for group in keys)])
+    titles = " / ".join(title for _, title in COLUMNS)
+    table = markdown_table(["model", *map(_group_title, groups)], rows)
+    return f"{titles}, mean ± standard deviation over folds\n\n{table}"
+
+
+def position_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str:
+    """Models that use position down, AUROC as it is and with shuffled positions; where `pooled` has the data set, the pooled AUROC
+    of all its models likewise. Without columns that would be empty; "" where there is no row."""
+    rows = [row for row in summary.to_dict("records") if _is_shown(row, pooled)]
+    if not rows:
+        return ""
+    use_position, several = any(np.isfinite(row["shuffled"]) for row in rows), any(row["seeds"] > 1 for row in rows)
+    columns = {
+        "data set": [_group_title((row["dataset"], row["encoder"])) for row in rows],
+        "model": [row["model"] for row in rows],
+        "metric": [METRIC_TITLES[row["metric"]] for row in rows],
+        "value [95% interval]": [_value_text(row) for row in rows],
+        **({"std over seeds": [_number_text(row["seed_std"]) for row in rows]} if several else {}),
+    }
+    titles = ["pooled: all test slides together"] if any(row["metric"] == POOLED for row in rows) else []
+    if use_position:
+        titles = ["AUROC with tile positions shuffled within each slide", *titles]
+        columns["positions shuffled"] = [_number_text(row["shuffled"]) for row in rows]
+        columns["difference [95% interval]"] = [_difference_text(row) for row in rows]
+    table = markdown_table(list(columns), zip(*columns.values(), strict=True))
+    title = "; ".join(titles)
+    return f"{title[0].upper()}{title[1:]}\n\n{table}"
+
+
+def _is_shown(row: Mapping[Any, Any], pooled: Collection[Group]) -> bool:
+    if row["metric"] == POOLED:
+        return (row["dataset"], row["encoder"]) in pooled
+    return row["metric"] == "auroc" and bool(np.isfinite(row["shuffled"]))
+
+
+def _value_text(row: Mapping[Any, Any]) -> str:
+    return f"{row['mean']:.2f} {interval_text(row)}" if np.isfinite(row["mean"]) else NONE
+
+
+def _difference_text(row: Mapping[Any, Any]) -> str:
+    """The difference that shuffling makes, with its interval."""
+    if not np.isfinite(row["shuffled_difference"]):
+        return NONE
+    return f"{row['shuffled_difference']:+.2f} {interval_text(row, '+.2f', 'difference_low', 'difference_high')}"
+
+
+def _number_text(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else NONE
+
+
+def _groups(summary: pd.DataFrame) -> list[Group]:
+    return list(dict.fromkeys(zip(summary.dataset, summary.encoder, strict=True)))
+
+
+def _group_title(group: Group) -> str:
+    return f"{group[0]} ({group[1]})"

@@ -1,0 +1,92 @@
+"""Trainings that never began, and that learned by heart, each against ones that did not."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
+from sklearn.metrics import log_loss
+
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.learning import PLATEAU, learning_cautions, relative_cross_entropy
+from roformermil.evaluation.predictions import read_table
+from tests.factories import SimulatedRun, write_predictions_csv, write_training_files
+
+KEY = ("set", "net", "ro")
+
+
+@pytest.fixture
+def cautions_of(tmp_path):
+    """The cautions of a model of three folds: cautions_of(train, validation, only={run: (train, validation)}), with how far the
+    scores of each part favour the label; `only` for single trainings, by the name of their folder."""
+
+    def make(train, validation, only=(), slides=90, seeds=1, classes="ab") -> list[str]:
+        run, rng = SimulatedRun(tmp_path / str(len(list(tmp_path.iterdir())))), np.random.default_rng(0)
+        paths = run.add_model("set", run.add_dataset("set", classes, slides), classes, "ro", seeds=seeds)
+        for path in paths:
+            strengths = dict(
+                zip(("train", "validation"), dict(only).get(path.parent.name, (train, validation)), strict=True)
+            )
+            rows = read_table(path)
+            truth = rows.label.map(list(classes).index).to_numpy()
+            strength = rows.part.map(strengths).fillna(0).to_numpy()[:, None]
+            # the posterior of normal scores with this distance between the classes: calibrated
+            scores = strength * (strength * np.eye(len(classes))[truth] + rng.normal(size=(len(rows), len(classes))))
+            probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+            write_predictions_csv(
+                path, rows.assign(**{f"probability_{c}": probabilities[:, k] for k, c in enumerate(classes)})
+            )
+            write_training_files(path)
+        cautions = learning_cautions([FoldResult.at(path) for path in paths])
+        assert list(cautions) == [KEY]
+        return cautions[KEY]
+
+    return make
+
+
+def test_a_model_that_learned_needs_no_caution(cautions_of):
+    assert cautions_of(2.5, 1.5) == []
+    assert cautions_of(2.5, 1.5, seeds=2, classes="abc") == []
+
+
+@pytest.mark.parametrize("classes", ["ab", "abc"])
+def test_trainings_that_never_left_their_plateau_are_named_by_fold(cautions_of, classes):
+    (line,) = cautions_of(2.5, 1.5, {"fold_1": (0.1, 0)}, classes=classes)
+    assert line.startswith("set, ro: 1 of 3 trainings (fold 1) never left their plateau: ")
+    assert "a higher training.learning_rate" in line
+    (line,) = cautions_of(0.1, 0.1, seeds=2, classes=classes)
+    assert line.startswith("set, ro: 6 of 6 trainings (folds 0, 1, 2) never left their plateau: ")
+
+
+def test_a_model_that_fits_its_training_slides_alone_learned_by_heart(cautions_of):
+    (line,) = cautions_of(3, 0.1)
+    assert (
+        "set, ro: 3 of 3 trainings (folds 0, 1, 2) fit their training slides far better than validation slides" in line
+    )
+    assert "training.tile_fraction" in line
+    stuck, by_heart = cautions_of(3, 0.1, {"fold_0": (0.1, 0.1)})
+    assert "1 of 3 trainings (fold 0) never left" in stuck and "2 of 3 trainings (folds 1, 2) fit" in by_heart
+
+
+def test_few_validation_slides_decide_nothing(cautions_of):
+    """Six per fold that are predicted at random, against 30 per fold: the first have an interval that includes a perfect AUROC."""
+    assert cautions_of(3, 0.1, slides=18) == []
+    assert len(cautions_of(3, 0.1)) == 1
+
+
+def test_cross_entropy_is_relative_to_class_frequencies():
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    frequencies = np.tile(np.bincount(labels) / 6, (6, 1))
+    assert relative_cross_entropy(labels, frequencies) == pytest.approx(1)
+    assert relative_cross_entropy(labels, np.eye(3)[labels]) == pytest.approx(0)
+    other = np.random.default_rng(0).dirichlet(np.ones(3), 6)
+    assert relative_cross_entropy(labels, other) == pytest.approx(
+        log_loss(labels, other) / log_loss(labels, frequencies)
+    )
+    assert np.isnan(relative_cross_entropy(np.zeros(3, int), np.eye(3)))
+
+
+def test_the_plateau_ends_at_an_auroc_of_two_thirds_or_so():
+    """Of calibrated normal scores of two equal classes: cross-entropy over log 2 at an AUROC of 0.65."""
+    distance = np.sqrt(2) * norm.ppf(0.65)
+    value, _ = quad(lambda x: norm.pdf(x, distance / 2) * np.log1p(np.exp(-distance * x)), -10, 10)
+    assert value / np.log(2) == pytest.approx(PLATEAU, abs=0.005)
