@@ -97,6 +97,9 @@ def predict(
     heatmaps: Annotated[bool, typer.Option(help="draw a heat map of each slide file")] = True,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
+    shuffle_positions: Annotated[
+        bool, typer.Option("--shuffle-positions", help="also predict each slide with its tiles' positions shuffled")
+    ] = False,
 ) -> None:
     """Predict slides with a packaged model: from raw files to a table and heat maps."""
     from roformermil.deployment.predict import predict as predict_slides
@@ -104,7 +107,9 @@ def predict(
 
     options.use_machine(threads)
     with exclusive(out / "predictions.csv"):
-        rows = predict_slides(slides, model, out, weights, tissue_weights, mpp, heatmaps, timeout)
+        rows = predict_slides(
+            slides, model, out, weights, tissue_weights, mpp, heatmaps, timeout, shuffle_positions=shuffle_positions
+        )
     typer.echo(describe_predictions(rows, out))
     if all(row["status"] != Status.OK for row in rows):
         raise typer.Exit(1)

@@ -16,18 +16,22 @@ from safetensors.numpy import load_file, save
 from roformermil import __version__
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.config import Model
+from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
 from roformermil.deployment import model_card
 from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
+from roformermil.errors import ModelError
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.learning import learning_cautions
+from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import out_of_fold, read_table
-from roformermil.evaluation.summary import by_patients, fold_metrics, summarise
+from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
+from roformermil.runtime.text import join_some
 
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
@@ -35,14 +39,19 @@ NAMES_SLIDES = "features"  # the key of a model file's metadata whose value cont
 def export_model(predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path) -> None:
     """Write the folder `out`: `fold_{k}.safetensors`, `model.json`, `README.md`.
 
-    predictions: predictions.csv of every fold of one model, each beside its model.safetensors; data: folder with the data
-    set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. Raises ModelError for folds that differ
-    in settings or classes, or are not of these slides.
+    predictions: predictions.csv of every fold and seed of one model, each beside its model.safetensors; data: folder with the
+    data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. The members are each fold's first
+    training; the results are those of all seeds. Raises ModelError for folds that differ in settings or classes, are not of
+    these slides, or lack their first training.
     """
     results = read_results(predictions, [data])
+    firsts = [result for result in results if result.seed is None]
+    if incomplete := {result.fold for result in results} - {result.fold for result in firsts}:
+        folds = join_some([f"fold_{fold}" for fold in sorted(incomplete)])
+        raise ModelError(f"a package contains each fold's first training: also give predictions.csv of {folds}")
     with atomic_path(out) as scratch:
         scratch.mkdir()
-        for result in results:
+        for result in firsts:
             _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
         members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
         card = _describe_model(results, data, stores, settings, members)
@@ -58,7 +67,9 @@ def _describe_model(
     # a finding's own detail names patients and slides
     findings = [replace(f, detail=f"{f.check}: {f.count}") for f in read_findings(data / "leakage.csv")]
     attributes = read_attributes(next(stores / f"{record.slide_id}.zarr" for record in records if record.is_ok))
-    metadata = results[0].metadata
+    metadata = next(result.metadata for result in results if result.seed is None)
+    summary = summary_table(fold_metrics(results)[0], [ensemble])
+    (auroc,) = summary[summary.metric == "auroc"].to_dict("records")
     return ModelCard(
         roformermil=__version__,
         name=f"{ensemble.dataset}, {ensemble.model}",
@@ -68,9 +79,11 @@ def _describe_model(
         members=members,
         features={name: attributes.get(name) for name in model_card.FEATURE_ATTRIBUTES},
         settings=settings.without_folders(),
+        training=read_settings(Training, metadata["training"]),
         training_data=_describe_data(results, records),
-        results=_metric_results(results),
-        cautions=cautions(ensemble, records, findings),
+        results=_metric_results(summary),
+        position=position_sentence(auroc),
+        cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
     )
 
@@ -88,8 +101,7 @@ def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> Tra
     )
 
 
-def _metric_results(results: list[FoldResult]) -> list[MetricResult]:
-    summary = summarise(fold_metrics(results)[0], by_patients(out_of_fold(results)))
+def _metric_results(summary: pd.DataFrame) -> list[MetricResult]:
     table = summary[list(MetricResult.model_fields)].astype(object)
     rows = table.where(table.notna(), None).to_dict("records")  # JSON has no NaN
     return [MetricResult.model_validate(row) for row in rows]

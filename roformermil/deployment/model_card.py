@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from roformermil.config import Encoder, Model, Tiles, Tissue
+from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings
 from roformermil.runtime.text import markdown_table
 
@@ -57,7 +57,7 @@ class TrainingData(Settings):
 
 
 class MetricResult(Settings):
-    """A metric in cross-validation."""
+    """A metric in cross-validation: a row of summary.csv."""
 
     metric: str
     mean: float | None
@@ -65,6 +65,15 @@ class MetricResult(Settings):
     ci_low: float | None
     ci_high: float | None
     folds: int
+    seeds: int
+    seed_std: float | None
+    """Standard deviation over seeds of the mean over folds."""
+    shuffled: float | None
+    """The metric with the tiles' positions shuffled; none for a model that uses no positions, like the next three."""
+    shuffled_difference: float | None
+    """By how much shuffling lowers the metric, and the 95% interval of that."""
+    difference_low: float | None
+    difference_high: float | None
 
 
 class ModelCard(Settings):
@@ -80,8 +89,11 @@ class ModelCard(Settings):
     features: dict[str, str | int | float | None]
     """FEATURE_ATTRIBUTES of the features that the model was trained on."""
     settings: Preparation
+    training: Training
     training_data: TrainingData
     results: list[MetricResult] = Field(min_length=1)
+    position: str
+    """What shuffling the tiles' positions did to AUROC, in a sentence; empty for a model that uses no positions."""
     cautions: list[str]
     run: dict[str, Any]
 
@@ -95,13 +107,53 @@ def render_card(card: ModelCard) -> str:
     """The model card, in Markdown."""
     loader = PackageLoader("roformermil.deployment")
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    results = markdown_table(["metric", "mean ± std", "95% interval"], map(_result_cells, card.results))
     content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
-    return templates.get_template("model_card.md.j2").render(card=card, results=results, **content) + "\n"
+    content |= {"results": _results_table(card.results), "training": _training_sentences(card)}
+    return templates.get_template("model_card.md.j2").render(card=card, **content) + "\n"
 
 
-def _result_cells(result: MetricResult) -> tuple[str, str, str]:
-    mean = "none" if result.mean is None else f"{result.mean:.3f}"
-    std = "" if result.std is None else f" ± {result.std:.3f}"
-    interval = "none" if result.ci_low is None else f"{result.ci_low:.3f} to {result.ci_high:.3f}"
-    return result.metric, mean + std, interval
+def _training_sentences(card: ModelCard) -> list[str]:
+    """What was done to features and positions in training, as far as this model's predictions depend on it."""
+    training, sentences = card.training, []
+    origin = "of each fold's training slides, kept in the model's file"
+    if training.normalize == "standardize":
+        sentences.append(f"Features are standardized with the mean and standard deviation {origin}.")
+    if training.normalize == "center":
+        sentences.append(f"Features are centered on the mean {origin}.")
+    if not card.model.uses_position:
+        return sentences
+    if training.augment_grid != "none":
+        rotates = training.augment_grid == "rotate" and card.model.name != "transmil"
+        moves = "turned by any angle and scaled by 0.8 to 1.25" if rotates else "flipped and turned by right angles"
+        sentences.append(f"In each training step, the grid of each slide's tiles was {moves} at random.")
+    if training.average_orientations:
+        sentences.append("A prediction is the mean over the eight orientations of the grid.")
+    return sentences
+
+
+def _results_table(results: list[MetricResult]) -> str:
+    """A row per metric; without columns that would be empty."""
+    columns = {
+        "metric": [result.metric for result in results],
+        "mean ± std": [_mean_text(result) for result in results],
+        "95% interval": [_interval_text(result.ci_low, result.ci_high) for result in results],
+    }
+    if results[0].seeds > 1:
+        columns["std over seeds"] = [_number_text(result.seed_std) for result in results]
+    if any(result.shuffled is not None for result in results):
+        columns["positions shuffled"] = [_number_text(result.shuffled) for result in results]
+        columns["difference"] = [_number_text(result.shuffled_difference) for result in results]
+        columns["its 95% interval"] = [_interval_text(one.difference_low, one.difference_high) for one in results]
+    return markdown_table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _mean_text(result: MetricResult) -> str:
+    return _number_text(result.mean) + ("" if result.std is None else f" ± {result.std:.3f}")
+
+
+def _interval_text(low: float | None, high: float | None) -> str:
+    return "none" if low is None else f"{low:.3f} to {high:.3f}"
+
+
+def _number_text(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

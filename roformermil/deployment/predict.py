@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
 from roformermil.bags.dataset import read_valid_store
 from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import SLIDE_TIMEOUT
@@ -15,6 +19,7 @@ from roformermil.deployment.prediction_table import (
     Row,
     check_names,
     prediction_fields,
+    shuffled_fields,
     table_row,
     write_prediction_table,
 )
@@ -45,6 +50,13 @@ class PackagedModel:
         """The ensemble's prediction of a slide, and each member's. Raises BagError for features that do not fit."""
         members = [member.predict(slide.features, slide.grid) for member in self.members]
         return average_predictions(members), members
+
+    def predict_shuffled(self, slide: SlideFeatures, slide_id: str) -> np.ndarray:
+        """The ensemble's probabilities (C,) for a slide with the positions of its tiles shuffled: means over SHUFFLE_REPEATS
+        repeats, which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
+        grids = [shuffle_positions(torch.from_numpy(slide.grid), slide_id, k).numpy() for k in range(SHUFFLE_REPEATS)]
+        predictions = [member.predict(slide.features, grid) for grid in grids for member in self.members]
+        return np.mean([prediction.probabilities for prediction in predictions], axis=0)
 
     def check_features(self, store: Path | str) -> None:
         """Raises ModelError for a store of another encoder or other weights, or with tiles of another size or scale."""
@@ -87,12 +99,15 @@ def predict(
     heatmaps: bool = True,
     timeout: float = SLIDE_TIMEOUT,
     progress: bool = True,
+    shuffle_positions: bool = False,
 ) -> list[Row]:
     """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files.
 
     slides: slide files, or feature stores (`.zarr`); model: a folder that `package` wrote; weights, tissue_weights: weights
     of the encoder and of the tissue segmentation, where they are files of the lab that trained the model; mpp: um/px of
-    slides that do not state a usable resolution; timeout: seconds that reading a slide may stall.
+    slides that do not state a usable resolution; timeout: seconds that reading a slide may stall; shuffle_positions: also
+    predict each slide with the positions of its tiles shuffled, in further columns. Has no effect, with a warning, on a model
+    that uses no positions.
 
     A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
     predicted into `out` before are kept in `predictions.csv`. Raises ModelError for a damaged model, and for weights that
@@ -101,6 +116,10 @@ def predict(
     out, packaged = Path(out), load_packaged_model(model)
     for caution in packaged.card.cautions:
         log.warning("the model's training: %s", caution)
+    if shuffle_positions and not packaged.card.model.uses_position:
+        shuffle_positions = False
+        problem = "uses no tile positions, so shuffling them cannot change its predictions"
+        log.warning("%s: %s: --shuffle-positions has no effect", packaged.card.name, problem)
     ready = {record.slide_id: record for record in _records_of_files([Path(path) for path in slides])}
     check_names(out / "predictions.csv", list(ready.values()))
     stores = {name: record.path for name, record in ready.items() if (record.path / "features").is_dir()}
@@ -114,23 +133,24 @@ def predict(
     for name, record in track(ready.items(), desc="predict", unit="slide", on=progress):
         store = stores.get(name, out / "features" / f"{name}.zarr")
         folder = out / "heatmaps" if heatmaps and name not in stores else None
-        rows.append(_predict_slide(record, store, packaged, folder, timeout))
+        rows.append(_predict_slide(record, store, packaged, folder, timeout, shuffle_positions))
     write_prediction_table(out / "predictions.csv", rows)
     return rows
 
 
 def _predict_slide(
-    record: SlideRecord, store: Path, packaged: PackagedModel, heatmaps: Path | None, timeout: float
+    record: SlideRecord, store: Path, packaged: PackagedModel, heatmaps: Path | None, timeout: float, shuffled: bool
 ) -> Row:
-    """The row of a slide; its heat map is written into the folder `heatmaps`, if given."""
-    row = table_row(record, packaged.classes, packaged.id)
+    """The row of a slide, if `shuffled` also with shuffled positions; its heat map is written into the folder `heatmaps`, if
+    given."""
+    row = table_row(record, packaged.classes, packaged.id, shuffled)
     if not record.is_ok:
         return row
     try:
-        slide, prediction, members = _predict_store(store, packaged)
+        slide, prediction, fields = _predict_store(record, store, packaged, shuffled)
     except SlideError as error:
-        return table_row(failed_record(record, "predict", error), packaged.classes, packaged.id)
-    row |= prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
+        return table_row(failed_record(record, "predict", error), packaged.classes, packaged.id, shuffled)
+    row |= fields
     if heatmaps:
         from roformermil.report.heatmaps.draw import write_heatmaps
 
@@ -142,12 +162,18 @@ def _predict_slide(
     return row
 
 
-def _predict_store(store: Path, packaged: PackagedModel) -> tuple[SlideFeatures, Prediction, list[Prediction]]:
-    """A slide's features, the ensemble's prediction and the members'. Raises SlideError."""
+def _predict_store(
+    record: SlideRecord, store: Path, packaged: PackagedModel, shuffled: bool
+) -> tuple[SlideFeatures, Prediction, Row]:
+    """A slide's features, the ensemble's prediction, and what predictions fill into its row. Raises SlideError."""
     try:
         packaged.check_features(store)
         slide = read_valid_store(store)
-        return slide, *packaged.predict(slide)
+        prediction, members = packaged.predict(slide)
+        fields = prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
+        if shuffled:
+            fields |= shuffled_fields(packaged.predict_shuffled(slide, record.slide_id), packaged.classes)
+        return slide, prediction, fields
     except ModelError as error:
         raise SlideError(Status.WRONG_FEATURES, str(error)) from error
     except (StoreError, BagError) as error:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.deployment.model_card import Spread
@@ -12,13 +14,14 @@ from roformermil.errors import ConfigError, Status
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
-from roformermil.runtime.text import join_some
+from roformermil.runtime.text import join_some, plural
 
 Row = dict[str, Any]
+SHUFFLED = "shuffled_"  # before the name of a column: the same with the positions of tiles shuffled
 
 
-def table_row(record: SlideRecord, classes: Sequence[str], model: str) -> Row:
-    """The row of a slide without a prediction."""
+def table_row(record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False) -> Row:
+    """The row of a slide without a prediction. shuffled: also with the columns of `shuffled_fields`."""
     names = ["predicted", *probability_columns(classes), "disagreement", "tiles"]
     fields = {
         "slide_id": record.slide_id,
@@ -26,7 +29,8 @@ def table_row(record: SlideRecord, classes: Sequence[str], model: str) -> Row:
         "status": record.status,
         "message": record.message,
     }
-    return fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "model": model}
+    row = fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "model": model}
+    return row | dict.fromkeys(_shuffled_columns(classes) if shuffled else ())
 
 
 def prediction_fields(
@@ -55,12 +59,23 @@ def prediction_fields(
     }
 
 
+def shuffled_fields(probabilities: np.ndarray, classes: Sequence[str]) -> Row:
+    """What a prediction with shuffled positions fills in. probabilities: (C,)."""
+    values = (classes[int(probabilities.argmax())], *probabilities.tolist())
+    return dict(zip(_shuffled_columns(classes), values, strict=True))
+
+
+def _shuffled_columns(classes: Sequence[str]) -> list[str]:
+    return [SHUFFLED + name for name in ("predicted", *probability_columns(classes))]
+
+
 def write_prediction_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows after those of other slides that the same model predicted before."""
-    current = {row["slide_id"] for row in rows}
-    earlier = [row for row in _read_rows(path) if row["slide_id"] not in current]
-    kept = [row for row in earlier if row.keys() == rows[0].keys() and row["model"] == rows[0]["model"]]
-    write_rows(path, [*kept, *rows])
+    """Write the rows after those of other slides that the same model predicted before. A column that only some rows have, as
+    those with shuffled positions, is empty in the others."""
+    current, model = {row["slide_id"] for row in rows}, rows[0]["model"]
+    earlier = [row for row in _read_rows(path) if row["slide_id"] not in current and row["model"] == model]
+    columns = dict.fromkeys(name for row in [*earlier, *rows] for name in row)
+    write_rows(path, [dict.fromkeys(columns) | row for row in [*earlier, *rows]])
 
 
 def check_names(path: Path, records: Sequence[SlideRecord]) -> None:
@@ -96,14 +111,27 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def describe_predictions(rows: Sequence[Row], out: Path) -> str:
-    """One line per slide, then where the results are."""
+    """One line per slide, then where the results are, and how many predictions change with shuffled positions."""
     lines = []
     for row in rows:
         text = f"{row['status']}: {row['message']}"
         if row["status"] == Status.OK:
-            text = f"{row['predicted']} ({row[PROBABILITY_PREFIX + row['predicted']]:.3f})"
+            text = _prediction_text(row)
+            if SHUFFLED + "predicted" in row:
+                text += f"; with positions shuffled: {_prediction_text(row, SHUFFLED)}"
         warnings = f"; {row['warnings']}" if row["warnings"] else ""
         lines.append(f"{row['slide_id']}: {text}{warnings}")
     drawn = sum(row["heatmap"] is not None for row in rows)
     lines.append(f"{out / 'predictions.csv'}" + (f", {drawn} heat maps in {out / 'heatmaps'}" if drawn else ""))
+    if shuffled := [row for row in rows if row.get(SHUFFLED + "predicted")]:
+        changed = sum(row["predicted"] != row[SHUFFLED + "predicted"] for row in shuffled)
+        lines.append(
+            f"Shuffling tile positions changes the predicted class of {changed} of {plural(len(shuffled), 'slide')}."
+        )
     return "\n".join(lines)
+
+
+def _prediction_text(row: Row, prefix: str = "") -> str:
+    """The predicted class and its probability, of the columns with this prefix."""
+    predicted = row[f"{prefix}predicted"]
+    return f"{predicted} ({row[prefix + PROBABILITY_PREFIX + predicted]:.3f})"

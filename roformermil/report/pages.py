@@ -16,8 +16,11 @@ from roformermil.bags.folds import read_folds
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.evaluation.paper import paper_result
+from roformermil.evaluation.pooled import POOLED
+from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import KEYS, read_table
-from roformermil.evaluation.summary import COLUMNS, interval_text, mean_text
+from roformermil.evaluation.summary import POSITION
+from roformermil.evaluation.summary_text import COLUMNS, METRIC_TITLES, interval_text, mean_text
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
@@ -34,12 +37,15 @@ def write_pages(results: Path, datasets: list[Path]) -> None:
     summary, cautions, by_class, comparisons, calibration = (read_table(results / f"{name}.csv") for name in TABLES)
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     run = json.loads((results / "provenance.json").read_text(encoding="utf-8"))["run"]
-    rows = _result_rows(summary, classes)
+    rows, seeds = _result_rows(summary, classes), int(summary.seeds.max())
     shared = {"cautions": cautions.caution.unique().tolist()}
     overview = shared | {
         "data": [_dataset_row(folder, classes[folder.name]) for folder in datasets],
         "metrics": [title for _, title in COLUMNS],
+        "pooled_title": METRIC_TITLES[POOLED],
         "results": rows,
+        "seeds": seeds,
+        "position": _position_rows(summary),
         "in_paper": any(paper for row in rows for _, _, paper in row["metrics"]),
         "chance": _chance_sentence(summary),
         "comparisons": _describe_comparisons(comparisons),
@@ -50,13 +56,15 @@ def write_pages(results: Path, datasets: list[Path]) -> None:
         "versions": [(name, version) for name, version in run.items() if version],
     }
     tables = {
-        "Summary": summary,
+        "Summary": summary.drop(columns=POSITION if seeds > 1 else [*POSITION, "seeds", "seed_std"]),
+        "With tile positions shuffled": summary[summary.shuffled.notna()][[*KEYS, "metric", "mean", *POSITION]],
         "By class": by_class,
         "Models compared": comparisons,
         "Expected calibration error": calibration[[*KEYS, "ece"]].drop_duplicates(),
     }
     _write_page(results / "overview.html", overview)
-    texts = {title: (list(table), table.map(_cell_text).values.tolist()) for title, table in tables.items()}
+    shown = {title: table for title, table in tables.items() if len(table)}
+    texts = {title: (list(table), table.map(_cell_text).values.tolist()) for title, table in shown.items()}
     _write_page(results / "tables.html", shared | {"tables": texts})
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
 
@@ -80,7 +88,8 @@ def _dataset_row(folder: Path, classes: Sequence[str]) -> list[Any]:
 
 
 def _result_rows(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Each model's metrics: mean and spread, interval, and the mean and standard deviation that the paper reports."""
+    """Each model's metrics: mean and spread, interval, and the mean and standard deviation that the paper reports; its pooled
+    AUROC; the standard deviation of AUROC over seeds."""
     rows = []
     for key, group in summary.groupby(KEYS, sort=False):
         dataset, encoder, model = map(str, key)
@@ -89,8 +98,26 @@ def _result_rows(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]) ->
         for name, _ in COLUMNS:
             paper = paper_result(dataset, classes[dataset], model, name)
             metrics.append((mean_text(by_metric[name]), interval_text(by_metric[name]), paper))
-        rows.append({"dataset": dataset, "encoder": encoder, "model": model, "metrics": metrics})
+        names = {"dataset": dataset, "encoder": encoder, "model": model}
+        pooled = mean_text(by_metric[POOLED]), interval_text(by_metric[POOLED])
+        rows.append(names | {"metrics": metrics, "pooled": pooled, "seed_std": by_metric["auroc"]["seed_std"]})
     return rows
+
+
+def _position_rows(summary: pd.DataFrame) -> list[list[str]]:
+    """Of each model that uses positions: AUROC, the same with shuffled positions, their difference, and what that shows."""
+    return [
+        [
+            f"{row['dataset']} ({row['encoder']})",
+            row["model"],
+            f"{row['mean']:.2f}",
+            f"{row['shuffled']:.2f}",
+            f"{row['shuffled_difference']:+.2f} {interval_text(row, '+.2f', 'difference_low', 'difference_high')}",
+            sentence,
+        ]
+        for row in summary[summary.metric == "auroc"].to_dict("records")
+        if (sentence := position_sentence(row))
+    ]
 
 
 def _chance_sentence(summary: pd.DataFrame) -> str:

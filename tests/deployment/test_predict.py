@@ -12,31 +12,37 @@ import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow
 from roformermil.bags.leakage import Finding, write_findings
 from roformermil.cli import app
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.cohort.synthetic import draw_tissue, write_pyramid
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Training
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation, Spread, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
-from roformermil.deployment.prediction_table import describe_predictions, prediction_fields, table_row
+from roformermil.deployment.prediction_table import describe_predictions, prediction_fields, shuffled_fields, table_row
 from roformermil.errors import ConfigError, LeakError, ModelError
+from roformermil.evaluation.fold_results import read_metadata
+from roformermil.evaluation.position import position_sentence
+from roformermil.evaluation.predictions import read_table
+from roformermil.evaluation.tables import write_tables
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import Prediction, load_model
 from roformermil.slides.steps import segment_slides, tile_slides
-from tests.factories import read_rows, train_run
+from tests.factories import SimulatedRun, read_rows, train_run
+from tests.tissue_drawing import draw_tissue
 
 TILES = Tiles(tile_px=64, target_mpp=1.0)
 MODEL = Model(name="ro-abmil", hidden_dim=32, attention_dim=16, num_heads=2)
 ENCODER = Encoder(weights="random", compile="never", batch_size=16)
-CLASSES = ["separate", "mixed"]
+CLASSES = ["inflamed", "excluded"]
 DATA, STORES, RUN = "results/set", "results/set/features/resnet50-random", "results/set/resnet50-random/ro-abmil"
 WRONG_CARDS = [
-    ({"classes": ["mixed", "separate"]}, "other classes"),
+    ({"classes": ["excluded", "inflamed"]}, "other classes"),
     ({"members": {}}, "members"),
     ({"members": {"../fold_0.safetensors": "0"}}, "members"),
     ({"features": None}, "features"),
@@ -50,8 +56,8 @@ def lab(tmp_path_factory):
     rng = np.random.default_rng(0)
     (folder / "slides").mkdir()
     rows = [SlideRecord(f"s{k}", folder / f"slides/s{k}.tif") for k in range(9)]
-    for k, row in enumerate(rows):
-        write_pyramid(row.path, draw_tissue(rng, 700, 600, CLASSES[k % 2]))
+    for row in rows:
+        write_pyramid(row.path, draw_tissue(rng, 700, 600))
     data, stores = folder / DATA, folder / STORES
     rows = segment_slides(rows, data / "tissue", Tissue(), timeout=60, progress=False)
     rows = tile_slides(rows, data / "tissue", data / "tiles", TILES, timeout=60, progress=False)
@@ -84,15 +90,97 @@ def change_card(lab, tmp_path):
 def test_a_new_slide_gets_the_mean_probability_of_the_folds_models(lab, predicted):
     """Compared with the workflow's own features of the slide, its folds' models and torch's softmax: no code of `predict`."""
     for row in predicted[:3]:
-        bags = BagDataset([FoldRow(0, row["slide_id"], "p", "mixed", "test")], lab / STORES, CLASSES)
+        bags = BagDataset([FoldRow(0, row["slide_id"], "p", "excluded", "test")], lab / STORES, CLASSES)
         batch = pack([bags[0]])
         members = [load_model(lab / RUN / f"fold_{k}/model.safetensors").model for k in range(3)]
         with torch.no_grad():
             ps = torch.stack([m(batch.features, batch.grid, batch.lengths).logits.softmax(-1)[0] for m in members])
         expected, predicted_class = ps.mean(0).tolist(), int(ps.mean(0).argmax())
-        assert [row["probability_separate"], row["probability_mixed"]] == pytest.approx(expected, abs=1e-5)
+        assert [row["probability_inflamed"], row["probability_excluded"]] == pytest.approx(expected, abs=1e-5)
         assert row["predicted"] == CLASSES[predicted_class]
         assert row["disagreement"] == pytest.approx(float(np.ptp(ps[:, predicted_class].numpy())), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def shuffled(lab, predicted, tmp_path_factory):
+    """The rows of the same slides, and of a missing one, also predicted with shuffled positions."""
+    stores = [lab / STORES / f"{name}.zarr" for name in ("s6", "s7", "s8", "none")]
+    return predict(stores, lab / "model", tmp_path_factory.mktemp("out"), progress=False, shuffle_positions=True)
+
+
+def test_probabilities_with_shuffled_positions_are_means_over_members_and_repeats(lab, predicted, shuffled):
+    """Compared with the folds' models and torch's softmax on the slide's features with other positions: no code of `predict`."""
+    for row, before in zip(shuffled[:3], predicted, strict=False):
+        bag = BagDataset([FoldRow(0, row["slide_id"], "p", "excluded", "test")], lab / STORES, CLASSES)[0]
+        grids = [shuffle_positions(bag.grid, row["slide_id"], repeat) for repeat in range(SHUFFLE_REPEATS)]
+        batches = [pack([bag._replace(grid=grid)]) for grid in grids]
+        members = [load_model(lab / RUN / f"fold_{k}/model.safetensors").model for k in range(3)]
+        with torch.no_grad():
+            ps = [m(b.features, b.grid, b.lengths).logits.softmax(-1)[0] for m in members for b in batches]
+        mean = torch.stack(ps).mean(0)
+        of_classes = [row["shuffled_probability_inflamed"], row["shuffled_probability_excluded"]]
+        assert of_classes == pytest.approx(mean.tolist(), abs=1e-6)
+        assert row["shuffled_predicted"] == CLASSES[int(mean.argmax())]
+        assert row["probability_excluded"] == pytest.approx(before["probability_excluded"], abs=1e-5), "as before"
+    changes = [row["shuffled_probability_excluded"] - row["probability_excluded"] for row in shuffled[:3]]
+    assert max(map(abs, changes)) > 2e-5, "more than the tolerance: positions do count"
+    assert (shuffled[3]["status"], shuffled[3]["shuffled_predicted"]) == ("missing", None)
+
+
+def test_rows_with_and_without_shuffled_positions_are_kept_in_one_table(lab, shuffled, tmp_path):
+    stores, columns = [lab / STORES / f"s{k}.zarr" for k in (6, 7, 8)], []
+    for chosen, shuffle in ((stores[:2], False), (stores[1:], True), (stores[:1], False)):
+        predict(chosen, lab / "model", tmp_path, progress=False, shuffle_positions=shuffle)
+        table = {row["slide_id"]: row for row in read_rows(tmp_path / "predictions.csv")}
+        columns.append({name: row.get("shuffled_predicted") for name, row in table.items()})
+    again = {row["slide_id"]: row["shuffled_predicted"] for row in shuffled}
+    first = {"s6": "", "s7": again["s7"], "s8": again["s8"]}
+    assert columns == [{"s6": None, "s7": None}, first, first]
+    assert float(table["s8"]["shuffled_probability_excluded"]) == shuffled[2]["shuffled_probability_excluded"], "seeded"
+    assert all(float(row["probability_excluded"]) > 0 for row in table.values())
+
+
+def test_what_shuffling_changes_is_told_for_each_slide_and_for_all(lab, shuffled, tmp_path):
+    paths = [lab / STORES / "s6.zarr", "--model", lab / "model", "--out", tmp_path]
+    result = CliRunner().invoke(app, ["predict", *map(str, paths), "--shuffle-positions"])
+    row = shuffled[0]
+    now, then = (
+        f"{name} ({row[probability + name]:.3f})"
+        for name, probability in (
+            (row["predicted"], "probability_"),
+            (row["shuffled_predicted"], "shuffled_probability_"),
+        )
+    )
+    assert f"s6: {now}; with positions shuffled: {then}" in result.output
+    changed = int(row["predicted"] != row["shuffled_predicted"])
+    assert result.output.endswith(f"Shuffling tile positions changes the predicted class of {changed} of 1 slide.\n")
+    certain = Prediction(np.array([0.2, 0.8]), np.zeros((1, 2)), None)
+    rows = []
+    for name, probability in (("kept", 0.4), ("changed", 0.9), ("lost", None)):
+        record = SlideRecord(name, Path(f"{name}.svs"), status="ok" if probability else "missing")
+        rows.append(table_row(record, CLASSES, "id", shuffled=True))
+        if probability:
+            rows[-1] |= prediction_fields(record, certain, [certain], CLASSES, Spread(least=1, median=1, most=1))
+            rows[-1] |= shuffled_fields(np.array([probability, 1 - probability]), CLASSES)
+    kept, changed, lost, *_, last = describe_predictions(rows, tmp_path).splitlines()
+    assert kept == "kept: excluded (0.800); with positions shuffled: excluded (0.600)"
+    assert changed == "changed: excluded (0.800); with positions shuffled: inflamed (0.900)" and "shuffled" not in lost
+    assert last == "Shuffling tile positions changes the predicted class of 1 of 2 slides."
+
+
+def test_a_model_without_positions_is_predicted_with_a_warning_and_no_further_columns(lab, tmp_path, caplog):
+    records = [SlideRecord(f"s{k}", lab / f"slides/s{k}.tif", tiles=10) for k in range(6)]
+    shutil.copytree(lab / STORES, tmp_path / STORES)
+    model, training = MODEL.model_copy(update={"name": "abmil", "id": "abmil", "position": "none"}), Training(epochs=1)
+    predictions = train_run(tmp_path / DATA, "resnet50-random", records, CLASSES, model, training)
+    export_model(predictions, tmp_path / DATA, lab / STORES, Preparation(encoder=ENCODER), tmp_path / "model")
+    store = [lab / STORES / "s6.zarr"]
+    (row,) = predict(store, tmp_path / "model", tmp_path / "out", progress=False, shuffle_positions=True)
+    assert row["status"] == "ok" and not [name for name in row if "shuffled" in name]
+    warning = "set, abmil: uses no tile positions, so shuffling them cannot change its predictions: --shuffle-positions"
+    assert warning in caplog.text
+    text = (tmp_path / "model/README.md").read_text()
+    assert "huffl" not in text and "grid" not in text and "Features are standardized" in text
 
 
 def test_a_bad_slide_has_a_row_with_its_status_and_the_others_have_heat_maps(lab, predicted):
@@ -100,13 +188,13 @@ def test_a_bad_slide_has_a_row_with_its_status_and_the_others_have_heat_maps(lab
     assert sorted(path.name for path in (lab / "out/heatmaps").glob("*.jpg")) == ["s6.jpg", "s7.jpg", "s8.jpg"]
     table = read_rows(lab / "out/predictions.csv")
     assert [row["slide_id"] for row in table] == ["s6", "s7", "s8", "broken"]
-    assert table[3]["message"] and not table[3]["probability_mixed"]
+    assert table[3]["message"] and not table[3]["probability_excluded"]
 
 
 def test_feature_stores_are_predicted_too_unless_they_are_of_another_encoder_or_scale(lab, predicted, tmp_path):
     store = lab / STORES / "s6.zarr"
     (row,) = predict([store], lab / "model", tmp_path, progress=False)
-    assert row["probability_mixed"] == pytest.approx(predicted[0]["probability_mixed"], abs=1e-5)
+    assert row["probability_excluded"] == pytest.approx(predicted[0]["probability_excluded"], abs=1e-5)
     was = read_store(store)
     for name, value in (("encoder", "uni2-h"), ("weights", "other"), ("target_mpp", 0.5), ("tile_px", 256)):
         other = tmp_path / f"{name}.zarr"
@@ -204,11 +292,96 @@ def test_an_encoder_with_other_weights_is_refused(lab, tmp_path, change_card):
 def test_the_card_describes_the_training_data_and_its_limits(lab):
     card = load_packaged_model(lab / "model").card
     assert card.training_data.slides == card.training_data.patients == 6
-    assert card.training_data.labels == {"separate": 3, "mixed": 3}
+    assert card.training_data.labels == {"inflamed": 3, "excluded": 3}
     text = (lab / "model/README.md").read_text()
-    assert re.search(r"6 slides of 6 patients \((3 separate, 3 mixed|3 mixed, 3 separate)\)", text)
+    assert re.search(r"6 slides of 6 patients \((3 inflamed, 3 excluded|3 excluded, 3 inflamed)\)", text)
     assert "roformermil predict slides/*.svs" in text
     assert all(f"- {caution}\n" in text for caution in card.cautions) and "random encoder weights" in card.cautions[0]
+
+
+def test_the_card_says_what_training_did_to_features_and_positions(lab):
+    card = load_packaged_model(lab / "model").card
+
+    def training_section(name="ro-abmil", **changes):
+        model = Model(name=name, hidden_dim=32, attention_dim=16, num_heads=2)
+        training = card.training.model_copy(update=changes)
+        text = render_card(card.model_copy(update={"model": model, "training": training}))
+        _, *section = text.split("## Training\n\n")
+        return section[0].split("\n\n##")[0] if section else ""
+
+    mean = "of each fold's training slides, kept in the model's file."
+    step = "In each training step, the grid of each slide's tiles was"
+    flipped, rotated = (
+        f"{step} flipped and turned by right angles at random.",
+        f"{step} turned by any angle and scaled by 0.8 to 1.25 at random.",
+    )
+    assert training_section() == f"Features are standardized with the mean and standard deviation {mean} {rotated}"
+    assert training_section(normalize="center") == f"Features are centered on the mean {mean} {rotated}"
+    assert training_section(normalize="none", augment_grid="flip") == flipped
+    assert training_section("transmil", normalize="none", augment_grid="rotate") == flipped, "as training does"
+    averaged = training_section(normalize="none", augment_grid="none", average_orientations=True)
+    assert averaged == "A prediction is the mean over the eight orientations of the grid."
+    assert training_section(normalize="none", augment_grid="none") == ""
+    assert training_section("abmil", normalize="none", average_orientations=True) == ""
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """A run of a model that uses position, with two seeds per fold, its tables, and its package in `model`."""
+    run = SimulatedRun(tmp_path_factory.mktemp("seeded"))
+    folds = run.add_dataset("mine", CLASSES, slides=60)
+    run.add_model("mine", folds, CLASSES, "ro-abmil", strength=2.0, seeds=2, shuffled_strength=0.0)
+    write_tables(run.predictions, run.datasets, run.folder)
+    export_model(run.predictions[::-1], run.datasets[0], run.folder, Preparation(), run.folder / "model")
+    return run
+
+
+def test_the_card_has_the_numbers_of_the_tables(seeded):
+    """Those of all seeds, with shuffled positions and the sentence on them."""
+    card = json.loads((seeded.folder / "model/model.json").read_text())
+    summary = read_table(seeded.folder / "summary.csv").set_index("metric")
+    assert [result["metric"] for result in card["results"]] == summary.index.tolist()
+    for result in card["results"]:
+        row = summary.loc[result.pop("metric")]
+        assert {name: np.nan if value is None else value for name, value in result.items()} == pytest.approx(
+            {name: row[name] for name in result}, nan_ok=True
+        )
+    auroc, pooled = summary.loc["auroc"], summary.loc["pooled_auroc"]
+    assert card["position"] == position_sentence({"metric": "auroc", **auroc})
+    text = (seeded.folder / "model/README.md").read_text()
+    assert (
+        card["position"] in text
+        and "this model uses position." in text
+        and "Each fold was trained with 2 seeds" in text
+    )
+    mean = f"{auroc['mean']:.3f} ± {auroc['std']:.3f} | {auroc.ci_low:.3f} to {auroc.ci_high:.3f}"
+    difference = f"{auroc.shuffled_difference:.3f} | {auroc.difference_low:.3f} to {auroc.difference_high:.3f}"
+    assert f"| auroc | {mean} | {auroc.seed_std:.3f} | {auroc.shuffled:.3f} | {difference} |\n" in text
+    assert f"| pooled_auroc | {pooled['mean']:.3f} | " in text
+    header = (
+        "| metric | mean ± std | 95% interval | std over seeds | positions shuffled | difference | its 95% interval |"
+    )
+    assert header in text
+
+
+def test_members_are_the_first_training_of_each_fold(seeded, tmp_path):
+    card = json.loads((seeded.folder / "model/model.json").read_text())
+    names = [f"fold_{fold}.safetensors" for fold in range(3)]
+    assert list(card["members"]) == sorted(path.name for path in (seeded.folder / "model").glob("fold*")) == names
+    assert [read_metadata(seeded.folder / "model" / name)["seed"] for name in names] == ["1", "1", "1"]
+    assert card["training"]["seed"] == 1
+    second = [path for path in seeded.predictions if path.parent.name != "fold_1"]
+    with pytest.raises(ModelError, match="each fold's first training: also give predictions.csv of fold_1$"):
+        export_model(second, seeded.datasets[0], seeded.folder, Preparation(), tmp_path / "model")
+
+
+def test_the_card_names_trainings_that_never_left_their_plateau(tmp_path):
+    run = SimulatedRun(tmp_path)
+    run.add_model("mine", run.add_dataset("mine", CLASSES), CLASSES, strength=0.0)
+    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
+    *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
+    assert caution.startswith("mine, abmil: 3 of 3 trainings (folds 0, 1, 2) never left their plateau")
+    assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()
 
 
 def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):

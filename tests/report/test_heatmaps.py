@@ -92,7 +92,8 @@ def cohort(tmp_path_factory):
     embedder = Embedder(Encoder(weights="random", compile="never", batch_size=35), TIMEOUT, progress=False)
     records = embedder.embed(records, tables, folder / "stores")
     write_folds(folder / "folds.csv", rows)
-    train(folder, 0, rows, Training(epochs=60, patience=60, scheduler_patience=60, learning_rate=3e-3), dropout=0.0)
+    schedule = {"epochs": 60, "epoch_steps": 1, "patience": 60, "scheduler_patience": 60, "learning_rate": 3e-3}
+    train(folder, 0, rows, Training(normalize="none", **schedule), dropout=0.0)
     Cohort(folder, records).write_heatmaps(records[14:], "heatmaps")
     return Cohort(folder, records)
 

@@ -39,6 +39,17 @@ def overview(results):
     return read_sections(results / "overview.html")
 
 
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """The same of a run with two seeds per fold: shuffled positions make `ro-abmil` guess and change nothing for `transmil`."""
+    run, classes = SimulatedRun(tmp_path_factory.mktemp("seeded")), ["a", "b"]
+    folds = run.add_dataset("mine", classes, slides=60)
+    for model, strength, shuffled in (("abmil", 2.0, None), ("ro-abmil", 2.0, 0.0), ("transmil", 2.0, 2.0)):
+        run.add_model("mine", folds, classes, model, strength=strength, seeds=2, shuffled_strength=shuffled)
+    write_report(run)
+    return run.folder
+
+
 def write_report(run):
     """Write a run's tables and pages; returns the sections of its overview."""
     write_tables(run.predictions, run.datasets, run.folder)
@@ -63,24 +74,61 @@ def text(elements):
 
 def rows(elements):
     """The cells of the first table below its header."""
+    return cells(elements)[1:]
+
+
+def cells(elements):
+    """The cells of the first table."""
     table = next(element for element in elements if element.tag == "table")
-    return [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in table.findall("tr")[1:]]
+    return [[" ".join("".join(cell.itertext()).split()) for cell in row] for row in table.findall("tr")]
 
 
 def test_each_result_is_beside_the_papers_and_models_that_may_be_guessing_are_named(results, overview):
     summary = pd.read_csv(results / "summary.csv").set_index(["dataset", "model", "metric"])
     for dataset, paper in {"camelyon16": ["0.90 ± 0.05", "0.82 ± 0.08"], "mine": ["–", "–"]}.items():
         (cells,) = (row[2:] for row in rows(overview["Results"]) if row[:2] == [f"{dataset} (net)", "ro-abmil"])
-        assert cells[1::2] == paper
-        for cell, metric in zip(cells[::2], ("auroc", "average_precision"), strict=True):
+        assert cells[1:4:2] == paper
+        for cell, metric in zip(cells[::2], ("auroc", "average_precision", "pooled_auroc"), strict=True):
             row = summary.loc[dataset, "ro-abmil", metric]
+            spread = "" if metric == "pooled_auroc" else f" ± {row['std']:.2f}"
             interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else "[no interval]"
-            assert cell == f"{row['mean']:.2f} ± {row['std']:.2f} {interval}"
+            assert cell == f"{row['mean']:.2f}{spread} {interval}"
     assert "arXiv 2310.01924" in text(overview["Results"])
     guessing = summary.query("metric == 'auroc' and ci_low <= 0.5 <= ci_high")
     assert guessing.index.get_level_values("model").tolist() == ["abmil", "abmil"]
     sentence = "are not distinguishable from chance: their 95% intervals of AUROC include 0.5."
     assert f"abmil on camelyon16, abmil on mine {sentence}" in text(overview["Results"])
+
+
+def test_each_model_that_uses_position_is_beside_itself_with_shuffled_positions(seeded):
+    """`transmil` draws its predictions twice, so shuffling changes its AUROC by chance only."""
+    summary = pd.read_csv(seeded / "summary.csv").query("metric == 'auroc'").set_index("model")
+    section = read_sections(seeded / "overview.html")["Do tile positions count?"]
+    lines = {line[1]: line for line in rows(section)}
+    assert list(lines) == ["ro-abmil", "transmil"], "abmil uses no position"
+    for name, line in lines.items():
+        row = summary.loc[name]
+        effect = (row.shuffled_difference, row.difference_low, row.difference_high)
+        assert line[0] == "mine (net)" and line[2:4] == [f"{row['mean']:.2f}", f"{row.shuffled:.2f}"]
+        assert line[4] == "{:+.2f} [{:+.2f}, {:+.2f}]".format(*effect)
+    assert summary.shuffled_difference["ro-abmil"] > 0.2
+    assert lines["ro-abmil"][5].startswith("Shuffling tile positions lowers AUROC by 0.")
+    assert lines["ro-abmil"][5].endswith("]: this model uses position.")
+    assert lines["transmil"][5].startswith("Shuffling tile positions makes no measurable difference to AUROC (")
+
+
+def test_without_models_that_use_position_the_report_says_so(overview, results):
+    assert text(overview["Do tile positions count?"]) == "No model here uses the positions of tiles."
+    assert "With tile positions shuffled" not in read_sections(results / "tables.html")
+
+
+def test_the_spread_over_seeds_is_shown_where_there_are_several(seeded, overview):
+    results, spread = read_sections(seeded / "overview.html")["Results"], "std of AUROC over seeds"
+    header, *lines = cells(results)
+    stds = pd.read_csv(seeded / "summary.csv").query("metric == 'auroc'").seed_std
+    assert (header[-1], [line[-1] for line in lines]) == (spread, [f"{std:.2f}" for std in stds])
+    assert "Each fold was trained with 2 seeds" in text(results)
+    assert spread not in text(overview["Results"]) and "seeds" not in text(overview["Results"])
 
 
 def test_differences_and_pairs_without_a_test_are_counted(overview):
@@ -105,7 +153,8 @@ def test_one_model_that_may_be_guessing_is_named_and_a_single_fold_allows_no_tes
 
 
 def test_cautions_come_first_and_data_slides_that_are_not_used_leaks_and_versions_are_listed(overview):
-    for caution in ("Read these numbers with care", LEAK.detail, "camelyon16: 6 test slides"):
+    plateau = "mine, abmil: 5 of 5 trainings (folds 0, 1, 2, 3, 4) never left their plateau"
+    for caution in ("Read these numbers with care", LEAK.detail, "camelyon16: 6 test slides", plateau):
         assert caution in text(overview[""])
     cohort, mine = rows(overview["Data"])
     assert cohort == ["camelyon16", "30", "30", "15 normal (15 patients), 15 tumor (15 patients)", "5", "6.0", "tumor"]
@@ -118,10 +167,20 @@ def test_cautions_come_first_and_data_slides_that_are_not_used_leaks_and_version
     assert "torch" in dict(rows(overview["Versions"]))
 
 
-def test_all_tables_are_on_a_page_of_their_own(results):
+def test_all_tables_are_on_a_page_of_their_own(results, seeded):
     sections = read_sections(results / "tables.html")
     assert "Read these numbers with care" in text(sections[""])
     for title, name in (("Summary", "summary"), ("By class", "classes"), ("Models compared", "comparisons")):
         assert len(rows(sections[title])) == len(pd.read_csv(results / f"{name}.csv"))
     assert {row[3] for row in rows(sections["By class"]) if row[0] == "mine"} == {"1", "02", "c<d"}
     assert len(rows(sections["Expected calibration error"])) == 6
+    shuffled = read_sections(seeded / "tables.html")["With tile positions shuffled"]
+    header = ["dataset", "encoder", "model", "metric", "mean", "shuffled", "shuffled difference"]
+    assert cells(shuffled)[0] == [*header, "difference low", "difference high"]
+    summary = pd.read_csv(seeded / "summary.csv").query("model != 'abmil'")
+    assert [row[2:6] for row in rows(shuffled)] == [
+        [row["model"], row["metric"], f"{row['mean']:.3f}", f"{row['shuffled']:.3f}"]
+        for row in summary.to_dict("records")
+    ]
+    assert "shuffled" not in cells(sections["Summary"])[0] and "seeds" not in cells(sections["Summary"])[0]
+    assert cells(read_sections(seeded / "tables.html")["Summary"])[0][-2:] == ["seeds", "seed std"]

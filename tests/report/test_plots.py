@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from roformermil.evaluation.calibration import reliability
 from roformermil.evaluation.curves import POINTS, curves
@@ -15,16 +16,18 @@ from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves, plot_dataset, plot_history
 from tests.factories import SimulatedRun
 
-CLASSES = {"two": ["adenocarcinoma", "squamous"], "three": ["a", "b", "c"]}
+CLASSES = {"two": ["adenocarcinoma", "squamous"], "three": ["a", "b", "c"], "seeds": ["adenocarcinoma", "squamous"]}
+SEEDS = {"two": 1, "three": 1, "seeds": 2}
 
 
 @pytest.fixture(scope="module", params=CLASSES)
 def paths(request, tmp_path_factory):
-    """Predictions of a good and of a guessing model; a data set with two classes, and one with three."""
-    run, classes = SimulatedRun(tmp_path_factory.mktemp("run")), CLASSES[request.param]
+    """Predictions of a good and of a guessing model; a data set with two classes, one with three, and one whose folds were
+    trained with two seeds."""
+    run, classes, seeds = SimulatedRun(tmp_path_factory.mktemp("run")), CLASSES[request.param], SEEDS[request.param]
     folds = run.add_dataset(request.param, classes, slides=30)
-    run.add_model(request.param, folds, classes, "good", strength=3.0, best_epoch=1)
-    run.add_model(request.param, folds, classes, "guessing", strength=0.0, seed=1, best_epoch=2)
+    run.add_model(request.param, folds, classes, "good", strength=3.0, best_epoch=1, seeds=seeds)
+    run.add_model(request.param, folds, classes, "guessing", strength=0.0, seed=1, best_epoch=2, seeds=seeds)
     return run.predictions
 
 
@@ -33,12 +36,25 @@ def models(paths):
     return out_of_fold([FoldResult.at(path) for path in paths])
 
 
+@pytest.fixture
+def first_seeds(paths):
+    """The models' predictions by each fold's first training: every slide once."""
+    return out_of_fold([FoldResult.at(path) for path in paths if "seed" not in path.parent.name])
+
+
+def title(figure):
+    return figure.get_suptitle()
+
+
 def tick_texts(axis):
     return [tick.get_text() for tick in axis.get_ticklabels()]
 
 
 def test_there_is_a_curve_of_each_class(models):
-    axes = np.reshape(plot_curves(models).axes, (2, 2))  # ROC, precision and recall; a model per column
+    figure = plot_curves(models)
+    average = "mean over folds and seeds, 95%" if models[0].dataset == "seeds" else "mean over folds, 95%"
+    assert average in title(figure)
+    axes = np.reshape(figure.axes, (2, 2))  # ROC, precision and recall; a model per column
     assert [panel.get_title() for panel in axes[0]] == [model.model for model in models]
     for column, model in zip(axes.T, models, strict=True):
         for panel, kind in zip(column, ("roc", "pr"), strict=True):
@@ -56,20 +72,34 @@ def test_there_is_a_curve_of_each_class(models):
     assert names == [("false positive rate", "true positive rate"), ("recall", "precision")]
 
 
-def test_confusion_has_labels_down_and_predictions_across(models):
-    panels = plot_confusion(models).axes
+def test_a_point_of_a_curve_is_the_mean_over_all_trainings(models):
+    """The area under the mean of curves is the mean of their areas."""
+    for model in models:
+        curve = curves(model)["roc"]
+        areas = [roc_auc_score(model.labels[run] == 1, model.probabilities[run, 1]) for run in model.tests]
+        assert len(areas) == 3 * SEEDS[model.dataset]
+        assert np.trapezoid(curve.middle, POINTS) == pytest.approx(np.mean(areas), abs=0.02)
+
+
+def test_confusion_has_labels_down_and_predictions_across(models, first_seeds):
+    figure = plot_confusion(models)
+    assert ("first seed" in title(figure)) == (models[0].dataset == "seeds")
+    panels = figure.axes
     assert (panels[0].get_ylabel(), tick_texts(panels[0].yaxis)) == ("label", models[0].classes)
-    for panel, model in zip(panels, models, strict=True):
+    for panel, model in zip(panels, first_seeds, strict=True):
         assert (panel.get_xlabel(), tick_texts(panel.xaxis)) == ("predicted", model.classes)
         counts = np.zeros((len(model.classes), len(model.classes)), int)
         np.add.at(counts, (model.labels, model.probabilities.argmax(axis=1)), 1)
+        assert counts.sum() == 30, "each slide once"
         assert {(text.get_position()[::-1], int(text.get_text())) for text in panel.texts} == {*np.ndenumerate(counts)}
         assert np.asarray(panel.images[0].get_array()) == pytest.approx(counts / counts.sum(axis=1, keepdims=True))
 
 
-def test_calibration_shows_what_is_observed_and_how_many_slides(models):
-    axes = np.reshape(plot_calibration(models).axes, (2, 2))
-    for (above, below), model in zip(axes.T, models, strict=True):
+def test_calibration_shows_what_is_observed_and_how_many_slides(models, first_seeds):
+    figure = plot_calibration(models)
+    assert ("first seed" in title(figure)) == (models[0].dataset == "seeds")
+    axes = np.reshape(figure.axes, (2, 2))
+    for (above, below), model in zip(axes.T, first_seeds, strict=True):
         curve = reliability(model.labels, model.probabilities)
         assert above.lines[-1].get_xydata() == pytest.approx(curve[["probability", "observed"]].to_numpy())
         assert [bar.get_height() for bar in below.patches] == curve.slides.tolist()
@@ -79,11 +109,13 @@ def test_calibration_shows_what_is_observed_and_how_many_slides(models):
     assert [panel.get_ylabel() for panel in axes[:, 0]] == ["observed fraction", "slides"]
 
 
-def test_history_has_losses_of_each_fold_and_a_dot_at_the_epoch_that_was_kept(paths):
-    history = pd.read_csv(paths[0].with_name("history.csv"))
-    for panel, kept in zip(plot_history([FoldResult.at(path) for path in paths]).axes, (1, 2), strict=True):
-        assert len(panel.lines) == 3 * 3, "three folds"
-        for training, validation, dot in np.reshape(panel.lines, (3, 3)):
+def test_history_has_losses_of_each_training_and_a_dot_at_the_epoch_that_was_kept(paths):
+    results, history = [FoldResult.at(path) for path in paths], pd.read_csv(paths[0].with_name("history.csv"))
+    trainings, figure = 3 * SEEDS[results[0].dataset], plot_history(results)
+    assert title(figure).endswith("a line per fold" if trainings == 3 else "a line per fold and seed")
+    for panel, kept in zip(figure.axes, (1, 2), strict=True):
+        assert len(panel.lines) == trainings * 3
+        for training, validation, dot in np.reshape(panel.lines, (trainings, 3)):
             assert training.get_ydata().tolist() == history.train_loss.tolist()
             assert validation.get_ydata().tolist() == history.validation_loss.tolist()
             assert dot.get_xydata().tolist() == [[kept, history.validation_loss[kept]]]

@@ -8,8 +8,9 @@ rule deployment:
 
 rule package:
     input:
-        predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),
-        models=expand(f"{FOLD}/model.safetensors", fold=FOLDS, allow_missing=True),
+        predictions=expand(f"{FOLD}/predictions.csv", fold=RUNS, allow_missing=True),
+        shuffled=expand(f"{FOLD}/shuffled.csv", fold=RUNS, allow_missing=True),
+        models=expand(f"{FOLD}/model.safetensors", fold=RUNS, allow_missing=True),
         slides=f"{DATASET}/slides.csv",
         leakage=f"{DATASET}/leakage.csv",
     output:

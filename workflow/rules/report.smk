@@ -11,9 +11,10 @@ rule report_files:
 
 rule plots:
     input:
-        predictions=expand(f"{FOLD}/predictions.csv", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
-        histories=expand(f"{FOLD}/history.csv", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
-        models=expand(f"{FOLD}/model.safetensors", model=MODEL_IDS, fold=FOLDS, allow_missing=True),
+        predictions=expand(f"{FOLD}/predictions.csv", model=MODEL_IDS, fold=RUNS, allow_missing=True),
+        shuffled=expand(f"{FOLD}/shuffled.csv", model=MODEL_IDS, fold=RUNS, allow_missing=True),
+        histories=expand(f"{FOLD}/history.csv", model=MODEL_IDS, fold=RUNS, allow_missing=True),
+        models=expand(f"{FOLD}/model.safetensors", model=MODEL_IDS, fold=RUNS, allow_missing=True),
     output:
         curves=plot_in_report("curves", "ROC and precision-recall curves"),
         calibration=plot_in_report("calibration", "calibration"),
@@ -75,6 +76,7 @@ rule heatmap:
 rule gallery:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", fold=FOLDS, allow_missing=True),
+        shuffled=expand(f"{FOLD}/shuffled.csv", fold=FOLDS, allow_missing=True),
         heatmaps=all_batches(f"{MODEL}/heatmaps/batch_{{batch}}.csv"),
     output:
         panels=report(

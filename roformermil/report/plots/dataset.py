@@ -33,8 +33,8 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
 
 
 def plot_curves(models: list[OutOfFold]) -> Figure:
-    """ROC and precision-recall curves with 95% bands, a column per model. Two classes: the positive one's; more: each
-    against the rest."""
+    """ROC and precision-recall curves with 95% bands, means over folds and seeds, a column per model. Two classes: the
+    positive one's; more: each against the rest."""
     figure, axes = make_panels([one.model for one in models], rows=2)
     for (roc, pr), one in zip(axes.T, models, strict=True):
         for k, index in enumerate([1] if len(one.classes) == 2 else range(len(one.classes))):
@@ -49,7 +49,8 @@ def plot_curves(models: list[OutOfFold]) -> Figure:
     axes[0, 0].set_ylabel("true positive rate", fontsize=8)
     axes[1, 0].set_ylabel("precision", fontsize=8)
     axes[1, -1].legend(fontsize=7, loc="lower left")
-    return _titled(figure, models, "mean over folds, 95% bands from a bootstrap of patients")
+    average = "mean over folds and seeds" if models[0].seed_count > 1 else "mean over folds"
+    return _titled(figure, models, f"{average}, 95% bands from a bootstrap of patients")
 
 
 def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner: bool = False) -> None:
@@ -59,7 +60,8 @@ def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner:
 
 
 def plot_calibration(models: list[OutOfFold]) -> Figure:
-    """Reliability curves over all out-of-fold predictions, and the number of slides behind each point."""
+    """Reliability curves over all out-of-fold predictions, and the number of slides behind each point. Each slide counts once,
+    as the first seed's model predicted it."""
     figure, axes = make_panels([one.model for one in models], rows=2)
     for (above, below), one in zip(axes.T, map(OutOfFold.without_repeats, models), strict=True):
         curve = reliability(one.labels, one.probabilities)
@@ -74,11 +76,12 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
         below.set_xlabel(f"probability of {predicted}", fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
-    return _titled(figure, models, "reliability of all out-of-fold predictions")
+    return _titled(figure, models, f"reliability of all out-of-fold predictions{_first_seed(models)}")
 
 
 def plot_confusion(models: list[OutOfFold]) -> Figure:
-    """Out-of-fold slides by label (down) and predicted class (across); colours are fractions of a label's slides."""
+    """Out-of-fold slides by label (down) and predicted class (across), each once, as the first seed's model predicted it;
+    colours are fractions of a label's slides."""
     figure, axes = make_panels([one.model for one in models])
     for panel, one in zip(axes[0], models, strict=True):
         places, last = range(len(one.classes)), len(one.classes) - 0.5
@@ -95,11 +98,11 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
         panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
         panel.set_xlabel("predicted", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    return _titled(figure, models, "test slides of all folds")
+    return _titled(figure, models, f"test slides of all folds{_first_seed(models)}")
 
 
 def plot_history(results: list[FoldResult]) -> Figure:
-    """Losses by epoch, a line per fold and a column per model; a dot at the epoch whose model was kept."""
+    """Losses by epoch, a line per training (fold and seed) and a column per model; a dot at the epoch whose model was kept."""
     models = list(dict.fromkeys(result.model for result in results))
     figure, axes = make_panels(models)
     for panel, model in zip(axes[0], models, strict=True):
@@ -115,8 +118,14 @@ def plot_history(results: list[FoldResult]) -> Figure:
         panel.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("loss", fontsize=8)
     axes[0, -1].legend(fontsize=7)
-    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, a line per fold", fontsize=10)
+    lines = "a line per fold and seed" if len({result.seed for result in results}) > 1 else "a line per fold"
+    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, {lines}", fontsize=10)
     return figure
+
+
+def _first_seed(models: list[OutOfFold]) -> str:
+    """What a title adds where folds were trained with several seeds and the plot counts each slide once."""
+    return ", first seed" if models[0].seed_count > 1 else ""
 
 
 def _titled(figure: Figure, models: list[OutOfFold], text: str) -> Figure:
