@@ -5,9 +5,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field, field_validator
 
 from roformermil.config.base import Distinct, Name, Settings
-from roformermil.config.model import Model, ModelEntry, ModelName, check_distinct_ids
+from roformermil.config.model import Model, ModelEntry, ModelName, RopeFrequencies, check_distinct_ids
+from roformermil.config.training import GridAugmentation
 
-Position = Literal["pixel", "lang", "alibi", "sine", "none"]
+Position = Literal[RopeFrequencies, "alibi", "sine", "none"]
 
 
 class Heatmaps(Settings):
@@ -20,16 +21,21 @@ class Heatmaps(Settings):
 
 
 class Ablation(Settings):
-    """What `snakemake ablation` compares: each variant differs from one RoFormer model in one thing."""
+    """What `snakemake ablation` compares: each variant differs from one RoFormer model in one thing.
+    An empty list leaves out a comparison."""
 
     model: ModelEntry | None = None
     """The model to vary, `ro-abmil` or `ro-dsmil` with `rope`; by default the first such of `models`."""
     positions: Distinct[Position] = Field(list(get_args(Position)))
-    """Position encodings; `pixel` and `lang` are rotary."""
+    """Position encodings; all but `alibi`, `sine` and `none` are rotary, with these frequencies (`rope_frequencies`)."""
     scales: Distinct[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1.0, 3.0, 10.0])
     """Factors on grid positions (`rope_scale`)."""
+    localities: Distinct[Annotated[float, Field(ge=0)]] = Field([0.0, 1.0, 3.0])
+    """How much tiles nearby count at the start (`rope_locality`)."""
     layers: Distinct[Annotated[int, Field(ge=0)]] = Field([0, 1, 2, 3, 4])
     """Numbers of RoFormer layers."""
+    augmentations: Distinct[GridAugmentation] = Field(list(get_args(GridAugmentation)))
+    """Changes of the grid in training (`training.augment_grid`)."""
     capacity: bool = True
     """Whether to train the plain head with as many parameters, and the head alone."""
 

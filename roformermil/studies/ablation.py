@@ -1,10 +1,9 @@
-"""The ablation's table: each variant's metrics by part, tissue density and slide size, and its difference from the
-varied model on the same folds. Computed from the folds' predictions alone."""
+"""The ablation's table: each variant's metrics by part, tissue density and slide size, with shuffled positions, and its
+difference from the varied model for the same patients. Computed from the folds' predictions alone."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,28 +11,27 @@ import pandas as pd
 from roformermil.bags.folds import PARTS
 from roformermil.config import Config
 from roformermil.config.base import read_settings
+from roformermil.evaluation.cautions import has_few_tests
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.intervals import corrected_interval
+from roformermil.evaluation.intervals import degrees_of_freedom, jackknife_interval
+from roformermil.evaluation.learning import describe_learning
+from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
-from roformermil.evaluation.summary import by_folds, fold_metrics, interval_text, summarise
+from roformermil.evaluation.summary import fold_metrics, metrics_without_patients, summarise, summary_table
 from roformermil.evaluation.tables import dataset_notes
 from roformermil.features.store import read_grid
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
-from roformermil.runtime.text import markdown_table
+from roformermil.studies.ablation_text import ablation_text
 from roformermil.studies.plots import plot_ablation
 from roformermil.studies.strata import STRATA, split_by_strata
 from roformermil.studies.variants import list_variants
 
 Selection = Mapping[str, set[str]] | None  # each data set's slide ids; None: all
-METRICS = ("auroc", "average_precision")
-HEADER = ("axis", "variant", "parameters", *PARTS, "test − base", *STRATA)
-LEGEND = """A model that does better in training than in validation and test overfits. sparse, dense: test slides whose
-tiles have fewer or more neighbours than in the data set's median slide; small, large: those with fewer or more tiles.
-Only folds with slides of every class count; (k) says that k folds do where not all do. Average precision, and intervals
-by stratum: ablation.csv."""
+METRICS = ("auroc", "average_precision", POOLED)
+DIFFERENCE = ["base_difference", "base_low", "base_high"]
 
 
 def write_ablation(
@@ -52,21 +50,22 @@ def write_ablation(
     config: JSON. Raises ModelError for folds that are not of this configuration and these slides.
     """
     settings = read_settings(Config, config, "--config") if json.loads(config) else None
-    models = [*settings.models, *(variant.model for variant in list_variants(settings))] if settings else []
+    configured = list_variants(settings) if settings else []
+    models = [*settings.models, *(one.model for one in configured)] if settings else []
+    trainings = {one.model.id: one.training for one in configured}
     folders = [folder.parents[1] for folder in stores.values()]
-    results = read_results(predictions, folders, settings, models)
+    results = read_results(predictions, folders, settings, models, trainings)
     selected = [
         compare_variants(results, base, part, slides).assign(part=part, slides=name)
         for part, name, slides in select_slides(results, stores)
     ]
     table = pd.DataFrame(variants, columns=["axis", "name", "model"]).merge(pd.concat(selected), on="model")
-    parameters = {result.model: int(result.metadata["parameters"]) for result in results}
-    table.insert(3, "parameters", table.model.map(parameters))
+    table = table.merge(describe_trainings(results), on=KEYS)
     table = table[table.metric.isin(METRICS)]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
     tested = [one for one in out_of_fold(results) if one.model == base]
-    notes = dataset_notes(tested, folders)
-    write_text(out / "ablation.md", ablation_markdown(table, base, notes))
+    few = {(one.dataset, one.encoder) for one in tested if has_few_tests(one)}
+    write_text(out / "ablation.md", ablation_text(table, base, dataset_notes(tested, folders), few))
     save_plot(plot_ablation(table, base), out / "ablation.png")
     write_provenance(out / "ablation_provenance.json", config)
 
@@ -85,57 +84,38 @@ def select_slides(results: list[FoldResult], stores: Mapping[str, Path]) -> Iter
 
 
 def compare_variants(results: list[FoldResult], base: str, part: str, slides: Selection) -> pd.DataFrame:
-    """Each variant's mean, interval and paired difference from `base`; a fold without all classes does not count."""
-    metrics, sizes = fold_metrics(results, part, slides)
-    ratio = (sizes.test / sizes.train).to_dict()
-    summary = summarise(metrics, by_folds(ratio))
-    if part == "train":  # the interval is that of a mean over slides that were not trained on
-        summary[["ci_low", "ci_high"]] = np.nan
-    values = metrics.pivot(index=["dataset", "encoder", "metric", "fold"], columns="model", values="value")
-    rows = []
-    for (dataset, encoder, metric), group in values.sub(values[base], axis=0).groupby(level=[0, 1, 2]):
-        for model, column in group.items():
-            differences = column.dropna().to_numpy()
-            mean = differences.mean() if len(differences) else np.nan
-            interval = corrected_interval(differences, ratio[str(dataset)], bounds=(-1, 1))
-            rows.append((dataset, encoder, model, metric, mean, *interval))
-    columns = [*KEYS, "metric", "difference", "difference_low", "difference_high"]
-    return summary.merge(pd.DataFrame(rows, columns=columns), on=[*KEYS, "metric"], how="left")
+    """Each model's rows as in summary.csv, and DIFFERENCE: its difference from `base` with the interval over patients.
 
-
-def ablation_markdown(table: pd.DataFrame, base: str, notes: Mapping[tuple[str, str], list[str]]) -> str:
-    """A Markdown table per data set, variants down: AUROC by part and stratum, and the difference from `base`.
-
-    notes: each data set's and encoder's number of slides and cautions.
+    A fold without all classes does not count. Training slides have no intervals, which are of slides that were not trained
+    on, and no DIFFERENCE. Without slides there are no rows.
     """
-    sections = ["AUROC, mean over folds [95% interval]; difference on the same folds"]
-    for (dataset, encoder), group in table[table.metric == "auroc"].groupby(["dataset", "encoder"]):
-        folds = group.folds.max()
-        variants = group.groupby(["axis", "name"], sort=False)
-        rows = [(*names, *_cells(variant, base, folds)) for names, variant in variants]
-        title = f"## {dataset} ({encoder}), {folds} folds, against {base}"
-        lines = "\n".join(f"- {line}" for line in notes[str(dataset), str(encoder)])
-        sections += [title, markdown_table(HEADER, rows), lines]
-    return "\n\n".join([*sections, LEGEND]) + "\n"
+    metrics, _ = fold_metrics(results, part, slides)
+    if part == "train":
+        return summarise(metrics, lambda *_: (np.nan, np.nan))
+    models = out_of_fold(results, part)
+    if slides is not None:
+        models = [one.select(np.isin(one.slides, list(slides[one.dataset]))) for one in models]
+        models = [one for one in models if len(one.slides)]
+    if not models:
+        return pd.DataFrame(columns=[*KEYS, "metric"])
+    keys = [model.key for model in models]
+    metrics = metrics[pd.MultiIndex.from_frame(metrics[KEYS]).isin(keys)]
+    left_out = {model.key: metrics_without_patients(model) for model in models}
+    rows = []
+    for model in models:
+        for metric, values in left_out[model.key].items():
+            difference = values - left_out[model.dataset, model.encoder, base][metric]
+            interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=(-1, 1))
+            rows.append((*model.key, metric, difference[0], *interval))
+    differences = pd.DataFrame(rows, columns=[*KEYS, "metric", *DIFFERENCE])
+    return summary_table(metrics, models).merge(differences, on=[*KEYS, "metric"])
 
 
-def _cells(variant: pd.DataFrame, base: str, folds: int) -> list[str]:
-    """A variant's cells of the Markdown table, after its names."""
-    rows = {(row["part"], row["slides"]): row for row in variant.to_dict("records")}
-    test = rows["test", "all"]
-    bounds = {"ci_low": test["difference_low"], "ci_high": test["difference_high"]}
-    difference = f"{test['difference']:+.2f} {interval_text(bounds, '+.2f')}"
-    return [
-        f"{test['parameters']:,}",
-        *(f"{rows[part, 'all']['mean']:.2f}" for part in PARTS[:2]),
-        f"{test['mean']:.2f} {interval_text(test)}",
-        "" if test["model"] == base else difference,
-        *(_stratum_cell(rows["test", name], folds) for name in STRATA),
-    ]
-
-
-def _stratum_cell(row: Mapping[Any, Any], folds: int) -> str:
-    """A mean, and over how many folds where that is not all."""
-    if not row["folds"]:
-        return "–"
-    return f"{row['mean']:.2f}" + (f" ({row['folds']})" if row["folds"] < folds else "")
+def describe_trainings(results: list[FoldResult]) -> pd.DataFrame:
+    """Of each model its number of parameters, of trainings, and of those that never left their plateau."""
+    parameters = {result.key: int(result.metadata["parameters"]) for result in results}
+    rows = []
+    for train, validation in zip(out_of_fold(results, "train"), out_of_fold(results, "validation"), strict=True):
+        learning = describe_learning(train, validation)
+        rows.append((*train.key, parameters[train.key], len(learning), sum(one.on_plateau for one in learning)))
+    return pd.DataFrame(rows, columns=[*KEYS, "parameters", "trainings", "on_plateau"])

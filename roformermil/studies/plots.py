@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,10 +10,13 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator
 
 from roformermil.bags.folds import PARTS
 from roformermil.studies.strata import STRATA
+from roformermil.studies.variants import BASE
 
-ROWS = {"by part": PARTS, "test, by tissue density": STRATA[:2], "test, by slide size": STRATA[2:]}
-COLOURS = ("0.6", "tab:orange", "tab:blue", "tab:green", "tab:purple", "tab:cyan", "tab:red")
-STYLES = dict(zip((*PARTS, *STRATA), zip(COLOURS, "vsooooo", strict=True), strict=True))  # colour and marker
+SHUFFLED = "test, positions shuffled"
+ROWS = {"by part": (*PARTS, SHUFFLED), "test, by tissue density": STRATA[:2], "test, by slide size": STRATA[2:]}
+COLOURS = ("0.6", "tab:orange", "tab:blue", "black", "tab:green", "tab:purple", "tab:cyan", "tab:red")
+STYLES = dict(zip((*PARTS, SHUFFLED, *STRATA), zip(COLOURS, "vsoxoooo", strict=True), strict=True))  # colour and marker
+DOTTED = {"color": COLOURS[PARTS.index("test")], "ls": ":", "lw": 0.8, "zorder": 0}
 MEASURES = {
     "step_seconds": "seconds per training step",
     "inference_seconds": "seconds per slide, inference",
@@ -25,17 +29,21 @@ def plot_ablation(table: pd.DataFrame, base: str) -> Figure:
     """AUROC of every variant with its 95% interval: an axis of the ablation across; part, density and size down.
     table: ablation.csv; base: id of the varied model."""
     table = table[table.metric == "auroc"]
-    groups, axes = table.groupby(["dataset", "encoder"]), list(table.axis.unique())
+    groups, axes = table.groupby(["dataset", "encoder"]), [axis for axis in table.axis.unique() if axis != BASE]
     rows = [(dataset, group, *row) for (dataset, _), group in groups for row in ROWS.items()]
     figure = Figure(figsize=(1.5 + 3.2 * len(axes), 0.8 + 2.6 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), len(axes), squeeze=False, sharey=True)
     for line, (dataset, group, title, series) in zip(panels, rows, strict=True):
         for panel, axis in zip(line, axes, strict=True):
             _draw_variants(panel, group[group.axis == axis], series, base)
-            panel.set_title(f"{dataset}: {axis}" if series == PARTS else "", fontsize=10)
+            if SHUFFLED in series:
+                panel.set_title(f"{dataset}: {axis}", fontsize=10)
+                panel.axhline(_values(group[group.model == base], "test")["mean"].iloc[0], **DOTTED)
         line[0].set_ylabel(f"AUROC, {title}", fontsize=8)
         line[-1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
-    title = f"Each variant differs from {base} (shaded) in one thing; mean over shared folds, 95% intervals"
+    title = (
+        f"Each variant differs from {base} (shaded, dotted) in one thing; mean over folds, 95% intervals over patients"
+    )
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -43,9 +51,7 @@ def plot_ablation(table: pd.DataFrame, base: str) -> Figure:
 def _draw_variants(panel: Axes, variants: pd.DataFrame, series: Sequence[str], base: str) -> None:
     names = list(variants.name.unique())
     for number, label in enumerate(series):
-        part, slides = (label, "all") if label in PARTS else ("test", label)
-        chosen, (colour, marker) = variants[(variants.part == part) & (variants.slides == slides)], STYLES[label]
-        chosen = chosen.set_index("name").loc[names]
+        chosen, (colour, marker) = _values(variants, label).reindex(names), STYLES[label]
         x = [k + 0.18 * (number - (len(series) - 1) / 2) for k in range(len(names))]
         error = [chosen["mean"] - chosen.ci_low, chosen.ci_high - chosen["mean"]]
         panel.errorbar(x, chosen["mean"], error, fmt=marker, color=colour, markersize=4, capsize=2, lw=1, label=label)
@@ -57,6 +63,15 @@ def _draw_variants(panel: Axes, variants: pd.DataFrame, series: Sequence[str], b
     panel.set_xlim(-0.5, len(names) - 0.5)
     panel.set_ylim(-0.03, 1.05)
     panel.tick_params(axis="y", labelsize=7)
+
+
+def _values(variants: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The mean and interval of a series by variant's name."""
+    if label == SHUFFLED:
+        tests = _values(variants, "test")
+        return tests.assign(mean=tests.shuffled, ci_low=np.nan, ci_high=np.nan)
+    part, slides = (label, "all") if label in PARTS else ("test", label)
+    return variants[(variants.part == part) & (variants.slides == slides)].set_index("name")
 
 
 def plot_overhead(table: pd.DataFrame) -> Figure:

@@ -3,7 +3,8 @@
 
 rule ablation:
     input:
-        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=FOLDS),
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=RUNS),
+        shuffled=expand(f"{FOLD}/shuffled.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=RUNS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
     output:
