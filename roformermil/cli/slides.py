@@ -22,7 +22,7 @@ log = logging.getLogger("roformermil")
 @app.command()
 def demo_slides(
     folder: Annotated[Path, typer.Argument(help="folder for the slides and their slide sheet")],
-    slides: Annotated[int, typer.Option(min=2, help="number of slides, two per patient")] = 24,
+    slides: Annotated[int, typer.Option(min=2, help="number of slides, two per patient")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="seed of the drawings")] = 0,
 ) -> None:
     """Draw the demo's slides and write their slide sheet."""
