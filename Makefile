@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo report docs atlas test test-slow test-shared test-slurm test-conda test-spatialdata tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo report docs atlas tnbc til test test-slow test-shared test-slurm test-conda test-spatialdata tiatoolbox test-tiatoolbox lint bench arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -18,7 +18,7 @@ setup: .venv/ready ## create .venv with the pinned packages
 	$(BIN)/pip check
 	touch $@
 
-data/demo/slides.csv: roformermil/cohort/synthetic.py | .venv/ready
+data/demo/slides.csv: roformermil/cohort/synthetic.py roformermil/cohort/synthetic_cells.py | .venv/ready
 	rm -rf data/demo
 	roformermil demo-slides data/demo
 
@@ -36,6 +36,22 @@ docs: .venv/ready ## build the documentation into site/
 atlas: .venv/ready ## run the pipeline on the 20 real mini-slides of ../shared
 	snakemake --cores all --configfile config/atlas.yaml
 	@echo; cat results/atlas/summary.md
+
+data/tnbc/slides.csv: config/datasets/tnbc.py | .venv/ready
+	python config/datasets/tnbc.py data/tnbc
+
+tnbc: data/tnbc/slides.csv ## learn how tumour and immune cells lie in 33 real breast cancers (10 minutes)
+	snakemake --cores all --configfile config/tnbc.yaml
+	snakemake --cores all --configfile config/tnbc.yaml --report results/tnbc/report.html
+	@echo; cat results/tnbc/summary.md; echo; echo "Results are in results/tnbc/. Open results/tnbc/report.html"
+
+data/til/er.csv: config/datasets/til.py | .venv/ready
+	python config/datasets/til.py ../shared/cohorts/tcga_brca_til data/til
+
+til: data/til/er.csv ## what positions add on 1,015 slides of TCGA-BRCA from ../shared, as maps (an hour)
+	snakemake --cores all --configfile config/til.yaml
+	snakemake --cores all --configfile config/til.yaml --report results/til/report.html
+	@echo; cat results/til/summary.md; echo; echo "Results are in results/til/. Open results/til/report.html"
 
 test: .venv/ready ## run the tests (5 minutes on 2 idle cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests

@@ -19,9 +19,11 @@ from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
-from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.runtime.subprocesses import preload, run_in_subprocess
 from roformermil.runtime.text import first_lines, join_some
 from roformermil.slides.steps import slide_content
+
+preload(__name__)  # otherwise each slide's process would import h5py and zarr, which takes most of its time
 
 
 def import_slides(records: Sequence[SlideRecord], out: Path, encoder: str, timeout: float) -> list[SlideRecord]:

@@ -1,6 +1,5 @@
 """The paper's three cohorts: their sheets are those that the committed script writes, with all their slides."""
 
-import importlib.util
 from collections import Counter
 
 import pytest
@@ -10,6 +9,7 @@ from roformermil.bags.folds import assign_folds
 from roformermil.cohort.slide_sheet import read_slide_sheet, sheet_warnings
 from roformermil.config import load_config
 from tests import ROOT
+from tests.cohort.scripts import load_script
 from tests.workflow.running import planned_jobs, snakemake
 
 CONFIG = load_config(ROOT / "config/paper.yaml")
@@ -55,9 +55,7 @@ def test_hipts_folds_are_used_by_following_the_comment_in_the_papers_configurati
 
 @pytest.mark.shared
 def test_the_script_writes_these_sheets(shared, tmp_path):
-    spec = importlib.util.spec_from_file_location("cohorts", ROOT / "config/datasets/cohorts.py")
-    cohorts = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(cohorts)
+    cohorts = load_script("cohorts")
     cohorts.write_tables(shared / "manifests", tmp_path)
     for name in cohorts.TABLES:
         assert (ROOT / "config/datasets" / name).read_text() == (tmp_path / name).read_text()

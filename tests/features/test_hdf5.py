@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import h5py
@@ -207,3 +209,10 @@ def test_a_case_in_um_is_exported_in_pixels(shared, tmp_path):
 def test_a_case_that_cannot_be_imported_is_named(shared, name):
     with raises_slide_error("unreadable", REFUSED_CASES[name]):
         inspect_features(SlideRecord("a", shared / f"cases/features/{name}.h5"))
+
+
+def test_a_slides_process_need_not_import_what_reads_and_writes_features():
+    imported = "run_in_subprocess(eval, \"{'h5py', 'zarr'} & set(__import__('sys').modules)\", timeout=60)"
+    code = f"from roformermil.features.hdf5 import run_in_subprocess; print(sorted({imported}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "['h5py', 'zarr']\n", result.stderr

@@ -1,0 +1,62 @@
+"""Write bags of breast cancers from published maps of lymphocytes and tumour, and their slide sheets: `make til`.
+
+    python config/datasets/til.py ../shared/cohorts/tcga_brca_til data/til
+
+TCGA-BRCA, 1,015 slides of 958 patients. `maps.npz` contains maps that two networks made, lymphocyte and tumour probability at 50 um a pixel
+(github.com/mathbiol/tcgatil), cut into tiles of 400 um. A tile has 10 values: the means of both in its four quarters, and their two standard
+deviations. `slides.csv` has the labels: ER status and age from slideflow, histology and survival from SurvPath.
+
+There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it.
+"""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from roformermil.runtime.records import write_rows
+
+LABELS = ["er", "histology"]
+COLUMNS = ["slide_id", "patient_id", "label", "path", "site"]
+MPP = 0.25
+TILE_PX = 1600  # 400 um
+
+
+def write_bags(source: Path, folder: Path) -> None:
+    """Write each labelled slide as `{slide_id}.h5`, then a sheet for each label. Raises SystemExit without the source's files."""
+    missing = [path.absolute() for path in (source / "maps.npz", source / "slides.csv") if not path.exists()]
+    if missing:
+        text = "\n".join(map(str, missing))
+        raise SystemExit(
+            f"no such file:\n{text}\nThe maps cut into tiles are part of ../shared; they cannot be downloaded."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    slides = pd.read_csv(source / "slides.csv")
+    with np.load(source / "maps.npz") as maps:
+        features, grid, counts = maps["features"], maps["grid"], maps["tiles"]
+        if slides.slide_id.tolist() != maps["slide_id"].tolist():
+            raise SystemExit(f"{source.absolute()}: slides.csv and maps.npz do not list the same slides")
+    slides["end"] = np.cumsum(counts)
+    slides["start"] = slides["end"] - counts
+    for slide in slides.dropna(subset=LABELS, how="all").itertuples():
+        tiles = slice(slide.start, slide.end)
+        write_bag(folder / f"{slide.slide_id}.h5", features[tiles], grid[tiles])
+    for label in LABELS:
+        labelled = slides.dropna(subset=label)
+        sheet = labelled.assign(label=labelled[label], path=labelled.slide_id + ".h5")
+        write_rows(folder / f"{label}.csv", sheet[COLUMNS].to_dict("records"))
+        print(f"{label}: {len(sheet)} slides of {sheet.patient_id.nunique()} patients in {folder}")
+
+
+def write_bag(path: Path, features: np.ndarray, grid: np.ndarray) -> None:
+    """features: (n, 10) uint8, grid: (n, 2) columns and rows of tiles."""
+    with h5py.File(path, "w") as file:
+        file["features"] = features.astype(np.float32) / 255
+        file["coords"] = grid.astype(np.int64) * TILE_PX
+        file["coords"].attrs.update({"patch_size_level0": TILE_PX, "mpp": MPP})
+
+
+if __name__ == "__main__":
+    write_bags(Path(sys.argv[1]), Path(sys.argv[2]))
