@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from roformermil.cohort.synthetic import draw_tissue, write_pyramid
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.features.store import write_store
 from tests import ROOT
+from tests.tissue_drawing import draw_tissue
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def atlas(shared) -> list[Path]:
 def slide(tmp_path_factory) -> Path:
     """A demo slide of 1500 x 1200 px, 0.5 um/px, three levels."""
     path = tmp_path_factory.mktemp("slides") / "slide.tif"
-    write_pyramid(path, draw_tissue(np.random.default_rng(5), 1500, 1200, "mixed"))
+    write_pyramid(path, draw_tissue(np.random.default_rng(5), 1500, 1200))
     return path
 
 

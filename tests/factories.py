@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
 from roformermil.config import Folds, Leakage, Model, Training
 from roformermil.config.base import to_json
+from roformermil.config.training import run_names, training_of_run
 from roformermil.errors import SlideError
-from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult, fold_folder
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import file_sha256
@@ -76,18 +78,37 @@ class SimulatedRun:
         return pd.DataFrame(rows)
 
     def add_model(
-        self, dataset, folds: pd.DataFrame, classes, model="abmil", encoder="net", strength=1.0, seed=0, best_epoch=1
+        self,
+        dataset,
+        folds: pd.DataFrame,
+        classes,
+        model="abmil",
+        encoder="net",
+        strength=1.0,
+        seed=0,
+        best_epoch=1,
+        seeds=1,
+        shuffled_strength: float | None = None,
     ) -> list[Path]:
-        """Write predictions.csv, history.csv and model.safetensors of every fold; returns the paths of the predictions.
-        strength: how far scores favour the label, 0: not at all; their noise has a standard deviation of 1."""
+        """Write predictions.csv, shuffled.csv, history.csv and model.safetensors of every fold and of its `seeds` trainings;
+        returns the paths of the predictions. strength: how far scores favour the label, 0: not at all; their noise has a standard
+        deviation of 1. shuffled_strength: likewise where positions are shuffled; None: the model uses none."""
         rng, paths = np.random.default_rng(seed), []
-        for fold, rows in folds.groupby("fold"):
+
+        def draw(rows: pd.DataFrame, strength: float) -> pd.DataFrame:
             truth = rows.label.map(list(classes).index).to_numpy()
             scores = strength * np.eye(len(classes))[truth] + rng.normal(size=(len(rows), len(classes)))
             probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-            path = self.folder / dataset / encoder / model / f"fold_{fold}/predictions.csv"
-            columns = dict(zip(probability_columns(classes), probabilities.T, strict=True))
-            write_predictions_csv(path, rows.drop(columns="fold").assign(**columns))
+            return rows.assign(**dict(zip(probability_columns(classes), probabilities.T, strict=True)))
+
+        for (fold, rows), number in product(folds.groupby("fold"), range(seeds)):
+            folder = fold_folder(fold, 1 + number if number else None)
+            path = self.folder / dataset / encoder / model / folder / "predictions.csv"
+            write_predictions_csv(path, draw(rows.drop(columns="fold"), strength))
+            tested = rows[rows.part == "test"].drop(columns=["fold", "part"])
+            repeats = range(0 if shuffled_strength is None else 2)
+            shuffled = [draw(tested, shuffled_strength or 0).assign(repeat=repeat) for repeat in repeats]
+            write_predictions_csv(path.with_name(SHUFFLED_FILE), pd.concat([tested.assign(repeat=0)[:0], *shuffled]))
             write_training_files(path, best_epoch)
             paths.append(path)
         self.predictions += paths
@@ -97,17 +118,19 @@ class SimulatedRun:
 def train_run(
     data: Path, encoder: str, records: Sequence[SlideRecord], classes: list[str], model: Model, training: Training
 ) -> list[Path]:
-    """Train three folds on the stores of the data set in this folder, and write slides.csv, folds.csv and leakage.csv; returns
-    the paths of the predictions. Record k is of patient k and of class k modulo their number."""
+    """Train three folds, with each seed, on the stores of the data set in this folder, and write slides.csv, folds.csv and
+    leakage.csv; returns the paths of the predictions. Record k is of patient k and of class k modulo their number."""
     slides = [Slide(r.slide_id, f"p{k}", classes[k % len(classes)], r.path, None) for k, r in enumerate(records)]
     rows = make_folds(slides, Folds(count=3), classes)
     write_slides_csv(data / "slides.csv", records)
     write_folds(data / "folds.csv", rows)
     write_findings(find_leaks(rows, slides, records), Leakage(), Folds(), data.name, data / "leakage.csv")
-    for fold in range(3):
-        here = [row for row in rows if row.fold == fold]
-        job = TrainingJob(data.name, fold, here, data / "features" / encoder, classes, model, training)
-        train_fold(job, data / encoder / model.name / f"fold_{fold}", progress=False)
+    for name in run_names(range(3), training):
+        out = data / encoder / model.name / f"fold_{name}"
+        fold = FoldResult.at(out / "predictions.csv").fold
+        here, settings = [row for row in rows if row.fold == fold], training_of_run(name, training)
+        job = TrainingJob(data.name, fold, here, data / "features" / encoder, classes, model, settings)
+        train_fold(job, out, progress=False)
     return sorted((data / encoder / model.name).glob("*/predictions.csv"))
 
 
@@ -148,26 +171,32 @@ def write_predictions_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def write_training_files(predictions: Path, best_epoch: int = 1, **metadata: str) -> None:
-    """A history of three epochs and a model file beside a fold's predictions. The model is one number; its metadata are those of
-    a model that made these predictions, but for the ones given."""
+    """A history of three epochs and a model file beside a fold's predictions, and shuffled.csv without rows if there is none. The
+    model is one number; its metadata are those of a model that made these predictions, but for the ones given."""
     losses = {"epoch": range(3), "train_loss": [1, 0.6, 0.4], "validation_loss": [1, 0.7, 0.8]}
     pd.DataFrame(losses).to_csv(predictions.with_name("history.csv"), index=False)
     result, rows = FoldResult.at(predictions), read_rows(predictions)
     classes = [name.removeprefix(PROBABILITY_PREFIX) for name in rows[0] if name.startswith(PROBABILITY_PREFIX)]
     columns = ("slide_id", "patient_id", "label", "part")
+    if not result.shuffled_file.exists():
+        names = ["slide_id", "patient_id", "label", "repeat", *probability_columns(classes)]
+        write_predictions_csv(result.shuffled_file, pd.DataFrame(columns=names))
+    training = Training() if result.seed is None else Training(seed=result.seed)
     metadata = {
         "model": to_json(Model(name="mean", id=result.model)),
-        "training": to_json(Training()),
+        "training": to_json(training),
         "train_version": str(stage_versions.TRAIN),
         "in_dim": "1",
         "classes": json.dumps(classes),
         "dataset": result.dataset,
         "fold": str(result.fold),
+        "seed": str(training.seed),
         "best_epoch": str(best_epoch),
         "parameters": "1234",
         "run": "{}",
         "rows": rows_fingerprint(FoldRow(result.fold, *(row[name] for name in columns)) for row in rows),
         "predictions": file_sha256(predictions),
+        "shuffled": file_sha256(result.shuffled_file),
         "features": "{}",
         **metadata,
     }

@@ -13,10 +13,11 @@ import requests
 from roformermil.check import check_config, check_dataset, check_plan, check_weights
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import records_from_sheet, write_slides_csv
-from roformermil.cohort.synthetic import draw_tissue, write_pyramid
+from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Config
 from roformermil.config.base import read_settings
 from roformermil.errors import Status
+from tests.tissue_drawing import draw_tissue
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def pyramids(tmp_path_factory):
     """Six small slides, s0.tif to s5.tif, of tissue with glass around it."""
     folder = tmp_path_factory.mktemp("pyramids")
     for k in range(6):
-        tissue = draw_tissue(np.random.default_rng(k), 700, 600, "mixed")
+        tissue = draw_tissue(np.random.default_rng(k), 700, 600)
         image = np.pad(tissue, ((200, 200), (200, 200), (0, 0)), constant_values=243)
         write_pyramid(folder / f"s{k}.tif", image)
     return folder

@@ -41,8 +41,8 @@ MISTAKES = [
     ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
     # and no second error for a default that is derived from the wrong key
     ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
-    ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of rotation, paper$"),
-    ({"folds": {"mode": "papper"}}, r"'papper' is none of rotation, paper; did you mean `paper`\?$"),
+    ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of kfold, paper$"),
+    ({"folds": {"mode": "papper"}}, r"'papper' is none of kfold, paper; did you mean `paper`\?$"),
 ]
 # values that YAML, or Snakemake, reads as another type than text; what the error says of them
 NOT_TEXT = [

@@ -44,14 +44,23 @@ def test_every_program_of_the_docs_is_known():
 
 
 MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, small models
-    "datasets": {"mine": {"slides": "config/datasets/mine.csv", "root": "data/demo", "classes": ["separate", "mixed"]}},
+    "datasets": {
+        "mine": {"slides": "config/datasets/mine.csv", "root": "data/demo", "classes": ["inflamed", "excluded"]}
+    },
     "results": "results/mine",
     "encoder": {"weights": "random", "compile": "never"},
     "tiles": COARSE_TILES,
     "folds": {"count": 3},
     "models": [{"name": name, "hidden_dim": 32, "attention_dim": 32} for name in ("abmil", "ro-abmil")],
     "training": {"epochs": 2},
-    "ablation": {"positions": ["none"], "scales": [0.5], "layers": [0], "capacity": False},
+    "ablation": {
+        "positions": ["none"],
+        "scales": [0.5],
+        "localities": [],
+        "layers": [0],
+        "capacity": False,
+        "augmentations": [],
+    },
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }
 DRY_RUN = ("config/paper.yaml", "workflow/profiles/slurm")  # cohorts that are not here; a cluster: test_slurm.py

@@ -6,20 +6,20 @@ import pytest
 import tifffile
 
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.cohort.synthetic import draw_tissue
 from roformermil.config import Tiles, Tissue
 from roformermil.slides.pyramid import Comparison, choose_windows, compare_levels
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tiles import lay_grid
+from tests.tissue_drawing import draw_tissue
 
 DOWNSAMPLES = (1, 4, 16)  # tissue is found on the last
 
 
 @pytest.fixture(scope="module")
 def levels():
-    pixels = draw_tissue(np.random.default_rng(5), 1600, 1280, "mixed")
+    pixels = draw_tissue(np.random.default_rng(5), 1600, 1280)
     return [cv2.resize(pixels, None, fx=1 / d, fy=1 / d, interpolation=cv2.INTER_AREA) for d in DOWNSAMPLES]
 
 
@@ -49,7 +49,7 @@ WRONG = {
     "black": np.zeros_like,
     "shifted": lambda level: np.roll(level, (15, 15), axis=(0, 1)),  # by 120 um
     "shifted sideways": lambda level: np.roll(level, 30, axis=1),
-    "of another slide": lambda level: draw_tissue(np.random.default_rng(9), *level.shape[1::-1], "separate"),
+    "of another slide": lambda level: draw_tissue(np.random.default_rng(9), *level.shape[1::-1]),
     "upside down": lambda level: level[::-1],
     "half white": half_white,
 }

@@ -9,7 +9,6 @@ import tifffile
 import zarr
 
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.cohort.synthetic import draw_tissue
 from roformermil.config import Tiles, Tissue
 from roformermil.errors import WeightsError
 from roformermil.runtime.subprocesses import run_in_subprocess
@@ -18,13 +17,14 @@ from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tissue import segment
 from tests.factories import raises_slide_error
+from tests.tissue_drawing import draw_tissue
 
 toolbox = pytest.mark.tiatoolbox
 
 
 @pytest.fixture(scope="module")
 def pixels():
-    return draw_tissue(np.random.default_rng(5), 1500, 1200, "mixed")
+    return draw_tissue(np.random.default_rng(5), 1500, 1200)
 
 
 def shrink(pixels, factor):

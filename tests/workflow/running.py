@@ -14,7 +14,7 @@ import yaml
 from roformermil.cohort.synthetic import CLASSES, write_demo_slides
 from tests import ROOT
 
-COARSE_TILES = {"tile_px": 128, "target_mpp": 1.9}  # few, and fast to encode, for tests of other things
+COARSE_TILES = {"tile_px": 64, "target_mpp": 2.0}  # the demo's, but faster to encode, for tests of other things
 
 
 def snakemake(folder: Path, config: Path, *arguments: str, checkout: Path = ROOT) -> subprocess.CompletedProcess:

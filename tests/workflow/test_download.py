@@ -69,7 +69,7 @@ def test_features_of_other_pipelines_are_downloaded_before_they_are_imported(ser
             file["features"] = np.ones((5, 8), np.float32)
             file["coords"] = np.stack([np.arange(5) * 256, np.zeros(5)], axis=1).astype(np.int64)
     write_checksums(folder)
-    sheet = pd.DataFrame([(f"s{k}", f"p{k}", ("separate", "mixed")[k % 2], f"s{k}.h5") for k in range(4)])
+    sheet = pd.DataFrame([(f"s{k}", f"p{k}", ("inflamed", "excluded")[k % 2], f"s{k}.h5") for k in range(4)])
     sheet.to_csv(tmp_path / "slides.csv", index=False, header=["slide_id", "patient_id", "label", "path"])
     config = configured(tmp_path, url, encoder={"name": "imported", "id": "net"})
     result = snakemake(tmp_path, config, "results/demo/slides.csv")

@@ -46,7 +46,9 @@ def snakefile(request):
 def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefile, tmp_path):
     write_demo_slides(tmp_path / "slides", 6)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config["datasets"] = {"mine": {"slides": "slides/slides.csv", "root": "slides", "classes": ["separate", "mixed"]}}
+    config["datasets"] = {
+        "mine": {"slides": "slides/slides.csv", "root": "slides", "classes": ["inflamed", "excluded"]}
+    }
     config["results"] = "theirs"
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"roformermil": config, "other": 1}))
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(snakefile=snakefile))

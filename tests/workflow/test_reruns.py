@@ -11,15 +11,17 @@ import pytest
 import yaml
 
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.cohort.synthetic import CLASSES, draw_tissue, write_demo_slides, write_pyramid
+from roformermil.cohort.synthetic import CLASSES, write_demo_slides, write_pyramid
 from roformermil.runtime.records import write_records
 from tests import ROOT
+from tests.tissue_drawing import draw_tissue
 from tests.workflow.running import change_config, planned_jobs, run_workflow, snakemake
 
 pytestmark = pytest.mark.slow
 
 SETS = ("one", "two", "three")
 TARGETS = ("all", "overhead", "ablation")
+NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
 AFTER_TRAINING = {"plots": 1, "heatmap": 4, "gallery": 1, "package": 1, **TABLES}  # of one data set
 AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
@@ -41,7 +43,7 @@ def finished(tmp_path_factory):
     for name in SETS:
         write_demo_slides(folder / name, 12)
     (folder / "one/broken.svs").write_bytes(np.random.default_rng(0).bytes(3_000_000))
-    edit_sheet(folder, lambda lines: [*lines, "broken,patient_broken,mixed,broken.svs"])
+    edit_sheet(folder, lambda lines: [*lines, "broken,patient_broken,excluded,broken.svs"])
     model = {"name": "ro-abmil", "hidden_dim": 16, "num_heads": 2, "attention_dim": 16}
     config = {"max_failed_fraction": 0.2, "slides_per_batch": 4, "folds": {"count": 3}, "training": {"epochs": 1}}
     config |= {
@@ -49,7 +51,7 @@ def finished(tmp_path_factory):
         "encoder": {"name": "resnet50", "weights": "random", "compile": "never"},
         "tiles": {"tile_px": 64, "target_mpp": 4.0},
         "models": [{"name": "mean", "hidden_dim": 16}],
-        "ablation": {"model": model, "positions": ["pixel", "none"], "scales": [1], "layers": [1], "capacity": False},
+        "ablation": {"model": model, "positions": ["pixel", "none"], "scales": [1], "layers": [1], **NOTHING_ELSE},
         "overhead": {"models": [{"name": "mean", "hidden_dim": 16}], "tiles": [50], "repeats": 2},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -71,8 +73,8 @@ def edit_sheet(folder, change):
 
 def add_a_slide(folder, line=14):
     """By default at the end of the slide sheet; it differs from all others."""
-    write_pyramid(folder / "one/new.tif", draw_tissue(np.random.default_rng(99), 2000, 2000, "mixed"))
-    edit_sheet(folder, lambda lines: [*lines[:line], "new,patient_new,mixed,new.tif", *lines[line:]])
+    write_pyramid(folder / "one/new.tif", draw_tissue(np.random.default_rng(99), 2000, 2000))
+    edit_sheet(folder, lambda lines: [*lines[:line], "new,patient_new,excluded,new.tif", *lines[line:]])
 
 
 def reorder_the_columns(folder):
@@ -120,7 +122,9 @@ EXCLUDE_THE_FIRST = partial(
     edit_sheet,
     change=lambda lines: [f"{lines[0]},exclude", f"{lines[1]},doubtful", *(f"{line}," for line in lines[2:])],
 )
-CHANGE_A_LABEL = partial(edit_sheet, change=lambda lines: [lines[0], lines[1].replace("separate", "mixed"), *lines[2:]])
+CHANGE_A_LABEL = partial(
+    edit_sheet, change=lambda lines: [lines[0], lines[1].replace("inflamed", "excluded"), *lines[2:]]
+)
 LEARNING_RATE = partial(change_config, training={"learning_rate": 0.01})
 TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}])
 FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those of results that were moved

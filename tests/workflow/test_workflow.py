@@ -35,8 +35,7 @@ def demo(tmp_path_factory, broken) -> Path:
     """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
     folder = tmp_path_factory.mktemp("demo")
     unusable = [path for path in sorted(broken.glob("*.*")) if path.stem in BROKEN]
-    training = {"epochs": 60, "patience": 60}
-    sections = {"slides_per_batch": 10, "max_failed_fraction": 0.2, "folds": {"count": 3}, "training": training}
+    sections = {"slides_per_batch": 10, "max_failed_fraction": 0.2, "folds": {"count": 3}}
     write_demo(folder, unusable=unusable, tiles=COARSE_TILES, **sections)
     return folder
 
@@ -77,7 +76,7 @@ def test_every_kind_of_result_is_written(finished):
     assert len(list((model / "heatmaps").glob("demo_*.jpg"))) == 24
     assert (model / "model/model.json").exists() and not (model / "heatmaps/cut.jpg").exists()
     files = {path.name for path in (model / "fold_0").iterdir()}
-    assert files == {"model.safetensors", "history.csv", "predictions.csv"}
+    assert files == {"model.safetensors", "history.csv", "predictions.csv", "shuffled.csv"}
 
 
 @pytest.mark.parametrize("profile", [[], ["--workflow-profile", str(ROOT / "workflow/profiles/slurm")]])

@@ -55,7 +55,7 @@ def split_changed(folds, wildcards):
 
 def settings_changed(model_file, wildcards):
     """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
-    return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS)
+    return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS, TRAININGS)
 
 
 def models_changed(provenance, wildcards):

@@ -9,6 +9,7 @@ from snakemake.logging import logger
 
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
+from roformermil.config.training import run_names, training_of_run
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
@@ -36,8 +37,10 @@ LIVE_LOG = f"{RESULTS}/logs/live.log"
 MODEL_IDS = [model.id for model in CONFIG.models]
 VARIANT_IDS = list(dict.fromkeys(variant.model.id for variant in VARIANTS))  # the varied model first
 TRAINABLE_MODELS = {model.id: model for model in [*CONFIG.models, *(variant.model for variant in VARIANTS)]}
+TRAININGS = dict.fromkeys(MODEL_IDS, CONFIG.training) | {one.model.id: one.training for one in VARIANTS}
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
 FOLDS = range(CONFIG.folds.count)
+RUNS = run_names(FOLDS, CONFIG.training)  # a fold's first training has the fold's name
 
 try:
     ALL_CORES = workflow.cores
@@ -55,7 +58,7 @@ wildcard_constraints:
     measured="|".join(map(re.escape, MEASURED_MODELS)),
     tiles=r"\d+",
     batch=r"\d+",
-    fold=r"\d+",
+    fold=r"\d+(_seed_-?\d+)?",
 
 
 live_log = LiveLog(Path(LIVE_LOG), logger.info)
@@ -87,6 +90,11 @@ def times_attempt(base, per_slide=0):
     Memory is not asked for per slide: a job works on as many slides at once as it has threads.
     """
     return lambda wildcards, attempt: attempt * (base + (per_slide and per_slide * len(slides_of_job(wildcards))))
+
+
+def training_settings(wildcards):
+    """The settings of a training: those of its model, with its seed."""
+    return training_of_run(wildcards.fold, TRAININGS[wildcards.model])
 
 
 def plot_in_report(name, title):

@@ -46,6 +46,7 @@ rule train:
         model=f"{FOLD}/model.safetensors",
         history=f"{FOLD}/history.csv",
         predictions=f"{FOLD}/predictions.csv",
+        shuffled=f"{FOLD}/shuffled.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.log",
     benchmark:
@@ -57,19 +58,20 @@ rule train:
         mem_mb=times_attempt(4000 + round(1000 * CONFIG.training.cache_gb)),  # a step, and what is cached
         runtime=times_attempt(720),
         gpu=GPU_PER_JOB,
-        training=to_json(CONFIG.training),
+        training=lambda wildcards: to_json(training_settings(wildcards)),
     params:
         version=stage_versions.TRAIN,
         features=FEATURES,
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
-        training=CONFIG.training.deciding_values(),
+        training=lambda wildcards: training_settings(wildcards).deciding_values(),
+        fold=lambda wildcards: wildcards.fold.partition("_")[0],
         out=subpath(output.model, parent=True),
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
         command_line(
-            "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {wildcards.fold}"
+            "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {params.fold}"
             " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
             " --training {resources.training:q} --threads {threads} --out {params.out:q}"
         )
