@@ -95,6 +95,8 @@ def relative_cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> flo
 
 
 def _name_runs(runs: Sequence[tuple[int, int]], trainings: Sequence[Learning]) -> str:
-    """`2 of 5 trainings (folds 0, 3)`, or with several seeds `4 of 15 trainings (folds 0, 3)`."""
+    """`all 5 trainings`, `2 of 5 trainings (folds 0, 3)`, or with several seeds `4 of 15 trainings (folds 0, 3)`."""
+    if len(runs) == len(trainings) > 1:
+        return f"all {len(trainings)} trainings"
     folds = [str(fold) for fold in sorted({fold for fold, _ in runs})]
     return f"{len(runs)} of {len(trainings)} trainings ({'fold' if len(folds) == 1 else 'folds'} {join_some(folds)})"

@@ -60,33 +60,41 @@ def paper_table(summary: pd.DataFrame) -> str:
 
 
 def position_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str:
-    """Models that use position down, AUROC as it is and with shuffled positions; where `pooled` has the data set, the pooled AUROC
-    of all its models likewise. Without columns that would be empty; "" where there is no row."""
-    rows = [row for row in summary.to_dict("records") if _is_shown(row, pooled)]
-    if not rows:
+    """AUROC as it is, with shuffled positions, and of all folds together where `pooled` has the data set, models down.
+
+    Without models of which nothing more than AUROC is known, and columns that would be empty; "" where there is no row.
+    """
+    by_model: dict[tuple[str, str, str], dict[str, Mapping[Any, Any]]] = {}
+    for row in summary.to_dict("records"):
+        by_model.setdefault((row["dataset"], row["encoder"], row["model"]), {})[row["metric"]] = row
+    shown = [
+        (key, rows["auroc"], rows[POOLED])
+        for key, rows in by_model.items()
+        if key[:2] in pooled or np.isfinite(rows["auroc"]["shuffled"])
+    ]
+    if not shown:
         return ""
-    use_position, several = any(np.isfinite(row["shuffled"]) for row in rows), any(row["seeds"] > 1 for row in rows)
     columns = {
-        "data set": [_group_title((row["dataset"], row["encoder"])) for row in rows],
-        "model": [row["model"] for row in rows],
-        "metric": [METRIC_TITLES[row["metric"]] for row in rows],
-        "value [95% interval]": [_value_text(row) for row in rows],
-        **({"std over seeds": [_number_text(row["seed_std"]) for row in rows]} if several else {}),
+        "data set": [_group_title(key[:2]) for key, _, _ in shown],
+        "model": [key[2] for key, _, _ in shown],
+        "AUROC [95% interval]": [_value_text(row) for _, row, _ in shown],
     }
-    titles = ["pooled: all test slides together"] if any(row["metric"] == POOLED for row in rows) else []
+    if any(row["seeds"] > 1 for _, row, _ in shown):
+        columns["std over seeds"] = [_number_text(row["seed_std"]) for _, row, _ in shown]
+    use_position = any(np.isfinite(row["shuffled"]) for _, row, _ in shown)
     if use_position:
-        titles = ["AUROC with tile positions shuffled within each slide", *titles]
-        columns["positions shuffled"] = [_number_text(row["shuffled"]) for row in rows]
-        columns["difference [95% interval]"] = [_difference_text(row) for row in rows]
+        columns["positions shuffled"] = [_number_text(row["shuffled"]) for _, row, _ in shown]
+        columns["difference [95% interval]"] = [_difference_text(row) for _, row, _ in shown]
+    if pooled:
+        columns["pooled AUROC [95% interval]"] = [_value_text(row) for _, _, row in shown]
+    if pooled and use_position:
+        columns["pooled, shuffled"] = [_number_text(row["shuffled"]) for _, _, row in shown]
     table = markdown_table(list(columns), zip(*columns.values(), strict=True))
-    title = "; ".join(titles)
-    return f"{title[0].upper()}{title[1:]}\n\n{table}"
-
-
-def _is_shown(row: Mapping[Any, Any], pooled: Collection[Group]) -> bool:
-    if row["metric"] == POOLED:
-        return (row["dataset"], row["encoder"]) in pooled
-    return row["metric"] == "auroc" and bool(np.isfinite(row["shuffled"]))
+    titles = ["AUROC, mean over folds"]
+    titles += ["with tile positions shuffled within each slide"] * use_position + ["of all folds together"] * bool(
+        pooled
+    )
+    return f"{', '.join(titles)}\n\n{table}"
 
 
 def _value_text(row: Mapping[Any, Any]) -> str:

@@ -380,7 +380,7 @@ def test_the_card_names_trainings_that_never_left_their_plateau(tmp_path):
     run.add_model("mine", run.add_dataset("mine", CLASSES), CLASSES, strength=0.0)
     export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
     *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
-    assert caution.startswith("mine, abmil: 3 of 3 trainings (folds 0, 1, 2) never left their plateau")
+    assert caution.startswith("mine, abmil: all 3 trainings never left their plateau")
     assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()
 
 

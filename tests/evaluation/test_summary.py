@@ -150,20 +150,29 @@ def test_below_are_the_position_check_and_the_pooled_auroc(run):
     """Of folds that test few slides; the model's sentence comes before the cautions."""
     text = (run.folder / "summary.md").read_text()
     papers, title, check, notes = text.split("\n\n")[1:]
-    assert (
-        papers.startswith("| model |") and title.startswith("AUROC with tile positions shuffled") and "pooled" in title
-    )
+    assert papers.startswith("| model |")
+    assert title == "AUROC, mean over folds, with tile positions shuffled within each slide, of all folds together"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in check.splitlines()]
-    assert lines[0][3:] == ["value [95% interval]", "std over seeds", "positions shuffled", "difference [95% interval]"]
-    expected = [("abmil", "pooled AUROC"), ("ro-abmil", "AUROC"), ("ro-abmil", "pooled AUROC")]
-    names = [(f"{dataset} ({encoder})", *pair) for dataset, encoder in DATASETS.items() for pair in expected]
-    assert [tuple(line[:3]) for line in lines[2:]] == names
-    row, cells = summary_row(run, "002", "ro-abmil"), lines[-2]
-    assert cells[3] == f"{row['mean']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
-    assert cells[4:6] == [f"{row['seed_std']:.2f}", f"{row['shuffled']:.2f}"]
+    assert lines[0] == [
+        "data set",
+        "model",
+        "AUROC [95% interval]",
+        "std over seeds",
+        "positions shuffled",
+        "difference [95% interval]",
+        "pooled AUROC [95% interval]",
+        "pooled, shuffled",
+    ]
+    names = [(f"{d} ({encoder})", model) for d, encoder in DATASETS.items() for model in ("abmil", "ro-abmil")]
+    assert [tuple(line[:2]) for line in lines[2:]] == names
+    row, pooled = (summary_row(run, "002", "ro-abmil", metric) for metric in ("auroc", "pooled_auroc"))
+    for cell, of in ((lines[-1][2], row), (lines[-1][6], pooled)):
+        assert cell == f"{of['mean']:.2f} [{of['ci_low']:.2f}, {of['ci_high']:.2f}]"
+    assert lines[-1][3:5] == [f"{row['seed_std']:.2f}", f"{row['shuffled']:.2f}"]
     bounds = f"[{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-    assert cells[6] == f"{row['shuffled_difference']:+.2f} {bounds}"
-    assert lines[2][4:] == ["–", "–", "–"], "one seed, no position"
+    assert lines[-1][5] == f"{row['shuffled_difference']:+.2f} {bounds}"
+    assert lines[-1][7] == f"{pooled['shuffled']:.2f}"
+    assert lines[2][3:6] == ["–", "–", "–"] and lines[2][7] == "–", "one seed, no position"
     of_002 = [line for line in notes.splitlines() if line.startswith("- 002")]
     assert of_002[1] == f"- 002, ro-abmil: {position_sentence(row)}" and "002, abmil: Shuffling" not in notes
 
@@ -177,8 +186,8 @@ def test_without_position_and_with_enough_slides_there_is_only_the_papers_table(
     few = SimulatedRun(tmp_path / "few")
     few.add_model("set", few.add_dataset("set", "xy"), "xy")
     write_tables(few.predictions, few.datasets, few.folder)
-    _, table = (few.folder / "summary.md").read_text().split("Pooled: all test slides together\n\n")
-    assert table.startswith("| data set | model | metric | value [95% interval] |\n")
+    _, table = (few.folder / "summary.md").read_text().split("AUROC, mean over folds, of all folds together\n\n")
+    assert table.startswith("| data set | model | AUROC [95% interval] | pooled AUROC [95% interval] |\n")
 
 
 def test_the_check_tells_a_model_that_uses_position_from_one_that_does_not(tmp_path):
@@ -200,7 +209,7 @@ def test_trainings_that_learned_nothing_are_among_the_cautions(tmp_path):
         run.add_model("set", folds, "xy", model, strength=strength)
     write_tables(run.predictions, run.datasets, tmp_path)
     (caution,) = read_table(tmp_path / "cautions.csv").caution
-    assert caution.startswith("set, ro-abmil: 3 of 3 trainings (folds 0, 1, 2) never left their plateau")
+    assert caution.startswith("set, ro-abmil: all 3 trainings never left their plateau")
     assert f"- {caution}\n" in (tmp_path / "summary.md").read_text()
 
 
