@@ -76,7 +76,7 @@ def planned_jobs(result: subprocess.CompletedProcess) -> dict[str, int]:
     return {rule: count for rule, count in jobs.items() if rule not in ("all", "default")}
 
 
-def copy_checkout(to: Path, slides: int = 24) -> Path:
+def copy_checkout(to: Path, slides: int = 40) -> Path:
     """Copy the files that git knows or would add, as they are in the working tree, and write the demo's slides."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()

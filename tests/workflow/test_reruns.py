@@ -51,7 +51,7 @@ def finished(tmp_path_factory):
         "encoder": {"name": "resnet50", "weights": "random", "compile": "never"},
         "tiles": {"tile_px": 64, "target_mpp": 4.0},
         "models": [{"name": "mean", "hidden_dim": 16}],
-        "ablation": {"model": model, "positions": ["pixel", "none"], "scales": [1], "layers": [1], **NOTHING_ELSE},
+        "ablation": {"model": model, "positions": ["isotropic", "none"], "scales": [1], "layers": [1], **NOTHING_ELSE},
         "overhead": {"models": [{"name": "mean", "hidden_dim": 16}], "tiles": [50], "repeats": 2},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
