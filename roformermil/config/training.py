@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from roformermil.config.base import Settings
+from roformermil.config.model import Model
 
 GridAugmentation = Literal["none", "flip", "rotate"]
 
@@ -64,10 +65,26 @@ class Training(Settings):
     """Also write each epoch's metrics for TensorBoard, to `tensorboard` in the fold's folder: `tensorboard --logdir results`."""
 
 
+def grid_augmentation(training: Training, model: Model) -> GridAugmentation:
+    """How this model's grids are moved in training: TransMIL's convolutions need a square of tiles, so `rotate` flips there."""
+    rotates_tiles = training.augment_grid == "rotate" and model.name == "transmil"
+    return "flip" if rotates_tiles else training.augment_grid
+
+
+def run_name(fold: int, seed: int | None = None) -> str:
+    """The name of a fold's first training, its number, or of a further one: `3_seed_2`."""
+    return f"{fold}" if seed is None else f"{fold}_seed_{seed}"
+
+
 def run_names(folds: Iterable[int], training: Training) -> list[str]:
-    """The name of each training of a model: the fold's number, and for seeds other than the first `3_seed_2`."""
-    further = range(training.seed + 1, training.seed + training.seeds)
-    return [name for fold in folds for name in (f"{fold}", *(f"{fold}_seed_{seed}" for seed in further))]
+    """The name of each training of a model, a fold's seeds one after the other."""
+    seeds = (None, *range(training.seed + 1, training.seed + training.seeds))
+    return [run_name(fold, seed) for fold in folds for seed in seeds]
+
+
+def fold_of_run(name: str) -> int:
+    """The fold of the training of that name."""
+    return int(name.partition("_")[0])
 
 
 def training_of_run(name: str, training: Training) -> Training:

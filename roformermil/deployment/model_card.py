@@ -8,6 +8,7 @@ from pydantic import Field
 
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings
+from roformermil.config.training import grid_augmentation
 from roformermil.runtime.text import markdown_table
 
 FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
@@ -123,7 +124,7 @@ def _training_sentences(card: ModelCard) -> list[str]:
     if not card.model.uses_position:
         return sentences
     if training.augment_grid != "none":
-        rotates = training.augment_grid == "rotate" and card.model.name != "transmil"
+        rotates = grid_augmentation(training, card.model) == "rotate"
         moves = "turned by any angle and scaled by 0.8 to 1.25" if rotates else "flipped and turned by right angles"
         sentences.append(f"In each training step, the grid of each slide's tiles was {moves} at random.")
     if training.average_orientations:

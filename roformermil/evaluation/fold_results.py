@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.config import Config, Model, Training
+from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
 
@@ -20,7 +21,7 @@ FOLDER = re.compile(r"fold_(\d+)(?:_seed_(-?\d+))?")
 
 def fold_folder(fold: int, seed: int | None = None) -> str:
     """The name of the folder of a fold's first training, or of a further one with this seed."""
-    return f"fold_{fold}" if seed is None else f"fold_{fold}_seed_{seed}"
+    return f"fold_{run_name(fold, seed)}"
 
 
 @dataclass(frozen=True)

@@ -80,20 +80,19 @@ def position_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str
         "AUROC [95% interval]": [_value_text(row) for _, row, _ in shown],
     }
     if any(row["seeds"] > 1 for _, row, _ in shown):
-        columns["std over seeds"] = [_number_text(row["seed_std"]) for _, row, _ in shown]
+        columns["std over seeds"] = [number_text(row["seed_std"]) for _, row, _ in shown]
     use_position = any(np.isfinite(row["shuffled"]) for _, row, _ in shown)
     if use_position:
-        columns["positions shuffled"] = [_number_text(row["shuffled"]) for _, row, _ in shown]
-        columns["difference [95% interval]"] = [_difference_text(row) for _, row, _ in shown]
+        columns["positions shuffled"] = [number_text(row["shuffled"]) for _, row, _ in shown]
+        columns["difference [95% interval]"] = [difference_text(row) for _, row, _ in shown]
     if pooled:
         columns["pooled AUROC [95% interval]"] = [_value_text(row) for _, _, row in shown]
     if pooled and use_position:
-        columns["pooled, shuffled"] = [_number_text(row["shuffled"]) for _, _, row in shown]
+        columns["pooled, shuffled"] = [number_text(row["shuffled"]) for _, _, row in shown]
     table = markdown_table(list(columns), zip(*columns.values(), strict=True))
     titles = ["AUROC, mean over folds"]
-    titles += ["with tile positions shuffled within each slide"] * use_position + ["of all folds together"] * bool(
-        pooled
-    )
+    titles += ["with tile positions shuffled within each slide"] if use_position else []
+    titles += ["of all folds together"] if pooled else []
     return f"{', '.join(titles)}\n\n{table}"
 
 
@@ -101,14 +100,15 @@ def _value_text(row: Mapping[Any, Any]) -> str:
     return f"{row['mean']:.2f} {interval_text(row)}" if np.isfinite(row["mean"]) else NONE
 
 
-def _difference_text(row: Mapping[Any, Any]) -> str:
-    """The difference that shuffling makes, with its interval."""
-    if not np.isfinite(row["shuffled_difference"]):
+def difference_text(row: Mapping[Any, Any], value: str = "shuffled_difference", bounds: str = "difference") -> str:
+    """A difference with its interval, `{bounds}_low` to `{bounds}_high`; by default the one that shuffling makes."""
+    if not np.isfinite(row[value]):
         return NONE
-    return f"{row['shuffled_difference']:+.2f} {interval_text(row, '+.2f', 'difference_low', 'difference_high')}"
+    return f"{row[value]:+.2f} {interval_text(row, '+.2f', f'{bounds}_low', f'{bounds}_high')}"
 
 
-def _number_text(value: float) -> str:
+def number_text(value: float) -> str:
+    """A number, or that there is none."""
     return f"{value:.2f}" if np.isfinite(value) else NONE
 
 

@@ -20,7 +20,7 @@ from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
-from roformermil.evaluation.summary_text import COLUMNS, METRIC_TITLES, interval_text, mean_text
+from roformermil.evaluation.summary_text import COLUMNS, METRIC_TITLES, difference_text, interval_text, mean_text
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
@@ -112,7 +112,7 @@ def _position_rows(summary: pd.DataFrame) -> list[list[str]]:
             row["model"],
             f"{row['mean']:.2f}",
             f"{row['shuffled']:.2f}",
-            f"{row['shuffled_difference']:+.2f} {interval_text(row, '+.2f', 'difference_low', 'difference_high')}",
+            difference_text(row),
             sentence,
         ]
         for row in summary[summary.metric == "auroc"].to_dict("records")

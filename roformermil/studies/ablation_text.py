@@ -8,7 +8,7 @@ import pandas as pd
 
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.pooled import POOLED
-from roformermil.evaluation.summary_text import interval_text
+from roformermil.evaluation.summary_text import difference_text, interval_text
 from roformermil.runtime.text import markdown_table
 from roformermil.studies.strata import STRATA
 
@@ -94,9 +94,7 @@ def _number(value: float) -> str:
 
 def _change(row: Row, name: str, interval: str) -> str:
     """A difference with its interval."""
-    if not np.isfinite(row[name]):
-        return ""
-    return f"{row[name]:+.2f} {interval_text(row, '+.2f', f'{interval}_low', f'{interval}_high')}"
+    return difference_text(row, name, interval) if np.isfinite(row[name]) else ""
 
 
 def _stratum(row: Row | None, folds: int) -> str:

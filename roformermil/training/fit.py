@@ -18,6 +18,7 @@ from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
 from roformermil.config import Model, Training
+from roformermil.config.training import grid_augmentation
 from roformermil.errors import BagError
 from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
@@ -68,11 +69,8 @@ class Fit:
         self.scheduler = optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=factor, patience=patience)
         self.generator = torch.Generator().manual_seed(seed)  # draws the order of slides and their tiles
         self.grid_generator = torch.Generator().manual_seed(seed)
-        # TransMIL's convolutions need a square of tiles
-        mode = "flip" if job.model.name == "transmil" and settings.augment_grid == "rotate" else settings.augment_grid
-        self.augmentation = Augmentation(
-            mode, settings.max_tiles, settings.tile_fraction, self.generator, self.grid_generator
-        )
+        mode, limits = grid_augmentation(settings, job.model), (settings.max_tiles, settings.tile_fraction)
+        self.augmentation = Augmentation(mode, *limits, self.generator, self.grid_generator)
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score = -1, -float("inf")
         self.best_state: dict[str, Any] = {}
@@ -80,9 +78,11 @@ class Fit:
     def summary(self) -> str:
         """The model, the slides and the machine in one line."""
         sizes = ", ".join(f"{len(self.slides(part))} {part}" for part in PARTS)
-        limit, precision = self.job.training.max_tiles, str(self.precision).removeprefix("torch.")
+        settings, precision = self.job.training, str(self.precision).removeprefix("torch.")
         machine = f"{self.device}, {precision}, {torch.get_num_threads()} threads"
-        tiles = f"at most {limit:,} tiles per slide in training" if limit else "all tiles"
+        limits = [f"{settings.tile_fraction:.0%}"] if settings.tile_fraction < 1 else []
+        limits += [f"at most {settings.max_tiles:,}"] if settings.max_tiles else []
+        tiles = f"{', '.join(limits)} of a slide's tiles in each training step" if limits else "all tiles"
         return f"{parameter_count(self.model):,} parameters; {sizes} slides; {machine}; {tiles}"
 
     def epoch(self, number: int) -> None:

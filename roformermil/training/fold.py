@@ -9,6 +9,7 @@ from safetensors.torch import save
 from roformermil import __version__
 from roformermil.bags.folds import rows_fingerprint
 from roformermil.config.base import to_json
+from roformermil.evaluation.fold_results import MODEL_FILE, SHUFFLED_FILE
 from roformermil.models.build import parameter_count
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, file_sha256
@@ -20,7 +21,7 @@ from roformermil.training.fit import Fit, TrainingJob
 from roformermil.training.prediction_rows import predictions, shuffled_columns, shuffled_predictions
 from roformermil.training.tensorboard import TensorBoard
 
-PREDICTIONS, SHUFFLED = "predictions.csv", "shuffled.csv"
+PREDICTIONS = "predictions.csv"
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +52,7 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     fit.model.load_state_dict(fit.best_state)
     write_rows(out / "history.csv", fit.history)
     write_rows(out / PREDICTIONS, predictions(fit))
-    write_rows(out / SHUFFLED, shuffled_predictions(fit), shuffled_columns(fit))
+    write_rows(out / SHUFFLED_FILE, shuffled_predictions(fit), shuffled_columns(fit))
     save_model(out, fit)
     checkpoint.remove()
 
@@ -74,9 +75,9 @@ def save_model(out: Path, fit: Fit) -> None:
         "run": json.dumps(run_metadata(fit.device)),
         "rows": rows_fingerprint(job.rows),
         "predictions": file_sha256(out / PREDICTIONS),
-        "shuffled": file_sha256(out / SHUFFLED),
+        "shuffled": file_sha256(out / SHUFFLED_FILE),
         "features": json.dumps(job.feature_fingerprints()),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
-    with atomic_path(out / "model.safetensors") as scratch:
+    with atomic_path(out / MODEL_FILE) as scratch:
         scratch.write_bytes(save(state, metadata))  # `save_file` would make the file readable to its owner alone

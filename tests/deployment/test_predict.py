@@ -25,15 +25,11 @@ from roformermil.deployment.model_card import Preparation, Spread, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
 from roformermil.deployment.prediction_table import describe_predictions, prediction_fields, shuffled_fields, table_row
 from roformermil.errors import ConfigError, LeakError, ModelError
-from roformermil.evaluation.fold_results import read_metadata
-from roformermil.evaluation.position import position_sentence
-from roformermil.evaluation.predictions import read_table
-from roformermil.evaluation.tables import write_tables
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import Prediction, load_model
 from roformermil.slides.steps import segment_slides, tile_slides
-from tests.factories import SimulatedRun, read_rows, train_run
+from tests.factories import read_rows, train_run
 from tests.tissue_drawing import draw_tissue
 
 TILES = Tiles(tile_px=64, target_mpp=1.0)
@@ -323,65 +319,6 @@ def test_the_card_says_what_training_did_to_features_and_positions(lab):
     assert averaged == "A prediction is the mean over the eight orientations of the grid."
     assert training_section(normalize="none", augment_grid="none") == ""
     assert training_section("abmil", normalize="none", average_orientations=True) == ""
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory):
-    """A run of a model that uses position, with two seeds per fold, its tables, and its package in `model`."""
-    run = SimulatedRun(tmp_path_factory.mktemp("seeded"))
-    folds = run.add_dataset("mine", CLASSES, slides=60)
-    run.add_model("mine", folds, CLASSES, "ro-abmil", strength=2.0, seeds=2, shuffled_strength=0.0)
-    write_tables(run.predictions, run.datasets, run.folder)
-    export_model(run.predictions[::-1], run.datasets[0], run.folder, Preparation(), run.folder / "model")
-    return run
-
-
-def test_the_card_has_the_numbers_of_the_tables(seeded):
-    """Those of all seeds, with shuffled positions and the sentence on them."""
-    card = json.loads((seeded.folder / "model/model.json").read_text())
-    summary = read_table(seeded.folder / "summary.csv").set_index("metric")
-    assert [result["metric"] for result in card["results"]] == summary.index.tolist()
-    for result in card["results"]:
-        row = summary.loc[result.pop("metric")]
-        assert {name: np.nan if value is None else value for name, value in result.items()} == pytest.approx(
-            {name: row[name] for name in result}, nan_ok=True
-        )
-    auroc, pooled = summary.loc["auroc"], summary.loc["pooled_auroc"]
-    assert card["position"] == position_sentence({"metric": "auroc", **auroc})
-    text = (seeded.folder / "model/README.md").read_text()
-    assert (
-        card["position"] in text
-        and "this model uses position." in text
-        and "Each fold was trained with 2 seeds" in text
-    )
-    mean = f"{auroc['mean']:.3f} ± {auroc['std']:.3f} | {auroc.ci_low:.3f} to {auroc.ci_high:.3f}"
-    difference = f"{auroc.shuffled_difference:.3f} | {auroc.difference_low:.3f} to {auroc.difference_high:.3f}"
-    assert f"| auroc | {mean} | {auroc.seed_std:.3f} | {auroc.shuffled:.3f} | {difference} |\n" in text
-    assert f"| pooled_auroc | {pooled['mean']:.3f} | " in text
-    header = (
-        "| metric | mean ± std | 95% interval | std over seeds | positions shuffled | difference | its 95% interval |"
-    )
-    assert header in text
-
-
-def test_members_are_the_first_training_of_each_fold(seeded, tmp_path):
-    card = json.loads((seeded.folder / "model/model.json").read_text())
-    names = [f"fold_{fold}.safetensors" for fold in range(3)]
-    assert list(card["members"]) == sorted(path.name for path in (seeded.folder / "model").glob("fold*")) == names
-    assert [read_metadata(seeded.folder / "model" / name)["seed"] for name in names] == ["1", "1", "1"]
-    assert card["training"]["seed"] == 1
-    second = [path for path in seeded.predictions if path.parent.name != "fold_1"]
-    with pytest.raises(ModelError, match="each fold's first training: also give predictions.csv of fold_1$"):
-        export_model(second, seeded.datasets[0], seeded.folder, Preparation(), tmp_path / "model")
-
-
-def test_the_card_names_trainings_that_never_left_their_plateau(tmp_path):
-    run = SimulatedRun(tmp_path)
-    run.add_model("mine", run.add_dataset("mine", CLASSES), CLASSES, strength=0.0)
-    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
-    *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
-    assert caution.startswith("mine, abmil: all 3 trainings never left their plateau")
-    assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()
 
 
 def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):

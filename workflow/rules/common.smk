@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
-from roformermil.config.training import run_names, training_of_run
+from roformermil.config.training import fold_of_run, run_names, training_of_run
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog

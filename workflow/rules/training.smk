@@ -65,7 +65,7 @@ rule train:
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
-        fold=lambda wildcards: wildcards.fold.partition("_")[0],
+        fold=lambda wildcards: fold_of_run(wildcards.fold),
         out=subpath(output.model, parent=True),
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
