@@ -79,6 +79,11 @@ class Config(Settings):
             return self.heatmaps.models
         return [next((model for model in self.models if model.is_roformer), self.models[0]).id]
 
+    @property
+    def ablation_datasets(self) -> list[str]:
+        """Data sets on which the variants are compared."""
+        return list(self.datasets) if self.ablation.datasets is None else self.ablation.datasets
+
     @field_validator("datasets")
     @classmethod
     def _no_reserved_names(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
@@ -104,10 +109,12 @@ class Config(Settings):
         return {"tile_px": spec.tile_px, "target_mpp": spec.mpp, **tiles}
 
     @model_validator(mode="after")
-    def _heatmaps_of_models(self) -> "Config":
+    def _configured_names(self) -> "Config":
         ids = [model.id for model in self.models]
         if unknown := sorted(set(self.heatmaps.models or []) - set(ids)):
             raise ValueError(f"heatmaps.models: {unknown[0]} is none of the models: {', '.join(ids)}")
+        if unknown := sorted(set(self.ablation.datasets or []) - set(self.datasets)):
+            raise ValueError(f"ablation.datasets: {unknown[0]} is none of the datasets: {', '.join(self.datasets)}")
         return self
 
 

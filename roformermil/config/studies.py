@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from roformermil.config.base import Distinct, Name, Settings
 from roformermil.config.model import Model, ModelEntry, ModelName, RopeFrequencies, check_distinct_ids
-from roformermil.config.training import GridAugmentation
+from roformermil.config.training import GridAugmentation, Normalization
 
 Position = Literal[RopeFrequencies, "alibi", "sine", "none"]
 
@@ -24,6 +24,8 @@ class Ablation(Settings):
     """What `snakemake ablation` compares: each variant differs from one RoFormer model in one thing.
     An empty list leaves out a comparison."""
 
+    datasets: Annotated[Distinct[Name], Field(min_length=1)] | None = None
+    """Data sets on which to compare; by default all."""
     model: ModelEntry | None = None
     """The model to vary, `ro-abmil` or `ro-dsmil` with `rope`; by default the first such of `models`."""
     positions: Distinct[Position] = Field(list(get_args(Position)))
@@ -36,6 +38,8 @@ class Ablation(Settings):
     """Numbers of RoFormer layers."""
     augmentations: Distinct[GridAugmentation] = Field(list(get_args(GridAugmentation)))
     """Changes of the grid in training (`training.augment_grid`)."""
+    normalizations: Distinct[Normalization] = Field(list(get_args(Normalization)))
+    """Normalizations of the features (`training.normalize`)."""
     capacity: bool = True
     """Whether to train the plain head with as many parameters, and the head alone."""
 

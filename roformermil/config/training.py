@@ -9,6 +9,7 @@ from roformermil.config.base import Settings
 from roformermil.config.model import Model
 
 GridAugmentation = Literal["none", "flip", "rotate"]
+Normalization = Literal["none", "center", "standardize"]
 
 
 class Training(Settings):
@@ -41,7 +42,7 @@ class Training(Settings):
     seeds: int = Field(1, ge=1)
     """Trainings per fold and model, with the seeds `seed`, `seed` + 1, ...: tables show means over them and their spread.
     Heat maps and packaged models use the first."""
-    normalize: Literal["none", "center", "standardize"] = "standardize"
+    normalize: Normalization = "standardize"
     """Subtract the training slides' mean from each feature, and divide by its standard deviation (`standardize`). Kept in
     the model's file. Without it, a mean that all tiles share can keep training from starting."""
     augment_grid: GridAugmentation = "rotate"

@@ -17,7 +17,7 @@ BASE = "base"
 class Variant:
     """One value on one axis, and the model and training that have it."""
 
-    axis: str  # position, scale, locality, layers, capacity, augmentation; BASE for the varied model itself
+    axis: str  # position, scale, locality, layers, capacity, augmentation, normalization; BASE for the varied model itself
     name: str
     model: Model
     training: Training
@@ -55,7 +55,7 @@ def variants_json(variants: list[Variant]) -> str:
     if all(variant.axis == BASE for variant in variants):
         raise ConfigError(
             "nothing to compare: `models` needs a ro-abmil or ro-dsmil with position: rope (or name one as "
-            "`ablation: {model: ro-abmil}`), and ablation.positions, scales, localities, layers, capacity or augmentations needs a value"
+            "`ablation: {model: ro-abmil}`), and ablation.positions, scales, localities, layers, capacity, augmentations or normalizations needs a value"
         )
     return json.dumps([(variant.axis, variant.name, variant.model.id) for variant in variants])
 
@@ -73,8 +73,10 @@ def _changes(config: Config, base: Model) -> Iterator[tuple[str, str, dict[str, 
     """Each variant's axis, its name, and the settings in which it differs from `base` and from `config.training`."""
     for axis, name, changes in _model_changes(config, base):
         yield axis, name, changes, {}
-    for mode in config.ablation.augmentations:
-        yield "augmentation", mode, {}, {"augment_grid": mode}
+    for moves in config.ablation.augmentations:
+        yield "augmentation", moves, {}, {"augment_grid": moves}
+    for normalization in config.ablation.normalizations:
+        yield "normalization", normalization, {}, {"normalize": normalization}
 
 
 def _model_changes(config: Config, base: Model) -> Iterator[tuple[str, str, dict[str, Any]]]:

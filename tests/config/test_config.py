@@ -34,6 +34,8 @@ MISTAKES = [
     ({"datasets": {"d": {**DATASETS["d"], "classes": "benign, tumor"}}}, r"is not a list; write \[benign, tumor\]$"),
     ({"datasets": {"d": {**DATASETS["d"], "classes": {"no": 0, "yes": 1}}}}, r'is not a list; write \["no", "yes"\]$'),
     ({"datasets": {"d": {**DATASETS["d"], "classes": "0 1"}}}, r"""'0 1' is not a list; write \["0", "1"\]$"""),
+    ({"ablation": {"datasets": ["e"]}}, "ablation.datasets: e is none of the datasets: d$"),
+    ({"ablation": {"datasets": []}}, "ablation.datasets: .*at least 1"),
     ({"ablation": {"layers": "0, 1"}}, r"is not a list; write \[0, 1\]$"),
     ({"models": "abmil"}, r"models: 'abmil' is not a list; write \[abmil\]"),
     ({"training": None}, "training: is empty; give it a value, or remove the key"),

@@ -60,6 +60,7 @@ MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, 
         "layers": [0],
         "capacity": False,
         "augmentations": [],
+        "normalizations": [],
     },
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }

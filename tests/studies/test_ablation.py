@@ -138,7 +138,7 @@ def test_trainings_on_a_plateau_are_counted(run):
 def test_each_variant_must_have_been_trained_with_its_own_settings(tmp_path):
     run = SimulatedRun(tmp_path)
     folds = run.add_dataset("d", ["a", "b"], SLIDES, FOLDS)
-    empty = {"positions": [], "scales": [], "localities": [], "layers": [], "capacity": False}
+    empty = {"positions": [], "scales": [], "localities": [], "layers": [], "capacity": False, "normalizations": []}
     dataset = {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}
     config = Config(datasets={"d": dataset}, models=[Model(name="ro-abmil", id="ro")], ablation=empty)
     variants = list_variants(config)

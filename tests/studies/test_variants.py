@@ -16,8 +16,11 @@ VARIED = {  # settings in which a variant may differ from the varied model, by a
     "layers": {"num_layers"},
     "capacity": {"name", "position", "num_layers", *ROPE_DEFAULTS},
     "augmentation": {"augment_grid"},
+    "normalization": {"normalize"},
 }
-EMPTY = {"positions": [], "scales": [], "localities": [], "layers": [], "capacity": False, "augmentations": []}
+EMPTY = {"capacity": False} | {
+    axis: [] for axis in ("positions", "scales", "localities", "layers", "augmentations", "normalizations")
+}
 REFUSED = [
     ([{"name": "ro-abmil", "hidden_dim": 128}], {"model": "ro-abmil"}, "two different models have the id ro-abmil"),
     (["ro-abmil", {"name": "ro-abmil", "id": "ro-abmil.scale-3", "num_layers": 4}], {}, "the id ro-abmil.scale-3"),
@@ -35,7 +38,15 @@ def test_each_variant_differs_from_the_varied_model_on_its_axis_only():
     settings = config()
     (first, *variants), base = list_variants(settings), base_model(settings)
     assert (first.axis, first.model, first.training, base.id) == (BASE, base, settings.training, "ro-abmil")
-    counts = {"position": 8, "scale": 5, "locality": 3, "layers": 5, "capacity": 3, "augmentation": 3}
+    counts = {
+        "position": 8,
+        "scale": 5,
+        "locality": 3,
+        "layers": 5,
+        "capacity": 3,
+        "augmentation": 3,
+        "normalization": 3,
+    }
     assert Counter(variant.axis for variant in variants) == counts
     for variant in variants:
         changed = {key for key, value in variant.model if value != getattr(base, key)}
@@ -47,7 +58,12 @@ def test_models_with_equal_settings_are_trained_once():
     settings = config(models=["abmil", "ro-abmil"], training={"augment_grid": "rotate"})
     variants = {(v.axis, v.name): v for v in list_variants(settings)}
     shared = [("position", f"rope {ROPE_DEFAULTS['rope_frequencies']}"), ("scale", "1"), ("locality", "3")]
-    shared += [("layers", "1"), ("capacity", "with RoFormer"), ("augmentation", "rotate")]
+    shared += [
+        ("layers", "1"),
+        ("capacity", "with RoFormer"),
+        ("augmentation", "rotate"),
+        ("normalization", "standardize"),
+    ]
     assert {variants[key].model.id for key in shared} == {"ro-abmil"}
     assert variants["capacity", "plain, as large"].model.id == "abmil"
     assert variants["scale", "0.1"].model.id == "ro-abmil.scale-0.1"

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SETS = ("one", "two", "three")
 TARGETS = ("all", "overhead", "ablation")
-NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": []}  # of the ablation
+NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": [], "normalizations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
 AFTER_TRAINING = {"plots": 1, "heatmap": 4, "gallery": 1, "package": 1, **TABLES}  # of one data set
 AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}

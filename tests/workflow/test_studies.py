@@ -25,6 +25,7 @@ SECTIONS = {
         "layers": [],
         "capacity": True,
         "augmentations": [],
+        "normalizations": [],
     },
     "overhead": {"models": ["ro-abmil", "mean"], "tiles": [100, 200], "repeats": 2},
 }
@@ -60,18 +61,20 @@ def write_bags(folder, slides=12):
     columns = ["slide_id", "patient_id", "label", "path"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "slides.csv", index=False)
     config = {
-        "datasets": {"d": {"slides": "slides.csv", "root": ".", "classes": ["a", "b"]}},
+        "datasets": {name: {"slides": "slides.csv", "root": ".", "classes": ["a", "b"]} for name in "de"},
         "encoder": {"name": "imported", "id": "net"},
         "folds": {"count": 3},
         "models": [{"name": "ro-abmil", "hidden_dim": 16, "attention_dim": 8, "num_heads": 2}],
         "training": {"epochs": 1, "epoch_steps": 1, "seeds": 2, "augment_grid": "flip"},
         "ablation": {
+            "datasets": ["d"],
             "positions": [],
             "scales": [],
             "localities": [],
             "layers": [],
             "capacity": False,
             "augmentations": ["flip", "rotate"],
+            "normalizations": [],
         },
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -87,6 +90,7 @@ def test_augmentations_are_compared_on_imported_features(tmp_path):
         for path in (tmp_path / "results/d/net").glob("*/fold_*/model.safetensors")
     }
     assert trained == {"ro-abmil": "flip", "ro-abmil.augmentation-rotate": "rotate"}
+    assert not (tmp_path / "results/e").exists(), "a data set without ablation"
     table = pd.read_csv(tmp_path / "results/ablation.csv").query("part == 'test' and slides == 'all'")
     assert set(zip(table.axis, table.name, strict=True)) == {
         ("base", "ro-abmil"),

@@ -3,10 +3,10 @@
 
 rule ablation:
     input:
-        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=RUNS),
-        shuffled=expand(f"{FOLD}/shuffled.csv", dataset=CONFIG.datasets, model=VARIANT_IDS, fold=RUNS),
-        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
-        leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
+        predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.ablation_datasets, model=VARIANT_IDS, fold=RUNS),
+        shuffled=expand(f"{FOLD}/shuffled.csv", dataset=CONFIG.ablation_datasets, model=VARIANT_IDS, fold=RUNS),
+        slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.ablation_datasets),
+        leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.ablation_datasets),
     output:
         table=f"{RESULTS}/ablation.csv",
         markdown=f"{RESULTS}/ablation.md",
@@ -31,7 +31,7 @@ rule ablation:
         version=stage_versions.source_digest("studies/ablation"),
         variants=ablation_variants,
         base=VARIANT_IDS[:1],
-        datasets=",".join(CONFIG.datasets),
+        datasets=",".join(CONFIG.ablation_datasets),
         encoder=ENCODER,
         out=subpath(output.table, parent=True),
     message:
