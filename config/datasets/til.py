@@ -2,9 +2,11 @@
 
     python config/datasets/til.py ../shared/cohorts/tcga_brca_til data/til
 
-TCGA-BRCA, 1,015 slides of 958 patients. `maps.npz` contains maps that two networks made, lymphocyte and tumour probability at 50 um a pixel
-(github.com/mathbiol/tcgatil), cut into tiles of 400 um. A tile has 10 values: the means of both in its four quarters, and their two standard
-deviations. `slides.csv` has the labels: ER status and age from slideflow, histology and survival from SurvPath.
+TCGA-BRCA, 1,015 slides of 958 patients. `maps.npz` contains maps that two networks made, lymphocyte and tumour probability at 50 um per
+pixel (github.com/mathbiol/tcgatil), cut into tiles of 400 um. Four of them make a tile of 800 um with 10 values: the means of both in
+its four quarters, and their mean standard deviations within quarters. So a slide has some 400 tiles, few enough to train on all of them:
+drawing some would take away the very neighbours that positions are about. `slides.csv` has the labels: ER status and age from slideflow,
+histology and survival from SurvPath.
 
 There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it.
 """
@@ -21,7 +23,7 @@ from roformermil.runtime.records import write_rows
 LABELS = ["er", "histology"]
 COLUMNS = ["slide_id", "patient_id", "label", "path", "site"]
 MPP = 0.25
-TILE_PX = 1600  # 400 um
+TILE_PX = 3200  # 800 um
 
 
 def write_bags(source: Path, folder: Path) -> None:
@@ -42,7 +44,7 @@ def write_bags(source: Path, folder: Path) -> None:
     slides["start"] = slides["end"] - counts
     for slide in slides.dropna(subset=LABELS, how="all").itertuples():
         tiles = slice(slide.start, slide.end)
-        write_bag(folder / f"{slide.slide_id}.h5", features[tiles], grid[tiles])
+        write_bag(folder / f"{slide.slide_id}.h5", *merge_tiles(features[tiles], grid[tiles]))
     for label in LABELS:
         labelled = slides.dropna(subset=label)
         sheet = labelled.assign(label=labelled[label], path=labelled.slide_id + ".h5")
@@ -50,10 +52,26 @@ def write_bags(source: Path, folder: Path) -> None:
         print(f"{label}: {len(sheet)} slides of {sheet.patient_id.nunique()} patients in {folder}")
 
 
+def merge_tiles(features: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (m, 10), 0 to 1, and grid (m, 2) of tiles twice as wide, of which each contains one to four of the tiles.
+
+    features: (n, 10) uint8, the means of lymphocyte and tumour in each tile's four quarters, then the two standard deviations;
+    grid: (n, 2) columns and rows. A quarter without a tile, outside the tissue, has the mean of the others.
+    """
+    means, deviations = features[:, :8].reshape(-1, 4, 2).mean(axis=1), features[:, 8:]
+    merged, index = np.unique(grid // 2, axis=0, return_inverse=True)
+    quarters = np.full((len(merged), 4, 4), np.nan)  # means, then deviations
+    column, row = (grid % 2).T
+    quarters[index, 2 * row + column] = np.concatenate([means, deviations], axis=1)
+    average = np.nanmean(quarters, axis=1)
+    means = np.where(np.isnan(quarters), average[:, None], quarters)[:, :, :2].reshape(-1, 8)
+    return np.concatenate([means, average[:, 2:]], axis=1) / 255, merged
+
+
 def write_bag(path: Path, features: np.ndarray, grid: np.ndarray) -> None:
-    """features: (n, 10) uint8, grid: (n, 2) columns and rows of tiles."""
+    """features: (m, 10), grid: (m, 2) columns and rows of tiles."""
     with h5py.File(path, "w") as file:
-        file["features"] = features.astype(np.float32) / 255
+        file["features"] = features.astype(np.float32)
         file["coords"] = grid.astype(np.int64) * TILE_PX
         file["coords"].attrs.update({"patch_size_level0": TILE_PX, "mpp": MPP})
 

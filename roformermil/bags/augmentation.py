@@ -40,7 +40,7 @@ def sample_tiles(bag: Bag, count: int, generator: Generator) -> Bag:
 
 
 def augment(grid: Tensor, mode: str, generator: Generator) -> Tensor:
-    """`grid` (n, 2) as it might have lain on the glass, counted from its lowest x and y.
+    """`grid` (n, 2) as it might have lain on the glass, with the same lowest x and y.
 
     mode: `none`; `flip`, one of the eight orientations, which keep integers; `rotate`, any angle, mirrored or not, scaled by
     0.8 to 1.25 (float32).
@@ -53,14 +53,14 @@ def augment(grid: Tensor, mode: str, generator: Generator) -> Tensor:
     angle, scale = 2 * math.pi * turn, SCALES[0] * (SCALES[1] / SCALES[0]) ** size
     along, across = scale * math.cos(angle), scale * math.sin(angle)
     sign = -1.0 if mirrored < 0.5 else 1.0
-    return _from_lowest(grid.float() @ torch.tensor([[along, sign * across], [-across, sign * along]]))
+    return _move_back(grid.float() @ torch.tensor([[along, sign * across], [-across, sign * along]]), grid)
 
 
 def orient(grid: Tensor, orientation: int) -> Tensor:
-    """`grid` (n, 2) in one of the eight orientations (0 is its own), counted from its lowest x and y."""
+    """`grid` (n, 2) in one of the eight orientations (0 is its own), with the same lowest x and y."""
     turned = grid.flip(1) if orientation & 4 else grid
     signs = torch.tensor([-1 if orientation & 1 else 1, -1 if orientation & 2 else 1], device=grid.device)
-    return _from_lowest(turned * signs.to(grid.dtype))
+    return _move_back(turned * signs.to(grid.dtype), grid)
 
 
 def shuffle_positions(grid: Tensor, slide_id: str, repeat: int) -> Tensor:
@@ -69,5 +69,6 @@ def shuffle_positions(grid: Tensor, slide_id: str, repeat: int) -> Tensor:
     return grid[torch.randperm(len(grid), generator=generator).to(grid.device)]
 
 
-def _from_lowest(grid: Tensor) -> Tensor:
-    return grid - grid.amin(dim=0)
+def _move_back(moved: Tensor, grid: Tensor) -> Tensor:
+    """`moved` where `grid` lies: an absolute encoding (`sine`) would see other places in training than in evaluation."""
+    return moved - moved.amin(dim=0) + grid.amin(dim=0)

@@ -1,6 +1,7 @@
 """Folds: which slides train, validate and test. Stratified by label, a patient's slides in one part."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,20 +97,22 @@ def _splitter(settings: Folds, count: int, seed: int) -> "StratifiedKFold | Stra
 
 
 def _draw_validation(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:
-    """Which slides validate, (n,) bool: about `validation` of the candidates (m,), with each class, a patient's together."""
-    classes = {slide.label for slide in slides}
-    labels = np.array([slides[k].label for k in candidates])
-    units = np.array([slides[k].patient_id if settings.group_by_patient else slides[k].slide_id for k in candidates])
-    smallest = min(len(set(units[labels == label])) for label in classes)
-    count = max(2, min(round(1 / settings.validation), smallest))  # with more, some drawings would lack a class
-    for attempt in range(10 if smallest > 1 else 0):
-        splitter = _splitter(settings, count, derive_seed(settings.seed, fold, attempt))
-        drawings = [drawn for _, drawn in splitter.split(labels, labels, units if settings.group_by_patient else None)]
-        complete = [drawn for drawn in drawings if set(labels[drawn]) == classes == set(np.delete(labels, drawn))]
-        if complete:  # patients differ in their number of slides, so drawings differ in size
-            chosen = min(complete, key=lambda drawn: abs(len(drawn) / len(labels) - settings.validation))
-            return np.isin(np.arange(len(slides)), candidates[chosen])
-    return np.zeros(len(slides), bool)  # `check_folds` names the class that is missing
+    """Which slides validate, (n,) bool: the share `validation` of each class's patients (slides, if split by slide) among the
+    candidates (m,), rounded, at least one and not all. A patient with several classes counts for the rarest of them."""
+    units = [slide.patient_id if settings.group_by_patient else slide.slide_id for slide in slides]
+    labels: dict[str, set[str]] = {}
+    for k in candidates:
+        labels.setdefault(units[k], set()).add(slides[k].label)
+    counts = Counter(label for of_unit in labels.values() for label in of_unit)
+    strata: dict[str, list[str]] = {}
+    for unit, of_unit in labels.items():
+        strata.setdefault(min(of_unit, key=lambda label: (counts[label], label)), []).append(unit)
+    random = np.random.default_rng(derive_seed(settings.seed, fold))
+    drawn: set[str] = set()
+    for _, members in sorted(strata.items()):
+        share = math.floor(settings.validation * len(members) + 0.5)
+        drawn.update(random.permutation(members)[: min(max(1, share), len(members) - 1)].tolist())
+    return np.isin(units, list(drawn)) & np.isin(np.arange(len(slides)), candidates)
 
 
 def _draw_tenth(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from roformermil.bags.prefetch import prefetch_batches
 
 
 def feature_statistics(data: BagDataset, slides: Sequence[int], readers: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature over the tiles of `slides`, (F,) float32 each; every slide counts alike.
+    """Mean and standard deviation of each feature over the tiles of `slides`, (F,) float32 each; each slide has equal weight.
 
     The sums are float64: features whose mean is large have few digits left for their spread.
     """

@@ -15,7 +15,7 @@ class Folds(Settings):
     count: int = Field(10, ge=3)
     """Number of folds, and of groups of slides: fold k tests on group k."""
     validation: float = Field(1 / 9, gt=0, le=0.5)
-    """Share of the patients that a fold does not test who validate, at least one of each class; the rest train. By default
+    """Share of each class's patients, of those that a fold does not test, who validate: at least one; the rest train. By default
     ten folds train on 80%, validate on 10% and test on 10%. Has no effect with `path` or `mode: paper`."""
     seed: int = 1
     """Seed of the split. Has no effect with `path`."""

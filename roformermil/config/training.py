@@ -20,9 +20,9 @@ class Training(Settings):
     epochs: int = Field(50, ge=1)
     """At most this many epochs."""
     epoch_steps: int = Field(80, ge=1)
-    """An epoch is one pass over the training slides, or as many as make this many steps. So `patience`,
-    `scheduler_patience` and `epochs` mean the same for ten slides and for ten thousand: the paper's smallest cohort has
-    80 steps per pass."""
+    """An epoch is one pass over the training slides, or on small data sets the number of passes that comes closest to this
+    many steps: so `patience`, `scheduler_patience` and `epochs` count about as many steps for ten slides as for three
+    hundred. The paper's smallest cohort has 80 steps per pass."""
     patience: int = Field(10, ge=1)
     """Stop after this many epochs without improvement of `monitor`."""
     learning_rate: float = Field(1e-4, gt=0)
@@ -47,9 +47,11 @@ class Training(Settings):
     the model's file. Without it, a mean that all tiles share can keep training from starting."""
     augment_grid: GridAugmentation = "rotate"
     """In each training step, each slide's grid is flipped and turned by right angles (`flip`), or by any angle and scaled
-    by 0.8 to 1.25 (`rotate`): tissue has no orientation on its glass. TransMIL needs a grid: `rotate` flips there."""
+    by 0.8 to 1.25 (`rotate`): tissue has no orientation on its glass. TransMIL needs a grid: `rotate` flips there. Has no
+    effect on models that use no position."""
     average_orientations: bool = False
-    """Predictions are means over the eight orientations of the grid; they take eight times as long."""
+    """Predictions are means over the eight orientations of the grid; they take eight times as long. Has no effect on
+    models that use no position."""
     max_tiles: int | None = Field(None, ge=1)
     """At most this many tiles of a slide in a training step, drawn again each time; evaluation uses whole slides."""
     tile_fraction: float = Field(1.0, gt=0, le=1)

@@ -1,6 +1,6 @@
-"""Trainings that went wrong, told from the predictions: those that never began to learn, and those that learned by heart."""
+"""Trainings that went wrong: those that never began to learn, and those that memorized their training slides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,90 +8,128 @@ import numpy as np
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import patient_intervals
 from roformermil.evaluation.metrics import auroc, finite_mean, weighted_metrics
-from roformermil.evaluation.predictions import OutOfFold, out_of_fold
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.runtime.text import join_some
 
 # of the entropy of class frequencies: calibrated normal scores of two equal classes reach it with an AUROC of 0.65
 PLATEAU = 0.95
-FAR = 0.25  # half of the way from guessing (AUROC 0.5) to a perfect fit
+OVERFIT_GAP = 0.25  # half of the way from guessing (AUROC 0.5) to a perfect fit
 PLATEAU_REMEDY = "a higher training.learning_rate or more training.patience may help"
-MEMORY_REMEDY = (
+OVERFIT_REMEDY = (
     "more patients, a smaller training.tile_fraction, training.augment_grid or a smaller hidden_dim may help"
 )
 Key = tuple[str, str, str]
+Run = tuple[int, int]  # fold and seed
 
 
 class Learning(NamedTuple):
-    """What the predictions of one training tell of it."""
+    """How one training went. Losses are over the entropy of class frequencies, those of a model that knows no more than these."""
 
-    run: tuple[int, int]  # fold and seed
-    cross_entropy: float  # of its training slides, over the entropy of their class frequencies
-    fitted: float  # AUROC of its training slides
-    reached: float  # and of its validation slides
+    run: Run
+    lowest_loss: float  # of its epochs, on training slides
+    kept_loss: float  # of the epoch that was kept, on training slides
+    train_auroc: float
+    validation_auroc: float
 
     @property
     def on_plateau(self) -> bool:
-        return self.cross_entropy > PLATEAU
+        """Whether it never left the loss of guessing."""
+        return self.lowest_loss > PLATEAU
+
+    @property
+    def is_discarded(self) -> bool:
+        """Whether it did, but the epoch that was kept lies before: its validation loss rose as its training loss fell."""
+        return not self.on_plateau and self.kept_loss > PLATEAU
 
 
 def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
     """By data set, encoder and model, a sentence for each thing that went wrong in training, with folds and remedy: none where
-    nothing did."""
-    parts = (out_of_fold(list(results), part) for part in ("train", "validation"))
-    return {train.key: _model_cautions(train, validation) for train, validation in zip(*parts, strict=True)}
+    nothing did. Reads each fold's history.csv too."""
+    cautions = {}
+    for train, validation, losses in _parts(results):
+        trainings = describe_learning(train, validation, losses)
+        lines = [_plateau_sentence(trainings), _discarded_sentence(trainings), _overfit_sentence(trainings, validation)]
+        cautions[train.key] = [f"{train.dataset}, {train.model}: {line}" for line in lines if line]
+    return cautions
 
 
-def _model_cautions(train: OutOfFold, validation: OutOfFold) -> list[str]:
-    trainings = describe_learning(train, validation)
-    lines = [_plateau_sentence(trainings), _memory_sentence(trainings, validation)]
-    return [f"{train.dataset}, {train.model}: {line}" for line in lines if line]
+def count_plateaus(results: Sequence[FoldResult]) -> dict[Key, tuple[int, int]]:
+    """By data set, encoder and model, how many trainings never left their plateau, and how many there are."""
+    trainings = {
+        train.key: describe_learning(train, validation, losses) for train, validation, losses in _parts(results)
+    }
+    return {key: (sum(one.on_plateau for one in runs), len(runs)) for key, runs in trainings.items()}
+
+
+def _parts(results: Sequence[FoldResult]) -> list[tuple[OutOfFold, OutOfFold, dict[Run, float]]]:
+    """Of each model its predictions for training and for validation slides, and the lowest training loss of each training."""
+    losses: dict[Key, dict[Run, float]] = {}
+    for one in results:
+        lowest = read_table(one.path.with_name("history.csv")).train_loss.min()
+        losses.setdefault(one.key, {})[one.fold, one.trained_seed] = float(lowest)
+    train, validation = (out_of_fold(list(results), part) for part in ("train", "validation"))
+    return [(one, other, losses[one.key]) for one, other in zip(train, validation, strict=True)]
 
 
 def _plateau_sentence(trainings: Sequence[Learning]) -> str:
     if not (stuck := [one.run for one in trainings if one.on_plateau]):
         return ""
-    effect = "they predict their own training slides hardly better than class frequencies do"
+    effect = "their training loss is hardly below that of guessing by class frequencies"
     remedy = f"Unless these features cannot tell the classes apart, {PLATEAU_REMEDY}"
     return f"{_name_runs(stuck, trainings)} never left their plateau: {effect}. {remedy}"
 
 
-def _memory_sentence(trainings: Sequence[Learning], validation: OutOfFold) -> str:
-    """Validation slides are few, and differ by chance: the model is judged by the mean over the trainings that left their plateau,
-    and by its interval over patients, which must exclude the AUROC of the training slides."""
-    learned = [one for one in trainings if not one.on_plateau]
-    if not (far := [one.run for one in learned if one.fitted - one.reached > FAR]):
+def _discarded_sentence(trainings: Sequence[Learning]) -> str:
+    if not (runs := [one.run for one in trainings if one.is_discarded]):
         return ""
-    fitted, reached = finite_mean(np.array([(one.fitted, one.reached) for one in learned]))
+    effect = "validation loss rose while training loss fell, so an epoch was kept that had hardly learned anything"
+    return f"{_name_runs(runs, trainings)} overfit from the start ({effect}): {OVERFIT_REMEDY}"
+
+
+def _overfit_sentence(trainings: Sequence[Learning], validation: OutOfFold) -> str:
+    """Validation slides are few, and differ by chance: the model is judged by the mean over the trainings that learned, and by its
+    interval over patients, which must exclude the AUROC of the training slides."""
+    learned = [one for one in trainings if not (one.on_plateau or one.is_discarded)]
+    if not (overfit := [one.run for one in learned if one.train_auroc - one.validation_auroc > OVERFIT_GAP]):
+        return ""
+    train, reached = finite_mean(np.array([(one.train_auroc, one.validation_auroc) for one in learned]))
     masks = dict(zip(validation.runs, validation.tests, strict=True))
     judged = validation.select(np.any([masks[one.run] for one in learned if one.run in masks], axis=0))
     highest = patient_intervals(judged, weighted_metrics)["auroc"][1]
-    if not (fitted - reached > FAR and highest < fitted):
+    if not (train - reached > OVERFIT_GAP and highest < train):
         return ""
-    effect = f"AUROC {fitted:.2f} against {reached:.2f}, mean over folds"
-    which = f"{_name_runs(far, trainings)} fit their training slides far better than validation slides"
-    return f"{which} ({effect}): {MEMORY_REMEDY}"
+    effect = f"AUROC {train:.2f} against {reached:.2f}, mean over folds"
+    which = f"{_name_runs(overfit, trainings)} fit their training slides far better than validation slides"
+    return f"{which} ({effect}): {OVERFIT_REMEDY}"
 
 
-def describe_learning(train: OutOfFold, validation: OutOfFold) -> list[Learning]:
-    """Of each training. train, validation: the predictions of one model's training and of its validation slides."""
+def describe_learning(train: OutOfFold, validation: OutOfFold, losses: Mapping[Run, float]) -> list[Learning]:
+    """How each training of a model went. train, validation: its predictions for the slides of these parts; losses: the lowest
+    training loss of each training, by fold and seed."""
     trainings = []
     tests = dict(zip(validation.runs, validation.tests, strict=True))
     for run, rows in zip(train.runs, train.tests, strict=True):
         labels, probabilities = train.labels[rows], train.probabilities[rows]
         other = tests.get(run, np.zeros(len(validation.labels), bool))
-        reached = auroc(validation.labels[other], validation.probabilities[other])
-        cross_entropy = relative_cross_entropy(labels, probabilities)
-        trainings.append(Learning(run, cross_entropy, auroc(labels, probabilities), reached))
+        validation_auroc = auroc(validation.labels[other], validation.probabilities[other])
+        kept = relative_cross_entropy(labels, probabilities)
+        lowest = losses[run] / label_entropy(labels)
+        trainings.append(Learning(run, lowest, kept, auroc(labels, probabilities), validation_auroc))
     return trainings
+
+
+def label_entropy(labels: np.ndarray) -> float:
+    """The entropy of the frequencies of labels (n,), in nats: the cross-entropy of guessing by them. NaN for one class."""
+    frequencies = np.bincount(labels) / len(labels)
+    entropy = -(frequencies[frequencies > 0] * np.log(frequencies[frequencies > 0])).sum()
+    return float(entropy) if entropy > 0 else float("nan")
 
 
 def relative_cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The cross-entropy of labels (n,) and probabilities (n, C) over the entropy of the labels' frequencies: 1 for a model that
     knows no more than these, 0 for a perfect one. NaN for slides of one class."""
-    frequencies = np.bincount(labels) / len(labels)
-    entropy = -(frequencies[frequencies > 0] * np.log(frequencies[frequencies > 0])).sum()
     stated = np.clip(probabilities[np.arange(len(labels)), labels], 1e-12, 1)
-    return float(-np.log(stated).mean() / entropy) if entropy > 0 else float("nan")
+    return float(-np.log(stated).mean()) / label_entropy(labels)
 
 
 def _name_runs(runs: Sequence[tuple[int, int]], trainings: Sequence[Learning]) -> str:

@@ -7,15 +7,19 @@ import numpy as np
 import pandas as pd
 
 from roformermil.evaluation.intervals import ROUND_OFF
+from roformermil.evaluation.pooled import POOLED
+from roformermil.evaluation.predictions import KEYS
 from roformermil.evaluation.summary_text import METRIC_TITLES, interval_text
 
+AREAS = ("auroc", POOLED)  # metrics that are 0.5 for a model that guesses
 LARGE = 0.1  # of AUROC: what the paper reports for Ro-ABMIL over ABMIL on Camelyon16
 
 
 def position_sentence(row: Mapping[Any, Any]) -> str:
     """What a row of summary.csv says of the model's use of position; "" for a model that uses none.
 
-    "Does not use position" is only said where the interval rules out an effect of LARGE.
+    "Does not use position" is only said of a model that tells the classes apart, and where the interval rules out an effect of
+    LARGE: a model that guesses does so wherever the tiles lie.
     """
     difference, low, high = (row[name] for name in ("shuffled_difference", "difference_low", "difference_high"))
     if not np.isfinite(difference):
@@ -25,7 +29,7 @@ def position_sentence(row: Mapping[Any, Any]) -> str:
     change = f"{'lowers' if difference > 0 else 'raises'} {metric} by {abs(difference):.2f}"
     if not np.isfinite([low, high]).all():
         if abs(difference) < ROUND_OFF:
-            return f"{shuffling} makes no difference to {metric}: this model does not use position here."
+            return f"{shuffling} makes no difference to {metric}, which is {row['mean']:.2f} either way: it cannot tell here."
         return f"{shuffling} {change}; too few patients for an interval."
     if low > 0:
         return f"{shuffling} {change} {interval}: this model uses position."
@@ -34,17 +38,22 @@ def position_sentence(row: Mapping[Any, Any]) -> str:
     measured = f"{shuffling} makes no measurable difference to {metric} ({difference:.2f} {interval})"
     if max(-low, high) > LARGE:
         return f"{measured}, but these patients are too few to exclude a difference of {LARGE}."
+    if row["metric"] in AREAS and row["ci_low"] <= 0.5:
+        return f"{measured}, but this model is not distinguishable from chance: it has not learned to tell the classes apart."
     return f"{measured}: this model does not use position here."
 
 
 def position_notes(summary: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """By data set and encoder, the sentence on AUROC of each model that uses position, with the names of both.
+    """By data set and encoder, the sentence on AUROC of each model that uses position, with the names of both: on pooled AUROC
+    where folds have none of their own.
 
     summary: as in summary.csv.
     """
     notes: dict[tuple[str, str], list[str]] = {}
-    for row in summary[summary.metric == "auroc"].to_dict("records"):
-        if sentence := position_sentence(row):
-            group = notes.setdefault((row["dataset"], row["encoder"]), [])
-            group.append(f"{row['dataset']}, {row['model']}: {sentence}")
+    for (dataset, encoder, model), rows in summary.groupby(KEYS, sort=False):
+        by_metric = {row["metric"]: row for row in rows.to_dict("records")}
+        if sentence := next(
+            filter(None, (position_sentence(by_metric[area]) for area in AREAS if area in by_metric)), ""
+        ):
+            notes.setdefault((str(dataset), str(encoder)), []).append(f"{dataset}, {model}: {sentence}")
     return notes

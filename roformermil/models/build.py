@@ -13,7 +13,7 @@ from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads import HEADS
 from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
-from roformermil.models.rope import DirectedRotaryEncoding, RotaryEncoding, sine_encoding
+from roformermil.models.rope import AxisRotaryEncoding, DirectedRotaryEncoding, RotaryEncoding, sine_encoding
 
 
 class ModelOutput(NamedTuple):
@@ -27,8 +27,8 @@ class ModelOutput(NamedTuple):
 class MILModel(nn.Module):
     """A multiple-instance classifier of packed bags (paper, figure 1).
 
-    `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks and head but computes them again in the backward pass:
-    less memory, more time, the same numbers.
+    `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks
+    and head but computes them again in the backward pass: less memory, more time, the same numbers.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):
@@ -40,7 +40,7 @@ class MILModel(nn.Module):
         self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
 
     def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
-        """features: (T, F) of any float type; grid: (T, 2) integer tile positions; lengths: tiles of each of the B bags.
+        """features: (T, F) of any float type; grid: (T, 2) tile positions, integers or, as in training with a turned grid, floats; lengths: tiles of each of the B bags.
 
         Raises BagError when the shapes do not fit together.
         """
@@ -98,13 +98,14 @@ def _rotary_encoding(settings: Model) -> RotaryEncoding | None:
     if settings.rope_frequencies in ("isotropic", "learned"):
         learned = settings.rope_frequencies == "learned"
         return DirectedRotaryEncoding(head_dim, settings.num_heads, settings.rope_scale, learned)
-    return RotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
+    return AxisRotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
 
 
 def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:
     """A model with random weights, drawn from torch's current seed.
 
-    settings: as in the configuration (a mapping, or a name alone), the paper's values by default. Raises ConfigError for
+    settings: as in the configuration (a mapping, or a name alone); keys that are left out have the
+    configuration's defaults, of which `rope_frequencies` and `rope_locality` are not the paper's. Raises ConfigError for
     settings that do not exist or do not fit together.
     """
     if n_classes < 2:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+SMALLEST = 0.1  # of the median standard deviation: what a feature is divided by at least
+
 
 class Normalization(nn.Module):
     """Features less their mean, times a scale. Both are kept with the model's parameters, and are not trained.
@@ -28,9 +30,11 @@ class Normalization(nn.Module):
 def fit_normalization(mean: Tensor, std: Tensor, mode: str) -> Normalization:
     """The normalization to apply to features of this mean and standard deviation, (F,) each.
 
-    mode: `center` subtracts the mean; `standardize` also divides by the standard deviation, where that is not zero.
+    mode: `center` subtracts the mean; `standardize` also divides by the standard deviation, or by SMALLEST of the median one
+    where that is more: a feature that hardly varies in training may vary a lot on other slides, and would outweigh all others.
     """
     scale = torch.ones_like(std)
     if mode == "standardize":
-        scale = torch.where(std > 0, 1 / std, scale)
+        divisor = std.clamp(min=SMALLEST * std.median())
+        scale = torch.where(divisor > 0, 1 / divisor, scale)
     return Normalization(mean, scale)

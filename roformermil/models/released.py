@@ -8,7 +8,7 @@ import torch
 
 from roformermil.errors import WeightsError
 from roformermil.models.build import MILModel
-from roformermil.models.rope import DirectedRotaryEncoding
+from roformermil.models.rope import DirectedRotaryEncoding, axis_frequencies
 
 # pattern of a released name -> name here, from the pattern's groups
 NAMES = {
@@ -34,8 +34,11 @@ NAMES = {
 def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) -> None:
     """Load parameters (arrays or tensors) named as in the released implementation into `model`.
 
-    The release has the frequencies of `pixel` or `lang`. Others become those of `pixel`, the paper's. Raises WeightsError for a name that the release does not have, a wrong shape, or a missing parameter.
+    The release has the frequencies of `pixel` or `lang`; `isotropic` and `learned` ones become those of `pixel`, the paper's.
+    Raises WeightsError for `mixed` ones, a name that the release does not have, a wrong shape, or a missing parameter.
     """
+    if model.settings.rope_frequencies == "mixed":
+        raise WeightsError("the release has no rope_frequencies: mixed; use pixel or lang")
     state: dict[str, torch.Tensor] = {}
     for name in sorted(parameters, key=_natural_order):
         key, value = _translate(name), torch.as_tensor(parameters[name])
@@ -44,7 +47,7 @@ def load_reference_parameters(model: MILModel, parameters: Mapping[str, Any]) ->
         state[key] = torch.cat([state[key], value]) if key in state else value
     for name, module in model.named_modules():
         if isinstance(module, DirectedRotaryEncoding):
-            state[f"{name}.directions"] = module.along_axes(module.exact)
+            state[f"{name}.directions"] = module.along_axes(axis_frequencies(module.directions.shape[-1] // 2, "pixel"))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

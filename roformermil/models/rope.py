@@ -13,30 +13,13 @@ GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 class RotaryEncoding(nn.Module):
     """Rotary encoding of a 2-D grid position (RoFormer, Su et al. 2021, arXiv 2104.09864; paper, section 2.2).
 
-    The first half of a head rotates with x, the second with y. In each half, neighbours (0, 1), (2, 3), ... are pairs, and
-    pair i rotates by position * frequency_i, so that the product of a query and a key depends on their distance alone.
+    Neighbours (0, 1), (2, 3), ... of a head's values are pairs, and each rotates by an angle that is linear in the position:
+    the product of a query and a key depends on the displacement between their tiles, (dx, dy), and not on the tiles' places.
     """
 
-    def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
-        """frequencies: `pixel`, `lang` or `mixed`, as in `axis_frequencies`."""
-        super().__init__()
-        self.scale, self.exact = scale, axis_frequencies(head_dim // 4, frequencies)
-        self.register_buffer("frequencies", self.exact.clone(), persistent=False)
-        self.frequencies: Tensor
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "RotaryEncoding":
-        """Move with the model to a device or to a wider type, but not to half precision, which would distort far positions."""
-        super()._apply(fn, recurse)
-        self.frequencies = self.exact.to(
-            self.frequencies.device, torch.promote_types(self.frequencies.dtype, torch.float32)
-        )
-        return self
-
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for `grid` (T, 2): (T, 1, head_dim / 2) each, float32 or wider whatever the model's precision."""
-        position = grid.to(self.frequencies.dtype) * self.scale  # (T, 2)
-        angle = (position[:, :, None] * self.frequencies).flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2): x, then y
-        return angle.cos(), angle.sin()
+        """Cosines and sines for `grid` (T, 2): (T, 1 or H, head_dim / 2) each, float32 or wider whatever the model's precision."""
+        raise NotImplementedError
 
     @staticmethod
     def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
@@ -45,6 +28,30 @@ class RotaryEncoding(nn.Module):
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
         a, b = exact.unflatten(-1, (-1, 2)).unbind(-1)  # (T, H, head_dim / 2) each
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+class AxisRotaryEncoding(RotaryEncoding):
+    """The paper's: the first half of a head rotates with x, the second with y; in each half pair i by position * frequency_i."""
+
+    def __init__(self, head_dim: int, frequencies: str = "pixel", scale: float = 1.0):
+        """frequencies: `pixel`, `lang` or `mixed`, as in `axis_frequencies`."""
+        super().__init__()
+        self.scale, self.exact = scale, axis_frequencies(head_dim // 4, frequencies)
+        self.register_buffer("frequencies", self.exact.clone(), persistent=False)
+        self.frequencies: Tensor
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "AxisRotaryEncoding":
+        """Move with the model to a device or to a wider type, but not to half precision, which would distort far positions."""
+        super()._apply(fn, recurse)
+        self.frequencies = self.exact.to(
+            self.frequencies.device, torch.promote_types(self.frequencies.dtype, torch.float32)
+        )
+        return self
+
+    def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        position = grid.to(self.frequencies.dtype) * self.scale  # (T, 2)
+        angle = (position[:, :, None] * self.frequencies).flatten(1).unsqueeze(1)  # (T, 1, head_dim / 2): x, then y
+        return angle.cos(), angle.sin()
 
 
 class DirectedRotaryEncoding(RotaryEncoding):
@@ -56,8 +63,8 @@ class DirectedRotaryEncoding(RotaryEncoding):
     """
 
     def __init__(self, head_dim: int, num_heads: int, scale: float = 1.0, learned: bool = False):
-        super().__init__(head_dim, "pixel", scale)
-        pairs = head_dim // 2
+        super().__init__()
+        self.scale, pairs = scale, head_dim // 2
         lengths = LONGEST ** -torch.linspace(0, 1, pairs)
         turns = (torch.arange(num_heads * pairs, dtype=torch.float64) * (2 * math.pi * GOLDEN_RATIO)).view(-1, pairs)
         directions = torch.stack((turns.cos(), turns.sin())).float() * lengths  # (2, H, pairs)
@@ -70,14 +77,14 @@ class DirectedRotaryEncoding(RotaryEncoding):
     def _apply(self, fn: Any, recurse: bool = True) -> "DirectedRotaryEncoding":
         before = self.directions
         super()._apply(fn, recurse)
-        if not isinstance(before, nn.Parameter):
+        if not isinstance(before, nn.Parameter):  # as above
             exact = torch.promote_types(self.directions.dtype, torch.float32)
             self.directions = before.to(self.directions.device, exact)
         return self
 
     def angles(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for `grid` (T, 2): (T, H, head_dim / 2) each."""
-        position = grid.to(self.frequencies.dtype) * self.scale  # (T, 2)
+        exact = torch.promote_types(self.directions.dtype, torch.float32)
+        position = grid.to(exact) * self.scale  # (T, 2)
         x, y = position[:, :, None, None].unbind(1)  # (T, 1, 1) each
         angle = x * self.directions[0] + y * self.directions[1]
         return angle.cos(), angle.sin()

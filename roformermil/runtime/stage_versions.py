@@ -12,8 +12,8 @@ SEGMENT = 6
 TILE = 3
 EMBED = 2
 IMPORT = 3
-SPLIT = 5
-TRAIN = 4
+SPLIT = 6
+TRAIN = 5
 MEASURE = 1
 
 PACKAGE = Path(__file__).parents[1]

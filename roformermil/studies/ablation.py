@@ -15,7 +15,7 @@ from roformermil.evaluation.cautions import has_few_tests
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import degrees_of_freedom, jackknife_interval
-from roformermil.evaluation.learning import describe_learning
+from roformermil.evaluation.learning import count_plateaus
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
 from roformermil.evaluation.summary import fold_metrics, metrics_without_patients, summarise, summary_table
@@ -114,8 +114,5 @@ def compare_variants(results: list[FoldResult], base: str, part: str, slides: Se
 def describe_trainings(results: list[FoldResult]) -> pd.DataFrame:
     """Of each model its number of parameters, of trainings, and of those that never left their plateau."""
     parameters = {result.key: int(result.metadata["parameters"]) for result in results}
-    rows = []
-    for train, validation in zip(out_of_fold(results, "train"), out_of_fold(results, "validation"), strict=True):
-        learning = describe_learning(train, validation)
-        rows.append((*train.key, parameters[train.key], len(learning), sum(one.on_plateau for one in learning)))
+    rows = [(*key, parameters[key], count, stuck) for key, (stuck, count) in count_plateaus(results).items()]
     return pd.DataFrame(rows, columns=[*KEYS, "parameters", "trainings", "on_plateau"])

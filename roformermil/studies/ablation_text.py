@@ -18,8 +18,8 @@ NONE = "–"
 LEGEND = """Intervals are of 95% over patients, means over seeds. They do not account for other training runs, nor for the
 number of variants: of twenty that change nothing, one is expected to have a difference whose interval excludes 0. With
 shuffled positions a model that uses them does worse; a variant without positions has no such value. A model that does
-better in training than in validation and test overfits. On plateau: trainings that fit their own training slides hardly
-better than class frequencies do. sparse, dense: test slides whose tiles have fewer or more neighbours than in the data
+better in training than in validation and test overfits. On plateau: trainings whose loss stayed at
+that of guessing by class frequencies. sparse, dense: test slides whose tiles have fewer or more neighbours than in the data
 set's median slide; small, large: those with fewer or more tiles. Only folds with slides of every class count; (k) says
 that k folds do where not all do. Average precision, and intervals by stratum: ablation.csv."""
 

@@ -68,7 +68,7 @@ class Fit:
         factor, patience = settings.scheduler_factor, settings.scheduler_patience
         self.scheduler = optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=factor, patience=patience)
         self.generator = torch.Generator().manual_seed(seed)  # draws the order of slides and their tiles
-        self.grid_generator = torch.Generator().manual_seed(seed)
+        self.grid_generator = torch.Generator().manual_seed(derive_seed(seed, "grid"))
         mode, limits = grid_augmentation(settings, job.model), (settings.max_tiles, settings.tile_fraction)
         self.augmentation = Augmentation(mode, *limits, self.generator, self.grid_generator)
         self.history: list[dict[str, Any]] = []
@@ -110,10 +110,10 @@ class Fit:
             self.best_state = deepcopy(self.model.state_dict())
 
     def _train(self) -> float:
-        """The mean loss per slide of one epoch: a pass over the training slides, or as many as make `epoch_steps` steps."""
+        """The mean loss per slide of one epoch: a pass over the training slides, or the number of passes closest to `epoch_steps`."""
         self.model.train()
         settings, slides = self.job.training, self.slides("train")
-        passes = math.ceil(settings.epoch_steps / math.ceil(len(slides) / settings.batch_size))
+        passes = max(1, round(settings.epoch_steps / math.ceil(len(slides) / settings.batch_size)))
         total = torch.zeros((), device=self.device)  # read at the end only, so that no step waits for it
         for _ in range(passes):
             order = [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]

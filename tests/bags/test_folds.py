@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +101,33 @@ def test_patients_with_few_and_many_slides_and_a_rare_class_all_validate():
     rows = folds.make_folds(listed, Folds(count=4), AB)
     for fold in range(4):
         here = [row for row in rows if row.fold == fold]
-        validates = [row for row in here if row.part == "validation"]
-        assert {row.label for row in validates} == set(AB)
-        assert 0.05 < len(validates) / sum(row.part != "test" for row in here) < 0.35
+        validates = {row.patient_id: row.label for row in here if row.part == "validation"}
+        trains = {row.patient_id: row.label for row in here if row.part == "train"}
+        assert Counter(validates.values())["b"] == 1
+        for label in AB:
+            share = Counter(validates.values())[label], Counter(trains.values())[label]
+            assert share[0] == max(1, round(sum(share) / 9))
     draws = [{r.patient_id for r in rows if (r.fold, r.part) == (fold, "validation")} for fold in range(4)]
     assert draws[0] != draws[1]
+
+
+@pytest.mark.parametrize("share", [0.05, 1 / 9, 0.3, 0.4, 0.45])
+def test_validation_is_the_share_of_each_class_however_rare(share):
+    listed = [Slide(f"s{k}", f"p{k}", "b" if k < 6 else "a", Path("x.svs"), None) for k in range(206)]
+    for fold, rows in groupby(folds.make_folds(listed, Folds(count=3, validation=share), AB), lambda row: row.fold):
+        counts = Counter((row.label, row.part) for row in rows)
+        for label in AB:
+            validates, trains = counts[label, "validation"], counts[label, "train"]
+            assert abs(validates - max(1, share * (validates + trains))) <= 0.5, (fold, label)
+
+
+def test_a_patient_with_several_classes_is_in_one_part():
+    listed = [Slide(f"s{p}{c}", f"p{p}", c, Path("x.svs"), None) for p in range(20) for c in AB]
+    rows = folds.make_folds(listed, Folds(count=5), AB)
+    for fold in range(5):
+        parts = Counter(row.part for row in rows if row.fold == fold)
+        assert parts == {"train": 28, "validation": 4, "test": 8}
+    assert not folds.in_several_parts((row.fold, row.patient_id, row.part) for row in rows)
 
 
 def test_paper_folds_are_by_slide_and_a_tenth_of_the_rest_validates():

@@ -1,4 +1,4 @@
-"""Bags of `make til`: each slide's own tiles, and a sheet of the slides that have a label."""
+"""Bags of `make til`: each slide's own tiles, four in one, and a sheet of the slides that have a label."""
 
 from collections import Counter
 
@@ -59,9 +59,18 @@ def test_a_bag_has_its_slides_tiles_and_each_sheet_the_slides_with_its_label(sou
         assert path.exists() == (slide_id in labels["er"] | labels["histology"])
         if path.exists():
             bag, tiles = read_h5(path), slice(starts[k], starts[k + 1])
-            np.testing.assert_allclose(bag.features * 255, maps["features"][tiles], atol=1e-4)
-            np.testing.assert_array_equal(bag.grid, maps["grid"][tiles])
-            assert bag.base_px * bag.attributes["mpp"] == 400 and bag.warnings == []
+            features, grid = maps["features"][tiles].astype(float), maps["grid"][tiles].tolist()
+            merged = sorted({(x // 2, y // 2) for x, y in grid})
+            assert list(map(tuple, bag.grid.tolist())) == merged
+            for (x, y), values in zip(merged, bag.features * 255, strict=True):
+                places = [[2 * x, 2 * y], [2 * x + 1, 2 * y], [2 * x, 2 * y + 1], [2 * x + 1, 2 * y + 1]]  # row by row
+                inside = {j: features[grid.index(place)] for j, place in enumerate(places) if place in grid}
+                whole = np.mean(list(inside.values()), axis=0)
+                for channel in range(2):
+                    quarters = [inside.get(j, whole)[channel:8:2].mean() for j in range(4)]
+                    np.testing.assert_allclose(values[channel:8:2], quarters, atol=1e-3)
+                    assert values[8 + channel] == pytest.approx(whole[8 + channel], abs=1e-3)
+            assert bag.base_px * bag.attributes["mpp"] == 800 and bag.warnings == []
 
 
 def test_sheets_say_whose_slides_they_are_and_from_where(source, tmp_path):

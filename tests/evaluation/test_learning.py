@@ -1,6 +1,7 @@
-"""Trainings that never began, and that learned by heart, each against ones that did not."""
+"""Trainings that never began, and that memorized, each against ones that did not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -17,9 +18,10 @@ KEY = ("set", "net", "ro")
 @pytest.fixture
 def cautions_of(tmp_path):
     """The cautions of a model of three folds: cautions_of(train, validation, only={run: (train, validation)}), with how far the
-    scores of each part favour the label; `only` for single trainings, by the name of their folder."""
+    scores of each part favour the label; `only` for single trainings, by the name of their folder. The lowest training loss is
+    that of the kept epoch, or `lowest`."""
 
-    def make(train, validation, only=(), slides=90, seeds=1, classes="ab") -> list[str]:
+    def make(train, validation, only=(), slides=90, seeds=1, classes="ab", lowest=None) -> list[str]:
         run, rng = SimulatedRun(tmp_path / str(len(list(tmp_path.iterdir())))), np.random.default_rng(0)
         paths = run.add_model("set", run.add_dataset("set", classes, slides), classes, "ro", seeds=seeds)
         for path in paths:
@@ -36,6 +38,11 @@ def cautions_of(tmp_path):
                 path, rows.assign(**{f"probability_{c}": probabilities[:, k] for k, c in enumerate(classes)})
             )
             write_training_files(path)
+            fitted = (rows.part == "train").to_numpy()
+            loss = log_loss(truth[fitted], probabilities[fitted]) if lowest is None else lowest
+            pd.DataFrame({"epoch": [0, 1], "train_loss": [1.2, loss]}).to_csv(
+                path.with_name("history.csv"), index=False
+            )
         cautions = learning_cautions([FoldResult.at(path) for path in paths])
         assert list(cautions) == [KEY]
         return cautions[KEY]
@@ -57,12 +64,21 @@ def test_trainings_that_never_left_their_plateau_are_named_by_fold(cautions_of, 
     assert line.startswith("set, ro: all 6 trainings never left their plateau: ")
 
 
-def test_a_model_that_fits_its_training_slides_alone_learned_by_heart(cautions_of):
+def test_trainings_whose_kept_epoch_is_one_before_they_learned_overfit_instead(cautions_of):
+    """A lower learning rate, not a higher one, would help: their training loss did fall."""
+    (line,) = cautions_of(0.1, 0.1, lowest=0.01)
+    assert line.startswith(
+        "set, ro: all 3 trainings overfit from the start (validation loss rose while training loss fell"
+    )
+    assert "training.tile_fraction" in line and "learning_rate" not in line
+
+
+def test_a_model_that_fits_its_training_slides_alone_memorized(cautions_of):
     (line,) = cautions_of(3, 0.1)
     assert "set, ro: all 3 trainings fit their training slides far better than validation slides" in line
     assert "training.tile_fraction" in line
-    stuck, by_heart = cautions_of(3, 0.1, {"fold_0": (0.1, 0.1)})
-    assert "1 of 3 trainings (fold 0) never left" in stuck and "2 of 3 trainings (folds 1, 2) fit" in by_heart
+    stuck, overfit = cautions_of(3, 0.1, {"fold_0": (0.1, 0.1)})
+    assert "1 of 3 trainings (fold 0) never left" in stuck and "2 of 3 trainings (folds 1, 2) fit" in overfit
 
 
 def test_few_validation_slides_decide_nothing(cautions_of):

@@ -5,8 +5,9 @@ import pytest
 from roformermil.evaluation.position import position_notes, position_sentence
 
 
-def row(difference, low, high, metric="auroc", model="m"):
-    cells = {"shuffled_difference": difference, "difference_low": low, "difference_high": high}
+def row(difference, low, high, metric="auroc", model="m", ci_low=0.6):
+    cells = {"mean": 0.8, "ci_low": ci_low, "shuffled_difference": difference}
+    cells |= {"difference_low": low, "difference_high": high}
     return {"dataset": "set", "encoder": "net", "model": model, "metric": metric, **cells}
 
 
@@ -32,12 +33,23 @@ NONE = (np.nan, np.nan, np.nan)
             "few to exclude a difference of 0.1.",
         ),
         ((-0.01, -0.2, 0.05), "too few to exclude a difference of 0.1."),
-        ((0.0, np.nan, np.nan), "makes no difference to AUROC: this model does not use position here."),
+        ((0.0, np.nan, np.nan), "makes no difference to AUROC, which is 0.80 either way: it cannot tell here."),
         ((0.5, np.nan, np.nan), "Shuffling tile positions lowers AUROC by 0.50; too few patients for an interval."),
     ],
 )
 def test_the_sentence_follows_the_interval(cells, sentence):
     assert position_sentence(row(*cells)).endswith(sentence)
+
+
+def test_a_model_that_guesses_is_not_said_to_use_no_position():
+    assert "this model is not distinguishable from chance" in position_sentence(row(0, -0.01, 0.01, ci_low=0.5))
+    assert "this model does not use position" in position_sentence(row(0, -0.01, 0.01, "f1", ci_low=0.3)), "no area"
+
+
+def test_pooled_auroc_speaks_where_folds_have_none():
+    rows = [row(*NONE, model="b"), row(0.2, 0.1, 0.3, "pooled_auroc", "b")]
+    (note,) = position_notes(pd.DataFrame(rows))["set", "net"]
+    assert note.startswith("set, b: Shuffling tile positions lowers pooled AUROC by 0.20")
 
 
 def test_a_model_without_position_has_none_and_other_metrics_are_named():

@@ -209,7 +209,7 @@ def test_trainings_that_learned_nothing_are_among_the_cautions(tmp_path):
         run.add_model("set", folds, "xy", model, strength=strength)
     write_tables(run.predictions, run.datasets, tmp_path)
     (caution,) = read_table(tmp_path / "cautions.csv").caution
-    assert caution.startswith("set, ro-abmil: all 3 trainings never left their plateau")
+    assert caution.startswith("set, ro-abmil: all 3 trainings overfit from the start")
     assert f"- {caution}\n" in (tmp_path / "summary.md").read_text()
 
 

@@ -12,7 +12,7 @@ from roformermil.errors import BagError, ConfigError, WeightsError
 from roformermil.models import build_model, load_reference_parameters
 from roformermil.models.build import mil_loss, parameter_count
 from roformermil.models.roformer import CHUNK_TILES, Dropout, FeedForward
-from roformermil.models.rope import RotaryEncoding
+from roformermil.models.rope import AxisRotaryEncoding
 from tests.models import MODELS, POSITIONS
 
 SMALL = {"hidden_dim": 32, "attention_dim": 16, "num_heads": 4}
@@ -104,7 +104,7 @@ def test_dropout_acts_in_training_only_and_keeps_the_mean():
 
 def test_settings_reach_the_rotary_encoding():
     made = small("ro-abmil", rope_frequencies="lang", rope_scale=0.5).blocks[0].attention.rope
-    expected, grid = RotaryEncoding(8, "lang", 0.5), torch.tensor([[3, -7]])
+    expected, grid = AxisRotaryEncoding(8, "lang", 0.5), torch.tensor([[3, -7]])
     assert all(torch.equal(a, b) for a, b in zip(made.angles(grid), expected.angles(grid), strict=True))
 
 

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roformermil.models.rope import DirectedRotaryEncoding, RotaryEncoding, axis_frequencies, from_lowest, sine_encoding
+from roformermil.models.rope import (
+    AxisRotaryEncoding,
+    DirectedRotaryEncoding,
+    RotaryEncoding,
+    axis_frequencies,
+    from_lowest,
+    sine_encoding,
+)
 
 GRID = torch.tensor([[0, 0], [3, -7], [119, 45], [-20, 400]])
 
@@ -14,7 +21,7 @@ GRID = torch.tensor([[0, 0], [3, -7], [119, 45], [-20, 400]])
 @pytest.mark.parametrize("frequencies", ["pixel", "lang"])
 def test_rotation_by_hand(frequencies):
     """head_dim 8: two pairs for x, then two for y."""
-    rope = RotaryEncoding(8, frequencies, scale=0.5)
+    rope = AxisRotaryEncoding(8, frequencies, scale=0.5)
     by_hand = [math.pi / 400, 200 * math.pi / 400] if frequencies == "pixel" else [1.0, 10000 ** (-1 / 2)]
     x = torch.arange(1.0, 9.0).view(1, 1, 8)
     rotated = RotaryEncoding.rotate(x, rope.angles(torch.tensor([[3, -7]]))).flatten().tolist()
@@ -30,10 +37,8 @@ def test_mixed_frequencies_are_half_of_either_set():
 
 
 def test_directed_frequencies_are_in_all_directions_with_lengths_in_equal_ratios():
-    rope, grid = (
-        DirectedRotaryEncoding(64, num_heads=4, scale=0.5, learned=True),
-        torch.tensor([[3.0, -7.0], [1.0, 2.0]]),
-    )
+    rope = DirectedRotaryEncoding(64, num_heads=4, scale=0.5, learned=True)
+    grid = torch.tensor([[3.0, -7.0], [1.0, 2.0]])
     a, b = rope.directions.detach()
     lengths = torch.hypot(a, b)
     torch.testing.assert_close(lengths, (64 ** -(torch.arange(32) / 31)).expand(4, 32))
@@ -54,8 +59,8 @@ coordinates = st.tuples(st.integers(-500, 500), st.integers(-500, 500))
 
 @pytest.mark.parametrize("frequencies", ["pixel", "lang"])
 @given(a=coordinates, b=coordinates, shift=coordinates, scale=st.sampled_from([0.1, 1.0, 3.0]))
-def test_the_product_of_any_two_tiles_depends_on_their_distance_alone(frequencies, a, b, shift, scale):
-    rope = RotaryEncoding(16, frequencies, scale)
+def test_the_product_of_any_two_tiles_depends_on_their_displacement_alone(frequencies, a, b, shift, scale):
+    rope = AxisRotaryEncoding(16, frequencies, scale)
     q, k = torch.linspace(-1, 1, 16).view(1, 1, 16), torch.linspace(2, -1, 16).view(1, 1, 16)
 
     def product(at, other):
@@ -67,7 +72,7 @@ def test_the_product_of_any_two_tiles_depends_on_their_distance_alone(frequencie
 
 
 def test_angles_stay_float32_in_a_half_precision_model():
-    rope = RotaryEncoding(64)
+    rope = AxisRotaryEncoding(64)
     before, half = rope.angles(GRID), rope.bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         after = half.angles(GRID)
@@ -84,12 +89,12 @@ def test_directions_stay_float32_in_a_half_precision_model_and_are_kept_in_its_f
 
 def test_float64_is_rotated_in_float64_and_half_precision_in_float32():
     generator = torch.Generator().manual_seed(0)
-    rope, x = RotaryEncoding(8).double(), torch.randn(4, 1, 8, generator=generator, dtype=torch.float64)
+    rope, x = AxisRotaryEncoding(8).double(), torch.randn(4, 1, 8, generator=generator, dtype=torch.float64)
     angles = (rope.scale * GRID.double()[:, :, None] * rope.frequencies).flatten(1).unsqueeze(1)
     turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.polar(torch.ones_like(angles), angles)
     expected = torch.view_as_real(turned).flatten(-2)
     assert torch.allclose(RotaryEncoding.rotate(x, rope.angles(GRID)), expected, rtol=0, atol=1e-12)
-    half, single = x.bfloat16(), RotaryEncoding(8).angles(GRID)
+    half, single = x.bfloat16(), AxisRotaryEncoding(8).angles(GRID)
     exact = RotaryEncoding.rotate(half.float(), single)
     assert torch.equal(RotaryEncoding.rotate(half, single), exact.bfloat16())
 

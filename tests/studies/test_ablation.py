@@ -124,12 +124,8 @@ def test_the_difference_from_the_varied_model_is_paired_by_patient(run):
 def test_trainings_on_a_plateau_are_counted(run):
     for path in run.predictions:
         if "bag" in path.parts:
-            table = pd.read_csv(path)
-            table[["probability_a", "probability_b"]] = 0.5 + 1e-3 * np.sign(
-                table[["probability_a", "probability_b"]] - 0.5
-            )
-            table.to_csv(path, index=False)
-            write_training_files(path)
+            losses = {"epoch": range(2), "train_loss": [0.70, 0.69], "validation_loss": [0.70, 0.70]}
+            pd.DataFrame(losses).to_csv(path.with_name("history.csv"), index=False)
     counts = read_ablation(run).groupby("model").on_plateau.first()
     assert counts.bag == FOLDS * SEEDS > counts.ro
     assert "| 1,234 | 8 of 8 |" in (run.folder / "ablation.md").read_text()

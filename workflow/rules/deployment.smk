@@ -10,6 +10,7 @@ rule package:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", fold=RUNS, allow_missing=True),
         shuffled=expand(f"{FOLD}/shuffled.csv", fold=RUNS, allow_missing=True),
+        histories=expand(f"{FOLD}/history.csv", fold=RUNS, allow_missing=True),
         models=expand(f"{FOLD}/model.safetensors", fold=RUNS, allow_missing=True),
         slides=f"{DATASET}/slides.csv",
         leakage=f"{DATASET}/leakage.csv",

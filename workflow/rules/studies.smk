@@ -5,6 +5,7 @@ rule ablation:
     input:
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.ablation_datasets, model=VARIANT_IDS, fold=RUNS),
         shuffled=expand(f"{FOLD}/shuffled.csv", dataset=CONFIG.ablation_datasets, model=VARIANT_IDS, fold=RUNS),
+        histories=expand(f"{FOLD}/history.csv", dataset=CONFIG.ablation_datasets, model=VARIANT_IDS, fold=RUNS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.ablation_datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.ablation_datasets),
     output:
