@@ -9,7 +9,7 @@ adenocarcinoma, B squamous cell carcinoma, background benign; training and test 
 where those are absent.
 
 Without --bags, training never sees a bag twice, and bags come in pairs with the same tiles, one of each class. With it,
-training repeats a fixed set of bags, each of its own tiles, as in a cohort: these can be learned by heart instead.
+training repeats a fixed set of bags, each of its own tiles, as in a cohort: these can be memorized instead.
 
 Prints the AUROC of 512 test bags (pairs of the same tiles), also with their grid moved by 40, which makes no difference to a
 relative encoding, and with their positions shuffled.

@@ -37,8 +37,9 @@ class Model(Settings):
     rope_scale: float = Field(1.0, gt=0)
     """Factor on grid positions before they are encoded."""
     rope_locality: float = Field(3.0, ge=0)
-    """How much higher a tile scores at the start with itself than with distant tiles: queries and keys begin with equal
-    biases, whose rotary product falls with distance. 0, as in the paper, can keep small cohorts from learning at all."""
+    """How much attention prefers tiles nearby at the start: queries and keys begin with equal biases, whose rotary product is
+    this much for a tile with itself and falls with distance. 0, as in the paper, can keep small cohorts from learning at
+    all. In a slide of many thousand tiles, the many distant ones together still get most of the attention."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Dropout after attention, after the feed-forward layer and in the head."""
 

@@ -27,7 +27,8 @@ class SelfAttention(nn.Module):
     def __init__(
         self, dim: int, num_heads: int, rope: RotaryEncoding | None, alibi: bool = False, locality: float = 0.0
     ):
-        """locality: with `rope`, how much higher a tile's score with itself is at the start than with distant tiles."""
+        """locality: with `rope`, what equal biases of queries and keys add to a tile's score with itself at the start; less to
+        that with distant tiles."""
         super().__init__()
         self.num_heads, self.rope = num_heads, rope
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)

@@ -64,7 +64,12 @@ def test_the_summary_counts_lost_slides_and_has_every_model_of_which_ro_abmil_se
     assert "random encoder weights" in text
     summary = pd.read_csv(finished / "results/summary.csv")
     assert list(summary.model.unique()) == ["abmil", "ro-abmil"] and (summary.folds == 3).all()
-    assert summary.set_index(["model", "metric"]).loc[("ro-abmil", "auroc"), "mean"] >= 0.9
+    areas = summary[summary.metric == "auroc"].set_index("model")
+    assert areas.loc["ro-abmil", "mean"] >= 0.9 and abs(areas.loc["abmil", "mean"] - 0.5) < 0.2
+    assert areas.loc["ro-abmil", "shuffled"] < 0.7 and np.isnan(areas.loc["abmil", "shuffled"])
+    assert re.search(
+        r"- demo, ro-abmil: Shuffling tile positions lowers AUROC by 0\.\d\d .*: this model uses position", text
+    )
 
 
 def test_every_kind_of_result_is_written(finished):
