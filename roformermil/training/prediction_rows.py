@@ -1,6 +1,6 @@
 """The rows of a fold's tables of predictions, from its trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from roformermil.training.fit import Fit
 
 def predictions(fit: Fit) -> list[dict[str, Any]]:
     """Rows of predictions.csv, all slides of one part after the other: the slide, its label, a probability per class."""
-    return [row for part in PARTS for row in _rows(fit, part, "part", part, lambda bag: bag)]
+    return [row for part in PARTS for row in _rows(fit, part, {"part": part})]
 
 
 def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
         return lambda bag: bag._replace(grid=shuffle_positions(bag.grid, bag.slide_id, repeat))
 
     repeats = range(SHUFFLE_REPEATS if fit.job.model.uses_position else 0)
-    return [row for repeat in repeats for row in _rows(fit, "test", "repeat", repeat, shuffled(repeat))]
+    return [row for repeat in repeats for row in _rows(fit, "test", {"repeat": repeat}, shuffled(repeat))]
 
 
 def shuffled_columns(fit: Fit) -> list[str]:
@@ -33,12 +33,14 @@ def shuffled_columns(fit: Fit) -> list[str]:
     return ["slide_id", "patient_id", "label", "repeat", *probability_columns(fit.job.classes)]
 
 
-def _rows(fit: Fit, part: str, column: str, value: str | int, change: Callable[[Bag], Bag]) -> list[dict[str, Any]]:
-    """A row per slide of the part, its bag changed, with `value` in the column `column`."""
+def _rows(
+    fit: Fit, part: str, columns: Mapping[str, str | int], change: Callable[[Bag], Bag] = lambda bag: bag
+) -> list[dict[str, Any]]:
+    """A row per slide of the part, predicted from its bag after `change`, with the same `columns` in each."""
     slides = [row for row in fit.job.rows if row.part == part]
-    names = ("slide_id", "patient_id", "label", column, *probability_columns(fit.job.classes))
+    names = ("slide_id", "patient_id", "label", *columns, *probability_columns(fit.job.classes))
     return [
-        dict(zip(names, (row.slide_id, row.patient_id, row.label, value, *probabilities), strict=True))
+        dict(zip(names, (row.slide_id, row.patient_id, row.label, *columns.values(), *probabilities), strict=True))
         for row, probabilities in zip(slides, _probabilities(fit, part, change).tolist(), strict=True)
     ]
 

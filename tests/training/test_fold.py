@@ -112,7 +112,7 @@ def test_augmentation_changes_no_bit_of_a_model_without_position(job, mode):
         assert (torch.equal(still, moved), loss == other) == (same, same), name
 
 
-def test_shuffled_positions_tell_a_model_that_uses_position(job, tmp_path):
+def test_only_models_that_use_position_predict_with_positions_shuffled(job, tmp_path):
     columns = ["slide_id", "patient_id", "label", "repeat", "probability_a", "probability_b"]
     for name in ("ro-abmil", "abmil"):
         train_fold(job(name, epochs=1), tmp_path / name, progress=False)
