@@ -67,10 +67,10 @@ def test_members_are_the_first_training_of_each_fold(seeded, tmp_path):
         export_model(second, seeded.datasets[0], seeded.folder, Preparation(), tmp_path / "model")
 
 
-def test_the_card_names_trainings_that_never_left_their_plateau(tmp_path):
+def test_the_card_names_trainings_that_went_wrong(tmp_path):
     run = SimulatedRun(tmp_path)
     run.add_model("mine", run.add_dataset("mine", CLASSES), CLASSES, strength=0.0)
     export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
     *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
-    assert caution.startswith("mine, abmil: all 3 trainings never left their plateau")
+    assert caution.startswith("mine, abmil: all 3 trainings overfit from the start")
     assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()
