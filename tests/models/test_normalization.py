@@ -10,7 +10,8 @@ def test_features_are_centred_and_scaled():
     features = torch.tensor([[2.0, 3.0, 1.0, 5.0], [3.0, -1.0, 0.0, 6.0]], dtype=torch.float16)
     assert fit_normalization(MEAN, STD, "center")(features).tolist() == [[0, 4, 1, 0], [1, 0, 0, 1]]
     standardized = fit_normalization(MEAN, STD, "standardize")(features)
-    assert standardized.tolist() == [[0, 1, 2, 0], [1, 0, 0, 1]], "a feature that never varies is only centred"
+    assert standardized.tolist() == [[0, 1, 2, 0], [1, 0, 0, 20]], "divided by a tenth of the median deviation at least"
+    assert fit_normalization(MEAN, torch.zeros(4), "standardize").scale.tolist() == [1, 1, 1, 1], "only centred"
 
 
 def test_the_model_sees_normalized_features_in_full_precision():
