@@ -1,0 +1,80 @@
+"""What the page asks for, as JSON: the views, the slides of one, and a slide."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roformermil.errors import SlideError
+from roformermil.slides.tile_table import read_valid_tile_table
+from roformermil.viewer.layers import Tiles, describe_layers, read_outline, read_tiles
+from roformermil.viewer.pixels import OpenSlides, Places, ShownImage, spread_places
+from roformermil.viewer.views import ShownSlide, View, by_surprise, has_heatmaps, surprise
+
+
+def describe_run(folder: Path, views: Sequence[View]) -> dict[str, Any]:
+    """The folder's name, and each view without its slides."""
+    rows = [
+        {"dataset": view.dataset, "encoder": view.encoder, "model": view.model, "heatmaps": has_heatmaps(view)}
+        for view in views
+    ]
+    return {"folder": str(folder.absolute()), "name": folder.absolute().name, "views": rows}
+
+
+def describe_view(view: View) -> dict[str, Any]:
+    """A view with its slides in the order of the list."""
+    slides = [_describe_slide(slide, view) for slide in by_surprise(view)]
+    auroc = view.auroc and [None if math.isnan(value) else value for value in view.auroc]
+    facts = {"dataset": view.dataset, "encoder": view.encoder, "model": view.model, "classes": view.classes}
+    return facts | {"auroc": auroc, "cautions": view.cautions, "slides": slides}
+
+
+def _describe_slide(slide: ShownSlide, view: View) -> dict[str, Any]:
+    record, values = slide.record, slide.probabilities
+    return {
+        "id": record.slide_id,
+        "patient": slide.patient,
+        "label": slide.label,
+        "predicted": view.classes[values.index(max(values))] if values else "",
+        "probabilities": values,
+        "surprise": surprise(slide, view.classes),
+        "fold": slide.fold,
+        "spread": slide.spread,
+        "status": str(record.status),
+        "message": record.message,
+        "warnings": record.warnings,
+        "thumbnail": (view.tissue / f"{record.slide_id}.jpg").is_file(),
+    }
+
+
+def describe_slide(view: View, slide: ShownSlide, opened: OpenSlides) -> dict[str, Any]:
+    """What is shown of a slide beside its row in the list: how to ask for its pixels, or the problem with its file; facts of
+    the file; its layers."""
+    record, problem, image = slide.record, "", None
+    try:
+        image = open_slide(view, slide, opened)
+    except SlideError as error:
+        problem = str(error)
+    tiles, outline = _read_layers(view, slide, image)
+    facts = {"file": record.path.name, "tissue_mm2": record.tissue_mm2, "mpp_source": record.mpp_source}
+    facts["tiles"] = record.tiles if tiles is None else len(tiles.coords)
+    shown = {"image": image and image.facts, "problem": problem, "facts": facts}
+    return shown | describe_layers(view, slide, tiles, outline)
+
+
+def open_slide(view: View, slide: ShownSlide, opened: OpenSlides) -> ShownImage:
+    """The slide's pixels. Raises SlideError."""
+    return opened.get(slide.record, lambda: _places(view, slide))
+
+
+def _read_layers(view: View, slide: ShownSlide, image: ShownImage | None) -> tuple[Tiles | None, list[Any] | None]:
+    if image is None:
+        return None, None
+    origin, name = image.pixels.reader.origin, slide.record.slide_id
+    return read_tiles(view, name, origin), read_outline(view.tissue, name, origin)
+
+
+def _places(view: View, slide: ShownSlide) -> Places:
+    """Where levels are compared: at some of the slide's tiles."""
+    table = read_valid_tile_table(view.tiles / f"{slide.record.slide_id}.npz")
+    return spread_places(table.coords, table.spec.base_px) if table else []
