@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config.base import read_settings
 from roformermil.deployment.model_card import ModelCard, Preparation
+from roformermil.deployment.remedies import explain_to_predict
 from roformermil.errors import ModelError, SlideError, Status
 from roformermil.features.embed import Embedder
 from roformermil.runtime.subprocesses import run_in_subprocess
@@ -40,9 +42,15 @@ def encode_slides(
     if (given := embedder.weights) != (expected := card.features["weights"]):
         raise ModelError(f"the encoder's weights are {given}, the model was trained on {expected}; see --weights")
     records = [_with_mpp(record, mpp, timeout) for record in records]
-    records = segment_slides(records, out / "tissue", settings.tissue, timeout, progress=progress)
-    records = tile_slides(records, out / "tissue", out / "tiles", settings.tiles, timeout, progress)
-    return embedder.embed(records, out / "tiles", out / "features")
+    explain = partial(explain_to_predict, tiles=settings.tiles, outlines=out / "tissue")
+    masks, tiles = out / "tissue", out / "tiles"
+    records = segment_slides(records, masks, settings.tissue, timeout, progress=progress, explain=explain)
+    records = tile_slides(records, masks, tiles, settings.tiles, timeout, progress, explain)
+    records = embedder.embed(records, tiles, out / "features")
+    if count := embedder.profile.tiles:
+        speed, device = count / embedder.profile.whole, embedder.encoder.device.type
+        log.info("encoded %s tiles, %.3g per second on this machine (%s)", f"{count:,}", speed, device)
+    return records
 
 
 def _settings_with_weights(card: ModelCard, given: Weights) -> Preparation:
@@ -61,8 +69,8 @@ def _settings_with_weights(card: ModelCard, given: Weights) -> Preparation:
 
 
 def _with_mpp(record: SlideRecord, mpp: float | None, timeout: float) -> SlideRecord:
-    """The record, with this resolution if its file does not state a usable one."""
-    if mpp is None or not record.is_ok:
+    """The record, with this resolution if neither its slide sheet nor its file states a usable one."""
+    if mpp is None or record.sheet_mpp or not record.is_ok:
         return record
     try:
         fields = run_in_subprocess(read_metadata, record, timeout=timeout)

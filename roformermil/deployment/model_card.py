@@ -7,8 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
-from roformermil.config.base import Settings
+from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
+from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
 
 FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
@@ -102,6 +103,23 @@ class ModelCard(Settings):
     def takes_slides(self) -> bool:
         """Whether it can encode slides; a model that was trained on imported features takes only such features."""
         return self.features["weights"] is not None
+
+    @property
+    def chance_warning(self) -> str:
+        """That the model is not better than chance, by its AUROC in cross-validation; "" for one that is."""
+        auroc = next((result for result in self.results if result.metric == "auroc"), None)
+        name = f"{self.model.id} on {self.training_data.dataset}"
+        return chance_warning(name, auroc.mean, auroc.ci_low, auroc.ci_high) if auroc else ""
+
+    @property
+    def all_cautions(self) -> list[str]:
+        """What to be careful about in the model's results, the most important first."""
+        return [*filter(None, [self.chance_warning]), *self.cautions]
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card in a folder that `package` wrote. Raises ConfigError for one of another version."""
+    return read_settings(ModelCard, (folder / "model.json").read_text(encoding="utf-8"), str(folder / "model.json"))
 
 
 def render_card(card: ModelCard) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
@@ -23,12 +22,13 @@ from roformermil.deployment.prediction_table import (
     table_row,
     write_prediction_table,
 )
+from roformermil.deployment.slide_inputs import read_inputs
 from roformermil.errors import BagError, ConfigError, ModelError, SlideError, Status, StoreError
 from roformermil.features.store import SlideFeatures, read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 from roformermil.runtime.files import file_sha256
 from roformermil.runtime.progress import track
-from roformermil.runtime.text import join_some
+from roformermil.slides.slide_folder import is_feature_store
 from roformermil.training.memory import is_memory
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,11 @@ class PackagedModel:
         members = [member.predict(slide.features, slide.grid) for member in self.members]
         return average_predictions(members), members
 
-    def predict_shuffled(self, slide: SlideFeatures, slide_id: str) -> np.ndarray:
-        """The ensemble's probabilities (C,) for a slide with the positions of its tiles shuffled: means over SHUFFLE_REPEATS
-        repeats, which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
+    def predict_shuffled(self, slide: SlideFeatures, slide_id: str) -> Prediction:
+        """The ensemble's prediction of a slide with the positions of its tiles shuffled: the mean over SHUFFLE_REPEATS repeats,
+        which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
         grids = [shuffle_positions(torch.from_numpy(slide.grid), slide_id, k).numpy() for k in range(SHUFFLE_REPEATS)]
-        predictions = [member.predict(slide.features, grid) for grid in grids for member in self.members]
-        return np.mean([prediction.probabilities for prediction in predictions], axis=0)
+        return average_predictions([m.predict(slide.features, grid) for grid in grids for m in self.members])
 
     def check_features(self, store: Path | str) -> None:
         """Raises ModelError for a store of another encoder or other weights, or with tiles of another size or scale."""
@@ -64,7 +63,8 @@ class PackagedModel:
         for name, expected in self.card.features.items():
             if attributes and attributes.get(name) != expected:
                 given = _shorten(attributes.get(name))
-                raise ModelError(f"{store}: its {name} is {given}, the model was trained on {_shorten(expected)}")
+                problem = f"its {name} is {given}, the model was trained on {_shorten(expected)}"
+                raise ModelError(f"{store}: {problem}: predict the slide file instead")
 
 
 def load_packaged_model(folder: Path | str) -> PackagedModel:
@@ -100,80 +100,81 @@ def predict(
     timeout: float = SLIDE_TIMEOUT,
     progress: bool = True,
     shuffle_positions: bool = False,
+    geojson: bool = False,
 ) -> list[Row]:
     """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files.
 
-    slides: slide files, or feature stores (`.zarr`); model: a folder that `package` wrote; weights, tissue_weights: weights
-    of the encoder and of the tissue segmentation, where they are files of the lab that trained the model; mpp: um/px of
-    slides that do not state a usable resolution; timeout: seconds that reading a slide may stall; shuffle_positions: also
-    predict each slide with the positions of its tiles shuffled, in further columns. Has no effect, with a warning, on a model
-    that uses no positions.
+    slides: slide files, feature stores (`.zarr`), folders and slide sheets, as in `read_inputs`; model: a folder that
+    `package` wrote; weights, tissue_weights: weights of the encoder and of the tissue segmentation, where they are files of
+    the lab that trained the model; mpp: um/px of slides that do not state a usable resolution; timeout: seconds that reading
+    a slide may stall; shuffle_positions: also predict each slide with the positions of its tiles shuffled, in further
+    columns. Has no effect, with a warning, on a model that uses no positions. geojson: write each slide file's tiles for
+    QuPath without `heatmaps` too, which include them.
 
     A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
     predicted into `out` before are kept in `predictions.csv`. Raises ModelError for a damaged model, and for weights that
-    are missing or not those of its training; ConfigError for two slides of one name, also where `out` has the other.
+    are missing or not those of its training; SheetError for mistakes in a slide sheet; ConfigError for two slides of one
+    name, also where `out` has the other, and where there is no slide.
     """
     out, packaged = Path(out), load_packaged_model(model)
-    for caution in packaged.card.cautions:
+    for caution in packaged.card.all_cautions:
         log.warning("the model's training: %s", caution)
     if shuffle_positions and not packaged.card.model.uses_position:
         shuffle_positions = False
         problem = "uses no tile positions, so shuffling them cannot change its predictions"
         log.warning("%s: %s: --shuffle-positions has no effect", packaged.card.name, problem)
-    ready = {record.slide_id: record for record in _records_of_files([Path(path) for path in slides])}
+    ready = {record.slide_id: record for record in read_inputs([Path(path) for path in slides], out)}
     check_names(out / "predictions.csv", list(ready.values()))
-    stores = {name: record.path for name, record in ready.items() if (record.path / "features").is_dir()}
-    if files := [record for name, record in ready.items() if name not in stores]:
-        from roformermil.deployment.encode_slides import encode_slides  # slide libraries, which stores do not need
+    stores = {name: record.path for name, record in ready.items() if is_feature_store(record.path)}
+    files = [record for name, record in ready.items() if name not in stores]
+    drawing = None
+    if files:  # slide libraries, which stores do not need
+        from roformermil.deployment.encode_slides import encode_slides
+        from roformermil.deployment.pictures import Drawing
 
         own_weights = {"--weights": weights, "--tissue-weights": tissue_weights}
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
+        drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
     rows = []
     for name, record in track(ready.items(), desc="predict", unit="slide", on=progress):
-        store = stores.get(name, out / "features" / f"{name}.zarr")
-        folder = out / "heatmaps" if heatmaps and name not in stores else None
-        rows.append(_predict_slide(record, store, packaged, folder, timeout, shuffle_positions))
+        row = table_row(record, packaged.classes, packaged.id, shuffle_positions)
+        try:
+            if record.is_ok:
+                store = stores.get(name, out / "features" / f"{name}.zarr")
+                slide = _predict_slide(record, store, packaged, shuffle_positions)
+                row |= slide.fields
+                if drawing and name not in stores and (heatmaps or geojson):
+                    row |= drawing.draw(record, slide.features, slide.prediction, slide.shuffled)
+        except SlideError as error:
+            failed = failed_record(record, "predict", error)
+            row = table_row(failed, packaged.classes, packaged.id, shuffle_positions)
+        rows.append(row)
     write_prediction_table(out / "predictions.csv", rows)
     return rows
 
 
-def _predict_slide(
-    record: SlideRecord, store: Path, packaged: PackagedModel, heatmaps: Path | None, timeout: float, shuffled: bool
-) -> Row:
-    """The row of a slide, if `shuffled` also with shuffled positions; its heat map is written into the folder `heatmaps`, if
-    given."""
-    row = table_row(record, packaged.classes, packaged.id, shuffled)
-    if not record.is_ok:
-        return row
-    try:
-        slide, prediction, fields = _predict_store(record, store, packaged, shuffled)
-    except SlideError as error:
-        return table_row(failed_record(record, "predict", error), packaged.classes, packaged.id, shuffled)
-    row |= fields
-    if heatmaps:
-        from roformermil.report.heatmaps.draw import write_heatmaps
+@dataclass(frozen=True)
+class PredictedSlide:
+    """A slide's features, and what the ensemble predicts from them."""
 
-        try:
-            write_heatmaps(record, slide, prediction, packaged.classes, heatmaps, timeout=timeout)
-            row["heatmap"] = str(heatmaps / f"{record.slide_id}.jpg")
-        except SlideError as error:  # the prediction is valid all the same
-            log.warning("%s: no heat map: %s", record.slide_id, error)
-    return row
+    fields: Row  # of its row
+    features: SlideFeatures
+    prediction: Prediction
+    shuffled: Prediction | None  # with the tiles' positions shuffled
 
 
-def _predict_store(
-    record: SlideRecord, store: Path, packaged: PackagedModel, shuffled: bool
-) -> tuple[SlideFeatures, Prediction, Row]:
-    """A slide's features, the ensemble's prediction, and what predictions fill into its row. Raises SlideError."""
+def _predict_slide(record: SlideRecord, store: Path, packaged: PackagedModel, shuffle: bool) -> PredictedSlide:
+    """shuffle: also with the tiles' positions shuffled. Raises SlideError."""
     try:
         packaged.check_features(store)
         slide = read_valid_store(store)
         prediction, members = packaged.predict(slide)
         fields = prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
+        shuffled = packaged.predict_shuffled(slide, record.slide_id) if shuffle else None
         if shuffled:
-            fields |= shuffled_fields(packaged.predict_shuffled(slide, record.slide_id), packaged.classes)
-        return slide, prediction, fields
+            fields |= shuffled_fields(shuffled.probabilities, packaged.classes)
+        return PredictedSlide(fields, slide, prediction, shuffled)
     except ModelError as error:
         raise SlideError(Status.WRONG_FEATURES, str(error)) from error
     except (StoreError, BagError) as error:
@@ -183,22 +184,6 @@ def _predict_store(
             raise
         message = "out of memory: a slide is predicted whole; use a machine or a GPU with more memory"
         raise SlideError(Status.OUT_OF_MEMORY, message) from error
-
-
-def _records_of_files(paths: Sequence[Path]) -> list[SlideRecord]:
-    """One record per file, named after it; failed where there is no file. Raises ConfigError for files of one name."""
-    names = [path.stem for path in paths]
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        problem = f"slides are named after their files, and several are called {join_some(duplicates)}"
-        raise ConfigError(f"{problem}: predict them into different folders (--out)")
-    return [_record_of_file(path) for path in paths]
-
-
-def _record_of_file(path: Path) -> SlideRecord:
-    record = SlideRecord(path.stem, path)
-    if path.exists():
-        return record
-    return failed_record(record, "predict", SlideError(Status.MISSING, f"{path}: no such file"))
 
 
 def _shorten(value: Any) -> Any:

@@ -11,10 +11,10 @@ from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.deployment.model_card import Spread
 from roformermil.errors import ConfigError, Status
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
+from roformermil.evaluation.metrics import probability_columns
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
-from roformermil.runtime.text import join_some, plural
+from roformermil.runtime.text import join_some
 
 Row = dict[str, Any]
 SHUFFLED = "shuffled_"  # before the name of a column: the same with the positions of tiles shuffled
@@ -29,7 +29,9 @@ def table_row(record: SlideRecord, classes: Sequence[str], model: str, shuffled:
         "status": record.status,
         "message": record.message,
     }
-    row = fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "model": model}
+    row = (
+        fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "geojson": None, "model": model}
+    )
     return row | dict.fromkeys(_shuffled_columns(classes) if shuffled else ())
 
 
@@ -49,7 +51,8 @@ def prediction_fields(
     if others := sum(member.probabilities.argmax() != predicted for member in members):
         warnings.append(f"{others} of {len(members)} members predict another class")
     if not least <= tiles <= most:
-        warnings.append(f"{tiles:,} tiles, the training slides had {least:,.0f} to {most:,.0f}")
+        range_text = f"{least:,.0f} to {most:,.0f}" if least < most else f"{least:,.0f} each"
+        warnings.append(f"{tiles:,} {'tile' if tiles == 1 else 'tiles'}, the training slides had {range_text}")
     return {
         "predicted": classes[predicted],
         **dict(zip(probability_columns(classes), prediction.probabilities.tolist(), strict=True)),
@@ -108,30 +111,3 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def describe_predictions(rows: Sequence[Row], out: Path) -> str:
-    """One line per slide, then where the results are, and how many predictions change with shuffled positions."""
-    lines = []
-    for row in rows:
-        text = f"{row['status']}: {row['message']}"
-        if row["status"] == Status.OK:
-            text = _prediction_text(row)
-            if SHUFFLED + "predicted" in row:
-                text += f"; with positions shuffled: {_prediction_text(row, SHUFFLED)}"
-        warnings = f"; {row['warnings']}" if row["warnings"] else ""
-        lines.append(f"{row['slide_id']}: {text}{warnings}")
-    drawn = sum(row["heatmap"] is not None for row in rows)
-    lines.append(f"{out / 'predictions.csv'}" + (f", {drawn} heat maps in {out / 'heatmaps'}" if drawn else ""))
-    if shuffled := [row for row in rows if row.get(SHUFFLED + "predicted")]:
-        changed = sum(row["predicted"] != row[SHUFFLED + "predicted"] for row in shuffled)
-        lines.append(
-            f"Shuffling tile positions changes the predicted class of {changed} of {plural(len(shuffled), 'slide')}."
-        )
-    return "\n".join(lines)
-
-
-def _prediction_text(row: Row, prefix: str = "") -> str:
-    """The predicted class and its probability, of the columns with this prefix."""
-    predicted = row[f"{prefix}predicted"]
-    return f"{predicted} ({row[prefix + PROBABILITY_PREFIX + predicted]:.3f})"

@@ -63,6 +63,10 @@ class OutOfFold(ModelKey):
         tested = set(zip(self.slides.tolist(), self.folds.tolist(), strict=True))
         return sum(count > 1 for count in Counter(slide for slide, _ in tested).values())
 
+    def patients_by_class(self) -> dict[str, int]:
+        """The number of patients who have slides of each class."""
+        return {name: len(set(self.patients[self.labels == index])) for index, name in enumerate(self.classes)}
+
     def select(self, rows: np.ndarray) -> "OutOfFold":
         """Only these of the n predictions, by index or mask."""
         names = ("slides", "patients", "folds", "labels", "probabilities", "seeds")

@@ -23,7 +23,7 @@ from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Tr
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation, Spread, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
-from roformermil.deployment.prediction_table import describe_predictions, prediction_fields, shuffled_fields, table_row
+from roformermil.deployment.prediction_table import prediction_fields, table_row
 from roformermil.errors import ConfigError, LeakError, ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store, write_store
@@ -140,28 +140,12 @@ def test_what_shuffling_changes_is_told_for_each_slide_and_for_all(lab, shuffled
     paths = [lab / STORES / "s6.zarr", "--model", lab / "model", "--out", tmp_path]
     result = CliRunner().invoke(app, ["predict", *map(str, paths), "--shuffle-positions"])
     row = shuffled[0]
-    now, then = (
-        f"{name} ({row[probability + name]:.3f})"
-        for name, probability in (
-            (row["predicted"], "probability_"),
-            (row["shuffled_predicted"], "shuffled_probability_"),
-        )
-    )
-    assert f"s6: {now}; with positions shuffled: {then}" in result.output
-    changed = int(row["predicted"] != row["shuffled_predicted"])
-    assert result.output.endswith(f"Shuffling tile positions changes the predicted class of {changed} of 1 slide.\n")
-    certain = Prediction(np.array([0.2, 0.8]), np.zeros((1, 2)), None)
-    rows = []
-    for name, probability in (("kept", 0.4), ("changed", 0.9), ("lost", None)):
-        record = SlideRecord(name, Path(f"{name}.svs"), status="ok" if probability else "missing")
-        rows.append(table_row(record, CLASSES, "id", shuffled=True))
-        if probability:
-            rows[-1] |= prediction_fields(record, certain, [certain], CLASSES, Spread(least=1, median=1, most=1))
-            rows[-1] |= shuffled_fields(np.array([probability, 1 - probability]), CLASSES)
-    kept, changed, lost, *_, last = describe_predictions(rows, tmp_path).splitlines()
-    assert kept == "kept: excluded (0.800); with positions shuffled: excluded (0.600)"
-    assert changed == "changed: excluded (0.800); with positions shuffled: inflamed (0.900)" and "shuffled" not in lost
-    assert last == "Shuffling tile positions changes the predicted class of 1 of 2 slides."
+    cells = [row["predicted"], f"{row['probability_' + row['predicted']]:.3f}", f"{row['disagreement']:.3f}"]
+    then = row["shuffled_predicted"]
+    cells += [str(row["tiles"]), then, f"{row['shuffled_probability_' + then]:.3f}"]
+    assert ["s6", *cells] in [line.split() for line in result.output.splitlines()]
+    changed = int(row["predicted"] != then)
+    assert f"Shuffling tile positions changes the predicted class of {changed} of 1 slide.\n" in result.output
 
 
 def test_a_model_without_positions_is_predicted_with_a_warning_and_no_further_columns(lab, tmp_path, caplog):
@@ -195,7 +179,7 @@ def test_feature_stores_are_predicted_too_unless_they_are_of_another_encoder_or_
     for name, value in (("encoder", "uni2-h"), ("weights", "other"), ("target_mpp", 0.5), ("tile_px", 256)):
         other = tmp_path / f"{name}.zarr"
         write_store(other, was.features, was.coords, was.grid, was.attributes | {name: value})
-        with pytest.raises(ModelError, match=f"its {name} is {value}, the model was trained on"):
+        with pytest.raises(ModelError, match=f"its {name} is {value}, the model was trained on .*: predict the slide"):
             load_packaged_model(lab / "model").check_features(other)
         refused, good = predict([other, store], lab / "model", tmp_path / "out", progress=False)
         assert (refused["status"], good["status"]) == ("wrong_features", "ok"), "the others are predicted all the same"
@@ -209,7 +193,6 @@ def test_a_row_warns_of_unusual_tile_numbers_and_of_members_that_disagree(lab, p
     write_store(tmp_path / "many.zarr", *many, was.attributes)
     (row,) = predict([tmp_path / "many.zarr"], lab / "model", tmp_path / "out", progress=False)
     assert f"{len(many[0]):,} tiles, the training slides had" in row["warnings"]
-    assert f"; {row['warnings']}\n" in describe_predictions([row], tmp_path)
     for row in predicted[:3]:
         _, members = model.predict(read_store(lab / STORES / f"{row['slide_id']}.zarr"))
         others = sum(CLASSES[int(one.probabilities.argmax())] != row["predicted"] for one in members)
@@ -247,8 +230,6 @@ def test_another_slide_of_the_same_name_is_refused_and_the_same_slide_may_have_m
         store = shutil.copytree(lab / STORES / f"{of}.zarr", tmp_path / folder / "s6.zarr", dirs_exist_ok=True)
         return predict([store], lab / "model", tmp_path / "out", progress=False)
 
-    with pytest.raises(ConfigError, match="several"):
-        predict([tmp_path / "s6.zarr"] * 2, lab / "model", tmp_path / "out", progress=False)
     assert (
         predict([tmp_path / "none/s6.zarr"], lab / "model", tmp_path / "out", progress=False)[0]["status"] == "missing"
     )
@@ -291,7 +272,7 @@ def test_the_card_describes_the_training_data_and_its_limits(lab):
     assert card.training_data.labels == {"inflamed": 3, "excluded": 3}
     text = (lab / "model/README.md").read_text()
     assert re.search(r"6 slides of 6 patients \((3 inflamed, 3 excluded|3 excluded, 3 inflamed)\)", text)
-    assert "roformermil predict slides/*.svs" in text
+    assert "roformermil predict slides/ --model" in text
     assert all(f"- {caution}\n" in text for caution in card.cautions) and "random encoder weights" in card.cautions[0]
 
 
@@ -383,14 +364,50 @@ def test_a_model_of_imported_features_takes_stores_only_and_its_card_says_so(lab
     with pytest.raises(ModelError, match="was trained on imported features and takes only such"):
         predict([lab / "slides/s6.tif"], model, tmp_path / "out", progress=False)
     text = render_card(load_packaged_model(model).card)
-    assert "roformermil predict features/*.zarr" in text and "imported as `virchow2`" in text
+    assert "roformermil predict features/ --model" in text and "imported as `virchow2`" in text
 
 
 def test_slides_of_one_name_and_weights_that_are_not_used_or_do_not_exist_are_refused(lab, tmp_path):
     slide = [lab / "slides/s6.tif"]
-    with pytest.raises(ConfigError, match="several are called s6: predict them into different folders"):
+    with pytest.raises(ConfigError, match=r"several slides are called s6 \(.*\): predict them into different folders"):
         predict([*slide, tmp_path / "s6.tif"], lab / "model", tmp_path, progress=False)
     with pytest.raises(ConfigError, match="with the given weights: tissue: weights has no effect with method"):
         predict(slide, lab / "model", tmp_path, tissue_weights=slide[0], progress=False)
     with pytest.raises(ModelError, match="--weights: no file at .*/none.pth"):
         predict(slide, lab / "model", tmp_path, weights=tmp_path / "none.pth", progress=False)
+
+
+def test_a_folder_is_walked_and_tiles_for_qupath_are_written_without_heat_maps(lab, predicted, tmp_path):
+    (tmp_path / "new/a").mkdir(parents=True)
+    shutil.copy(lab / "slides/s6.tif", tmp_path / "new/a/s6.tif")
+    (tmp_path / "new/notes.txt").write_text("no slide")
+    shutil.copytree(lab / "out/features", tmp_path / "out/features")
+    shutil.copytree(lab / "out/tissue", tmp_path / "out/tissue")
+    arguments = [tmp_path / "new", "--model", lab / "model", "--out", tmp_path / "out", "--no-heatmaps", "--geojson"]
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    assert result.exit_code == 0 and "1 of 1 slide predicted" in result.output
+    assert [path.name for path in (tmp_path / "out/heatmaps").iterdir()] == ["s6.geojson"]
+    with_pictures = (lab / "out/heatmaps/s6.geojson").read_text()
+    assert (tmp_path / "out/heatmaps/s6.geojson").read_text() == with_pictures and "contribution" in with_pictures
+    (row,) = read_rows(tmp_path / "out/predictions.csv")
+    assert row["geojson"].endswith("heatmaps/s6.geojson") and not row["heatmap"]
+    assert float(row["probability_excluded"]) == pytest.approx(predicted[0]["probability_excluded"], abs=1e-5)
+
+
+def test_a_lost_slide_has_the_remedy_of_predict_in_its_row_and_in_the_log(lab, tmp_path, caplog):
+    write_pyramid(tmp_path / "blank.tif", np.full((700, 600, 3), 240, np.uint8))
+    (row,) = predict([tmp_path / "blank.tif"], lab / "model", tmp_path / "out", progress=False)
+    remedy = f"look at its outline in {tmp_path}/out/tissue; for other settings of this slide, give a slide sheet"
+    assert row["status"] == "empty" and remedy in row["message"] and remedy in caplog.text
+    assert "snakemake" not in caplog.text and (tmp_path / "out/tissue/blank.jpg").exists()
+
+
+def test_a_model_at_chance_says_so_first(lab):
+    card = load_packaged_model(lab / "model").card
+    auroc = next(result for result in card.results if result.metric == "auroc")
+    others = [result for result in card.results if result.metric != "auroc"]
+    for low, warns in ((0.4, True), (0.6, False)):
+        changed = auroc.model_copy(update={"mean": 0.7, "ci_low": low, "ci_high": 0.9})
+        one = card.model_copy(update={"results": [changed, *others]})
+        assert ("not distinguishable from chance" in one.all_cautions[0]) == warns
+        assert (f"- {one.chance_warning}\n" in render_card(one)) == warns

@@ -1,0 +1,107 @@
+"""What `predict` prints at its end."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from roformermil.cohort.slide_messages import NUMBER
+from roformermil.cohort.slide_table import shorten_warnings
+from roformermil.deployment.prediction_table import SHUFFLED, Row
+from roformermil.errors import Status
+from roformermil.evaluation.metrics import PROBABILITY_PREFIX
+from roformermil.runtime.text import aligned_table, first_lines, plural
+
+MOST_ROWS = 40  # that are printed
+RIGHT = ("probability", "spread", "tiles")
+
+
+def describe_predictions(rows: Sequence[Row], out: Path) -> str:
+    """The table of predictions (of many slides those that the ensemble's members agree on least), warnings, the slides without
+    a prediction and why, how many slides each class has, and where the results are."""
+    good, lost = _by_success(rows)
+    parts = [_table(good)] if good else []
+    if warnings := _warnings(good):
+        parts.append(f"Warnings (predictions.csv has what to do):\n{first_lines(warnings, MOST_ROWS)}")
+    if lost:
+        lines = [f"{row['slide_id']}: {row['status']}: {row['message']}" for row in lost]
+        parts.append(f"{plural(len(lost), 'slide')} without a prediction:\n{first_lines(lines, MOST_ROWS)}")
+    parts.append("\n".join([_count_classes(good, rows), *_shuffling(good), *_places(good, out)]))
+    return "\n\n".join(parts)
+
+
+def _by_success(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    good = [row for row in rows if row["status"] == Status.OK]
+    return good, [row for row in rows if row["status"] != Status.OK]
+
+
+def _table(rows: Sequence[Row]) -> str:
+    if len(rows) <= MOST_ROWS:
+        return _rows_table(rows)
+    chosen = sorted(rows, key=lambda row: -row["disagreement"])[:MOST_ROWS]
+    more = (
+        f"The {MOST_ROWS} of {len(rows)} slides on which the ensemble's members differ most; predictions.csv has all."
+    )
+    return f"{_rows_table(chosen)}\n{more}"
+
+
+def _rows_table(rows: Sequence[Row]) -> str:
+    """A line per slide. Columns that would be empty are left out."""
+    columns = {
+        "slide": [row["slide_id"] for row in rows],
+        "predicted": [row["predicted"] for row in rows],
+        "probability": [_probability(row) for row in rows],
+        "spread": [f"{row['disagreement']:.3f}" for row in rows],
+        "tiles": [f"{row['tiles']:,}" for row in rows],
+    }
+    if any(SHUFFLED + "predicted" in row for row in rows):
+        columns["positions shuffled"] = [_shuffled_text(row) for row in rows]
+    return aligned_table(list(columns), zip(*columns.values(), strict=True), RIGHT)
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    """A short line for each warning of a slide, those that differ only in numbers one below the other."""
+    pairs = [
+        (row["slide_id"], short)
+        for row in rows
+        for short in filter(None, shorten_warnings(row["warnings"]).split("; "))
+    ]
+    kinds = list(dict.fromkeys(NUMBER.sub("", warning) for _, warning in pairs))
+    ordered = sorted(pairs, key=lambda pair: kinds.index(NUMBER.sub("", pair[1])))
+    return [f"{slide_id}: {warning}" for slide_id, warning in ordered]
+
+
+def _probability(row: Row, prefix: str = "") -> str:
+    """The probability of the predicted class, of the columns with this prefix."""
+    return f"{row[prefix + PROBABILITY_PREFIX + row[f'{prefix}predicted']]:.3f}"
+
+
+def _shuffled_text(row: Row) -> str:
+    return f"{row[SHUFFLED + 'predicted']} {_probability(row, SHUFFLED)}"
+
+
+def _count_classes(good: Sequence[Row], rows: Sequence[Row]) -> str:
+    classes = ", ".join(f"{count} {name}" for name, count in Counter(row["predicted"] for row in good).most_common())
+    return f"{len(good)} of {plural(len(rows), 'slide')} predicted" + (f": {classes}" if classes else "")
+
+
+def _shuffling(good: Sequence[Row]) -> list[str]:
+    if not (shuffled := [row for row in good if SHUFFLED + "predicted" in row]):
+        return []
+    changed = sum(row["predicted"] != row[SHUFFLED + "predicted"] for row in shuffled)
+    return [f"Shuffling tile positions changes the predicted class of {changed} of {plural(len(shuffled), 'slide')}."]
+
+
+def _places(good: Sequence[Row], out: Path) -> list[str]:
+    """Where the results are, and how to look at them."""
+    lines = [f"Table: {(out / 'predictions.csv').absolute()}"]
+    maps, tiles = (sum(row[column] is not None for row in good) for column in ("heatmap", "geojson"))
+    kinds = [
+        *([plural(maps, "heat map")] if maps else []),
+        *([f"tiles for QuPath (.geojson): {tiles}"] if tiles else []),
+    ]
+    if kinds:
+        lines.append(f"{(out / 'heatmaps').absolute()}: {', '.join(kinds)}")
+    if any(Path(row["path"]).is_file() for row in good):
+        lines.append(f"Look closer: roformermil view {shlex.quote(str(out))}")
+    return lines
