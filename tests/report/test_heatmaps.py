@@ -16,11 +16,11 @@ from roformermil.errors import ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
-from roformermil.report.heatmaps.draw import OVERLAY_PX, describe_prediction, write_heatmaps
-from roformermil.report.heatmaps.geojson import tiles_to_geojson
+from roformermil.report.heatmaps.draw import OVERLAY_PX, write_heatmaps
+from roformermil.report.heatmaps.geojson import rank_fractions, tiles_to_geojson
 from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
-from roformermil.report.heatmaps.overlay import RED, Overlay, draw_overlays, rank_fractions, rasterize
-from roformermil.report.heatmaps.panel import GAP, LINE, MAP_PX, STRIP_TILES, TILE_PX, draw_panel
+from roformermil.report.heatmaps.overlay import draw_overlays, rasterize
+from roformermil.report.heatmaps.panel import AMBER, draw_panel
 from roformermil.slides.steps import segment_slides, tile_slides
 from roformermil.slides.thumbnails import Thumbnails
 from roformermil.training import TrainingJob, train_fold
@@ -125,7 +125,8 @@ def test_the_informative_tile_is_at_its_pixels_in_qupath(cohort):
 def test_measurements_are_contributions_to_both_classes_and_attention_for_the_second(cohort, slide_id, predicted):
     prediction = cohort.predict(slide_id)
     assert prediction.probabilities.argmax() == predicted
-    assert cohort.measurements(slide_id, "attention") == pytest.approx(prediction.attention[:, 1].tolist())
+    attention = prediction.attention[:, 1] if predicted else np.full(ACROSS * DOWN, 1 / (ACROSS * DOWN))  # even on s15
+    assert cohort.measurements(slide_id, "attention") == pytest.approx(attention.tolist())
     for c, name in enumerate(CLASSES):
         assert cohort.measurements(slide_id, f"contribution to {name}") == prediction.margins[:, c].tolist()
 
@@ -159,62 +160,27 @@ def test_the_overlay_of_contributions_is_red_at_the_informative_tile_only(cohort
     assert red[y : y + edge, x : x + side].mean() > red[y - edge : y, x : x + side].mean() + 20
 
 
-def test_the_overlay_of_attention_is_brighter_for_higher_ranks(cohort):
-    grid, ranks = cohort.features("s14").grid, rank_fractions(cohort.predict("s14").attention[:, 1])
-    brightness = mean_by_tile(cohort.picture("s14.attention.png").mean(axis=2))[grid[:, 1], grid[:, 0]]
-    plain = (grid != STRIPED).any(axis=1)  # the striped tile is darker
-    assert np.corrcoef(ranks[plain], brightness[plain])[0, 1] > 0.95
+def test_the_overlay_of_attention_is_greener_for_higher_attention(cohort):
+    thumbnails, store = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), cohort.features("s14")
+    attention = np.random.default_rng(0).lognormal(0, 1, len(store.grid))[:, None].repeat(2, axis=1)
+    prediction = Prediction(np.array([0.5, 0.5]), attention / attention.sum(axis=0), None)
+    (overlay,) = draw_overlays(thumbnails, store, prediction, 1, CLASSES)
+    image = np.asarray(overlay.picture).astype(float)
+    green = mean_by_tile(image[..., 1] - image[..., 0])[store.grid[:, 1], store.grid[:, 0]]
+    assert np.corrcoef(np.log(attention[:, 1]), green)[0, 1] > 0.99
 
 
-def test_the_panel_shows_the_informative_tile_in_red_and_first_in_the_strip(cohort):
-    panel = cohort.picture("s14.jpg")
-    top, left, height = GAP + 2 * LINE, GAP + 2 * (MAP_PX + GAP), MAP_PX * DOWN // ACROSS
-    contributions = panel[top : top + height, left : left + MAP_PX]
-    assert position_of_maximum(contributions[..., 0] - contributions[..., 1]) == STRIPED
-    strips = top + height + LINE + GAP + LINE  # below the maps, their scales and a line of text
-    places = range(GAP, GAP + 2 * STRIP_TILES * (TILE_PX + GAP), TILE_PX + GAP)
-    tiles = [panel[strips + 2 : strips + TILE_PX - 2, x + 2 : x + TILE_PX - 2] for x in places]
-    assert np.argmax([(tile[..., 2] - tile[..., 0]).mean() for tile in tiles]) == 0
-
-
-@pytest.mark.parametrize(("label", "is_wrong"), [("plain", True), ("striped", False), ("", False)])
-def test_a_wrong_prediction_has_a_red_title(cohort, label, is_wrong):
-    record, out = cohort.records[14], cohort.folder / f"label_{label}"
-    write_heatmaps(record, cohort.features("s14"), cohort.predict("s14"), CLASSES, out, TIMEOUT, label)
-    title = cohort.picture("s14.jpg", out.name)[GAP : GAP + LINE]
-    assert ((title[..., 0] - title[..., 1] > 100).sum() > 100) == is_wrong
-
-
-@pytest.mark.parametrize("is_wrong", [True, False])
-def test_long_names_are_not_cut_and_the_title_is_red_if_the_prediction_is_wrong(is_wrong):
-    """A slide's name as TCGA's are."""
-    narrow, ends = np.full((560, 60, 3), 255, np.uint8), ("least", "most (1,234.5 times the mean)")
-    title = "attention for a class with a long name"
-    overlay = Overlay("attention", title, Image.fromarray(narrow), *ends, np.zeros((256, 3)))
-    title = "TCGA-46-6026-01Z-00-DX1.e0248ea6-ae04-4960-95a8-f39b8e168a38: adenocarcinoma, probability 0.980; labelled "
-    title += "squamous. The tiles lower the odds of squamous 2,500 times below the model's baseline"
-    drawn = np.asarray(draw_panel(title, is_wrong, narrow, [overlay, overlay], [])).astype(int)
-    assert not (drawn[:, -3:] < 128).any(), "ink at the edge"
-    is_red = (np.abs(drawn - RED).max(axis=2) < 5).any(axis=1)
-    assert is_red[:LINE].any() == is_wrong and not is_red[2 * LINE :].any()
+def test_a_wrong_prediction_is_called_wrong_on_its_panel(cohort, panel_texts):
+    record, features, prediction = cohort.records[14], cohort.features("s14"), cohort.predict("s14")
+    for label in ("plain", "striped", ""):
+        write_heatmaps(record, features, prediction, CLASSES, cohort.folder / "labels", TIMEOUT, label)
+    assert [text.is_wrong for text in panel_texts] == [True, False, False]
+    assert panel_texts[0].title.startswith("s14: predicted striped (probability ")
+    assert panel_texts[0].title.endswith("labelled plain: wrong")
 
 
 def predicted(probabilities, contributions):
     return Prediction(np.array(probabilities), np.full_like(contributions, 0.5), np.array(contributions))
-
-
-def test_the_title_tells_prediction_label_and_how_far_the_tiles_move_the_odds():
-    two, baseline = ["benign", "malignant"], "the model's baseline"
-    up = predicted([0.4, 0.6], [[-0.2, 0.2], [-0.25, 0.266]])  # log-odds of 0.916
-    sentence = f"The tiles raise the odds of malignant 2.5 times over {baseline}"
-    assert describe_prediction(up, 1, two, "benign") == f"malignant, probability 0.600; labelled benign. {sentence}"
-    down = describe_prediction(predicted([0.6, 0.4], [[3.5, -3.6]]), 1, two)
-    assert down == f"benign, probability 0.600. The tiles lower the odds of malignant 1,200 times below {baseline}"
-    far = describe_prediction(predicted([0, 1], [[-500, 500]]), 1, two)
-    assert "raise the odds of malignant more than 1,000,000 times over" in far
-    three = describe_prediction(predicted([0.1, 0.1, 0.8], [[0, 0, 1]]), 2, ["a", "b", "c"])
-    assert three.endswith(f"The tiles raise the odds of c against the other classes 2.7 times over {baseline}")
-    assert describe_prediction(replace(up, contributions=None), 1, two) == "malignant, probability 0.600"
 
 
 def test_a_slide_whose_tiles_contribute_little_is_pale(cohort):
@@ -239,6 +205,92 @@ def test_each_value_is_drawn_over_its_tile(cohort):
 def test_ranks_are_fractions_and_equal_values_share_one():
     assert rank_fractions(np.array([3.0, 1.0, 2.0])).tolist() == [1, 0, 0.5]
     assert rank_fractions(np.array([1.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def test_even_attention_is_grey_and_uneven_attention_is_not(cohort):
+    """Even within a factor of 1.5, as that of an untrained model; ranks of it would be a checkerboard of noise."""
+    thumbnails, n = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN
+    noise, colourful = np.random.default_rng(0).uniform(0.97, 1.03, n), []
+    for peak in (1.4, 1.6, 30):
+        attention = np.stack([np.where(np.arange(n) == 3, peak, noise)] * 2, axis=1)
+        prediction = Prediction(np.array([0.5, 0.5]), attention / attention.sum(axis=0), None)
+        (overlay,) = draw_overlays(thumbnails, cohort.features("s14"), prediction, 1, CLASSES)
+        pixels = np.asarray(overlay.picture).astype(int)
+        colourful.append(int(np.ptp(pixels, axis=2).max()))
+        assert (overlay.scale.ticks == [(0.5, "even")]) == (peak < 1.5)
+        tiles = json.loads(tiles_to_geojson(cohort.features("s14"), prediction, 1, CLASSES))
+        values = {tile["properties"]["measurements"]["attention"] for tile in tiles["features"]}
+        assert (len(values) == 1) == ("attention" in tiles) == (peak < 1.5)
+    assert colourful[0] == 0 and colourful[1] > 30
+
+
+def test_the_scale_has_the_lowest_and_the_highest_value_with_their_unit(cohort):
+    thumbnails, n = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN
+    attention = np.where(np.arange(n) == 3, 0.5, 0.5 / (n - 1))[:, None].repeat(2, axis=1)
+    contributions = np.linspace(-0.2, 0.4, n)[:, None] * [-0.5, 0.5]
+    overlays = draw_overlays(
+        thumbnails, cohort.features("s14"), Prediction(np.array([0.3, 0.7]), attention, contributions), 1, CLASSES
+    )
+    notes = [overlay.scale.note for overlay in overlays]
+    assert notes[0] == "this slide: 0.51 to 18 times the mean of its tiles"
+    assert notes[1] == "log-odds per tile: blue for plain, red for striped; this slide: -0.2 to +0.4"
+
+
+@pytest.mark.parametrize(("factor", "drawn"), [(1.0, False), (1.05, False), (-1.0, True)])
+def test_contributions_with_shuffled_positions_are_drawn_where_they_differ(cohort, factor, drawn):
+    thumbnails, n = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN
+    prediction = predicted([0.1, 0.9], np.full((n, 2), [-1.0, 1.0]))
+    shuffled = replace(prediction, contributions=factor * prediction.contributions)
+    store = cohort.features("s14")
+    overlays = list(draw_overlays(thumbnails, store, prediction, 1, CLASSES, shuffled))
+    assert [overlay.name for overlay in overlays][2:] == ["contribution_shuffled"] * drawn
+    assert not drawn or overlays[1].scale.colours is overlays[2].scale.colours
+    tiles = json.loads(tiles_to_geojson(store, prediction, 1, CLASSES, shuffled=shuffled))["features"]
+    measured = tiles[0]["properties"]["measurements"]
+    assert measured.get("contribution to striped, positions shuffled") == (-2.0 if drawn else None)
+
+
+def test_smoothed_colours_have_no_edges_between_tiles_and_the_titles_say_so(cohort):
+    thumbnails, n = Thumbnails(np.full((200, 280, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN
+    values = np.random.default_rng(0).normal(0, 1, (n, 1)) * [-1, 1]
+    steps, titles = [], []
+    for smooth in (False, True):
+        *_, overlay = draw_overlays(
+            thumbnails, cohort.features("s14"), predicted([0.5, 0.5], values), 1, CLASSES, None, smooth
+        )
+        steps.append(np.abs(np.diff(np.asarray(overlay.picture).astype(int), axis=1)).max())
+        titles.append(overlay.title)
+    assert steps[1] < steps[0] / 3
+    assert titles == ["Contribution to striped", "Contribution to striped, smoothed"]
+
+
+@pytest.fixture
+def panel_texts(monkeypatch):
+    """What the panels say that are drawn."""
+    texts = []
+    place = "roformermil.report.heatmaps.draw.draw_panel"
+    monkeypatch.setattr(place, lambda text, *rest: texts.append(text) or draw_panel(text, *rest))
+    return texts
+
+
+def test_a_position_aware_model_is_drawn_with_positions_shuffled_and_the_warning_on_its_face(cohort, panel_texts):
+    """The strip of amber is the panel's only one. A picture that an earlier model left is removed."""
+    settings = Model(name="ro-abmil", hidden_dim=16, attention_dim=16, num_heads=2)
+    rows = [replace(row, fold=2) for row in read_folds(cohort.folder / "folds.csv")]
+    write_folds(cohort.folder / "ro_folds.csv", rows)
+    job = TrainingJob("set", 2, rows, cohort.folder / "stores", CLASSES, settings, Training(epochs=1))
+    train_fold(job, cohort.folder / "models/fold_2", progress=False)
+    inputs = [cohort.folder / name for name in ("ro_folds.csv", "models", "stores")]
+    out, record = cohort.folder / "ro", cohort.records[14]
+    out.mkdir()
+    (out / "s14.contribution_shuffled.png").write_text("")
+    for warning in ("", "m on set is not distinguishable from chance: its AUROC is 0.50, 95% interval 0.40 to 0.60"):
+        write_out_of_fold_heatmaps([record], *inputs, CLASSES, out, TIMEOUT, warning)
+        amber = (np.abs(cohort.picture("s14.jpg", "ro") - AMBER).max(axis=2) < 12).mean(axis=1) > 0.5
+        assert amber.any() == bool(warning)
+    hardly = "Shuffling the tiles' positions hardly changes" in panel_texts[0].sentences[-1]
+    assert (out / "s14.contribution_shuffled.png").exists() != hardly and "positions" in panel_texts[0].sentences[-1]
+    assert panel_texts[1].warning == f"{warning}. Do not read its heat maps as findings."
 
 
 def test_a_slide_whose_file_changed_is_refused(cohort, tmp_path):

@@ -1,7 +1,6 @@
 """The heat maps of one slide: a panel (`{slide_id}.jpg`), the slide under each kind of values (`.attention.png`,
-`.contribution.png`), and tiles with their values for QuPath (`.geojson`)."""
+`.contribution.png`, `.contribution_shuffled.png`), and tiles with their values for QuPath (`.geojson`)."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,17 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.features.store import SlideFeatures
 from roformermil.models.inference import Prediction
 from roformermil.report.heatmaps.geojson import tiles_to_geojson
-from roformermil.report.heatmaps.overlay import draw_overlays
-from roformermil.report.heatmaps.panel import STRIP_TILES, TILE_PX, draw_panel
+from roformermil.report.heatmaps.overlay import draw_overlays, tile_boxes
+from roformermil.report.heatmaps.panel import STRIP_TILES, TILE_PX, PanelText, Strip, draw_panel, glass_trimmed
+from roformermil.report.heatmaps.picture import length_text
+from roformermil.report.heatmaps.sentences import describe_maps, describe_prediction
+from roformermil.report.heatmaps.values import is_even, is_negligible, short_text, shown_class, times_mean
 from roformermil.runtime.files import atomic_path, write_text
 from roformermil.runtime.subprocesses import run_in_subprocess
-from roformermil.slides.thumbnails import read_thumbnails
+from roformermil.slides.thumbnails import Thumbnails, read_thumbnails
 
 OVERLAY_PX = 1120  # longer side
-MOST_TIMES = 1e6  # larger factors are not spelled out
+SOME_OVERLAYS = ("contribution", "contribution_shuffled")  # that not every prediction has
 
 
 def write_heatmaps(
@@ -28,45 +30,77 @@ def write_heatmaps(
     out: Path,
     timeout: float,
     label: str = "",
+    shuffled: Prediction | None = None,
+    warning: str = "",
+    smooth: bool = False,
 ) -> None:
     """Write a slide's heat maps into `out`. Of two classes they show the second, whatever is predicted, so that red
     means the same on all slides; of more, the predicted one.
 
     features: those that the prediction was made from; timeout: seconds that reading the slide may stall; label: the
-    slide's class, where that is known. Raises SlideError when the slide cannot be read, or its file is no longer the
-    one that the features come from.
+    slide's class, where that is known; shuffled: the prediction with the tiles' positions shuffled, for a model that uses
+    them; warning: why not to believe the model, as of `chance_warning`; smooth: blend the values of neighbouring tiles.
+    Raises SlideError when the slide cannot be read, or its file is no longer the one that the features come from.
     """
-    predicted = int(prediction.probabilities.argmax())
-    shown = 1 if len(classes) == 2 else predicted
-    values = (prediction.attention if prediction.margins is None else prediction.margins)[:, shown]
-    order = np.argsort(-values, kind="stable")
-    strip = [*order[:STRIP_TILES], *order[max(STRIP_TILES, len(order) - STRIP_TILES) :]]
-    base_px, content = int(features.attributes["base_px"]), str(features.attributes.get("content", ""))
+    shown, base_px = shown_class(prediction), int(features.attributes["base_px"])
+    content = str(features.attributes.get("content", ""))
+    strips = _choose_tiles(prediction, shown, classes)
+    coords = [features.coords[tile].tolist() for chosen in strips.values() for tile in chosen]
     thumbnails = run_in_subprocess(
-        read_thumbnails, record, features.coords[strip].tolist(), base_px, OVERLAY_PX, TILE_PX, content, timeout=timeout
+        read_thumbnails, record, coords, base_px, OVERLAY_PX, TILE_PX, content, timeout=timeout
     )
-    overlays = list(draw_overlays(thumbnails, features, prediction, shown, classes))
+    overlays = list(draw_overlays(thumbnails, features, prediction, shown, classes, shuffled, smooth))
+    for name in set(SOME_OVERLAYS) - {overlay.name for overlay in overlays}:  # of an earlier model
+        (out / f"{record.slide_id}.{name}.png").unlink(missing_ok=True)
     for overlay in overlays:
         with atomic_path(out / f"{record.slide_id}.{overlay.name}.png") as scratch:
             overlay.picture.save(scratch, compress_level=2)  # level 6 is slightly smaller, 2 to 4 times slower
-    title = f"{record.slide_id}: {describe_prediction(prediction, shown, classes, label)}"
-    is_wrong = bool(label) and label != classes[predicted]
+    text = PanelText(
+        title=f"{record.slide_id}: {describe_prediction(prediction, classes, label)}",
+        is_wrong=bool(label) and label != classes[int(prediction.probabilities.argmax())],
+        warning=warning and f"{warning}. Do not read its heat maps as findings.",
+        sentences=describe_maps(prediction, shown, classes, shuffled),
+    )
+    mpp = features.attributes.get("mpp") or record.mpp
+    shape = thumbnails.whole.shape[:2]
+    panel = draw_panel(
+        text,
+        thumbnails.whole,
+        overlays,
+        _draw_strips(strips, thumbnails, round(base_px * mpp) if mpp else None),
+        glass_trimmed(thumbnails.whole, tile_boxes(features, thumbnails.size, shape)),
+        mpp * thumbnails.size[0] / shape[1] if mpp else None,
+    )
     with atomic_path(out / f"{record.slide_id}.jpg") as scratch:
-        draw_panel(title, is_wrong, thumbnails.whole, overlays, thumbnails.tiles).save(scratch, quality=80)
-    tiles = tiles_to_geojson(features, prediction, shown, classes, thumbnails.origin)
+        panel.save(scratch, quality=80)
+    tiles = tiles_to_geojson(features, prediction, shown, classes, thumbnails.origin, shuffled)
     write_text(out / f"{record.slide_id}.geojson", tiles)
 
 
-def describe_prediction(prediction: Prediction, shown: int, classes: list[str], label: str = "") -> str:
-    """The predicted class, its probability, the label, and how far all tiles move the odds of the class `shown`."""
-    predicted = int(prediction.probabilities.argmax())
-    text = f"{classes[predicted]}, probability {prediction.probabilities[predicted]:.3f}"
-    text += f"; labelled {label}" if label else ""
-    if prediction.margins is None:
-        return text
-    log_odds = float(prediction.margins[:, shown].sum())
-    times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
-    factor = f"{float(f'{times:.2g}'):,g}" if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
-    against = "" if len(classes) == 2 else " against the other classes"
-    verb, place = ("lower", "below") if log_odds < 0 else ("raise", "over")
-    return f"{text}. The tiles {verb} the odds of {classes[shown]}{against} {factor} times {place} the model's baseline"
+def _choose_tiles(prediction: Prediction, shown: int, classes: list[str]) -> dict[str, dict[int, str]]:
+    """By the titles of strips, the tiles with the highest and the lowest contribution and their values; where there are no
+    contributions, attention. None where contributions are negligible or attention is even: they would be chosen by noise."""
+    attention = prediction.attention[:, shown]
+    if prediction.margins is not None:
+        if is_negligible(prediction.margins[:, shown]):
+            return {}
+        values, kind = prediction.margins[:, shown], f"contribution to {classes[shown]} (log-odds)"
+        texts = [short_text(value, "+") for value in values]
+    elif is_even(attention):
+        return {}
+    else:
+        values, kind = times_mean(attention), "attention"
+        texts = [f"{short_text(value)} times the mean" for value in values]
+    order = np.argsort(-values, kind="stable").tolist()
+    ends = {"highest": order[:STRIP_TILES], "lowest": order[max(STRIP_TILES, len(order) - STRIP_TILES) :]}
+    return {f"Tiles with the {end} {kind}": {k: texts[k] for k in tiles} for end, tiles in ends.items()}
+
+
+def _draw_strips(strips: dict[str, dict[int, str]], thumbnails: Thumbnails, um: float | None) -> list[Strip]:
+    """Chosen tiles with their pixels. um: side of a tile."""
+    pixels, side = iter(thumbnails.tiles), f"; each tile is {length_text(um)} wide" if um else ""
+    return [
+        Strip(f"{title}{side}", [(next(pixels), value) for value in tiles.values()])
+        for title, tiles in strips.items()
+        if tiles
+    ]

@@ -1,67 +1,134 @@
-"""A slide's heat maps in one picture: tissue, attention and contribution side by side; below, the tiles with the
-highest and the lowest values."""
+"""A slide's heat maps in one picture: what the model predicts, in sentences; tissue, attention and contribution side by side;
+below, the tiles with the highest and the lowest values."""
 
-import math
-from itertools import accumulate
+from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw
 
-from roformermil.report.heatmaps.overlay import OPACITY, RED, Overlay
+from roformermil.report.heatmaps.overlay import OPACITY, RED, Overlay, Scale
+from roformermil.report.heatmaps.picture import DARK, FONT, SMALL, WHITE, draw_scale_bar, join, text_block, wrap
 
-MAP_PX, TILE_PX, STRIP_TILES = 560, 88, 8  # a map's longer side, a tile's side; tiles in a strip
-GAP, LINE = 6, 26  # pixels
-SCALE = (80, 14)  # pixels of a colour scale
-DARK, FONT = (40, 40, 40), ImageFont.load_default(size=19)
+WIDTH, STRIP_TILES = 1840, 8  # pixels of the panel without its border; tiles in a strip
+GAP, COLUMN_GAP = 8, 20  # pixels
+TILE_PX = (WIDTH - (STRIP_TILES - 1) * GAP) // STRIP_TILES
+MOST_HEIGHT = 1000  # pixels of a map
+WIDE = 3  # maps of slides that are wider than this many times their height are below one another
+BAR_HEIGHT, TICK = 16, 5  # pixels of a colour scale
+AMBER, BROWN = (255, 224, 150), (110, 60, 0)
+BLANK_SPREAD, BLANK_GREY = 16, 200  # glass: channels differ by less, all are brighter
+
+
+@dataclass(frozen=True)
+class PanelText:
+    """What a panel says."""
+
+    title: str
+    is_wrong: bool = False
+    warning: str = ""  # why not to believe it
+    sentences: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Tiles of the slide in a row."""
+
+    title: str
+    tiles: list[tuple[np.ndarray, str]]  # pixels (TILE_PX, TILE_PX, 3) uint8 RGB, and what is written below
 
 
 def draw_panel(
-    title: str, is_wrong: bool, whole: np.ndarray, overlays: list[Overlay], tiles: list[np.ndarray]
+    text: PanelText,
+    whole: np.ndarray,
+    overlays: list[Overlay],
+    strips: list[Strip],
+    box: tuple[int, int, int, int],
+    um_per_px: float | None = None,
 ) -> Image.Image:
-    """title: what is predicted, in red where that `is_wrong`; whole: the slide (h, w, 3), as large as the overlays;
-    tiles: STRIP_TILES with the highest values, then those with the lowest; fewer where the slide has fewer."""
-    heading = _draw_text(title, RED if is_wrong else DARK)
-    tissue = _draw_map("tissue", Image.fromarray(whole))
-    maps = _join([tissue, *(_draw_map(one.title, one.picture, one) for one in overlays)], GAP)
-    strips = []
-    for end, part in (("highest", tiles[:STRIP_TILES]), ("lowest", tiles[STRIP_TILES:])):
-        if part:
-            text = _draw_text(f"tiles with the {end} {overlays[-1].title}")
-            strips.append(_join([text, _join([Image.fromarray(tile) for tile in part], GAP)], down=True))
-    abreast = max(1, max(heading.width, maps.width) // (STRIP_TILES * (TILE_PX + GAP)))
-    rows = [_join(strips[k : k + abreast], GAP) for k in range(0, len(strips), abreast)]
-    return ImageOps.expand(_join([_join([heading, maps], down=True), *rows], GAP, down=True), GAP, "white")
+    """whole: the slide (h, w, 3), as large as the overlays; box: left, top, right and bottom of the part of these to show;
+    um_per_px: resolution of `whole`, for a scale bar."""
+    rows = [text_block(text.title, WIDTH, RED if text.is_wrong else DARK)]
+    if text.warning:
+        rows.append(text_block(text.warning, WIDTH, BROWN, ground=AMBER, margin=10))
+    rows += [text_block(" ".join(text.sentences), WIDTH, font=SMALL)] if text.sentences else []
+    rows.append(_draw_maps(whole, overlays, box, um_per_px))
+    rows += [_draw_strip(strip) for strip in strips]
+    return _frame(join(rows, COLUMN_GAP, down=True))
 
 
-def _draw_map(title: str, picture: Image.Image, overlay: Overlay | None = None) -> Image.Image:
-    """A picture of the slide under its title, and over its colour scale if it has one."""
-    factor = MAP_PX / max(picture.size)
-    width, height = (max(1, round(side * factor)) for side in picture.size)
-    scale = [_draw_scale(overlay)] if overlay else []
-    return _join([_draw_text(title), picture.resize((width, height), Image.Resampling.BOX), *scale], down=True)
+def glass_trimmed(whole: np.ndarray, tiles: np.ndarray) -> tuple[int, int, int, int]:
+    """The slide (h, w, 3) without blank glass at its edges: left, top, right, bottom; all of it where there is none.
+
+    tiles: their corners (n, 2, 2) in its pixels, which stay inside.
+    """
+    red, green, blue = cv2.split(whole)
+    darkest, brightest = cv2.min(cv2.min(red, green), blue), cv2.max(cv2.max(red, green), blue)
+    stained = (brightest - darkest >= BLANK_SPREAD) | (darkest < BLANK_GREY)
+    for (x0, y0), (x1, y1) in tiles:
+        stained[y0:y1, x0:x1] = True
+    height, width = stained.shape
+    if not stained.any():
+        return 0, 0, width, height
+    (top, bottom), (left, right) = (np.flatnonzero(stained.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    margin = max(height, width) // 50
+    box = left - margin, top - margin, right + 1 + margin, bottom + 1 + margin
+    return max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
 
 
-def _draw_scale(overlay: Overlay) -> Image.Image:
-    """The overlay's colours, as they are over white, between the words for their ends."""
-    colours = (OPACITY * overlay.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
-    bar = Image.new("RGB", (SCALE[0], LINE), "white")
-    bar.paste(Image.fromarray(colours).resize(SCALE), (0, (LINE - SCALE[1]) // 2))
-    return _join([_draw_text(overlay.low), bar, _draw_text(overlay.high)], GAP)
+def _draw_maps(
+    whole: np.ndarray, overlays: list[Overlay], box: tuple[int, int, int, int], um_per_px: float | None
+) -> Image.Image:
+    """The tissue and the overlays, as large as they fit, each under its title and over its colour scale."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    titles = ["Tissue", *(one.title for one in overlays)]
+    columns = 1 if width > WIDE * height else len(titles)
+    column = (WIDTH - (columns - 1) * COLUMN_GAP) // columns
+    factor = min(column / width, MOST_HEIGHT / height)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    lines = max(len(wrap(title, column, FONT)) for title in titles) if columns > 1 else 1
+
+    def draw_map(title: str, picture: Image.Image, scale: Scale | None = None) -> Image.Image:
+        picture = picture.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2)
+        if um_per_px and not scale:
+            draw_scale_bar(picture, um_per_px / factor)
+        below = [_draw_scale(scale, column)] if scale else []
+        return join([text_block(title, column, least_lines=lines), picture, *below], GAP, down=True)
+
+    maps = [draw_map(titles[0], Image.fromarray(whole))]
+    maps += [draw_map(one.title, one.picture, one.scale) for one in overlays]
+    return join(maps, COLUMN_GAP, down=columns == 1)
 
 
-def _draw_text(text: str, colour: tuple[int, int, int] = DARK) -> Image.Image:
-    """A line of text, as wide as it is long: names of slides and classes can be."""
-    image = Image.new("RGB", (math.ceil(FONT.getlength(text)) + 1, LINE), "white")
-    ImageDraw.Draw(image).text((0, 2), text, colour, FONT)
-    return image
+def _draw_scale(scale: Scale, width: int) -> Image.Image:
+    """The colours, as they are over white, with their values; below, those of this slide."""
+    width = min(width, WIDTH // 3)
+    colours = (OPACITY * scale.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
+    line = BAR_HEIGHT + TICK + 26
+    bar = Image.new("RGB", (width, line), WHITE)
+    bar.paste(Image.fromarray(colours).resize((width, BAR_HEIGHT)), (0, 0))
+    draw = ImageDraw.Draw(bar)
+    taken: list[tuple[float, float]] = []
+    draw.rectangle((0, 0, width - 1, BAR_HEIGHT), outline=DARK)
+    for place, text in sorted(scale.ticks, key=lambda tick: tick[0] not in (0.0, 1.0)):  # the ends first
+        x, length = place * (width - 1), SMALL.getlength(text)
+        left = min(max(0.0, x - length / 2), width - length)
+        draw.line((x, BAR_HEIGHT, x, BAR_HEIGHT + TICK), DARK)
+        if all(left > end + GAP or left + length < start - GAP for start, end in taken):
+            draw.text((left, BAR_HEIGHT + TICK), text, DARK, SMALL)
+            taken.append((left, left + length))
+    return join([bar, text_block(scale.note, width, font=SMALL)], down=True)
 
 
-def _join(images: list[Image.Image], gap: int = 0, down: bool = False) -> Image.Image:
-    """Images side by side, or one below the other, on white."""
-    sizes = [image.size[::-1] if down else image.size for image in images]  # (along, across)
-    starts = list(accumulate((along + gap for along, _ in sizes), initial=0))
-    size = starts[-1] - gap, max(across for _, across in sizes)
-    joined = Image.new("RGB", size[::-1] if down else size, "white")
-    for image, start in zip(images, starts, strict=False):
-        joined.paste(image, (0, start) if down else (start, 0))
-    return joined
+def _draw_strip(strip: Strip) -> Image.Image:
+    captioned = [
+        join([Image.fromarray(pixels), text_block(value, TILE_PX, font=SMALL)], down=True)
+        for pixels, value in strip.tiles
+    ]
+    return join([text_block(strip.title, WIDTH), join(captioned, GAP)], down=True)
+
+
+def _frame(panel: Image.Image) -> Image.Image:
+    framed = Image.new("RGB", (panel.width + 2 * COLUMN_GAP, panel.height + 2 * COLUMN_GAP), WHITE)
+    framed.paste(panel, (COLUMN_GAP, COLUMN_GAP))
+    return framed

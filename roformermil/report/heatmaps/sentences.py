@@ -1,0 +1,78 @@
+"""What a heat map shows, in sentences for a pathologist."""
+
+import math
+
+import numpy as np
+
+from roformermil.models.inference import Prediction
+from roformermil.report.heatmaps.values import is_even, short_text, shuffled_margins, tiles_with_half, times_mean
+from roformermil.runtime.text import plural
+
+MOST_TIMES = 1e6  # larger factors are not spelled out
+LEAST_TIMES = 1.1  # smaller ones are called hardly any change
+ALMOST_SURE = 0.995  # probabilities above would be rounded to 1
+
+
+def describe_prediction(prediction: Prediction, classes: list[str], label: str = "") -> str:
+    """The predicted class, its probability and the label."""
+    predicted = classes[int(prediction.probabilities.argmax())]
+    text = f"predicted {predicted} (probability {_probability_text(prediction.probabilities.max())})"
+    if not label:
+        return text
+    return f"{text}, labelled {label}" + ("" if label == predicted else ": wrong")
+
+
+def describe_maps(
+    prediction: Prediction, shown: int, classes: list[str], shuffled: Prediction | None = None
+) -> list[str]:
+    """Sentences on what tiles together do to the odds of the class `shown`, on attention, and on positions: `shuffled` is the
+    prediction with these shuffled."""
+    sentences = [_attention_sentence(prediction.attention[:, shown])]
+    if prediction.margins is not None:
+        sentences.insert(0, _odds_sentence(float(prediction.margins[:, shown].sum()), shown, classes))
+    if shuffled is not None:
+        sentences.append(_position_sentence(prediction, shuffled, shown, classes))
+    return sentences
+
+
+def _odds_sentence(log_odds: float, shown: int, classes: list[str]) -> str:
+    """How far all tiles move the odds of a class; and what the colours say."""
+    two = len(classes) == 2
+    colours = (
+        f"Red speaks for {classes[shown]}, blue {f'for {classes[0]}' if two else 'against it'}; pale counts little."
+    )
+    favoured = classes[0] if two and log_odds < 0 else classes[shown]
+    odds = f"the odds of {favoured}" + ("" if two else " against the other classes")
+    times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
+    if times < LEAST_TIMES:
+        return f"{colours} Together, the tiles hardly change {odds}."
+    factor = short_text(times) if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
+    verb, place = ("raise", "over") if two or log_odds > 0 else ("lower", "below")
+    return f"{colours} Together, the tiles {verb} {odds} {factor} times {place} the model's baseline."
+
+
+def _attention_sentence(attention: np.ndarray) -> str:
+    """attention: (n,) for a class."""
+    if is_even(attention):
+        most = f"no tile has more than {times_mean(attention).max():.2f} times the mean of all tiles"
+        return f"Attention is even (grey): {most}, so the model singles out no place."
+    return f"Half of the attention is on {tiles_with_half(attention):,} of {plural(len(attention), 'tile')}."
+
+
+def _position_sentence(prediction: Prediction, shuffled: Prediction, shown: int, classes: list[str]) -> str:
+    if prediction.margins is not None and shuffled_margins(prediction, shuffled, shown) is None:
+        return "Shuffling the tiles' positions hardly changes what each contributes."
+    before, after = (int(one.probabilities.argmax()) for one in (prediction, shuffled))
+    if before != after:
+        changed = f"the model would predict {classes[after]} ({_probability_text(shuffled.probabilities[after])})"
+        return f"With the tiles' positions shuffled, {changed}: where tiles lie decides this prediction."
+    values = [_probability_text(one.probabilities[before]) for one in (prediction, shuffled)]
+    if values[0] == values[1]:
+        effect = "does not change" if prediction.margins is None else "changes what tiles contribute, but not"
+        return f"Shuffling the tiles' positions {effect} the prediction."
+    change = f"takes the probability of {classes[before]} from {' to '.join(values)}"
+    return f"Shuffling the tiles' positions {change}: this prediction depends on where tiles lie."
+
+
+def _probability_text(probability: float) -> str:
+    return "over 0.99" if probability > ALMOST_SURE else f"{probability:.2f}"
