@@ -1,5 +1,6 @@
 """Whether probabilities are right: reliability curve, expected calibration error, confusion matrix."""
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -8,6 +9,19 @@ import pandas as pd
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 BINS = 10
+# of each class; with fewer, measures of calibration are biased and imprecise (Collins et al., Stat. Med. 35, 2016)
+ENOUGH_PATIENTS = 100
+
+
+def calibration_caution(patients: Mapping[str, int]) -> str:
+    """Why a data set's calibration cannot be read; "" where it can. patients: the number of each class."""
+    fewest = min(patients, key=lambda name: patients[name])
+    if patients[fewest] >= ENOUGH_PATIENTS:
+        return ""
+    need = f"that takes at least {ENOUGH_PATIENTS} patients of each class (Collins et al. 2016)"
+    return (
+        f"Calibration cannot be read from so few patients: {need}, and there are {patients[fewest]} of class {fewest}."
+    )
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

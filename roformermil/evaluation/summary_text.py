@@ -1,4 +1,4 @@
-"""`summary.md`: the paper's table, the position check, and notes; and the cells of tables of metrics."""
+"""`summary.md`: the paper's table, results with their intervals, and notes; and the cells of tables of metrics."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -37,14 +37,12 @@ def interval_text(row: Mapping[Any, Any], form: str = ".2f", low: str = "ci_low"
 
 
 def summary_text(summary: pd.DataFrame, notes: Mapping[Group, list[str]], pooled: Collection[Group] = ()) -> str:
-    """The content of summary.md: the paper's table, AUROC with shuffled positions and of all folds together, each data set's
-    notes.
+    """The content of summary.md: the paper's table, each model's results with their intervals, each data set's notes.
 
     summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too.
     """
     lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
-    sections = [paper_table(summary), position_table(summary, pooled), "\n".join(lines)]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return "\n\n".join([paper_table(summary), results_table(summary, pooled), "\n".join(lines)]) + "\n"
 
 
 def paper_table(summary: pd.DataFrame) -> str:
@@ -59,44 +57,41 @@ def paper_table(summary: pd.DataFrame) -> str:
     return f"{titles}, mean ± standard deviation over folds\n\n{table}"
 
 
-def position_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str:
-    """AUROC as it is, with shuffled positions, and of all folds together where `pooled` has the data set, models down.
-
-    Without models of which nothing more than AUROC is known, and columns that would be empty; "" where there is no row.
-    """
+def results_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str:
+    """Each model's AUROC and balanced accuracy with their intervals in Markdown; AUROC with shuffled positions and of all folds
+    together, where a model has the one and `pooled` has its data set."""
     by_model: dict[tuple[str, str, str], dict[str, Mapping[Any, Any]]] = {}
     for row in summary.to_dict("records"):
         by_model.setdefault((row["dataset"], row["encoder"], row["model"]), {})[row["metric"]] = row
-    shown = [
-        (key, rows["auroc"], rows[POOLED])
-        for key, rows in by_model.items()
-        if key[:2] in pooled or np.isfinite(rows["auroc"]["shuffled"])
-    ]
-    if not shown:
-        return ""
+    rows = [by_metric["auroc"] for by_metric in by_model.values()]
     columns = {
-        "data set": [_group_title(key[:2]) for key, _, _ in shown],
-        "model": [key[2] for key, _, _ in shown],
-        "AUROC [95% interval]": [_value_text(row) for _, row, _ in shown],
+        "data set": [_group_title(key[:2]) for key in by_model],
+        "model": [key[2] for key in by_model],
+        "AUROC [95% interval]": [value_text(row) for row in rows],
+        "balanced accuracy [95% interval]": [value_text(one["balanced_accuracy"]) for one in by_model.values()],
     }
-    if any(row["seeds"] > 1 for _, row, _ in shown):
-        columns["std over seeds"] = [number_text(row["seed_std"]) for _, row, _ in shown]
-    use_position = any(np.isfinite(row["shuffled"]) for _, row, _ in shown)
+    if any(row["seeds"] > 1 for row in rows):
+        columns["std of AUROC over seeds"] = [number_text(row["seed_std"]) for row in rows]
+    use_position = any(np.isfinite(row["shuffled"]) for row in rows)
     if use_position:
-        columns["positions shuffled"] = [number_text(row["shuffled"]) for _, row, _ in shown]
-        columns["difference [95% interval]"] = [difference_text(row) for _, row, _ in shown]
+        columns["AUROC, positions shuffled"] = [number_text(row["shuffled"]) for row in rows]
+        columns["difference [95% interval]"] = [difference_text(row) for row in rows]
     if pooled:
-        columns["pooled AUROC [95% interval]"] = [_value_text(row) for _, _, row in shown]
+        columns["pooled AUROC [95% interval]"] = [
+            value_text(one[POOLED]) if key[:2] in pooled else NONE for key, one in by_model.items()
+        ]
     if pooled and use_position:
-        columns["pooled, shuffled"] = [number_text(row["shuffled"]) for _, _, row in shown]
-    table = markdown_table(list(columns), zip(*columns.values(), strict=True))
-    titles = ["AUROC, mean over folds"]
+        columns["pooled, shuffled"] = [
+            number_text(one[POOLED]["shuffled"]) if key[:2] in pooled else NONE for key, one in by_model.items()
+        ]
+    titles = ["Means over folds"]
     titles += ["with tile positions shuffled within each slide"] if use_position else []
-    titles += ["of all folds together"] if pooled else []
-    return f"{', '.join(titles)}\n\n{table}"
+    titles += ["pooled: of the test slides of all folds together"] if pooled else []
+    return f"{'; '.join(titles)}\n\n{markdown_table(list(columns), zip(*columns.values(), strict=True))}"
 
 
-def _value_text(row: Mapping[Any, Any]) -> str:
+def value_text(row: Mapping[Any, Any]) -> str:
+    """`mean [low, high]` of a row, as far as there are such."""
     return f"{row['mean']:.2f} {interval_text(row)}" if np.isfinite(row["mean"]) else NONE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from roformermil.cohort.slide_table import SlideRecord, shorten_warnings
+from roformermil.errors import Status
 from roformermil.runtime.files import atomic_path, write_text
 
 THUMBNAIL_PX, LINE_PX, LINES, GAP_PX = 240, 15, 3, 6
@@ -31,8 +32,8 @@ def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) 
 
 
 def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
-    """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red, and
-    one with warnings what to check, in orange."""
+    """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red, one with
+    warnings what to check, in orange, and one that the slide sheet leaves out is grey."""
     side = THUMBNAIL_PX if len(records) <= MANY_SLIDES else SMALL_THUMBNAIL_PX
     width, height = side + GAP_PX, side + CAPTION_PX + GAP_PX  # of a cell
     columns = math.ceil(math.sqrt(len(records)))
@@ -42,10 +43,10 @@ def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Imag
     font = ImageFont.load_default(size=max(8, side // 20))
     for k, record in enumerate(records):
         x, y = GAP_PX + k % columns * width, GAP_PX + k // columns * height
-        if outline := _read_outline(record, outlines, side):
+        if outline := read_outline(record, outlines, side):
             picture.paste(outline, (x + (side - outline.width) // 2, y + (side - outline.height) // 2))
         else:
-            draw.rectangle((x, y, x + side - 1, y + side - 1), outline=RED)
+            draw.rectangle((x, y, x + side - 1, y + side - 1), outline=RED if record.is_lost else GREY)
         for line, (text, colour) in enumerate(_caption(record)):
             draw.text((x, y + side + line * LINE_PX), shorten_middle(text, font, side), colour, font)
     return picture
@@ -57,7 +58,7 @@ def shorten_middle(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
     return next((shown for shown in (text, *shorter) if font.getlength(shown) <= width), "")
 
 
-def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image | None:
+def read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image | None:
     """The slide's outline, its longer side `side` pixels; None where segmentation made none."""
     path = outlines / f"{record.slide_id}.jpg"
     if not path.exists() or (not record.is_ok and record.stage == "segment"):  # the file is then from an earlier run
@@ -70,7 +71,9 @@ def _read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image
 
 def _caption(record: SlideRecord) -> list[tuple[str, tuple[int, int, int]]]:
     """Up to LINES lines of text, each with its colour. Of a warning the part before the colon, which says what is odd."""
-    if not record.is_ok:
+    if record.status == Status.EXCLUDED:
+        return [(record.slide_id, GREY), ("excluded by the slide sheet", GREY)]
+    if record.is_lost:
         return [(record.slide_id, RED), (f"{record.status} in {record.stage}", RED)]
     lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles", GREY)]
     if odd := shorten_warnings(record.warnings):

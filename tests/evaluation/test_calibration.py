@@ -3,7 +3,13 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
-from roformermil.evaluation.calibration import calibration_error, calibration_table, confusion, reliability
+from roformermil.evaluation.calibration import (
+    calibration_caution,
+    calibration_error,
+    calibration_table,
+    confusion,
+    reliability,
+)
 from roformermil.evaluation.cautions import cautions
 
 
@@ -64,3 +70,8 @@ def test_a_slide_of_several_seeds_counts_once_as_the_first_predicted_it(simulate
     assert confusion([predictions]).equals(confusion([first]))
     assert calibration_table([predictions]).equals(calibration_table([first]))
     assert cautions(predictions) == cautions(first)
+
+
+def test_calibration_takes_a_hundred_patients_of_each_class():
+    assert calibration_caution({"a": 100, "b": 250}) == ""
+    assert calibration_caution({"a": 250, "b": 99}).endswith("and there are 99 of class b.")

@@ -146,48 +146,50 @@ def test_the_papers_table_has_means_lost_slides_and_cautions(run):
     assert all(f"- {line}\n" in text for line in cautions) and not cautions.str.contains("3 folds").any()
 
 
-def test_below_are_the_position_check_and_the_pooled_auroc(run):
-    """Of folds that test few slides; the model's sentence comes before the cautions."""
+def test_below_are_intervals_of_each_model_its_position_check_and_its_pooled_auroc(run):
+    """Pooled of folds that test few slides; the model's sentence comes before the cautions."""
     text = (run.folder / "summary.md").read_text()
     papers, title, check, notes = text.split("\n\n")[1:]
     assert papers.startswith("| model |")
-    assert title == "AUROC, mean over folds, with tile positions shuffled within each slide, of all folds together"
+    shuffled = "with tile positions shuffled within each slide"
+    assert title == f"Means over folds; {shuffled}; pooled: of the test slides of all folds together"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in check.splitlines()]
     assert lines[0] == [
         "data set",
         "model",
         "AUROC [95% interval]",
-        "std over seeds",
-        "positions shuffled",
+        "balanced accuracy [95% interval]",
+        "std of AUROC over seeds",
+        "AUROC, positions shuffled",
         "difference [95% interval]",
         "pooled AUROC [95% interval]",
         "pooled, shuffled",
     ]
     names = [(f"{d} ({encoder})", model) for d, encoder in DATASETS.items() for model in ("abmil", "ro-abmil")]
     assert [tuple(line[:2]) for line in lines[2:]] == names
-    row, pooled = (summary_row(run, "002", "ro-abmil", metric) for metric in ("auroc", "pooled_auroc"))
-    for cell, of in ((lines[-1][2], row), (lines[-1][6], pooled)):
+    metrics = ("auroc", "balanced_accuracy", "pooled_auroc")
+    row, balanced, pooled = (summary_row(run, "002", "ro-abmil", metric) for metric in metrics)
+    for cell, of in ((lines[-1][2], row), (lines[-1][3], balanced), (lines[-1][7], pooled)):
         assert cell == f"{of['mean']:.2f} [{of['ci_low']:.2f}, {of['ci_high']:.2f}]"
-    assert lines[-1][3:5] == [f"{row['seed_std']:.2f}", f"{row['shuffled']:.2f}"]
+    assert lines[-1][4:6] == [f"{row['seed_std']:.2f}", f"{row['shuffled']:.2f}"]
     bounds = f"[{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-    assert lines[-1][5] == f"{row['shuffled_difference']:+.2f} {bounds}"
-    assert lines[-1][7] == f"{pooled['shuffled']:.2f}"
-    assert lines[2][3:6] == ["–", "–", "–"] and lines[2][7] == "–", "one seed, no position"
+    assert lines[-1][6] == f"{row['shuffled_difference']:+.2f} {bounds}"
+    assert lines[-1][8] == f"{pooled['shuffled']:.2f}"
+    assert lines[2][4:7] == ["–", "–", "–"] and lines[2][8] == "–", "one seed, no position"
     of_002 = [line for line in notes.splitlines() if line.startswith("- 002")]
     assert of_002[1] == f"- 002, ro-abmil: {position_sentence(row)}" and "002, abmil: Shuffling" not in notes
 
 
-def test_without_position_and_with_enough_slides_there_is_only_the_papers_table(tmp_path):
+def test_without_position_and_with_enough_slides_there_are_only_means_and_intervals(tmp_path):
     run = SimulatedRun(tmp_path)
     run.add_model("set", run.add_dataset("set", "xy", slides=120), "xy")
     write_tables(run.predictions, run.datasets, tmp_path)
-    assert "shuffled" not in (tmp_path / "summary.md").read_text()
-    assert "pooled" not in (tmp_path / "summary.md").read_text()
+    intervals = "| data set | model | AUROC [95% interval] | balanced accuracy [95% interval] |"
+    assert f"Means over folds\n\n{intervals}\n" in (tmp_path / "summary.md").read_text()
     few = SimulatedRun(tmp_path / "few")
     few.add_model("set", few.add_dataset("set", "xy"), "xy")
     write_tables(few.predictions, few.datasets, few.folder)
-    _, table = (few.folder / "summary.md").read_text().split("AUROC, mean over folds, of all folds together\n\n")
-    assert table.startswith("| data set | model | AUROC [95% interval] | pooled AUROC [95% interval] |\n")
+    assert f"{intervals[:-2]} | pooled AUROC [95% interval] |\n" in (few.folder / "summary.md").read_text()
 
 
 def test_the_check_tells_a_model_that_uses_position_from_one_that_does_not(tmp_path):

@@ -13,7 +13,14 @@ from roformermil.evaluation.curves import POINTS, curves
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.report.plots.comparison import plot_comparisons
-from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves, plot_dataset, plot_history
+from roformermil.report.plots.dataset import (
+    fold_colours,
+    plot_calibration,
+    plot_confusion,
+    plot_curves,
+    plot_dataset,
+    plot_history,
+)
 from tests.factories import SimulatedRun
 
 CLASSES = {"two": ["adenocarcinoma", "squamous"], "three": ["a", "b", "c"], "seeds": ["adenocarcinoma", "squamous"]}
@@ -98,6 +105,7 @@ def test_confusion_has_labels_down_and_predictions_across(models, first_seeds):
 def test_calibration_shows_what_is_observed_and_how_many_slides(models, first_seeds):
     figure = plot_calibration(models)
     assert ("first seed" in title(figure)) == (models[0].dataset == "seeds")
+    assert title(figure).endswith("Too few patients to read this plot"), "30 slides"
     axes = np.reshape(figure.axes, (2, 2))
     for (above, below), model in zip(axes.T, first_seeds, strict=True):
         curve = reliability(model.labels, model.probabilities)
@@ -109,17 +117,43 @@ def test_calibration_shows_what_is_observed_and_how_many_slides(models, first_se
     assert [panel.get_ylabel() for panel in axes[:, 0]] == ["observed fraction", "slides"]
 
 
-def test_history_has_losses_of_each_training_and_a_dot_at_the_epoch_that_was_kept(paths):
+def test_history_has_losses_of_each_training_in_its_folds_colour_and_a_dot_at_the_epoch_that_was_kept(paths):
     results, history = [FoldResult.at(path) for path in paths], pd.read_csv(paths[0].with_name("history.csv"))
-    trainings, figure = 3 * SEEDS[results[0].dataset], plot_history(results)
-    assert title(figure).endswith("a line per fold" if trainings == 3 else "a line per fold and seed")
-    for panel, kept in zip(figure.axes, (1, 2), strict=True):
-        assert len(panel.lines) == trainings * 3
-        for training, validation, dot in np.reshape(panel.lines, (trainings, 3)):
-            assert training.get_ydata().tolist() == history.train_loss.tolist()
-            assert validation.get_ydata().tolist() == history.validation_loss.tolist()
-            assert dot.get_xydata().tolist() == [[kept, history.validation_loss[kept]]]
-        assert panel.get_legend_handles_labels()[1] == ["train loss", "validation loss", "model kept"]
+    seeds, figure = SEEDS[results[0].dataset], plot_history(results)
+    assert title(figure).endswith("a line per fold" if seeds == 1 else "a line per fold and seed")
+    above, below = np.reshape(figure.axes, (2, 2))  # training, validation; a model per column
+    colours = [colour for colour in ("C0", "C1", "C2") for _ in range(seeds)]
+    for training, validation, kept in zip(above, below, (1, 2), strict=True):
+        losses = np.reshape(training.lines[:-1], (3 * seeds, 2))[
+            :, 0
+        ]  # each beside its triangles; then that of guessing
+        assert [line.get_ydata().tolist() for line in losses] == [history.train_loss.tolist()] * 3 * seeds
+        assert [line.get_color() for line in losses] == colours
+        losses, _, dots = np.reshape(validation.lines[:-1], (3 * seeds, 3)).T
+        assert [line.get_ydata().tolist() for line in losses] == [history.validation_loss.tolist()] * 3 * seeds
+        assert [dot.get_xydata().tolist() for dot in dots] == [[[kept, history.validation_loss[kept]]]] * 3 * seeds
+        assert [dot.get_color() for dot in dots] == colours
+        guessing = np.log(len(results[0].classes))
+        assert {line.get_ydata()[0] for panel in (training, validation) for line in panel.lines[-1:]} == {guessing}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fold 0", "fold 1", "fold 2"]
+    assert (above[0].get_ylabel(), below[0].get_ylabel()) == ("train loss", "validation loss")
+
+
+def test_one_epoch_that_diverges_does_not_flatten_the_other_lines(tmp_path):
+    run = SimulatedRun(tmp_path)
+    run.add_model("one", run.add_dataset("one", "ab"), "ab")
+    wild = run.predictions[0].with_name("history.csv")
+    pd.read_csv(wild).assign(validation_loss=[0.7, 50.0, 0.6]).to_csv(wild, index=False)
+    training, validation = plot_history([FoldResult.at(path) for path in run.predictions]).axes
+    limit = 2 * np.log(2)
+    assert training.get_ylim() == validation.get_ylim() and limit < validation.get_ylim()[1] < 1.1 * limit
+    triangles = [line.get_xydata().tolist() for line in validation.lines if line.get_marker() == "^"]
+    assert triangles == [[[1, limit]], [], []]
+
+
+def test_each_of_many_folds_has_its_own_colour():
+    for count in (3, 10, 25):
+        assert len({str(colour) for colour in fold_colours(count)}) == count
 
 
 def test_comparisons_have_an_interval_and_a_p_value_per_pair():

@@ -47,6 +47,12 @@ def test_lost_slides_are_captioned_in_red_and_framed_where_there_is_no_mask(tmp_
     assert no_mask[0, middle].tolist() == no_mask[middle, 0].tolist() == list(contact_sheet.RED)
 
 
+def test_a_slide_that_the_sheet_leaves_out_is_not_red(tmp_path):
+    record = SlideRecord("left_out", Path(), status=Status.EXCLUDED, message="a biopsy", stage="slide sheet")
+    pixels = np.asarray(contact_sheet.draw_contact_sheet([record], tmp_path)).astype(int)
+    assert (pixels.min(axis=2) < 200).any() and np.ptp(pixels, axis=2).max() == 0, "there is text, all grey"
+
+
 def test_what_to_check_is_below_the_slide_in_orange(tmp_path):
     warnings = "97% of the scan is tissue: look at its outline; level 2 is white and is not used"
     records = [SlideRecord("plain", Path()), SlideRecord("odd", Path(), warnings=warnings)]

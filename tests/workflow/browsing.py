@@ -1,4 +1,4 @@
-"""Snakemake's report in a real browser."""
+"""Pages in a real browser: the report, and Snakemake's."""
 
 import re
 import shutil
@@ -19,23 +19,30 @@ def make_report(folder: Path, path: Path, *targets: str) -> Path:
 
 
 @contextmanager
-def open_report(report: Path) -> Iterator[Any]:
-    """The report's page in Chromium, without a network; `page.requests` has the URLs it asked for, `page.errors` its errors."""
+def open_page(file: Path, width: int = 1500, javascript: bool = True) -> Iterator[Any]:
+    """A page in Chromium, without a network; `page.requests` has the URLs it asked for, `page.errors` its errors."""
     from playwright.sync_api import sync_playwright
 
     if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
         pytest.skip("needs a Chromium (Debian: chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1500, "height": 1000}, offline=True)
-        page = context.new_page()
+        viewport = {"width": width, "height": 1000}
+        page = browser.new_context(viewport=viewport, offline=True, java_script_enabled=javascript).new_page()
         page.requests, page.errors = [], []
         page.on("request", lambda request: page.requests.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.goto(report.as_uri())
-        page.get_by_text("4 Models compared").first.wait_for()
+        page.goto(file.as_uri())
         yield page
         browser.close()
+
+
+@contextmanager
+def open_report(report: Path) -> Iterator[Any]:
+    """Snakemake's report as `open_page` opens it."""
+    with open_page(report) as page:
+        page.get_by_text("1 Tables").first.wait_for()
+        yield page
 
 
 def open_category(page: Any, name: str) -> None:

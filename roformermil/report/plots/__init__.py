@@ -27,4 +27,4 @@ def make_panels(titles: list[str], rows: int = 1) -> tuple[Figure, Any]:
 def save_plot(figure: Figure, path: Path) -> None:
     """Write the figure (PNG), atomically."""
     with atomic_path(path) as scratch:
-        figure.savefig(scratch, dpi=110, bbox_inches="tight")  # includes labels of panels that keep their shape
+        figure.savefig(scratch, dpi=130, bbox_inches="tight")  # includes labels of panels that keep their shape

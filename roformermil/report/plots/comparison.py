@@ -22,7 +22,7 @@ def plot_comparisons(table: pd.DataFrame) -> Figure:
             p = f"Holm's p = {row['p_holm']:.2g}" if pd.notna(row["p_holm"]) else "no p value"
             labels.append(f"{row['model']} − {row['against']}, {test}, {p}")
         panel.set_yticks(range(len(labels)), labels, fontsize=7)
-        panel.invert_yaxis()
+        panel.set_ylim(len(labels) - 0.4, -0.6)  # the first pair on top
         panel.axvline(0, color="0.6", lw=0.8)
         panel.tick_params(axis="x", labelsize=7)
         panel.set_xlabel("difference in AUROC, 95% interval", fontsize=8)

@@ -1,12 +1,16 @@
 """All plots of one data set: what its models predicted, and how they were trained."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from roformermil.evaluation.calibration import calibration_error, confusion, reliability
+from roformermil.evaluation.calibration import calibration_caution, calibration_error, confusion, reliability
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.curves import POINTS, Curve, curves
 from roformermil.evaluation.fold_results import FoldResult
@@ -15,7 +19,9 @@ from roformermil.report.plots import make_panels, save_plot
 
 UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "aspect": "equal"}
 
-LOSSES = {"train_loss": "0.55", "validation_loss": "tab:orange"}  # colours
+LOSSES = ("train_loss", "validation_loss")
+HIGHEST_LOSS = 2.0  # times that of guessing: one epoch of a diverging fold would flatten the lines of all others
+LEGEND_ROWS = 25
 
 
 def plot_dataset(predictions: list[Path], out: Path) -> None:
@@ -76,7 +82,8 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
         below.set_xlabel(f"probability of {predicted}", fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
-    return _titled(figure, models, f"reliability of all out-of-fold predictions{_first_seed(models)}")
+    too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
+    return _titled(figure, models, f"reliability of all out-of-fold predictions{_first_seed(models)}{too_few}")
 
 
 def plot_confusion(models: list[OutOfFold]) -> Figure:
@@ -102,25 +109,46 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
 
 
 def plot_history(results: list[FoldResult]) -> Figure:
-    """Losses by epoch, a line per training (fold and seed) and a column per model; a dot at the epoch whose model was kept."""
-    models = list(dict.fromkeys(result.model for result in results))
-    figure, axes = make_panels(models)
-    for panel, model in zip(axes[0], models, strict=True):
-        for k, result in enumerate(result for result in results if result.model == model):
+    """Losses by epoch, those of training above those of validation, a column per model and a colour per fold; a dot at the epoch
+    whose model was kept. All panels share one scale, which ends at HIGHEST_LOSS: a triangle marks each loss above that."""
+    models, folds = (list(dict.fromkeys(getattr(one, key) for one in results)) for key in ("model", "fold"))
+    colours = dict(zip(folds, fold_colours(len(folds)), strict=True))
+    figure, axes = make_panels(models, rows=len(LOSSES))
+    top = 0.0
+    for column, model in zip(axes.T, models, strict=True):
+        for result in (one for one in results if one.model == model):
             history = read_table(result.path.with_name("history.csv"))
-            for name, colour in LOSSES.items():
-                label = "" if k else name.replace("_", " ")
-                panel.plot(history.epoch, history[name], color=colour, lw=0.9, alpha=0.8, label=label)
             kept = history[history.epoch == int(result.metadata["best_epoch"])]
-            dot = {"ls": "", "marker": "o", "ms": 3.5, "color": "tab:red"}
-            panel.plot(kept.epoch, kept.validation_loss, label="" if k else "model kept", **dot)
-        panel.set_xlabel("epoch", fontsize=8)
-        panel.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("loss", fontsize=8)
-    axes[0, -1].legend(fontsize=7)
-    lines = "a line per fold and seed" if len({result.seed for result in results}) > 1 else "a line per fold"
-    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, {lines}", fontsize=10)
+            limit = HIGHEST_LOSS * np.log(len(result.classes))
+            for panel, name in zip(column, LOSSES, strict=True):
+                top = max(top, history[name].clip(upper=limit).max())
+                draw_losses(panel, history.epoch, history[name], limit, colours[result.fold])
+            column[1].plot(kept.epoch, kept.validation_loss.clip(upper=limit), "o", ms=5, color=colours[result.fold])
+        for panel in column:
+            panel.axhline(np.log(len(results[0].classes)), color="0.4", lw=0.8, ls=":")
+        column[1].set_xlabel("epoch", fontsize=8)
+    for panel, name in zip(axes[:, 0], LOSSES, strict=True):
+        panel.set_ylabel(name.replace("_", " "), fontsize=8)
+    for panel in axes.flat:
+        panel.set_ylim(-0.04 * top, 1.06 * top)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    lines = [Line2D([], [], color=colour, label=f"fold {fold}") for fold, colour in colours.items()]
+    figure.legend(handles=lines, fontsize=7, loc="outside right center", ncols=1 + (len(lines) - 1) // LEGEND_ROWS)
+    each = "fold and seed" if len({one.seed for one in results}) > 1 else "fold"
+    figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, a line per {each}", fontsize=10)
     return figure
+
+
+def fold_colours(count: int) -> list[Any]:
+    """As many colours as there are folds: ten that differ in hue, or for more folds steps of a colour map."""
+    return [f"C{k}" for k in range(count)] if count <= 10 else list(colormaps["turbo"](np.linspace(0.05, 0.95, count)))
+
+
+def draw_losses(panel: Axes, epochs: pd.Series, losses: pd.Series, limit: float, colour: Any) -> None:
+    """The losses of one training, and a triangle at `limit` in each epoch whose loss exceeds it."""
+    panel.plot(epochs, losses, color=colour, lw=1.1, alpha=0.85)
+    above = losses > limit
+    panel.plot(epochs[above], np.full(above.sum(), limit), "^", ms=5, color=colour)
 
 
 def _first_seed(models: list[OutOfFold]) -> str:

@@ -1,0 +1,128 @@
+"""`report.html`, the page in which people read a run: one file with its pictures, which needs no network and no JavaScript.
+What it says is computed here as text and numbers; the templates lay it out and escape it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from roformermil.bags.leakage import read_findings
+from roformermil.evaluation.predictions import KEYS, read_table
+from roformermil.evaluation.summary import POSITION
+from roformermil.evaluation.summary_text import COLUMNS
+from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
+from roformermil.report.pages.data_sets import describe_dataset, heat_maps
+from roformermil.report.pages.pictures import png_uri
+from roformermil.report.plots import save_plot
+from roformermil.report.plots.comparison import plot_comparisons
+from roformermil.runtime.files import write_text
+
+TABLES = ("summary", "cautions", "classes", "comparisons", "calibration")
+LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole at the end of the page
+
+
+def write_report(results: Path, datasets: Sequence[Path]) -> None:
+    """Write `report.html` and `comparisons.png` into `results`, from the tables that it contains.
+
+    datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
+    as far as there are such.
+    """
+    summary, cautions, by_class, comparisons, calibration = (read_table(results / f"{name}.csv") for name in TABLES)
+    classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
+    provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    run = provenance["run"]
+    save_plot(plot_comparisons(comparisons), results / "comparisons.png")
+    groups = group_answers(summary)
+    described = {folder.name: describe_dataset(folder, classes[folder.name]) for folder in datasets}
+    folders = {folder.name: folder for folder in datasets}
+    for group in groups:
+        group["short_encoder"] = shorten_id(group["encoder"])
+        names = [model["name"] for model in group["models"]]
+        maps = {name: heat_maps(folders[group["dataset"]], group["encoder"], name) for name in names}
+        group["heat_maps"] = {name: panels for name, panels in maps.items() if panels}
+    content = {
+        "name": run_name(results, datasets),
+        "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M").lstrip("0"),
+        "version": run["roformermil"] + (f" (commit {shorten_commit(run['commit'])})" if run["commit"] else ""),
+        "groups": groups,
+        "metrics": metric_titles(),
+        "seeds": int(summary.seeds.max()),
+        "cautions": cautions.caution.unique().tolist(),
+        "paper": beside_the_paper(summary, classes),
+        "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
+        "comparisons": describe_comparisons(comparisons),
+        "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
+        "datasets": described,
+        "findings": [
+            (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")
+        ],
+        "tables": _all_tables(summary, by_class, comparisons, calibration, described),
+        "encoders": [group["encoder"] for group in groups],
+        "settings": _settings(provenance["config"]),
+        "versions": [(name, version) for name, version in run.items() if version],
+    }
+    write_text(results / "report.html", _render("report.html.j2", content))
+
+
+def run_name(results: Path, datasets: Sequence[Path]) -> str:
+    """The name of the results' folder, or of the data sets where that is the default one."""
+    name = results.resolve().name
+    return ", ".join(folder.name for folder in datasets) if name == "results" else name
+
+
+def shorten_id(encoder: str) -> str:
+    """An encoder's id of at most LONG_ID characters: the beginning of a long one, with `…`."""
+    return encoder if len(encoder) <= LONG_ID else f"{encoder[: LONG_ID - 1]}…"
+
+
+def shorten_commit(commit: str) -> str:
+    """The first seven digits of a commit, and `+changes` where it has that."""
+    digits, plus, changes = commit.partition("+")
+    return digits[:7] + plus + changes
+
+
+def _render(template: str, content: Mapping[str, Any]) -> str:
+    loader = PackageLoader("roformermil.report.pages")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.get_template(template).render(content) + "\n"
+
+
+def _all_tables(
+    summary: pd.DataFrame,
+    by_class: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    calibration: pd.DataFrame,
+    datasets: Mapping[str, Mapping[str, Any]],
+) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
+    several_seeds = summary.seeds.max() > 1
+    readable = [name for name, dataset in datasets.items() if not dataset["calibration"]]
+    tables = {
+        "Every metric": summary.drop(columns=POSITION if several_seeds else [*POSITION, "seeds", "seed_std"]),
+        "With tile positions shuffled": summary[summary.shuffled.notna()][[*KEYS, "metric", "mean", *POSITION]],
+        "Each class against the rest": by_class,
+        "Each pair of models": comparisons,
+        "Expected calibration error": calibration[calibration.dataset.isin(readable)][[*KEYS, "ece"]].drop_duplicates(),
+    }
+    shown = {title: table for title, table in tables.items() if len(table)}
+    return {title: (table.columns.tolist(), table.map(_cell_text).values.tolist()) for title, table in shown.items()}
+
+
+def _cell_text(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections of the configuration that decide the numbers, each as `key: value, ...`; none where it is not known."""
+    sections = {name: config[name] for name in ("tissue", "tiles", "folds", "training") if name in config}
+    lines = [
+        (name, ", ".join(f"{key}: {value}" for key, value in section.items() if value is not None))
+        for name, section in sections.items()
+    ]
+    return [*lines, ("models", ", ".join(model["id"] for model in config["models"]))] if lines else []

@@ -1,0 +1,89 @@
+"""What a run's data sets consist of: slides, patients, folds; the plots and heat maps of each; what became of its slides."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from roformermil.bags.folds import FoldRow, read_folds
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table, shorten_warnings
+from roformermil.errors import Status
+from roformermil.evaluation.calibration import calibration_caution
+from roformermil.report.pages.pictures import jpeg_uri, outline_uri, png_uri
+
+PLOTS = ("curves", "confusion", "calibration", "history")
+SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
+OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong"}
+
+
+def describe_dataset(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """A data set by the files in its folder: `size`, the line of a table; why its `calibration` cannot be read, if so; its
+    plots; its slides."""
+    rows = read_folds(folder / "folds.csv")
+    patients = {name: patients_of(rows, name) for name in classes}
+    caution = calibration_caution({name: len(ids) for name, ids in patients.items()})
+    shown = [name for name in PLOTS if not (caution and name == "calibration")]
+    return {
+        "name": folder.name,
+        "size": [folder.name, *_size(rows, patients, classes)],
+        "positive": classes[1] if len(classes) == 2 else "",
+        "calibration": caution,
+        "plots": {name: png_uri(folder / f"plots/{name}.png") if name in shown else "" for name in PLOTS},
+        "slides": describe_slides(folder),
+        "contact_sheet": jpeg_uri(folder / "tissue.jpg"),
+    }
+
+
+def patients_of(rows: Iterable[FoldRow], label: str) -> set[str]:
+    """The patients who have slides with this label."""
+    return {row.patient_id for row in rows if row.label == label}
+
+
+def _size(rows: Sequence[FoldRow], patients: dict[str, set[str]], classes: Sequence[str]) -> list[Any]:
+    """Slides, patients, slides by class, folds, test slides per fold and positive class."""
+    labels = {row.slide_id: row.label for row in rows}
+    counts = {name: sum(label == name for label in labels.values()) for name in classes}
+    by_class = ", ".join(f"{counts[name]} {name} ({len(patients[name])} patients)" for name in classes)
+    folds, everyone = len({row.fold for row in rows}), len({row.patient_id for row in rows})
+    tested = sum(row.part == "test" for row in rows) / folds
+    positive = classes[1] if len(classes) == 2 else "each against the rest"
+    return [len(labels), everyone, by_class, folds, f"{tested:.1f}", positive]
+
+
+def heat_maps(folder: Path, encoder: str, model: str) -> list[dict[str, str]]:
+    """The panels in a model's gallery: picture, slide, label and what the prediction was."""
+    gallery = folder / encoder / model / "heatmaps/gallery"
+    return [
+        {"picture": jpeg_uri(path), "slide": path.stem, "label": path.parts[-3], "outcome": OUTCOMES[path.parts[-2]]}
+        for path in sorted(gallery.glob("*/*/*.jpg"))
+    ]
+
+
+def describe_slides(folder: Path) -> dict[str, Any]:
+    """How many slides and tiles a data set has; of each that is `lost`, `odd` (used, with a warning) or `left_out` by the slide
+    sheet: outline, id, status and message; of these the first SHOWN_SLIDES, and how many more there are."""
+    records, outlines = read_slide_table(folder / "slides.csv"), folder / "tissue"
+    tiles = [record.tiles or 0 for record in records if record.is_ok]
+    lost = [record for record in records if record.is_lost]
+    odd = [record for record in records if record.is_ok and record.warnings]
+    left_out = [record for record in records if record.status == Status.EXCLUDED]
+    return {
+        "counts": {"usable": len(tiles), "all": len(records), "tiles": sum(tiles), "median": median(tiles or [0])},
+        "lost": _slide_lines(lost, outlines),
+        "odd": _slide_lines(odd, outlines),
+        "left_out": _slide_lines(left_out, outlines),
+        "more": [max(0, len(group) - SHOWN_SLIDES) for group in (lost, odd, left_out)],
+    }
+
+
+def _slide_lines(records: Sequence[SlideRecord], outlines: Path) -> list[dict[str, str]]:
+    return [
+        {
+            "picture": outline_uri(record, outlines),
+            "slide": record.slide_id,
+            "status": record.status,
+            "stage": record.stage,
+            "message": shorten_warnings(record.warnings) if record.is_ok else record.message,
+        }
+        for record in records[:SHOWN_SLIDES]
+    ]
