@@ -15,12 +15,16 @@ POLL_SECONDS = 5.0
 
 
 class LiveLogHandler(logging.FileHandler):
-    """Appends warnings and progress to the file that a LiveLog reads, each line after the name of the job's own log."""
+    """Appends warnings and progress to the file that a LiveLog reads, each line after the name of the job's own log. Of records
+    with `extra={"brief": ...}` it takes that text: what is said in full at the end of the run."""
 
     def __init__(self, path: Path, job: str):
         super().__init__(path, mode="a", encoding="utf-8", delay=True)
-        self.setFormatter(logging.Formatter(f"{job}: %(message)s"))
+        self.job = job
         self.addFilter(lambda record: record.levelno == logging.WARNING or record.name == progress.__name__)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{self.job}: {getattr(record, 'brief', None) or record.getMessage()}"
 
 
 class LiveLog(Thread):

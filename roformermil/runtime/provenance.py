@@ -5,8 +5,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -52,6 +54,20 @@ def check_code() -> None:
     raise ConfigError(
         f"this job runs roformermil {__version__} from {HERE}, but the workflow was planned with roformermil "
         f"{planned.split(':')[0]} from {folder}, whose source differs. {remedy}"
+    )
+
+
+def check_command() -> None:
+    """Raises ConfigError where jobs would not find the command `roformermil`."""
+    if shutil.which("roformermil"):
+        return
+    scripts = Path(sysconfig.get_path("scripts"))
+    activate = f"source {scripts / 'activate'}" if (scripts / "activate").exists() else f"conda activate {sys.prefix}"
+    if not (scripts / "roformermil").exists():
+        activate = f"pip install --editable {HERE}"
+    raise ConfigError(
+        f"jobs run the command `roformermil`, which is not on PATH, since this environment is not activated. Activate it and "
+        f"run snakemake again: {activate}"
     )
 
 

@@ -20,6 +20,7 @@ def work():
         time.sleep(0.1)
     logging.info("for the job's own log")
     logging.warning("mind this")
+    logging.warning("s1: unreadable: cut short; copy it again", extra={"brief": "s1: unreadable"})
     logging.error("this too")
 app([*sys.argv[1:], "work"], standalone_mode=False)
 """
@@ -35,12 +36,17 @@ def test_jobs_write_progress_and_warnings_to_the_live_log(tmp_path):
     log = tmp_path / "set/net/embed_0.log"
     (tmp_path / "live.log").touch()
     printed = run_job("--log", log, "--live-log", tmp_path / "live.log")
-    *progress, warning = (tmp_path / "live.log").read_text().splitlines()
+    *progress, last, warning, brief = (tmp_path / "live.log").read_text().splitlines()
     assert warning == "set/net/embed_0: mind this"
+    assert brief == "set/net/embed_0: s1: unreadable", "the end of the run says it in full"
     assert progress
-    assert all(re.fullmatch(r"set/net/embed_0: embed: [1-8] of 8 tiles, .* left", line) for line in progress)
-    assert printed.endswith("ERROR this too\n") and printed.count("\n") == 1, "more would break Snakemake's live view"
-    assert all(text in log.read_text() for text in ("of 8 tiles", "for the job's own log", "mind this", "this too"))
+    assert all(
+        re.fullmatch(r"set/net/embed_0: embed: ([1-7] of 8 tiles, .* left|8 tiles in .*)", line) for line in progress
+    )
+    assert re.fullmatch(r"set/net/embed_0: embed: 8 tiles in \d\.\d+ s", last)
+    assert not printed, "it would break Snakemake's live view"
+    expected = ("of 8 tiles", "for the job's own log", "mind this", "this too", "cut short; copy it again")
+    assert all(text in log.read_text() for text in expected)
 
 
 def test_without_a_live_log_a_job_prints_its_progress(tmp_path):
@@ -67,5 +73,5 @@ def test_new_lines_are_announced_while_the_run_lasts_the_last_ones_at_its_end(tm
     run_job("--live-log", path)
     assert not announced or seconds < 1
     log.stop()
-    assert announced[-1] == "job: mind this" and "of an earlier run" not in announced
+    assert announced[-2] == "job: mind this" and "of an earlier run" not in announced
     assert not log.is_alive() and log.daemon and not path.exists()

@@ -10,7 +10,14 @@ import torch
 from roformermil import __version__
 from roformermil.errors import ConfigError
 from roformermil.runtime import provenance
-from roformermil.runtime.provenance import check_code, code_variables, commit, run_metadata, write_provenance
+from roformermil.runtime.provenance import (
+    check_code,
+    check_command,
+    code_variables,
+    commit,
+    run_metadata,
+    write_provenance,
+)
 
 
 def test_metadata_has_the_code_the_libraries_and_the_device():
@@ -86,3 +93,20 @@ def test_the_command_line_refuses_in_one_line_of_the_jobs_log(tmp_path):
     assert refused.returncode == 1 and "Traceback" not in refused.stderr and not refused.stdout
     assert "whose source differs" in (tmp_path / "job.log").read_text()
     assert run(env={**os.environ, **code_variables()}).returncode == 0
+
+
+def test_jobs_need_the_command_on_path_and_the_remedy_activates_this_environment(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance.sysconfig, "get_path", lambda name: str(tmp_path / "bin"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(ConfigError, match=r"not on PATH.*pip install --editable"):
+        check_command()
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin/roformermil"
+    command.touch()
+    with pytest.raises(ConfigError, match=r"not on PATH.*conda activate"):
+        check_command()
+    (tmp_path / "bin/activate").touch()
+    with pytest.raises(ConfigError, match=f"source {tmp_path / 'bin/activate'}"):
+        check_command()
+    command.chmod(0o755)
+    check_command()

@@ -32,6 +32,7 @@ def made_again(pattern, reasons):
             seen.add(file)
             for line in reasons(Path(file), wildcards):
                 workflow.dag.forcefiles.add(file)  # as --forcerun does; a workflow has no public way
+                run_log.run.reasons[file].append(line)
                 log_once(f"{getattr(wildcards, 'dataset', RESULTS)}: {line}")
         return []
 

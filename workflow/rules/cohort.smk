@@ -3,12 +3,14 @@ from functools import cache
 
 from snakemake.io import contains_wildcard
 
+from roformermil.bags.folds import check_labels
 from roformermil.check import check_plan
 from roformermil.cohort.batches import batch_count, columns_digest, slides_of_batch
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.errors import Status
+from roformermil.project.closing import closing_text
 
 
 @cache
@@ -26,6 +28,14 @@ def slides_of_dataset(name):
     except RoFormerMILError as error:
         raise WorkflowError(str(error)) from None
 
+
+def text_at_the_end(run):
+    """The closing text of a run."""
+    targets = workflow.dag_settings.targets if workflow.dag_settings else ()  # None while the workflow is read
+    return closing_text(CONFIG, run, read_sheet, targets, Path(PRINTED))
+
+
+run_log.closing = text_at_the_end
 
 if workflow.is_main_process:  # mistakes are reported before the first job
     problems = list(check_plan(CONFIG, read_sheet))
@@ -123,3 +133,15 @@ def collected_slides(wildcards):
     """An input function: a data set's slides.csv. Jobs are planned again once it is written, so that a batch which ran again
     and ended as before does not train its models again."""
     return checkpoints.collect.get(dataset=wildcards.dataset).output.slides
+
+
+def labels_to_train_on(wildcards):
+    """An input function without files. Ends the run, before the first job, where labels or classes are missing."""
+    used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
+    try:
+        check_labels(used, dataset_settings(wildcards).classes)
+    except RoFormerMILError as error:
+        remedy = "The targets `tissue` and `features` need no labels"
+        logger.error(f"{wildcards.dataset} cannot be trained on: {error}. {remedy}")
+        raise SystemExit(1) from None  # around an error Snakemake would print a traceback
+    return []

@@ -7,13 +7,22 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from roformermil.project.run_log import RunLog
+
+IS_MODULE = workflow.modifier.parent_modifier is not None  # of another workflow, which says itself how its run ended
+run_log = RunLog(dry=workflow.output_settings.dryrun)
+if workflow.is_main_process and not IS_MODULE:  # first, so that Ctrl-C ends imports too without a traceback
+    run_log.attach(logger)
+    run_log.replace_traceback_of_interrupts()
+
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
 from roformermil.config.training import fold_of_run, run_names, training_of_run
 from roformermil.errors import RoFormerMILError
+from roformermil.project.live_view import time_steps
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
-from roformermil.runtime.provenance import code_variables
+from roformermil.runtime.provenance import check_command, code_variables
 from roformermil.studies.variants import list_variants, variants_json
 
 for name, value in code_variables().items():  # jobs compare their code with it; envs/*.post-deploy.sh installs it
@@ -33,6 +42,7 @@ FEATURES = f"{DATASET}/features/{ENCODER}"
 MODEL = f"{DATASET}/{ENCODER}/{{model}}"
 FOLD = f"{MODEL}/fold_{{fold}}"
 LIVE_LOG = f"{RESULTS}/logs/live.log"
+PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
 
 MODEL_IDS = [model.id for model in CONFIG.models]
 VARIANT_IDS = list(dict.fromkeys(variant.model.id for variant in VARIANTS))  # the varied model first
@@ -62,9 +72,19 @@ wildcard_constraints:
 
 
 live_log = LiveLog(Path(LIVE_LOG), logger.info)
+if workflow.is_main_process and not IS_MODULE:
+    time_steps(workflow.logger_manager.get_log_handlers())
+if not IS_MODULE:  # what jobs print themselves, as where Ctrl-C ends one, would break the live view
+    shell.prefix(f"set -euo pipefail; [ ! -e {shlex.quote(LIVE_LOG)} ] || exec 2>>{shlex.quote(PRINTED)}; ")
 
 
 onstart:
+    if workflow.local_exec and not workflow.deployment_settings.deployment_method:  # jobs run what is on PATH here
+        try:
+            check_command()
+        except RoFormerMILError as error:
+            raise WorkflowError(str(error)) from None
+    Path(PRINTED).unlink(missing_ok=True)  # of an earlier run
     live_log.start()
 
 
@@ -95,17 +115,6 @@ def times_attempt(base, per_slide=0):
 def training_settings(wildcards):
     """The settings of a training: those of its model, with its seed."""
     return training_of_run(wildcards.fold, TRAININGS[wildcards.model])
-
-
-def plot_in_report(name, title):
-    """An output: a plot of a data set, which the report shows with the caption of its name."""
-    return report(
-        f"{DATASET}/plots/{name}.png",
-        category="3 Plots",
-        subcategory="{dataset}",
-        labels={"plot": title},
-        caption=f"../report/{name}.rst",
-    )
 
 
 def ablation_variants(wildcards):

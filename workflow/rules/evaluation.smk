@@ -18,7 +18,7 @@ rule evaluate:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
             f"{RESULTS}/summary.csv",
-            category="6 Tables",
+            category="1 Tables",
             labels={"table": "summary.csv"},
             caption="../report/summary.rst",
         ),
@@ -26,7 +26,7 @@ rule evaluate:
         cautions=f"{RESULTS}/cautions.csv",
         classes=report(
             f"{RESULTS}/classes.csv",
-            category="6 Tables",
+            category="1 Tables",
             labels={"table": "classes.csv"},
             caption="../report/classes.rst",
         ),
@@ -34,11 +34,16 @@ rule evaluate:
         confusion=f"{RESULTS}/confusion.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
-            category="6 Tables",
+            category="1 Tables",
             labels={"table": "comparisons.csv"},
             caption="../report/comparisons.rst",
         ),
-        provenance=f"{RESULTS}/provenance.json",
+        provenance=report(
+            f"{RESULTS}/provenance.json",
+            category="2 Provenance",
+            labels={"file": "provenance.json"},
+            caption="../report/provenance.rst",
+        ),
     log:
         f"{RESULTS}/logs/evaluate.log",
     benchmark:

@@ -113,12 +113,7 @@ rule contact_sheet:
         tables=all_batches(f"{DATASET}/tiles/batch_{{batch}}.csv"),
     output:
         picture=f"{DATASET}/tissue.jpg",
-        page=report(
-            f"{DATASET}/tissue.html",
-            category="2 Slides",
-            labels={"tissue outlines": "{dataset}"},
-            caption="../report/tissue.rst",
-        ),
+        page=f"{DATASET}/tissue.html",
     log:
         f"{RESULTS}/logs/{{dataset}}/contact_sheet.log",
     benchmark:

@@ -14,7 +14,7 @@ rule ablation:
         provenance=f"{RESULTS}/ablation_provenance.json",
         plot=report(
             f"{RESULTS}/ablation.png",
-            category="7 Studies",
+            category="3 Studies",
             labels={"study": "ablation"},
             caption="../report/ablation.rst",
         ),
@@ -82,7 +82,7 @@ rule overhead:
         provenance=f"{RESULTS}/overhead_provenance.json",
         plot=report(
             f"{RESULTS}/overhead.png",
-            category="7 Studies",
+            category="3 Studies",
             labels={"study": "overhead"},
             caption="../report/overhead.rst",
         ),

@@ -3,6 +3,7 @@
 
 rule split:
     input:
+        labels=labels_to_train_on,
         again=made_again(f"{DATASET}/folds.csv", split_changed),
         slides=collected_slides,
     output:
