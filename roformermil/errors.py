@@ -55,12 +55,14 @@ class RoFormerMILError(Exception):
 
 
 class SlideError(RoFormerMILError):
-    def __init__(self, status: Status, message: str):
-        super().__init__(status, message)  # both are `args`, so that the error can be pickled
-        self.status = status
+    """remedy: what to do in training, given apart where `predict` has another remedy (deployment/remedies.py)."""
+
+    def __init__(self, status: Status, problem: str, remedy: str = ""):
+        super().__init__(status, problem, remedy)  # all are `args`, so that the error can be pickled
+        self.status, self.problem, self.remedy = status, problem, remedy
 
     def __str__(self) -> str:
-        return self.args[1]
+        return "; ".join(filter(None, (self.problem, self.remedy)))
 
 
 class ConfigError(RoFormerMILError):

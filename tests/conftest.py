@@ -1,5 +1,6 @@
 """Fixtures for all tests: small files to read, feature stores, and the real slides of ../shared."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from roformermil.cohort.synthetic import write_pyramid
 from roformermil.features.store import write_store
 from tests import ROOT
 from tests.tissue_drawing import draw_tissue
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs, whose programs would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 from tests import ROOT
 
 ROOMS = ["errors", "runtime", "config", "cohort", "slides", "features", "bags", "models", "evaluation", "training"]
-ROOMS += ["report", "deployment", "studies", "check", "cli"]  # in their order
-LOOSE = {"__init__", "__main__", "errors", "check"}  # the modules outside folders
+ROOMS += ["report", "deployment", "studies", "check", "project", "viewer", "cli"]  # in their order
+LOOSE = {"__init__", "__main__", "errors"}  # the modules outside folders
 PACKAGE = ROOT / "roformermil"
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
 
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
@@ -46,7 +47,12 @@ class GivenPart:
 
 
 def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """The folds of a data set: read from `folds.path` where that is set, else made. Raises FoldsError if they cannot be."""
+    """The folds of a data set: read from `folds.path` where that is set, else made. Slides without a label are in no fold.
+
+    Raises FoldsError if folds cannot be made, such as without labels or classes.
+    """
+    check_labels(slides, classes)
+    slides = [slide for slide in slides if slide.label]
     if given := given_folds(dataset, settings):
         return read_given_folds(given, slides, settings, classes)
     return make_folds(slides, settings, classes)
@@ -180,8 +186,25 @@ def in_several_parts(memberships: Iterable[tuple[int, str, str]]) -> dict[tuple[
     return {key: in_parts for key, in_parts in parts.items() if len(in_parts) > 1}
 
 
+def check_labels(slides: Sequence[Slide], classes: Sequence[str]) -> None:
+    """Raises FoldsError, which says what to write where, without classes or without a label."""
+    labels = sorted({slide.label for slide in slides} - {""})
+    if not labels:
+        of_classes = f" with one of {', '.join(classes)}" if classes else ", and name them in the data set's `classes`"
+        raise FoldsError(f"no usable slide has a label: fill in column label of the slide sheet{of_classes}")
+    if not classes:
+        order = "in the order of their index; of two, the second is the positive one"
+        raise FoldsError(f"the data set has no `classes`: add classes: {_as_yaml(labels)} to it, {order}")
+
+
+def _as_yaml(names: list[str]) -> str:
+    return yaml.safe_dump(names, default_flow_style=True, allow_unicode=True, width=math.inf).strip()
+
+
 def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
-    """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide)."""
+    """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide), and as
+    `check_labels` does."""
+    check_labels(slides, classes)
     unit = "patient" if settings.group_by_patient else "slide"
     members = {(slide.label, slide.patient_id if settings.group_by_patient else slide.slide_id) for slide in slides}
     counts = Counter(label for label, _ in members)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.cli import models, project, results, slides
+from roformermil.cli import checking, models, prediction, project, results, slides, viewing
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import progress
 from roformermil.runtime.live_log import LiveLogHandler
@@ -20,12 +20,12 @@ from roformermil.runtime.subprocesses import preload
 
 HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
 
-Most users run `roformermil check FILE`, then `snakemake --cores all --configfile FILE`, whose rules call these verbs; and
-`roformermil predict SLIDES --model FOLDER` and `roformermil trace results/summary.csv --row ROW` themselves. Settings are
+Most users run `roformermil init FOLDER`, then `check FILE`, `run FILE` and `view RESULTS`, and `predict SLIDES --model FOLDER`;
+`roformermil VERB --help` has examples. The other verbs are steps of the workflow, which its rules call. Settings are
 given as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. Keys that are left out have their defaults.
 """
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (slides, models, results, project):
+for group in (slides, models, prediction, results, project, checking, viewing):
     app.add_typer(group.app)
 log = logging.getLogger("roformermil")
 preload(__name__)  # subprocesses of a command import it as their main module
@@ -41,25 +41,25 @@ def _print_version(wanted: bool) -> None:
 def common(
     log_file: Annotated[Path | None, typer.Option("--log", help="write the log to this file too")] = None,
     live_log: Annotated[
-        Path | None, typer.Option(help="file, if it exists, for progress and warnings; print errors only")
+        Path | None, typer.Option(help="file, if it exists, for progress and warnings; nothing is printed then")
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    screen = logging.StreamHandler()
-    handlers: list[logging.Handler] = [screen]
+    handlers: list[logging.Handler] = []
     if log_file:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
     if live_log and live_log.exists():
-        screen.setLevel(logging.ERROR)
         progress.screen_is_free = False
         job = "job"
         if log_file and log_file.is_relative_to(live_log.parent):  # such as demo/resnet50-random/embed_0
             job = log_file.relative_to(live_log.parent).with_suffix("").as_posix()
-        logging.getLogger().addHandler(LiveLogHandler(live_log, job))
+        handlers.append(LiveLogHandler(live_log, job))
+    else:
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
     check_code()
 
 

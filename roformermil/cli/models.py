@@ -1,4 +1,4 @@
-"""From feature stores to trained models, packaged models and predictions with them."""
+"""From feature stores to trained and packaged models."""
 
 import logging
 from pathlib import Path
@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from roformermil.cli import options
-from roformermil.cohort.slide_sheet import parse_mpp, read_slide_sheet
+from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.config import SLIDE_TIMEOUT, Folds, Leakage, Training
-from roformermil.errors import Status
+from roformermil.config import Folds, Leakage, Training
 from roformermil.runtime.locks import exclusive
 
 app = typer.Typer()
@@ -77,39 +76,3 @@ def package(
     from roformermil.deployment.model_card import Preparation
 
     export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out)
-
-
-MPP = typer.Option(
-    parser=lambda text: parse_mpp(text, f"--mpp {text!r}"),
-    metavar="FLOAT",
-    help="um/px of slides that do not state a usable one",
-)
-
-
-@app.command()
-def predict(
-    slides: Annotated[list[Path], typer.Argument(help="slide files, or feature stores (.zarr)")],
-    model: Annotated[Path, typer.Option(help="a packaged model: results/DATASET/ENCODER/MODEL/model")],
-    out: Annotated[Path, typer.Option(help="folder for predictions.csv and heatmaps/")] = Path("predictions"),
-    weights: Annotated[Path | None, typer.Option(help="weights of the encoder, if the training lab's own")] = None,
-    tissue_weights: Annotated[Path | None, typer.Option(help="weights of the tissue segmentation, likewise")] = None,
-    mpp: Annotated[float | None, MPP] = None,
-    heatmaps: Annotated[bool, typer.Option(help="draw a heat map of each slide file")] = True,
-    timeout: options.Timeout = SLIDE_TIMEOUT,
-    threads: options.Threads = 0,
-    shuffle_positions: Annotated[
-        bool, typer.Option("--shuffle-positions", help="also predict each slide with its tiles' positions shuffled")
-    ] = False,
-) -> None:
-    """Predict slides with a packaged model: from raw files to a table and heat maps."""
-    from roformermil.deployment.predict import predict as predict_slides
-    from roformermil.deployment.prediction_table import describe_predictions
-
-    options.use_machine(threads)
-    with exclusive(out / "predictions.csv"):
-        rows = predict_slides(
-            slides, model, out, weights, tissue_weights, mpp, heatmaps, timeout, shuffle_positions=shuffle_positions
-        )
-    typer.echo(describe_predictions(rows, out))
-    if all(row["status"] != Status.OK for row in rows):
-        raise typer.Exit(1)

@@ -1,34 +1,68 @@
-"""Checks and descriptions of a configuration."""
+"""A project begun from a folder of slides, and its run; descriptions of a configuration."""
 
-import logging
-import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from roformermil import __version__
-from roformermil.config import load_config, reference
-from roformermil.runtime.text import plural
+from roformermil.config import reference
 
 app = typer.Typer()
-log = logging.getLogger("roformermil")
+INIT_EPILOG = """Example: roformermil init /data/slides --labels labels.xlsx
+
+The table's columns may have any names: one has slide ids, file names or
+patients, another the labels.
+
+OUT.yaml sets `datasets`, `results`, `tiles`, `encoder`, `folds`, `models` and
+`max_failed_fraction`, each with its reason. More: docs/own.md"""
+RUN_EPILOG = """Example: roformermil run mine.yaml tissue --cores 4
+
+Targets: `tissue` (outlines to look at), `features`, `all` (by default),
+`ablation`, `overhead`, `download`. Options: snakemake --help.
+
+It follows all keys of the configuration: docs/reference.md"""
 
 
-@app.command()
-def check(config: Annotated[Path, typer.Argument(help="configuration file")]) -> None:
-    """Check a configuration before running it: settings, slide sheets, weights, every slide's tissue, folds and leaks."""
-    from roformermil.check import check_config
+@app.command(epilog=INIT_EPILOG)
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder of slides; its sub-folders are searched too")],
+    labels: Annotated[Path | None, typer.Option(help="table of labels: CSV or Excel workbook (.xlsx)")] = None,
+    out: Annotated[Path, typer.Option(help="name of the data set, of OUT.csv and OUT.yaml")] = Path("mine"),
+    label_column: Annotated[str | None, typer.Option(help="the column of the table that has the labels")] = None,
+    label_folders: Annotated[
+        bool, typer.Option("--label-folders", help="take the names of FOLDER's sub-folders as labels")
+    ] = False,
+    patients: Annotated[
+        Literal["auto", "folders", "slides"],
+        typer.Option(
+            help="who the patients are: the slides' folders; each slide its own; or told from barcodes and folders"
+        ),
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="replace OUT.csv and OUT.yaml where they exist")] = False,
+) -> None:
+    """Begin from a folder of slides: write its slide sheet and a commented configuration, and say what is left to fill in."""
+    from roformermil.project.begin import Choices, begin
+    from roformermil.project.begin_text import describe_project
 
-    problems = check_config(load_config(config))
-    for problem in problems:
-        log.log(logging.getLevelNamesMapping()[problem.level.upper()], "%s", problem)
-    errors, warnings = (sum(p.count for p in problems if p.level == level) for level in ("error", "warning"))
-    if errors:
-        log.error("%s: %s to fix before it can be run, see above", config, plural(errors, "error"))
-        raise typer.Exit(1)
-    found = f"no error, but {plural(warnings, 'warning')}, see above" if warnings else "no problem found"
-    log.info("%s; continue with: snakemake --cores all --configfile %s", found, shlex.quote(str(config.absolute())))
+    if label_folders and (labels or label_column):
+        raise typer.BadParameter("give either --labels or --label-folders")
+    if label_column and not labels:
+        raise typer.BadParameter("--label-column needs --labels")
+    out = out.with_suffix("") if out.suffix in (".csv", ".yaml", ".yml") else out
+    choices = Choices(labels, label_column, label_folders, patients)
+    typer.echo(describe_project(begin(folder, out, choices, force)))
+
+
+@app.command(epilog=RUN_EPILOG, context_settings={"ignore_unknown_options": True})
+def run(
+    config: Annotated[Path, typer.Argument(help="configuration file")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="targets and options of snakemake")] = None,
+) -> None:
+    """Run the workflow, on all cores unless told otherwise. A run that was stopped resumes."""
+    from roformermil.project.workflow import run_workflow
+
+    run_workflow(config, arguments or [])
 
 
 @app.command()

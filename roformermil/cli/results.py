@@ -49,7 +49,10 @@ def trace(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil plots results/mine/mine/*/*/fold_*/predictions.csv --out results/mine/mine/plots."
+    " Settings: none."
+)
 def plots(
     predictions: options.Predictions,
     out: Annotated[Path, typer.Option(help="folder for curves.png, calibration.png, confusion.png and history.png")],
@@ -60,7 +63,12 @@ def plots(
     plot_dataset(predictions, out)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil heatmap results/demo/features/resnet50-random/batch_0.csv --folds results/demo/folds.csv"
+    " --models results/demo/resnet50-random/ro-abmil --features results/demo/features/resnet50-random"
+    " --classes inflamed,excluded --card results/demo/resnet50-random/ro-abmil/model --out maps --table maps/slides.csv."
+    " Settings: `heatmaps.models`, `heatmaps.smooth`."
+)
 def heatmap(
     slides: options.TableIn,
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
@@ -69,18 +77,26 @@ def heatmap(
     classes: options.Classes,
     out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
     table: options.TableOut,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="the models' package (folder with model.json), whose AUROC tells whether they beat chance"),
+    ] = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="blend the values of neighbouring tiles")] = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,
 ) -> None:
     """Draw the heat map of each slide of a batch, by the model that was not trained on it."""
+    from roformermil.deployment.model_card import read_card
     from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
 
     options.use_machine(threads)
     share_memory(memory, readers=1, own=WITH_TORCH)
     records, names = read_slide_table(slides), classes.split(",")
+    warning = read_card(card).chance_warning if card else ""
     options.write_exclusively(
-        table, lambda: write_out_of_fold_heatmaps(records, folds, models, features, names, out, timeout)
+        table,
+        lambda: write_out_of_fold_heatmaps(records, folds, models, features, names, out, timeout, warning, smooth),
     )
 
 
@@ -97,14 +113,17 @@ def gallery(
     log.info("chosen: %s", ", ".join(copy_gallery(predictions, heatmaps, out, per_class)))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil pages results/mine --datasets mine. Settings: none; `heatmaps.in_report` chooses how many"
+    " heat maps `gallery` keeps for it."
+)
 def pages(
     results: Annotated[Path, typer.Argument(help="folder that `evaluate` wrote into")], datasets: options.Datasets
 ) -> None:
-    """Write the report's pages, `overview.html` and `tables.html`, and `comparisons.png`."""
-    from roformermil.report.pages import write_pages
+    """Write the report: `report.html`, one file that works offline, and `comparisons.png`."""
+    from roformermil.report.pages import write_report
 
-    write_pages(results, [results / name for name in datasets.split(",")])
+    write_report(results, [results / name for name in datasets.split(",")])
 
 
 @app.command()

@@ -11,8 +11,11 @@ from pathlib import Path
 from roformermil.cohort.spelling import one_typo_apart
 from roformermil.errors import SheetError
 
-REQUIRED, OPTIONAL = ("slide_id", "patient_id", "label", "path"), ("mpp", "tissue", "exclude", "site", "note")
+REQUIRED, OPTIONAL = ("slide_id", "path"), ("patient_id", "label", "mpp", "tissue", "exclude", "site", "note")
 MPP_SYNONYM = re.compile("mpp|(um|microns?|micromet(re|er)s?)per(px|pixel)")  # at the start of a column's name
+PATIENT_SYNONYM = re.compile(
+    "(patient|case|subject|participant|donor)s?(submitter)?(id|no|nr|number|code|name|barcode)?"
+)
 AS_CSV = "save it as CSV UTF-8 (comma delimited)"
 # The start of files that are not text, what they are and what to do. A zip is told apart by the names of its files.
 SIGNATURES = (
@@ -33,7 +36,7 @@ def read_table(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
     Raises SheetError for a file that is not comma-separated UTF-8 text with a header, and for missing or misspelt columns.
     """
-    text = _decode(_read_bytes(sheet), sheet)
+    text = read_text(sheet)
     _check_separator(text, sheet)
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
@@ -52,6 +55,16 @@ def read_table(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise SheetError(f"{sheet}: the first row must name the columns ({expected}), but it is {given!r}")
     _check_columns(sheet, columns)
     return columns, lines
+
+
+def read_text(table: Path, kind: str = "slide sheet") -> str:
+    """The text of a table that a person made. Raises SheetError, which names its kind, where it is not UTF-8 text."""
+    return _decode(_read_bytes(table, kind), table, kind)
+
+
+def patient_column(columns: Iterable[str]) -> str | None:
+    """The first column that by its name has patients."""
+    return next((column for column in columns if PATIENT_SYNONYM.fullmatch(_plain(column))), None)
 
 
 def _plain(name: str) -> str:
@@ -87,6 +100,9 @@ def _check_columns(sheet: Path, columns: list[str]) -> None:
             close = get_close_matches(_plain(column), others, n=1, cutoff=0.65)
             hint = f": is it your column {others[close[0]]!r}?" if close else ""
             mistakes.append(f"no column {column!r}{hint}")
+    if "patient_id" not in (*columns, *meant.values()) and (given := patient_column(columns)):
+        remedy = "Rename it, or add patient_id; else slides of one patient may train and test a model"
+        mistakes.append(f"no column 'patient_id': is it your column {given!r}? {remedy}")
     if mistakes:
         known = f"Required are {', '.join(REQUIRED)}; optional {', '.join(OPTIONAL)}; others are ignored"
         raise SheetError("\n".join(f"{sheet}: {mistake}" for mistake in mistakes) + f". {known}")
@@ -105,32 +121,32 @@ def _meant_column(column: str, columns: Sequence[str]) -> str | None:
     return None
 
 
-def _read_bytes(sheet: Path) -> bytes:
+def _read_bytes(sheet: Path, kind: str) -> bytes:
     try:
         return sheet.read_bytes()
     except FileNotFoundError as error:
         hint = "; `make demo` writes the demo's" if sheet.parts[-2:] == ("demo", "slides.csv") else ""
-        raise SheetError(f"{sheet}: no such slide sheet{hint}") from error
+        raise SheetError(f"{sheet}: no such {kind}{hint}") from error
     except OSError as error:
-        raise SheetError(f"{sheet}: the slide sheet cannot be read: {error.strerror}") from error
+        raise SheetError(f"{sheet}: the {kind} cannot be read: {error.strerror}") from error
 
 
-def _decode(data: bytes, sheet: Path) -> str:
+def _decode(data: bytes, sheet: Path, name: str) -> str:
     for signature, kind, remedy in SIGNATURES:
         if data.lstrip().startswith(signature):
             for inside, workbook in WORKBOOKS:
                 if signature.startswith(b"PK") and inside in data:
                     kind, remedy = workbook, f"open it in Excel or LibreOffice and {AS_CSV}"
-            raise SheetError(f"{sheet}: the slide sheet is {kind}, not CSV text: {remedy}")
+            raise SheetError(f"{sheet}: the {name} is {kind}, not CSV text: {remedy}")
     zeros = data[:1000].count(0)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or zeros > len(data[:1000]) / 4:
-        raise SheetError(f'{sheet}: the slide sheet is UTF-16 text ("Unicode Text" in Excel), not UTF-8: {AS_CSV}')
+        raise SheetError(f'{sheet}: the {name} is UTF-16 text ("Unicode Text" in Excel), not UTF-8: {AS_CSV}')
     if zeros:
-        raise SheetError(f"{sheet}: the slide sheet is a binary file, not CSV text: {AS_CSV}")
+        raise SheetError(f"{sheet}: the {name} is a binary file, not CSV text: {AS_CSV}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data[: error.start].count(b"\n") + 1
         line = data.splitlines()[row - 1].decode("cp1252", "replace")
         problem = f"not UTF-8 text but perhaps Windows-1252 (Latin-1), in which its row {row} is {line!r}"
-        raise SheetError(f"{sheet}: the slide sheet is {problem}: {AS_CSV}") from error
+        raise SheetError(f"{sheet}: the {name} is {problem}: {AS_CSV}") from error

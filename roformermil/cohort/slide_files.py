@@ -22,8 +22,8 @@ def content_id(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         names = [(file.relative_to(path).as_posix(), file.stat().st_size) for file in files]
         return fingerprint(files=names, samples=[content_id(file) for file in files[:: len(files) // SAMPLES + 1]])
-    if companions := _companions(path):
-        data = [content_id(file) if file.is_dir() else _hash_samples(file) for file in companions]
+    if parts := companions(path):
+        data = [content_id(file) if file.is_dir() else _hash_samples(file) for file in parts]
         return fingerprint(index=_hash_samples(path), data=data)
     return _hash_samples(path)
 
@@ -31,7 +31,7 @@ def content_id(path: Path) -> str:
 def file_state(path: Path) -> dict[str, Any]:
     """Size and date of a slide's file, or the sums over its files, as fields of SlideRecord: whether they may have changed
     is seen from these without reading them. None where there is no file."""
-    files = [path, *_companions(path)]
+    files = [path, *companions(path)]
     try:
         files += [file for folder in files[1:] if folder.is_dir() for file in folder.iterdir()]
         states = [file.stat() for file in files]
@@ -40,8 +40,8 @@ def file_state(path: Path) -> dict[str, Any]:
     return {"bytes": sum(s.st_size for s in states), "modified": sum(s.st_mtime_ns for s in states)}
 
 
-def _companions(path: Path) -> list[Path]:
-    """The other files of a slide that consists of several."""
+def companions(path: Path) -> list[Path]:
+    """The other files, or the folder, of a slide that consists of several."""
     if path.suffix.lower() == ".mrxs":
         return [folder for folder in (path.with_suffix(""),) if folder.is_dir()]
     same_stem = f"{glob.escape(path.stem)}*"

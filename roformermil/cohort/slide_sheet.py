@@ -18,7 +18,7 @@ from roformermil.config import Tissue
 from roformermil.config.base import parse_yaml, read_settings
 from roformermil.config.tissue import METHODS_OF_KEY
 from roformermil.errors import ConfigError, SheetError
-from roformermil.runtime.text import first_lines, join_some
+from roformermil.runtime.text import first_lines, join_some, plural
 
 SHOWN_MISTAKES, SHOWN_NAMES = 10, 10
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -32,8 +32,8 @@ class Slide:
     """A row of the slide sheet."""
 
     slide_id: str
-    patient_id: str
-    label: str
+    patient_id: str  # slide_id where the slide sheet names no patients
+    label: str  # "" for a slide that is not trained on
     path: Path  # the sheet's path below the data set's root
     mpp: float | None  # um/px, overrides the file's own
     tissue: str = ""  # settings of section Tissue for this slide alone, YAML
@@ -44,11 +44,11 @@ class Slide:
 def read_slide_sheet(
     sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False, check_files: bool = True
 ) -> list[Slide]:
-    """Read and check a slide sheet; labels only where `classes` are given, files only with `check_files`.
+    """Read and check a slide sheet; labels only where there are `classes`, files only with `check_files`.
 
     Raises SheetError with one line per mistake: file, row (1 is the header), what was given and what was expected.
-    Mistakes are a duplicate or unusable id, no patient, an unknown class, a path to no file or outside `root` (unless
-    absolute paths are allowed), an unusable mpp or tissue setting.
+    Mistakes are a duplicate or unusable id, no patient where other slides have one, an unknown class, a path to no file or
+    outside `root` (unless absolute paths are allowed), an unusable mpp or tissue setting. A slide may have no label.
     """
     slides, mistakes = parse_slide_sheet(sheet, root, classes, allow_absolute, check_files)
     if mistakes:
@@ -69,6 +69,7 @@ def parse_slide_sheet(
         raise SheetError(f"{sheet}: the slide sheet has a header, but no rows")
     if check_files and not root.is_dir() and not allow_absolute:  # said once, not for every slide
         mistakes, check_files = [f"{sheet}: the data set's root is not a folder: {root.absolute()}"], False
+    has_patients = "patient_id" in columns and any(any(cells[columns.index("patient_id") :][:1]) for _, cells in rows)
     slides: list[Slide] = []
     rows_of_ids: dict[str, int] = {}
     ids_of_paths: dict[Path, str] = {}
@@ -77,7 +78,10 @@ def parse_slide_sheet(
             hint = "; quote cells that contain a comma, and write decimals with a point" * (len(cells) > len(columns))
             mistakes.append(f"{sheet}, row {number}: {len(cells)} cells, but the header has {len(columns)}{hint}")
             continue
-        slide, found = _parse_row(dict(zip(columns, cells, strict=False)), root, classes, allow_absolute)
+        row = dict(zip(columns, cells, strict=False))
+        if not has_patients:
+            row["patient_id"] = row["slide_id"]
+        slide, found = _parse_row(row, root, classes, allow_absolute)
         if (first := rows_of_ids.setdefault(slide.slide_id, number)) != number:
             found.append(f"duplicate slide_id {slide.slide_id!r} (rows {first} and {number})")
         if slide.path and (owner := ids_of_paths.setdefault(slide.path, slide.slide_id)) != slide.slide_id:
@@ -103,8 +107,11 @@ def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     """What is valid but may be a mistake."""
     labels = defaultdict(set)
     for slide in slides:
-        labels[slide.patient_id].add(slide.label)
+        labels[slide.patient_id].update({slide.label} - {""})
     warnings = []
+    unlabelled = [slide.slide_id for slide in slides if not slide.label]
+    if 0 < len(unlabelled) < len(slides):
+        warnings.append(f"{plural(len(unlabelled), 'slide')} without a label, not trained on: {join_some(unlabelled)}")
     if several := sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1):
         question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
         warnings.append(f"patients with slides of several classes: {join_some(several)}. {question}")
@@ -137,11 +144,13 @@ def _parse_row(
         except (ConfigError, SheetError) as error:
             mistakes.extend(str(error).splitlines())
 
-    slide_id, patient_id, label, tissue = row["slide_id"], row["patient_id"], row["label"], row.get("tissue", "")
+    slide_id, patient_id = row["slide_id"], row["patient_id"]
+    label, tissue = row.get("label", ""), row.get("tissue", "")
     attempt(_check_slide_id, slide_id)
-    if not patient_id:
-        mistakes.append(f"slide {slide_id!r} has no patient_id; folds keep a patient's slides together")
-    if classes is not None:
+    if slide_id and not patient_id:
+        remedy = "if the patient is unknown, repeat slide_id"
+        mistakes.append(f"slide {slide_id!r} has no patient_id, but others have: {remedy}")
+    if classes and label:
         attempt(_check_label, label, slide_id, classes)
     path = attempt(_parse_path, row["path"], slide_id, root, absolute)
     mpp = attempt(parse_mpp, row["mpp"], f"mpp {row['mpp']!r} of slide {slide_id!r}") if row.get("mpp") else None
@@ -164,8 +173,7 @@ def _check_label(label: str, slide_id: str, classes: Sequence[str]) -> None:
     known = {comparable(name): name for name in classes}
     close = get_close_matches(comparable(label), known, n=1)
     hint = f"; did you mean {known[close[0]]!r}?" if close else ""
-    given = f"has label {label!r}" if label else "has no label"
-    raise SheetError(f"slide {slide_id!r} {given}; expected one of {', '.join(classes)}{hint}")
+    raise SheetError(f"slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}{hint}")
 
 
 def _parse_path(text: str, slide_id: str, root: Path, absolute: bool) -> Path:
@@ -176,6 +184,7 @@ def _parse_path(text: str, slide_id: str, root: Path, absolute: bool) -> Path:
     inside = os.path.relpath(path, root).split(os.sep)[0] != os.pardir
     if not (inside or (absolute and os.path.isabs(expanded))):
         hint = "; see the data set's allow_absolute" if os.path.isabs(expanded) else ""
+        hint = "; give its absolute path" if absolute else hint
         raise SheetError(f"path {text!r} of slide {slide_id!r} is not inside the root {str(root.absolute())!r}{hint}")
     return Path(path)
 

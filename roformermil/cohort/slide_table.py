@@ -77,12 +77,13 @@ def run_stage(
     workers: int = 1,
     progress: bool = True,
     content_of: Callable[[SlideRecord], str] | None = None,
+    explain: Callable[[SlideError], str] = str,
 ) -> list[SlideRecord]:
     """Update every slide without a failure so far by the fields that `work` returns for it, `workers` slides at once.
 
-    A SlideError becomes the slide's record, with its file's `content_of`, so that it is tried again when that changes.
-    Slides that need more memory than their part are tried once more, one at a time, with the memory of all workers. Any
-    other error (a full disk, a bug) is raised after the slides in progress finished.
+    A SlideError becomes the slide's record: its message is what `explain` makes of it, and with its file's `content_of`
+    it is tried again when that changes. Slides that need more memory than their part are tried once more, one at a time,
+    with the memory of all workers. Any other error (a full disk, a bug) is raised after the slides in progress finished.
     """
 
     def process(record: SlideRecord) -> SlideRecord:
@@ -92,7 +93,7 @@ def run_stage(
         try:
             record = _update(record, work(record))
         except SlideError as error:
-            record = failed_record(record, stage, error)
+            record = failed_record(record, stage, SlideError(Status(error.status), explain(error)))
             if content_of:
                 with suppress(SlideError):
                     record = replace(record, content=content_of(record))
@@ -135,7 +136,8 @@ def shorten_warnings(warnings: str) -> str:
 
 def failed_record(record: SlideRecord, stage: str, error: SlideError) -> SlideRecord:
     """The record of a slide that cannot be used."""
-    log.warning("%s: %s: %s", record.slide_id, error.status, error)
+    brief = f"{record.slide_id}: {error.status}"
+    log.warning("%s: %s", brief, error, extra={"brief": brief})
     return replace(record, status=error.status, message=str(error), stage=stage)
 
 

@@ -120,10 +120,10 @@ class Config(Settings):
 
 def load_config(path: Path) -> Config:
     """Read and validate a configuration file. Raises ConfigError."""
-    path = Path(path)
+    path = Path(path).absolute()
     try:
         return read_settings(Config, path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
-        raise ConfigError(f"{path.absolute()}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.absolute()}: is not UTF-8 text: save it as UTF-8") from error
+        raise ConfigError(f"{path}: is not UTF-8 text: save it as UTF-8") from error

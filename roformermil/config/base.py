@@ -20,6 +20,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     runtime_only: ClassVar[frozenset[str]] = frozenset()  # keys that change how a result is computed, not the result
 
+    @classmethod
+    def explain_unknown(cls, key: str, value: Any) -> str:
+        """What to write instead of a key that is not of this section, where that is known; else empty."""
+        return ""
+
     def deciding_values(self) -> dict[str, Any]:
         """The settings that decide a result, as plain values."""
         return self.model_dump(mode="json", exclude=set(self.runtime_only))
@@ -99,7 +104,10 @@ def _describe(section: type[Settings], values: Any, error: Any) -> str:
         return f"{_dotted(values, section_of_key)}: the key {_quote_it(given)}"
     key = _dotted(values, location)
     if kind == "extra_forbidden":
-        known = _keys_beside(section, location)
+        section = _section_at(section, location)
+        if explanation := section.explain_unknown(str(location[-1]), given):
+            return f"{key}: {explanation}"
+        known = list(section.model_fields)
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(sorted(known))}"
         return f"{key}: unknown key; {hint}"
@@ -151,14 +159,14 @@ def _quote_it(value: Any) -> str:
     return f'is read by YAML as the {kind} {value}, not as text: write it in quotes, as in ["0", "1"]'
 
 
-def _keys_beside(section: type[Settings], location: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section that the last part of `location` was given in."""
+def _section_at(section: type[Settings], location: tuple[str | int, ...]) -> type[Settings]:
+    """The section that the last part of `location` was given in."""
     current = section
     for part in location[:-1]:
         if (field := current.model_fields.get(str(part))) is None:
             continue  # a list index or a data set's name: `current` is already the type of the element
         current = next(_sections(field.annotation), current)
-    return list(current.model_fields)
+    return current
 
 
 def _sections(annotation: Any) -> Iterator[type[Settings]]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from roformermil.config.base import Distinct, Name, Settings, UserPath
 
@@ -32,13 +32,22 @@ class Dataset(Settings):
     """A data set: a slide sheet, the folder of its slides and its classes."""
 
     slides: UserPath
-    """Slide sheet (CSV): `slide_id, patient_id, label, path` and optionally `mpp`, `tissue` (settings for this slide),
-    `exclude` (why it is left out), `site` (where it was made, for the leakage check) and `note` (for readers)."""
+    """Slide sheet (CSV): `slide_id, path`; `label` to train; and optionally `patient_id` (by default each slide is a patient
+    of its own), `mpp`, `tissue` (settings for this slide), `exclude` (why it is left out), `site` (where it was made, for the
+    leakage check) and `note` (for readers)."""
     root: UserPath
     """Folder that the slide sheet's paths are relative to."""
     allow_absolute: bool = False
     """Whether paths in the slide sheet may be absolute, and so outside `root`."""
-    classes: Distinct[Name] = Field(min_length=2)
-    """Labels in the order of their class index. With two classes, the second is the positive one."""
+    classes: Distinct[Name] = Field([])
+    """Labels in the order of their class index, two or more; may be left out as long as nothing is trained. With two classes,
+    the second is the positive one."""
     source: Source | None = None
     """Where the slides are downloaded from; leave out where they are there already: section Source."""
+
+    @field_validator("classes")
+    @classmethod
+    def _several(cls, classes: list[str]) -> list[str]:
+        if len(classes) == 1:
+            raise ValueError(f"{classes[0]} is the only class: list two or more, or leave the key out to train nothing")
+        return classes

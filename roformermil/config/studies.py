@@ -18,6 +18,8 @@ class Heatmaps(Settings):
     """Ids of the models that get them, `[]` for none; by default the first RoFormer model of `models`, else the first."""
     in_report: int = Field(1, ge=0)
     """Slides per class in the report: this many of the most confident right predictions, and as many wrong ones."""
+    smooth: bool = False
+    """Whether colours blend each tile's value with its neighbours'; titles then say so. Values in `.geojson` are always per tile."""
 
 
 class Ablation(Settings):

@@ -14,6 +14,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -64,7 +65,7 @@ class SubprocessStream(Iterator[Any]):
         _limit_waiting(self._receiver, timeout)
         values = (sender, reader_memory(), work, args)
         self._process = _context.Process(target=_send_values, args=values, daemon=True)
-        with _start_lock, _without_main():
+        with _start_lock, _without_main(), _without_interrupt():
             self._process.start()
         sender.close()  # the process has a copy; without this one, its death ends the stream
 
@@ -116,6 +117,18 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Block Ctrl-C while a process starts: the server that the first call starts inherits this, and would end its imports with
+    a traceback."""
+    resource_tracker.ensure_running()  # while it starts, it unblocks Ctrl-C
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[Any]], args: tuple) -> None:

@@ -29,6 +29,7 @@ class OpenSlideBackend:
 
     def __init__(self, path: Path):
         self._slide = openslide.OpenSlide(path)
+        self.format: str = self._slide.properties[openslide.PROPERTY_NAME_VENDOR]
         self.level_sizes: tuple[tuple[int, int], ...] = self._slide.level_dimensions
         self.downsamples: tuple[float, ...] = self._slide.level_downsamples
         self.properties: Mapping[str, str] = self._slide.properties

@@ -76,13 +76,9 @@ def explain_unopened(path: Path, is_for_toolbox: bool) -> str | None:
 
     is_for_toolbox: by its name the file is for tiatoolbox, which reads JPEG 2000 and any TIFF. Raises OSError.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-    for start, (kind, remedy) in SIGNATURES.items():
-        if head.startswith(start):
-            return f"this is {kind}: {remedy}"
-    if head[257:262] == b"ustar":
-        return "this is a tar archive: unpack it with tar -xf"
+    head = _read_head(path)
+    if known := _explain_signature(head):
+        return f"this is {known}"
     if path.suffix.lower() not in TEXT_FORMATS and (text := _explain_text(head)):
         return text
     if not head.strip(b"\0"):
@@ -93,13 +89,17 @@ def explain_unopened(path: Path, is_for_toolbox: bool) -> str | None:
         return f"this is a JPEG 2000 image: rename it to *.jp2, which tiatoolbox reads, or {CONVERT}, and state its mpp"
     if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
         return f"this slide's pixels are in the folder {path.stem}, which is not beside it: copy it too"
-    if image := next(
-        (kind for start, kind in IMAGES.items() if start in (head[: len(start)], head[4:12], head[8:12])), ""
-    ):
+    if image := _image_kind(head):
         return f"this is {image}, not a slide: {SCANNERS_FILE}"
     if head[128:132] == b"DICM":
         return "this DICOM file is no whole-slide image that OpenSlide reads: give a file of the slide's VOLUME series"
     return _explain_tiff(path)
+
+
+def explain_head(path: Path) -> str:
+    """What a file is by its first bytes, with what to do about archives and the like; "" where they do not tell. Raises OSError."""
+    head = _read_head(path)
+    return _explain_signature(head) or _image_kind(head)
 
 
 def describe_unread(path: Path) -> str:
@@ -115,6 +115,22 @@ def describe_unread(path: Path) -> str:
         if name := COMPRESSIONS.get(directories[0].compression):
             compression = f" ({name} compression)"
     return f"{compression}; copy the file again or, if that does not help, {CONVERT}"
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _explain_signature(head: bytes) -> str:
+    """What a file that starts like this is, and what to do; "" for other files."""
+    if head[257:262] == b"ustar":
+        return "a tar archive: unpack it with tar -xf"
+    return next((f"{kind}: {remedy}" for start, (kind, remedy) in SIGNATURES.items() if head.startswith(start)), "")
+
+
+def _image_kind(head: bytes) -> str:
+    return next((kind for start, kind in IMAGES.items() if start in (head[: len(start)], head[4:12], head[8:12])), "")
 
 
 def _explain_text(head: bytes) -> str | None:

@@ -58,7 +58,7 @@ class SlideReader:
             self.scale = find_scale(self._slide.properties, mpp)
         except SlideError as error:
             self._slide.close()
-            raise SlideError(Status(error.status), f"{path}: {error}") from error
+            raise SlideError(Status(error.status), f"{path}: {error.problem}", error.remedy) from error
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +112,8 @@ class SlideReader:
             sizes = (
                 f"{self.size[0]} x {self.size[1]} px of {self.scale.mpp:g} um make an overview of {width} x {height} px"
             )
-            message = f"{self.path}: {sizes} at {mpp:g} um/px; check the slide's resolution, or raise tissue.mpp"
-            raise SlideError(Status.ABSURD_SIZE, message)
+            remedy = "check the slide's resolution, or raise tissue.mpp"
+            raise SlideError(Status.ABSURD_SIZE, f"{self.path}: {sizes} at {mpp:g} um/px", remedy)
         for level in self._fine_levels(mpp):
             image = self._read_level(level, max(1, int(mpp / (self.scale.mpp * self.downsamples[level]))))
             if self._is_true(level, choose_windows(image, self.downsamples[level], self.level_sizes[level])):
@@ -121,7 +121,7 @@ class SlideReader:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         if _is_greyscale(image):
             message = f"{self.path}: the image is greyscale; only stained tissue in colour can be segmented"
-            raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: {EXCLUDE_IT}")
+            raise SlideError(Status.NOT_BRIGHTFIELD, message, EXCLUDE_IT)
         return image
 
     def _fine_levels(self, mpp: float) -> list[int]:

@@ -14,7 +14,7 @@ MAX_ANISOTROPY = 0.01  # relative difference of a pixel's sides; more would dist
 UM_PER_TIFF_UNIT = {"centimeter": 1e4, "inch": 25400.0}
 MPP_X, MPP_Y, POWER = "openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power"
 VENDOR, GENERIC_TIFF = "openslide.vendor", "generic-tiff"
-GIVEN_BY = "slide sheet: column mpp; predict: --mpp"
+GIVEN_BY = "slide sheet: column mpp"
 REMEDY = f"give the resolution in um/px ({GIVEN_BY})"
 
 
@@ -49,13 +49,13 @@ def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) ->
     if pair := _number_pair(properties, POWER, POWER):
         mpp = 10 / pair[0] if pair[0] else math.inf
         return Scale(_mean_mpp(mpp, mpp), "objective")
-    raise SlideError(Status.NO_MPP, f"the file does not state its resolution; {REMEDY}")
+    raise SlideError(Status.NO_MPP, "the file does not state its resolution", REMEDY)
 
 
 def _check_given(mpp: float) -> float:
     if not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
         problem = f"{mpp:g} um/px, as given ({GIVEN_BY}), is not a plausible resolution of a slide"
-        raise SlideError(Status.ABSURD_MPP, f"{problem}; correct it")
+        raise SlideError(Status.ABSURD_MPP, problem, "correct it")
     return mpp
 
 
@@ -79,7 +79,7 @@ def _number_pair(properties: Mapping[str, str], x: str, y: str) -> tuple[float, 
 def _mean_mpp(x: float, y: float) -> float:
     for value in (x, y):
         if not PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]:
-            raise SlideError(Status.ABSURD_MPP, f"{value:g} um/px is not a plausible resolution of a slide; {REMEDY}")
+            raise SlideError(Status.ABSURD_MPP, f"{value:g} um/px is not a plausible resolution of a slide", REMEDY)
     if abs(x - y) > MAX_ANISOTROPY * (x + y) / 2:
-        raise SlideError(Status.ANISOTROPIC, f"pixels are {x:g} by {y:g} um, not square; if that is wrong, {REMEDY}")
+        raise SlideError(Status.ANISOTROPIC, f"pixels are {x:g} by {y:g} um, not square", f"if that is wrong, {REMEDY}")
     return (x + y) / 2

@@ -4,7 +4,8 @@ Each slide is opened in a subprocess: the functions `*_slide` run there, `segmen
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -24,34 +25,50 @@ from roformermil.errors import SlideError, Status, WeightsError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, file_sha256, fingerprint, write_text
 from roformermil.runtime.subprocesses import preload, run_in_subprocess
+from roformermil.slides.backends import open_backend
 from roformermil.slides.reader import EXCLUDE_IT, SlideReader
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table, write_tile_table
-from roformermil.slides.tiles import OF_TRAINING, lay_grid
+from roformermil.slides.tiles import lay_grid
 from roformermil.slides.tissue import draw_outline, mask_to_geojson, segment, tissue_warnings
 
+SAMPLE = 64  # tiles by which the speed of reading is measured
 OUTLINE_SIDE = 1000  # pixels, at least, of the longer side of the outline's picture
 Image.MAX_IMAGE_PIXELS = None  # masks are our own files
 preload(__name__)
 
 
 def segment_slides(
-    records: Sequence[SlideRecord], out: Path, settings: Tissue, timeout: float, workers: int = 1, progress: bool = True
+    records: Sequence[SlideRecord],
+    out: Path,
+    settings: Tissue,
+    timeout: float,
+    workers: int = 1,
+    progress: bool = True,
+    explain: Callable[[SlideError], str] = str,
 ) -> list[SlideRecord]:
-    """Find the tissue of every slide, `workers` at once; see `segment_slide`. Raises ConfigError, before any is read,
-    for a slide's own settings that do not fit together."""
+    """Find the tissue of every slide, `workers` at once; see `segment_slide`. explain: the message of a lost slide's record.
+
+    Raises ConfigError, before any is read, for a slide's own settings that do not fit together.
+    """
     for record in records:
         tissue_settings(record, settings)
     work = partial(run_in_subprocess, segment_slide, timeout=timeout)
     content = partial(run_in_subprocess, slide_content, timeout=timeout)
-    return run_stage("segment", records, lambda record: work(record, out, settings), workers, progress, content)
+    return run_stage("segment", records, lambda r: work(r, out, settings), workers, progress, content, explain)
 
 
 def tile_slides(
-    records: Sequence[SlideRecord], masks: Path, out: Path, settings: Tiles, timeout: float, progress: bool = True
+    records: Sequence[SlideRecord],
+    masks: Path,
+    out: Path,
+    settings: Tiles,
+    timeout: float,
+    progress: bool = True,
+    explain: Callable[[SlideError], str] = str,
 ) -> list[SlideRecord]:
-    """Lay the grid over every segmented slide; see `tile_slide`."""
+    """Lay the grid over every segmented slide; see `tile_slide`. explain: the message of a lost slide's record."""
     work = partial(run_in_subprocess, tile_slide, timeout=timeout)
-    return run_stage("tile", records, lambda record: work(record, masks, out, settings), progress=progress)
+    return run_stage("tile", records, lambda r: work(r, masks, out, settings), progress=progress, explain=explain)
 
 
 def read_metadata(record: SlideRecord) -> dict[str, Any]:
@@ -60,18 +77,34 @@ def read_metadata(record: SlideRecord) -> dict[str, Any]:
         return _slide_fields(slide)
 
 
-def inspect_slide(record: SlideRecord, tissue: Tissue, tiles: Tiles) -> dict[str, Any]:
-    """The fields of SlideRecord that `segment_slide` and `tile_slide` would return, without writing anything.
+def inspect_slide(record: SlideRecord, tissue: Tissue, tiles: Tiles) -> Iterator[dict[str, Any]]:
+    """The fields of SlideRecord that `segment_slide` and `tile_slide` would return, as they become known, so that those of a
+    slide that fails are known too. Writes nothing.
 
-    Raises SlideError where they would: `empty` where there is no tissue, `too_coarse` for these tiles.
+    Beside them, at first the file's `format`, at last a `sample`: the slide's TileSpec and the coords (k, 2) of neighbouring
+    tiles. Raises SlideError where those stages would: `empty` where there is no tissue, `too_coarse` for these tiles.
     """
+    with suppress(SlideError):  # also of a slide without a resolution
+        yield read_format(record.path)
     with SlideReader(record.path, record.sheet_mpp) as slide:
+        yield _slide_fields(slide)
         mask, fields = _find_tissue(slide, tissue_settings(record, tissue))
+        yield fields
         _with_tissue(fields)
         grid = lay_grid(slide, mask, tiles)
-    found = _with_tiles(len(grid.positions), tiles, "; ".join(grid.warnings))
+    found = _with_tiles(count := len(grid.positions), tiles, "; ".join(grid.warnings))
     both = "; ".join(filter(None, (fields["warnings"], found["warnings"])))
-    return fields | found | {"warnings": "; ".join(dict.fromkeys(both.split("; ")))}
+    first = max(0, count - SAMPLE) // 2
+    sample = (grid.spec, grid.positions[first : first + SAMPLE] * np.int32(grid.spec.base_px))
+    yield found | {"warnings": "; ".join(dict.fromkeys(both.split("; "))), "sample": sample}
+
+
+def read_format(path: Path) -> dict[str, Any]:
+    """A slide file's `format` as its reader names it, `reader`, and `width` and `height` in level-0 pixels. Raises SlideError."""
+    backend = open_backend(path)
+    width, height = backend.level_sizes[0]
+    backend.close()
+    return {"format": backend.format, "reader": backend.name, "width": width, "height": height}
 
 
 def tissue_settings(record: SlideRecord, settings: Tissue) -> Tissue:
@@ -181,16 +214,15 @@ def _slide_fields(slide: SlideReader) -> dict[str, Any]:
 
 def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
     if fields["tissue_mm2"] == 0:
-        remedy = f"look at the outline that `snakemake tissue` or predict draws; {EXCLUDE_IT}"
-        raise SlideError(Status.EMPTY, f"no tissue found; {remedy}, or change section tissue {OF_TRAINING}")
+        remedy = f"look at the outline that `snakemake tissue` draws; {EXCLUDE_IT}, or change section tissue"
+        raise SlideError(Status.EMPTY, "no tissue found", remedy)
     return fields
 
 
 def _with_tiles(count: int, settings: Tiles, warnings: str) -> dict[str, Any]:
     if not count:
-        problem = f"no tile is at least {settings.min_tissue:.0%} tissue"
-        message = f"{problem}; lower tiles.min_tissue {OF_TRAINING} to keep such tiles"
-        raise SlideError(Status.EMPTY, "; ".join(filter(None, (message, warnings))))
+        problem = "; ".join(filter(None, (f"no tile is at least {settings.min_tissue:.0%} tissue", warnings)))
+        raise SlideError(Status.EMPTY, problem, "lower tiles.min_tissue to keep such tiles")
     return {"tiles": count, "warnings": warnings}
 
 

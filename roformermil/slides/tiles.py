@@ -11,7 +11,6 @@ from roformermil.slides.reader import EXCLUDE_IT, SlideReader
 
 COMPARED_TILES = 16  # places at which the level that tiles are read from is compared with level 0
 MOST_ABSENT = 0.05  # of a tile's area: tissue whose pixels the file lacks
-OF_TRAINING = "(before training; a packaged model keeps its own)"  # where settings can be changed
 MOST_OUTSIDE = 0.1  # of a slide's tissue, beyond the last whole tile
 
 
@@ -43,13 +42,15 @@ def tile_spec(slide: SlideReader, settings: Tiles) -> TileSpec:
     mpp = slide.scale.mpp
     if mpp > settings.target_mpp * (1 + settings.tolerance):
         problem = f"the finest level has {slide.scale}, but tiles need {settings.target_mpp:.4g}"
-        remedy = f"{EXCLUDE_IT}, or raise tiles.tolerance or tiles.target_mpp {OF_TRAINING}"
-        raise SlideError(Status.TOO_COARSE, f"{slide.path}: {problem}; {slide.scale.warning or remedy}")
+        if warning := slide.scale.warning:
+            raise SlideError(Status.TOO_COARSE, f"{slide.path}: {problem}; {warning}")
+        remedy = f"{EXCLUDE_IT}, or raise tiles.tolerance or tiles.target_mpp"
+        raise SlideError(Status.TOO_COARSE, f"{slide.path}: {problem}", remedy)
     base_px = round(settings.tile_px * settings.target_mpp / mpp)
     if min(slide.size) < base_px:
         problem = f"the slide ({slide.size[0]} x {slide.size[1]} px) is smaller than one tile ({base_px} px of level 0)"
-        remedy = f"{EXCLUDE_IT}, or lower tiles.tile_px or tiles.target_mpp {OF_TRAINING}"
-        raise SlideError(Status.TOO_SMALL, f"{slide.path}: {problem}; {remedy}")
+        remedy = f"{EXCLUDE_IT}, or lower tiles.tile_px or tiles.target_mpp"
+        raise SlideError(Status.TOO_SMALL, f"{slide.path}: {problem}", remedy)
     return _at_level(slide, base_px, slide.level_for(settings.target_mpp), settings)
 
 

@@ -60,10 +60,8 @@ def tissue_warnings(mask: np.ndarray) -> list[str]:
         odd, doubt = f"only {tissue:.1%} of the scan is tissue", "pale tissue may have been missed"
     else:
         return []
-    remedy = (
-        "Look at the outline that `snakemake tissue` or predict draws. Where it is wrong, set another tissue.method"
-    )
-    remedy += " before training (for one slide: column tissue of the slide sheet)"
+    remedy = "Look at the outline that `snakemake tissue` or predict draws. Where it is wrong, give this slide another method"
+    remedy += " (slide sheet: column tissue) or, before training, set another tissue.method"
     return [f"{odd}: {doubt}. {remedy}"]
 
 
@@ -74,7 +72,7 @@ def _check_brightfield(image: np.ndarray, padding: np.ndarray) -> None:
     if padding.any() and len(scanned) and (scanned.min(axis=1) >= BRIGHT).mean() >= LEAST_BRIGHT:
         return
     message = "most of the slide is dark (fluorescence?); only stained tissue on a bright background can be segmented"
-    raise SlideError(Status.NOT_BRIGHTFIELD, f"{message}: exclude this slide")
+    raise SlideError(Status.NOT_BRIGHTFIELD, message, "exclude this slide")
 
 
 def _mask_by_method(image: np.ndarray, settings: Tissue) -> np.ndarray:

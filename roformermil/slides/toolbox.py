@@ -26,6 +26,7 @@ class ToolboxBackend:
 
     def __init__(self, path: Path):
         self._slide = WSIReader.open(path)
+        self.format = "".join(path.suffixes[-2:]).lower()
         info = self._slide.info
         self.level_sizes = tuple((int(w), int(h)) for w, h in info.level_dimensions)
         self.downsamples = tuple(map(float, info.level_downsamples))

@@ -62,6 +62,28 @@ def rows():
     return folds.make_folds(slides(12), Folds(count=5), AB)
 
 
+def test_slides_without_a_label_are_in_no_fold():
+    unlabelled = replace(slides(1)[0], slide_id="s", label="")
+    rows = folds.assign_folds("d", [*slides(12), unlabelled], Folds(count=5), AB)
+    assert "s" not in {row.slide_id for row in rows} and len({row.slide_id for row in rows}) == 24
+
+
+def test_what_is_missing_to_make_folds_is_said():
+    unlabelled = [replace(slide, label="") for slide in slides(6)]
+    for given, classes, message in (
+        (
+            unlabelled,
+            (),
+            "no usable slide has a label: fill in column label of the slide sheet, and name them in .*`classes`",
+        ),
+        (unlabelled, AB, "no usable slide has a label: fill in column label of the slide sheet with one of a, b$"),
+        (slides(6, classes=("1", "a b")), (), r"no `classes`: add classes: \['1', a b\] to it, in the order"),
+    ):
+        for check in (folds.check_enough, lambda *arguments: folds.assign_folds("d", *arguments)):
+            with pytest.raises(FoldsError, match=message):
+                check(given, Folds(count=3), classes)
+
+
 # patients, slides of each, folds, validation: patients that train, validate and are tested in each fold
 SIZES = [
     ((20, 1, 10, 1 / 9), (16, 2, 2)),

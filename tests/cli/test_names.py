@@ -73,13 +73,14 @@ def test_tables_and_pages_have_the_names_as_they_are(results, names):
     assert {row["class"] for row in read_rows(results / "classes.csv")} == set(classes)
     assert {(row["model"], row["against"]) for row in read_rows(results / "comparisons.csv")} == {("1e5", "1")}
     counts = ", ".join(f"{24 // len(classes)} {name} ({24 // len(classes)} patients)" for name in classes)
-    overview = (results / "overview.html").read_text()
-    assert f"<tr><td>{dataset}</td><td>24</td><td>24</td><td>{counts}</td><td>3</td>" in overview
-    assert f"<td>{classes[1] if len(classes) == 2 else 'each against the rest'}</td></tr>" in overview
-    assert f"{dataset}: the site predicts the label, so a model may have learned the site ({SITE})" in overview
+    report = (results / "report.html").read_text()
+    assert f"<tr><td>{dataset}</td><td>24</td><td>24</td><td>{counts}</td><td>3</td>" in report
+    assert f"<td>{classes[1] if len(classes) == 2 else 'each against the rest'}</td></tr>" in report
+    assert f"{dataset}: the site predicts the label, so a model may have learned the site ({SITE})" in report
+    assert f"Encoder: {encoder}." in report
     for model in MODELS:
-        assert f"<tr><td>{dataset} ({encoder})</td><td>{model}</td>" in overview
-        assert f"<td>{model}</td>" in (results / "tables.html").read_text()
+        assert f"<tr><td>{model}</td><td><span" in report
+        assert f"<tr><td>{dataset}</td><td>{encoder}</td><td>{model}</td>" in report
     assert f"| model | {dataset} ({encoder}) |" in (results / "summary.md").read_text()
     assert "| scale | 1e5 | 1,234 |" in (results / "ablation.md").read_text()
 

@@ -7,7 +7,7 @@ import pytest
 from roformermil.cohort.sheet_text import read_table
 from roformermil.errors import SheetError
 
-REQUIRED = "slide_id,patient_id,label,path"
+COMMON = "slide_id,patient_id,label,path"
 TEXT = "slide_id,patient_id,label,path\ns1,Müller,x,a.svs\n"
 SAVE = r"save it as CSV UTF-8 \(comma delimited\)"
 
@@ -50,14 +50,19 @@ OTHER_FILES = [
     (b"sep=,\r\n" + TEXT.encode(), "the first line, 'sep=,', is an instruction to Excel: remove it"),
     (b"", "is empty"),
     (b"\xef\xbb\xbf\r\n,,,\r\n", "is empty"),
-    (b"s1,p1,x,a.svs\ns2,p2,y,b.svs\n", r"first row must name the columns \(slide_id, .*, but it is 's1,p1,x,a.svs'"),
+    (
+        b"s1,p1,x,a.svs\ns2,p2,y,b.svs\n",
+        r"first row must name the columns \(slide_id, path\), but it is 's1,p1,x,a.svs'",
+    ),
     (TEXT.encode() + b's2,"p2,x,b.svs\ns3,p3,x,c.svs\n', r"row 3: a quote \(\"\) is not closed"),
 ]
 COLUMNS = [
-    ("slide_id,label", ["no column 'patient_id'", "no column 'path'"]),
+    ("slide_id,label", ["no column 'path'"]),
+    ("slide_id,path,case,label", ["no column 'patient_id': is it your column 'case'? Rename it, or add patient_id"]),
+    ("slide_id,path,Subject ID", ["no column 'patient_id': is it your column 'Subject ID'?"]),
     (
         "slide,patient,label,file",
-        ["no column 'slide_id': is it your column 'slide'?", "'patient'?", "no column 'path'"],
+        ["no column 'slide_id': is it your column 'slide'?", "no column 'path'", "'patient'?"],
     ),
     (
         "Slide ID,patientID,lable,PATH",
@@ -68,11 +73,11 @@ COLUMNS = [
             )
         ],
     ),
-    (f"{REQUIRED},mppp", ["column 'mppp': did you mean 'mpp'?"]),
-    (f"{REQUIRED},MPP", ["column 'MPP': did you mean 'mpp'?"]),
-    (f"{REQUIRED},microns_per_pixel", ["column 'microns_per_pixel': did you mean 'mpp'?"]),
-    (f"{REQUIRED},excluded,tisue", ["did you mean 'exclude'?", "did you mean 'tissue'?"]),
-    (f"{REQUIRED},path,path", ["duplicate column 'path'"]),
+    (f"{COMMON},mppp", ["column 'mppp': did you mean 'mpp'?"]),
+    (f"{COMMON},MPP", ["column 'MPP': did you mean 'mpp'?"]),
+    (f"{COMMON},microns_per_pixel", ["column 'microns_per_pixel': did you mean 'mpp'?"]),
+    (f"{COMMON},excluded,tisue", ["did you mean 'exclude'?", "did you mean 'tissue'?"]),
+    (f"{COMMON},path,path", ["duplicate column 'path'"]),
 ]
 # columns of clinical tables, a spreadsheet's empty last column and pandas' index
 OTHERS = "age,sex,Stage,grade,survival_days,sites,side,node,type,size,tissue_type,tissue_site,issue,patient,case,mmp9,os,age,,"
@@ -91,14 +96,15 @@ def test_missing_and_misspelt_columns_are_named_together(tmp_path, columns, mist
         table_of(tmp_path, f"{columns}\ns1,p1,x,a.svs\n".encode())
     lines = str(error.value).splitlines()
     assert len(lines) == len(mistakes) and all(map(str.__contains__, lines, mistakes)), lines
-    assert "Required are slide_id, patient_id, label, path; optional mpp, tissue" in lines[-1]
+    assert "Required are slide_id, path; optional patient_id, label, mpp, tissue" in lines[-1]
 
 
 def test_other_columns_are_the_users_own(tmp_path):
-    assert table_of(tmp_path, f",{REQUIRED},{OTHERS}\n".encode()) == (
-        ["", *REQUIRED.split(","), *OTHERS.split(",")],
-        [],
-    )
+    assert table_of(tmp_path, f",{COMMON},{OTHERS}\n".encode()) == (["", *COMMON.split(","), *OTHERS.split(",")], [])
+
+
+def test_ids_and_paths_are_enough(tmp_path):
+    assert table_of(tmp_path, b"slide_id,path,age\ns1,a.svs,60\n")[1] == [(2, ["s1", "a.svs", "60"])]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

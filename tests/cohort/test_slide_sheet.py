@@ -10,7 +10,7 @@ HEADER = f"{REQUIRED},mpp\n"
 MISTAKES = [
     (HEADER, "has a header, but no rows"),
     (HEADER + "s1,p1,x,a.svs,\ns1,p2,y,a.svs,\n", r"duplicate slide_id 's1' \(rows 2 and 3\)"),
-    (HEADER + "s1,,x,a.svs,\n", "row 2: slide 's1' has no patient_id"),
+    (HEADER + "s1,,x,a.svs,\ns2,p2,y,b.svs,\n", "row 2: slide 's1' has no patient_id, but others have"),
     (HEADER + "s1,p1,z,a.svs,\n", "row 2: slide 's1' has label 'z'; expected one of x, y"),
     (HEADER + "s1,p1,x,c.svs,\n", "row 2: slide 's1': no file at .*c.svs"),
     (HEADER + "s1,p1,x,../slides.csv,\n", "row 2: path .* is not inside the root"),
@@ -22,7 +22,6 @@ MISTAKES = [
     (HEADER + "s1,p1,x,a.svs,0,25\n", "row 2: 6 cells, but .* write decimals with a point"),
     (HEADER + 's1,p1,x,a.svs,"0,25"\n', "slide 's1' is not a positive number of um/px; write 0.25"),
     (HEADER + "s1,p1,x,,\n", "row 2: slide 's1' has no path"),
-    (HEADER + "s1,p1,,a.svs,\n", "row 2: slide 's1' has no label; expected one of x, y"),
     (HEADER + "s1,p1, X ,a.svs,\n", "row 2: slide 's1' has label 'X'; expected one of x, y; did you mean 'x'?"),
     (HEADER + "s1,p1,x,sub,\n", "row 2: slide 's1': .*/images/sub is a folder; give the slide's file in it"),
     (HEADER + "s1,p1,x,sub\\a.svs,\n", "write / between folders"),
@@ -56,6 +55,19 @@ def test_rows_are_read_without_spaces_around_cells_and_the_mpp_column_may_be_lef
 def test_errors_name_the_row_and_what_was_expected(sheet, text, expected):
     with pytest.raises(SheetError, match=expected):
         sheet(text)
+
+
+def test_ids_and_paths_are_enough_and_each_slide_is_then_a_patient_of_its_own(sheet, tmp_path):
+    slides = sheet("slide_id,path\ns1,a.svs\ns2,b.svs\n")
+    assert slides[1] == Slide("s2", "s2", "", tmp_path / "images/b.svs", None)
+    assert sheet("slide_id,patient_id,label,path\ns1,,,a.svs\ns2,,,b.svs\n") == slides
+
+
+def test_slides_without_a_label_are_slides_and_named_where_others_have_one(sheet):
+    slides = sheet(HEADER + "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\ns3,p2,,d.svs,\n")
+    assert [slide.label for slide in slides] == ["x", "y", ""]
+    assert sheet_warnings(slides) == ["1 slide without a label, not trained on: s3"]
+    assert sheet_warnings([replace(slide, label="") for slide in slides]) == []
 
 
 def test_other_columns_are_ignored(sheet):

@@ -25,7 +25,7 @@ MISTAKES = [
     ({"datasets": {"d": {**DATASETS["d"], "classes": ["a", "a"]}}}, r"datasets.d.classes: list each value once"),
     ({"datasets": {"logs": DATASETS["d"]}}, "logs is the name of another file or folder in results"),
     ({"datasets": {"Logs": DATASETS["d"]}}, "Logs is the name of another"),  # the same folder on some disks
-    ({"datasets": {"overview.html": DATASETS["d"]}}, "overview.html is the name of another"),
+    ({"datasets": {"report.html": DATASETS["d"]}}, "report.html is the name of another"),
     (
         {"datasets": {"d": {**DATASETS["d"], "classes": ["a b", ""]}}},
         r"classes.1: 'a b' may only have letters A to Z, d",
@@ -41,6 +41,11 @@ MISTAKES = [
     ({"training": None}, "training: is empty; give it a value, or remove the key"),
     ({"datasets": ["d"]}, r"datasets: needs keys and values, as in {key: value} \(got \['d'\]\)"),
     ({"encoder": {"id": "tiles"}}, "tiles is another folder"),
+    ({"tiles": {"magnification": 20}}, r"tiles.magnification: tiles are cut at a resolution.*write target_mpp: 0.5 \("),
+    ({"tiles": {"target_mag": "40x"}}, r"tiles.target_mag: .*; write target_mpp: 0.25 \(um/px; 10 / 40\)$"),
+    ({"tiles": {"objective": "high"}}, "tiles.objective: 'high' is no magnification; write target_mpp in um/px"),
+    ({"tiles": {"patch_size": 256}}, "tiles.patch_size: is called `tile_px` here"),
+    ({"datasets": {"d": {**DATASETS["d"], "classes": ["a"]}}}, "classes: a is the only class: list two or more, or"),
     # and no second error for a default that is derived from the wrong key
     ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
     ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of kfold, paper$"),

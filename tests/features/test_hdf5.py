@@ -147,7 +147,7 @@ def test_files_that_cannot_be_trained_together_are_named_before_training(tmp_pat
     (sheet := tmp_path / "sheet.csv").write_text("\n".join(["slide_id,patient_id,label,path", *rows]) + "\n")
     dataset = {"slides": str(sheet), "root": str(tmp_path), "classes": ["a", "b"]}
     settings = {"datasets": {"d": dataset}, "encoder": {"name": "imported", "id": "uni"}, "folds": {"count": 3}}
-    found = list(check_config(read_settings(Config, settings), progress=False))
+    found = check_config(read_settings(Config, settings), progress=False).problems
     (error,) = (str(problem) for problem in found if problem.level == "error")
     assert "d: features differ in their number of values per tile: 3 in 4 slides, 4 in s4, s5;" in error
     (warning,) = (str(problem) for problem in found if "made by different models" in problem.message)

@@ -108,3 +108,13 @@ def test_messages_are_the_same_from_many_threads():
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(die) for _ in range(60)]
     assert {str(job.exception()) for job in jobs} == {"the process reading this slide crashed (SIGSEGV)"}
+
+
+def blocked_signals():
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+def test_ctrl_c_reaches_this_process_only():
+    """Else the server that forks processes ends with a traceback while it imports, and its children with it."""
+    assert signal.SIGINT in run_in_subprocess(blocked_signals, timeout=60)
+    assert signal.SIGINT not in blocked_signals()

@@ -57,7 +57,7 @@ def test_the_first_source_that_states_a_resolution_counts(properties, sheet_mpp,
 @pytest.mark.parametrize(("status", "stated"), IMPOSSIBLE)
 def test_an_impossible_resolution_is_named_and_never_guessed(status, stated):
     for arguments in stated:
-        with raises_slide_error(status, r"slide sheet: column mpp; predict: --mpp"):
+        with raises_slide_error(status, r"slide sheet: column mpp"):
             find_scale(*(arguments if isinstance(arguments, tuple) else (arguments,)))
 
 

@@ -38,7 +38,7 @@ def test_tiles_are_read_from_the_coarsest_level_that_is_fine_enough(slide, mpp, 
 
 
 def test_a_slide_that_is_too_coarse_is_named(slide):
-    said = r"0.6 um/px, as given \(slide sheet: column mpp; predict: --mpp\), but tiles need 0.5; the slide sheet says 0.6 um"
+    said = r"0.6 um/px, as given \(slide sheet: column mpp\), but tiles need 0.5; the slide sheet says 0.6 um"
     with SlideReader(slide, mpp=0.6) as reader, raises_slide_error("too_coarse", said):
         tile_spec(reader, Tiles())
     with (

@@ -75,7 +75,7 @@ def test_masks_with_an_odd_amount_of_tissue_have_a_warning(case):
     mask[rows, columns] = True
     warnings = tissue_warnings(mask)
     assert [warning[: len(start or "")] for warning in warnings] == [start] * (start is not None)
-    assert all("; " not in warning and "column tissue of the slide sheet" in warning for warning in warnings)
+    assert all("; " not in warning and "slide sheet: column tissue" in warning for warning in warnings)
 
 
 def test_polygons_enclose_the_mask_and_the_outline_covers_little_of_the_picture(image):

@@ -27,12 +27,13 @@ def write_bags(folder, name, dataset, width):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "width", "runs"), [("tnbc", 2, 30), ("til", 10, 40)])
+@pytest.mark.parametrize(("name", "width", "runs"), [("tnbc", 2, 18), ("til", 10, 24)])
 def test_a_cohorts_configuration_runs_to_its_report(tmp_path, name, width, runs):
     config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
     for dataset_name, dataset in config["datasets"].items():
         write_bags(tmp_path, dataset_name, dataset, width)
     config["training"] |= {"epochs": 1, "epoch_steps": 1}
+    config["folds"]["count"] = 3  # each training takes seconds to start
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     run_workflow(tmp_path)
     results = tmp_path / config["results"]
@@ -41,6 +42,6 @@ def test_a_cohorts_configuration_runs_to_its_report(tmp_path, name, width, runs)
     models = [model["name"] for model in config["models"]]
     assert set(summary.model) == set(models) and set(summary.dataset) == set(config["datasets"])
     areas = summary[summary.metric == "auroc"]
-    assert set(areas.seeds) == {config["training"].get("seeds", 1)} and set(areas.folds) == {5}
+    assert set(areas.seeds) == {config["training"].get("seeds", 1)} and set(areas.folds) == {3}
     assert areas.set_index("model").shuffled.notna().to_dict() == {m: m in ("ro-abmil", "transmil") for m in models}
-    assert (results / "overview.html").exists() and list(results.glob("*/*/*/model/model.json"))
+    assert (results / "report.html").exists() and list(results.glob("*/*/*/model/model.json"))

@@ -82,7 +82,7 @@ def test_a_whole_run_and_its_report_with_odd_paths(tmp_path):
     shutil.move(config, tmp_path / "config.yaml")
     run_workflow(tmp_path)
     results = tmp_path / f"results{ODD}"
-    assert (results / "summary.md").exists() and (results / "overview.html").exists()
+    assert (results / "summary.md").exists() and (results / "report.html").exists()
     assert len(list((results / "one").glob("resnet50*/mean/model/model.json"))) == 1
     assert planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "-n")) == {}
     assert make_report(tmp_path, tmp_path / "report.html").stat().st_size > 10**6

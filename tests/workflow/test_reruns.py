@@ -168,7 +168,7 @@ CHANGES = {
     "slides per batch": (partial(change_config, slides_per_batch=5), LARGER_BATCHES),
     "a key of the ablation": (partial(change_config, ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
     "the code of the studies' plots": (partial(edit_code, module="studies/plots.py"), {"overhead": 1, "ablation": 1}),
-    "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3}),
+    "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3, "pages": 1}),
     "the code of tables": (partial(edit_code, module="evaluation/summary.py"), {"package": 3, **TABLES}),
     "code that makes no result": (partial(edit_code, module="evaluation/trace.py"), {}),
 }

@@ -43,7 +43,7 @@ def test_the_studies_are_in_the_report(tmp_path):
     assert "random encoder weights" in (tmp_path / "results/ablation.md").read_text()
     with open_report(make_report(tmp_path, tmp_path / "report.html", *TARGETS)) as page:
         for study in ("ablation", "overhead"):
-            open_category(page, "7 Studies")
+            open_category(page, "3 Studies")
             open_entry(page, study)
             assert min(image_size(page)) > 200, study
         assert page.errors == []

@@ -1,0 +1,84 @@
+"""What `roformermil init` tells: what it found, what is left to fill in, and how to go on."""
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from roformermil.project.begin import Project
+from roformermil.project.config_file import order_classes
+from roformermil.project.labels import SHOWN
+from roformermil.project.slide_names import describe_class_folders
+from roformermil.runtime.text import first_lines, join_some, plural
+
+SHOWN_KINDS = 12  # of formats and resolutions
+
+
+def describe_project(project: Project) -> str:
+    """The text for the terminal."""
+    lines = [*_describe_files(project), *_describe_patients(project), *_describe_labels(project), ""]
+    lines.append(f"Written: {project.sheet.absolute()} (slide sheet) and {project.config.absolute()} (configuration)")
+    if open_ends := list(_open_ends(project)):
+        lines += ["", f"Left to fill in, in {project.sheet}:", *(f"- {line}" for line in open_ends)]
+    command, facts = shlex.quote(str(project.config)), project.facts
+    lines += ["", "Then:", f"  roformermil check {command}"]
+    lines.append(f"  roformermil run {command} tissue    # and look at results/{facts.name}/{facts.name}/tissue.html")
+    lines.append(f"  roformermil run {command}{' features' if len(facts.labelled) < 2 else ''}")
+    return "\n".join(lines)
+
+
+def _describe_files(project: Project) -> Iterator[str]:
+    yield f"{plural(len(project.opened), 'slide')} in {project.facts.root}"
+    kinds: Counter[str] = Counter()
+    lost = defaultdict(list)
+    for slide in project.opened:
+        if slide.record.is_ok:
+            kinds[f"{slide.format}, {slide.record.mpp:.2g} um/px ({slide.record.mpp_source})"] += 1
+        elif slide.lacks_mpp:
+            kinds[f"{slide.format}, no usable resolution"] += 1
+        else:
+            lost[slide.problem].append(slide.record.slide_id)
+    if kinds:
+        yield first_lines([f"  {count} x {kind}" for kind, count in kinds.most_common()], SHOWN_KINDS)
+    yield from (f"excluded: {join_some(names, SHOWN)}: {problem}" for problem, names in lost.items())
+    yield from project.files.describe_others()
+
+
+def _describe_patients(project: Project) -> Iterator[str]:
+    if count := len({row.patient_id for row in project.rows} - {""}):
+        source = project.joined.patient_source or project.patients.source
+        yield f"{plural(count, 'patient')}, from {source}: check column patient_id"
+
+
+def _describe_labels(project: Project) -> Iterator[str]:
+    yield from project.joined.notes
+    yield from project.joined.mismatches
+    facts = project.facts
+    for name in order_classes(list(facts.labelled)):
+        yield f"class {name}: {plural(facts.labelled[name], 'slide')} of {plural(facts.patients[name], 'patient')}"
+    if not (project.choices.labels or project.choices.label_folders):
+        folders = describe_class_folders(project.files.slides, facts.root)
+        if folders and not project.patients.of:
+            yield f"the folders {folders} look like classes: --label-folders takes their names as labels"
+
+
+def _open_ends(project: Project) -> Iterator[str]:
+    """What only the user can tell."""
+    yield from project.mistakes
+    if no_mpp := [slide.record.slide_id for slide in project.opened if slide.lacks_mpp]:
+        yield (
+            f"column mpp of {plural(len(no_mpp), 'slide')} without a usable resolution ({join_some(no_mpp, SHOWN)}): um/px, "
+            "about 0.25 for a scan at 40x and 0.5 at 20x; whoever scanned them knows"
+        )
+    if not any(row.patient_id for row in project.rows):
+        yield (
+            "column patient_id, if patients have several slides, so that none trains a model and tests it too. Left blank, each "
+            "slide counts as a patient"
+        )
+    if len(project.facts.labelled) < 2:
+        again = (
+            f"roformermil init {shlex.quote(str(project.folder))} --labels {shlex.quote(str(project.sheet))} --force"
+        )
+        yield (
+            "column label, to train models; tissue and features need none. Then this names the classes and fits the folds: "
+            f"{again} --out {shlex.quote(str(project.config.with_suffix('')))}"
+        )

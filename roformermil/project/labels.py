@@ -1,0 +1,252 @@
+"""A table of labels joined to slides: by slide id, file name or patient, however its columns are called."""
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+from roformermil.cohort.sheet_text import patient_column, read_text
+from roformermil.cohort.slide_sheet import UNKNOWN
+from roformermil.cohort.spelling import comparable
+from roformermil.errors import SheetError
+from roformermil.project.slide_names import usable_id, without_ending
+from roformermil.runtime.text import join_some, plural
+
+WORKBOOKS = (".xlsx", ".xlsm")
+SEPARATORS = ",;\t|"
+SHOWN = 10  # names that a line lists
+CARRIED = ("mpp", "tissue", "exclude", "site")  # columns of the slide sheet that are taken over
+# names of columns that have labels, the likelier first
+LABEL_NAMES = [
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "target",
+    "subtype",
+    "diagnosis",
+    "category",
+    "outcome",
+    "response",
+]
+LABEL_NAMES += ["group", "type", "grade", "status"]
+MOST_CLASSES = 20  # of a column that is taken for labels although its name does not say so
+SIGNS = {"+": "_pos", "-": "_neg"}  # at the end of a label, as in HER2+
+
+
+@dataclass
+class JoinedLabels:
+    """What a table says about slides, by slide id, and in sentences how it was joined and what did not fit."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    patients: dict[str, str] = field(default_factory=dict)
+    carried: dict[str, dict[str, str]] = field(default_factory=dict)  # cells of columns of the slide sheet
+    patient_source: str = ""
+    notes: list[str] = field(default_factory=list)  # how it was joined
+    mismatches: list[str] = field(default_factory=list)
+
+
+class SlideNames:
+    """Finds slides by what a table may call them. slides: by slide id its path and its patient or ""."""
+
+    def __init__(self, slides: dict[str, tuple[Path, str]]):
+        exact, alike, of_patients = (defaultdict(set) for _ in range(3))
+        for slide_id, (path, patient) in slides.items():
+            names = {slide_id, without_ending(path.name), path.as_posix(), without_ending(path.as_posix())}
+            for name in names:
+                exact[name.casefold()].add(slide_id)
+                alike[comparable(name)].add(slide_id)
+            prefixes = {name[: match.start()] for name in names for match in re.finditer(r"[\s._-]+", name)}
+            for name in {patient, *prefixes} - {""}:
+                of_patients[comparable(name)].add(slide_id)
+        self._exact, self._alike, self._of_patients = exact, alike, of_patients
+
+    def by_slide(self, cell: str) -> set[str]:
+        """The slide that a cell names by its id, file name or path, perhaps in another spelling; empty if none or several."""
+        path = cell.replace("\\", "/")
+        names = [path, without_ending(path), without_ending(PurePosixPath(path).name)]
+        for index, key in ((self._exact, str.casefold), (self._alike, comparable)):
+            for name in map(key, names):
+                if len(found := index.get(name, set())) == 1:
+                    return found
+        return set()
+
+    def by_patient(self, cell: str) -> set[str]:
+        """The slides of the patient that a cell names: by the slides' patients, or since their names begin with it."""
+        return self._of_patients.get(comparable(cell), set())
+
+
+def join_labels(table: Path, slides: dict[str, tuple[Path, str]], label_column: str | None = None) -> JoinedLabels:
+    """The labels of a CSV file or Excel workbook for these slides (by slide id: path, and patient or "").
+
+    Raises SheetError where the table cannot be read, names no slide, or has no column that may have labels.
+    """
+    columns, rows = read_cells(table)
+    names = SlideNames(slides)
+    key, is_patient = _key_column(table, columns, rows, names, slides)
+    label = _label_column(table, columns, rows, key, label_column)
+    find = names.by_patient if is_patient else names.by_slide
+    joined = JoinedLabels()
+    joined.notes.append(
+        f"labels are column {label!r} of {table.name}; its rows were matched to slides by column {key!r} "
+        f"({'patients' if is_patient else 'slides'})"
+    )
+    matches = [(row, find(row[key]) if row[key] else set()) for row in rows]
+    if is_patient:
+        matches = _match_patients(matches, key)
+    patient = key if is_patient else patient_column(column for column in columns if column != key)
+    given: dict[str, set[str]] = defaultdict(set)
+    for row, found in matches:
+        for slide_id in found:
+            given[slide_id].add(row[label])
+            joined.carried[slide_id] = {name: row[name] for name in CARRIED if row.get(name) and name != label}
+            if patient and row[patient]:
+                joined.patients[slide_id] = row[patient]
+    if joined.patients:
+        joined.patient_source = f"column {patient!r} of {table.name}"
+    joined.labels = _clean_labels(given, joined)
+    joined.mismatches += _describe_unmatched(matches, key, slides, table.name)
+    return joined
+
+
+def read_cells(table: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of a table that has a header, and its rows without blank ones. Raises SheetError."""
+    lines = _read_workbook(table) if table.suffix.lower() in WORKBOOKS else _read_delimited(table)
+    lines = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
+    if len(lines) < 2:
+        raise SheetError(f"{table.absolute()}: needs a header that names its columns, and rows")
+    columns, rows = lines[0], lines[1:]
+    return columns, [dict(zip(columns, [*cells, *[""] * len(columns)], strict=False)) for cells in rows]
+
+
+def _read_delimited(table: Path) -> list[list[str]]:
+    text = read_text(table.absolute(), "table of labels")
+    header = text.lstrip().partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True))
+
+
+def _read_workbook(table: Path) -> list[list[str]]:
+    """The cells of the first worksheet, as text."""
+    try:
+        import openpyxl
+    except ImportError as error:
+        remedy = "install it (pip install openpyxl), or save the table as CSV UTF-8 (comma delimited) and give that"
+        raise SheetError(f"{table.absolute()}: reading an Excel workbook needs openpyxl: {remedy}") from error
+    try:
+        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
+        return [["" if cell is None else str(cell) for cell in row] for row in book.worksheets[0].values]
+    except Exception as error:  # a zip archive's, an XML parser's, its own
+        problem = "no such table of labels" if isinstance(error, FileNotFoundError) else f"is no workbook: {error}"
+        raise SheetError(f"{table.absolute()}: {problem}") from error
+
+
+def _match_patients(matches: list[tuple[dict[str, str], set[str]]], key: str) -> list[tuple[dict[str, str], set[str]]]:
+    """The same, but of rows whose patients are both the start of a slide's name only those with the longest start."""
+    longest: dict[str, int] = defaultdict(int)
+    for row, slides in matches:
+        for slide_id in slides:
+            longest[slide_id] = max(longest[slide_id], len(comparable(row[key])))
+    return [(row, {s for s in slides if len(comparable(row[key])) == longest[s]}) for row, slides in matches]
+
+
+def _key_column(
+    table: Path, columns: list[str], rows: list[dict[str, str]], names: SlideNames, slides: dict
+) -> tuple[str, bool]:
+    """The column that names slides, or else patients (True): the one that names the most."""
+    best = []
+    for find in (names.by_slide, names.by_patient):
+        covered = {c: len({s for row in rows if row[c] for s in find(row[c])}) for c in columns}
+        column = max(columns, key=lambda c: covered[c])
+        best.append((covered[column], column))
+    (by_slide, slide_key), (by_patient, patient_key) = best
+    if not by_slide and not by_patient:
+        first = join_some([repr(slide_id) for slide_id in slides], 3)
+        example = ", ".join(f"{column}: {rows[0][column]!r}" for column in columns)
+        raise SheetError(
+            f"{table.absolute()}: none of its rows names a slide. The slides are {first}; the table's first row is {example}. "
+            "One column must have slide ids, file names or patients"
+        )
+    return (slide_key, False) if 2 * by_slide >= by_patient else (patient_key, True)
+
+
+def _label_column(table: Path, columns: list[str], rows: list[dict[str, str]], key: str, wanted: str | None) -> str:
+    others = [column for column in columns if column != key and column]
+    if wanted is not None:
+        if same := [column for column in others if column.casefold() == wanted.strip().casefold()]:
+            return same[0]
+        close = get_close_matches(wanted, others, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(others)}"
+        raise SheetError(f"{table.absolute()}: no column {wanted!r} for labels{hint}")
+    plain = {re.sub(r"[\W_]", "", column).casefold(): column for column in reversed(others)}
+    for name in LABEL_NAMES:
+        if name in plain:
+            return plain[name]
+    patient = patient_column(others)
+    values = {c: {row[c] for row in rows} - {""} for c in others if c not in (*CARRIED, "path", "note", patient)}
+    likely = [column for column, found in values.items() if 2 <= len(found) <= min(MOST_CLASSES, len(rows) / 2)]
+    if len(likely) == 1:
+        return likely[0]
+    given = "; ".join(f"{c} ({join_some(sorted(values[c]), 3)})" for c in likely or values) or "no other column"
+    raise SheetError(f"{table.absolute()}: which column has the labels? Name it with --label-column: {given}")
+
+
+def _clean_labels(given: dict[str, set[str]], joined: JoinedLabels) -> dict[str, str]:
+    """By slide id its label in one spelling, which may name a class. What is unknown or contradictory is left out."""
+    known = {s: {x for x in cells if x and x.casefold() not in UNKNOWN} for s, cells in given.items()}
+    counts = Counter(cell for cells in known.values() for cell in cells)
+    classes = _class_names(counts)
+    labels, contradictions = {}, []
+    for slide_id, cells in known.items():
+        of_slide = sorted({classes[cell] for cell in cells})
+        if len(of_slide) == 1:
+            labels[slide_id] = of_slide[0]
+        elif of_slide:
+            contradictions.append(f"{slide_id} ({', '.join(of_slide)})")
+    renamed = [f"{cell!r} is {name}" for cell, name in sorted(classes.items()) if cell != name]
+    if renamed:
+        joined.notes.append(f"labels written in one way, for names of classes and folders: {join_some(renamed, SHOWN)}")
+    if contradictions:
+        joined.mismatches.append(f"contradictory labels, left blank: {join_some(contradictions, SHOWN)}")
+    if blank := sorted(slide_id for slide_id, cells in known.items() if not cells):
+        joined.mismatches.append(
+            f"{plural(len(blank), 'slide')} with a blank label in the table: {join_some(blank, SHOWN)}"
+        )
+    return labels
+
+
+def _class_names(counts: Counter[str]) -> dict[str, str]:
+    """By label as written the name of its class: of spellings that differ in case, spaces, ... the most frequent."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for cell in sorted(counts, key=lambda cell: (-counts[cell], cell)):
+        sign = cell[-1] if cell[-1] in SIGNS else ""
+        spellings[comparable(cell) + sign].append(cell)
+    names: dict[str, str] = {}
+    for first, *others in spellings.values():
+        name = plain = usable_id(first[:-1] + SIGNS[first[-1]] if first[-1] in SIGNS else first)
+        number = 2
+        while name in names.values():
+            name, number = f"{plain}_{number}", number + 1
+        names |= dict.fromkeys([first, *others], name)
+    return names
+
+
+def _describe_unmatched(
+    matches: Sequence[tuple[dict[str, str], set[str]]], key: str, slides: Iterable[str], table: str
+) -> list[str]:
+    """The slides without a row, and the rows without a slide."""
+    found = {slide_id for _, of_row in matches for slide_id in of_row}
+    lines = []
+    if without := [slide_id for slide_id in slides if slide_id not in found]:
+        lines.append(
+            f"{plural(len(without), 'slide')} without a row in {table}, label left blank: {join_some(without, SHOWN)}"
+        )
+    if unused := [row[key] or "(blank)" for row, of_row in matches if not of_row]:
+        lines.append(
+            f"{plural(len(unused), 'row')} of {table} without a slide in the folder: {join_some(unused, SHOWN)}"
+        )
+    return lines

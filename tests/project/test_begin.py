@@ -1,0 +1,176 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.config import load_config
+from roformermil.errors import ConfigError, SheetError
+from roformermil.project.begin import Choices, begin
+from roformermil.project.begin_text import describe_project
+from tests.factories import read_rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, slide, broken):
+    """Twelve slides of four patients, one of them without a resolution, a damaged file and two that are no slides."""
+    import tifffile
+
+    folder = tmp_path_factory.mktemp("folder") / "slides"
+    for k in range(12):
+        (folder / f"case{k // 3}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(slide, folder / f"case{k // 3}/HE {k}.tif")
+    with tifffile.TiffFile(slide) as tiff:
+        tifffile.imwrite(folder / "case3/HE 11.tif", tiff.asarray(), tile=(256, 256), photometric="rgb")
+    shutil.copy(broken / "text.svs", folder / "case0/broken.svs")
+    (folder / "notes.docx").write_bytes(b"PK\3\4")
+    (folder / "case1/Thumbs.db").touch()
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def labels(here):
+    rows = [f"HE {k}.tif,{'normal' if k % 2 else 'tumor'},{k // 6}" for k in range(11)]
+    (here / "labels.csv").write_text("\n".join(["image,diagnosis,site", *rows, "HE 99.tif,tumor,1"]) + "\n")
+    return here / "labels.csv"
+
+
+def make(folder, out="mine", force=False, **choices):
+    return begin(folder, Path(out), Choices(**choices), force, progress=False)
+
+
+def test_a_folder_becomes_a_sheet_and_a_configuration_that_can_be_read(folder, here):
+    project = make(folder)
+    rows = read_rows(here / "mine.csv")
+    assert list(rows[0]) == ["slide_id", "patient_id", "label", "path", "mpp", "exclude", "note"]
+    by_id = {row["slide_id"]: row for row in rows}
+    assert set(by_id) == {f"HE_{k}" for k in range(12)} | {"broken"}
+    assert by_id["HE_4"]["path"] == "case1/HE 4.tif" and by_id["HE_4"]["patient_id"] == "case1"
+    assert by_id["HE_4"]["note"] == "generic-tiff, 1500 x 1200 px, 0.5 um/px (tiff)"
+    assert by_id["broken"]["exclude"].startswith("unreadable: this is a text file, not a slide")
+    assert by_id["HE_11"]["note"].startswith("no_mpp: ") and not by_id["HE_11"]["exclude"]
+    dataset = load_config(here / "mine.yaml").datasets["mine"]
+    slides = read_slide_sheet(dataset.slides, dataset.root, dataset.classes)
+    assert len(slides) == 13 and project.facts.slides == 12 and project.mistakes == []
+
+
+def test_the_text_says_what_was_found_what_is_left_and_how_to_go_on(folder, here):
+    lines = describe_project(make(folder)).splitlines()
+    assert lines[:4] == [
+        f"13 slides in {folder}",
+        "  11 x generic-tiff, 0.5 um/px (tiff)",
+        "  1 x generic-tiff, no usable resolution",
+        "excluded: broken: unreadable: this is a text file, not a slide: give the scanner's own file (it starts: not a slide)",
+    ]
+    assert "1 file left out, a zip archive: unzip it: notes.docx" in "\n".join(lines).replace(" (", ", ").replace(
+        "): ", ": "
+    )
+    assert "4 patients, from the 4 folders case0, case1, case2 and 1 more: check column patient_id" in lines
+    assert f"Written: {here}/mine.csv (slide sheet) and {here}/mine.yaml (configuration)" in lines
+    mpp, label = (line for line in lines if line.startswith("- "))
+    assert "column mpp of 1 slide without a usable resolution (HE_11): um/px, about 0.25 for a scan at 40x" in mpp
+    assert f"roformermil init {folder} --labels mine.csv --force --out mine" in label
+    assert lines[-3:-1] == [
+        "  roformermil check mine.yaml",
+        "  roformermil run mine.yaml tissue    # and look at results/mine/mine/tissue.html",
+    ]
+    assert lines[-1] == "  roformermil run mine.yaml features"
+
+
+def test_a_table_of_labels_is_joined_and_what_does_not_fit_is_told(folder, here, labels):
+    project = make(folder, labels=labels)
+    config = load_config(here / "mine.yaml")
+    assert config.datasets["mine"].classes == ["normal", "tumor"] and config.folds.count == 3
+    assert {row["slide_id"]: row["site"] for row in read_rows(here / "mine.csv")}["HE_7"] == "1"
+    text = describe_project(project)
+    assert "2 slides without a row in labels.csv, label left blank: broken, HE_11" in text
+    assert "1 row of labels.csv without a slide in the folder: HE 99.tif" in text
+    assert "class normal: 5 slides of 4 patients\nclass tumor: 6 slides of 4 patients" in text
+    assert text.endswith("  roformermil run mine.yaml") and "column label" not in text
+
+
+def test_what_the_user_filled_in_is_kept_and_fits_the_configuration(folder, here):
+    make(folder)
+    text = (here / "mine.csv").read_text().replace("HE 11.tif,,", "HE 11.tif,0.5,")
+    for k in range(12):
+        text = text.replace(f",case{k // 3},,case{k // 3}/HE {k}.tif", f",P{k},{'ab'[k % 2]},case{k // 3}/HE {k}.tif")
+    (here / "mine.csv").write_text(text)
+    text = describe_project(make(folder, labels=Path("mine.csv"), force=True))
+    assert "Left to fill in" not in text
+    rows = {row["slide_id"]: row for row in read_rows(here / "mine.csv")}
+    assert [rows[f"HE_{k}"]["patient_id"] for k in range(12)] == [f"P{k}" for k in range(12)]
+    assert rows["HE_11"]["mpp"] == "0.5" and rows["HE_11"]["note"].endswith("0.5 um/px (sheet)")
+    assert rows["broken"]["exclude"].startswith("unreadable: ")
+    assert load_config(here / "mine.yaml").datasets["mine"].classes == ["a", "b"]
+
+
+def test_a_slide_that_was_replaced_by_a_good_one_is_no_longer_excluded(here, slide):
+    (here / "slides").mkdir()
+    (here / "slides/a.tif").write_text("not a slide")
+    make(here / "slides")
+    shutil.copy(slide, here / "slides/a.tif")
+    make(here / "slides", labels=_with_label(here / "mine.csv", "a.tif"), force=True)
+    (row,) = read_rows(here / "mine.csv")
+    assert row["exclude"] == "" and row["label"] == "x"
+
+
+def _with_label(sheet, path):
+    sheet.write_text(sheet.read_text().replace(f",{path}", f"x,{path}"))
+    return sheet
+
+
+def test_mistakes_in_taken_over_cells_are_told(folder, here, labels):
+    labels.write_text('slide,label,mpp,exclude\nHE_0,a,"0,5",no\nHE_1,b,,\n')
+    project = make(folder, labels=labels)
+    assert (
+        len(project.mistakes) == 2 and "write 0.5" in project.mistakes[0] and "is not a reason" in project.mistakes[1]
+    )
+    assert all(f"- {mistake}" in describe_project(project) for mistake in project.mistakes)
+
+
+def test_folders_are_labels_where_the_user_says_so(here, slide):
+    for k in range(6):
+        (here / "slides" / ("low grade", "normal")[k % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(slide, here / "slides" / ("low grade", "normal")[k % 2] / f"{k}.tif")
+    text = describe_project(make(here / "slides"))
+    assert "the folders low grade (3 slides) and normal (3 slides) look like classes: --label-folders takes" in text
+    make(here / "slides", label_folders=True, force=True)
+    assert [row["label"] for row in read_rows(here / "mine.csv")] == ["low_grade"] * 3 + ["normal"] * 3
+    make(here / "slides", patients="folders", force=True)
+    assert {row["patient_id"] for row in read_rows(here / "mine.csv")} == {"low grade", "normal"}
+
+
+def test_existing_files_are_kept_unless_forced(folder, here):
+    (here / "mine.yaml").write_text("mine: 1\n")
+    with pytest.raises(ConfigError, match=f"already there: {here}/mine.yaml; give another name with --out, or replace"):
+        make(folder)
+    assert not (here / "mine.csv").exists() and (here / "mine.yaml").read_text() == "mine: 1\n"
+    make(folder, force=True)
+    assert (here / "mine.csv").exists() and load_config(here / "mine.yaml")
+
+
+def test_folders_without_slides_are_refused(here):
+    (here / "a.txt").write_text("text")
+    for name, message in (
+        ("none", "no such folder"),
+        ("a.txt", "is a file; give the folder"),
+        (".", "contains no slides"),
+    ):
+        with pytest.raises(SheetError, match=message):
+            make(here / name)
+    assert not list(here.glob("mine*"))
+
+
+def test_a_sheet_with_other_letters_opens_in_excel(here, slide):
+    (here / "slides").mkdir()
+    shutil.copy(slide, here / "slides/Müller.tif")
+    make(here / "slides", out="größe")
+    assert (here / "größe.csv").read_bytes().startswith(b"\xef\xbb\xbfslide_id")
+    dataset = load_config(here / "größe.yaml").datasets["grosse"]
+    assert read_slide_sheet(dataset.slides, dataset.root)[0].path.name == "Müller.tif"
