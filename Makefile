@@ -24,10 +24,10 @@ data/demo/slides.csv: roformermil/cohort/synthetic.py roformermil/cohort/synthet
 
 demo: data/demo/slides.csv ## run the whole pipeline on the demo slides and print the table
 	snakemake --cores all
-	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/. Next: make report, then open results/report.html"
+	@echo; cat results/summary.md; echo; echo "Results are in results/: summary.md, summary.csv, metrics.csv, demo/. Next: open results/report.html"
 
-report: .venv/ready ## write results/report.html from the results of `make demo`
-	snakemake --cores all --report results/report.html
+report: .venv/ready ## write how the results of `make demo` were made: results/snakemake_report.html
+	snakemake --cores all --report results/snakemake_report.html
 
 docs: .venv/ready ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
@@ -42,7 +42,6 @@ data/tnbc/slides.csv: config/datasets/tnbc.py | .venv/ready
 
 tnbc: data/tnbc/slides.csv ## learn how tumour and immune cells lie in 33 real breast cancers (10 minutes)
 	snakemake --cores all --configfile config/tnbc.yaml
-	snakemake --cores all --configfile config/tnbc.yaml --report results/tnbc/report.html
 	@echo; cat results/tnbc/summary.md; echo; echo "Results are in results/tnbc/. Open results/tnbc/report.html"
 
 data/til/er.csv: config/datasets/til.py | .venv/ready
@@ -50,7 +49,6 @@ data/til/er.csv: config/datasets/til.py | .venv/ready
 
 til: data/til/er.csv ## what positions add on 1,015 slides of TCGA-BRCA from ../shared, as maps (an hour)
 	snakemake --cores all --configfile config/til.yaml
-	snakemake --cores all --configfile config/til.yaml --report results/til/report.html
 	@echo; cat results/til/summary.md; echo; echo "Results are in results/til/. Open results/til/report.html"
 
 test: .venv/ready ## run the tests (5 minutes on 2 idle cores)
