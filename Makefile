@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo report docs atlas tnbc til test test-slow test-shared test-slurm test-conda test-spatialdata tiatoolbox test-tiatoolbox lint bench arrangement schema clean
+.PHONY: help setup demo report docs atlas tnbc til test test-slow test-shared test-slurm test-conda test-spatialdata tiatoolbox test-tiatoolbox lint bench gpu-wheels arrangement schema clean
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -98,6 +98,20 @@ bench: .venv/ready ## measure the speed of encoding, training and reading (20 mi
 	python benchmarks/step.py
 	python benchmarks/epoch.py
 	python benchmarks/embed_job.py
+
+# what this package imports beyond PyTorch and what is usually installed with it (NumPy, SciPy, pandas, OpenCV, scikit-learn, ...)
+GPU_PACKAGES := annotated-types donfig google-crc32c imagecodecs numcodecs openslide-bin openslide-python pydantic \
+	pydantic-core simplejpeg typing-inspection zarr
+GPU_PLATFORMS := $(foreach glibc,17 24 27 28,--platform manylinux_2_$(glibc)_x86_64) --platform manylinux2014_x86_64
+
+gpu-wheels: .venv/ready ## collect the wheels that a GPU machine without a network lacks (Python 3.12): build/gpu-wheels
+	rm -rf build/gpu-wheels
+	$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(GPU_PLATFORMS) \
+		--constraint constraints.txt --dest build/gpu-wheels $(GPU_PACKAGES)
+	@du -sm build/gpu-wheels | awk '{print $$1 " MB"; exit $$1 > 60}' || { echo "more than 60 MB"; exit 1; }
+	@echo "On that machine, in a copy of this folder (add what it says is missing to GPU_PACKAGES in the Makefile):"
+	@echo "  python -m pip install --no-index --no-deps --target /tmp/site build/gpu-wheels/*.whl"
+	@echo "  PYTHONPATH=/tmp/site python benchmarks/gpu.py --minutes 8"
 
 arrangement: .venv/ready ## train on bags that differ only in where tiles lie (5 minutes)
 	python benchmarks/arrangement.py

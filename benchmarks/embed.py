@@ -14,12 +14,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openslide
 import torch
 
 from roformermil.cohort.slide_table import SlideRecord
@@ -30,10 +30,11 @@ from roformermil.features.embed import Embedder
 from roformermil.features.encoders import load_trunk
 from roformermil.features.tile_stream import TileStream
 from roformermil.runtime.text import markdown_table
+from roformermil.slides.native_tiles import NativeTiles
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.steps import segment_slide, tile_slide
 from roformermil.slides.tile_table import TileTable, read_tile_table, write_tile_table
-from roformermil.slides.tiles import fit_tile, read_tile
+from roformermil.slides.tiles import fit_tile, read_tile, reading_order
 
 LARGE = Path("../shared/slides/CMU-1-left-half-20x.svs")
 TOOLBOX = Path(".venv-tiatoolbox/bin/python")
@@ -58,7 +59,7 @@ def main() -> None:
 
 def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
     record, table = tile_first(slide, folder, options.tiles)
-    settings = Encoder(weights="random")
+    settings = Encoder(weights="random", batch_size=32)  # of all ways
     embedder = Embedder(settings, TIMEOUT, progress=False)
     embedder.embed([record], folder, folder / "first")  # compiles
     noise = torch.randint(0, 256, (settings.batch_size, 256, 256, 3), dtype=torch.uint8)
@@ -67,8 +68,10 @@ def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
     a, b = torch.randn(2, MATRIX, MATRIX)
     products = int(count * GFLOP * 1e9 / (2 * MATRIX**3)) // 4
 
+    ordered = table.coords[reading_order(table.grid)]
+
     def reading() -> None:
-        with closing(TileStream(record, table.coords, table.spec, readers, TIMEOUT)) as stream:
+        with closing(TileStream(record, ordered, table.spec, readers, TIMEOUT)) as stream:
             for _ in stream:
                 pass
 
@@ -79,7 +82,8 @@ def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
     ways: dict[str, tuple[Callable[[], object], float]] = {  # work, and the number of tiles that it is equivalent to
         "limit: matrix products": (lambda: [a @ b for _ in range(products)], products * 2 * MATRIX**3 / GFLOP / 1e9),
         "limit: encoder alone": (lambda: [embedder.encoder(noise) for _ in range(batches)], batches * len(noise)),
-        f"limit: decoding alone, {readers} threads": (lambda: decode(record, table, readers), count),
+        "limit: native decoding, 1 thread": (lambda: decode(record, table), count),
+        "OpenSlide alone, 1 thread": (lambda: read_with_openslide(record, table), count),
         "reading: plain loop": (lambda: [None for _ in plain_tiles(record, table)], count),
         f"reading: this pipeline, {readers} processes": (reading, count),
         "reading and encoding: plain loop": (
@@ -101,14 +105,14 @@ def measure(slide: Path, folder: Path, options: argparse.Namespace) -> None:
         f"{slide.name}: {count} tiles, batches of {settings.batch_size}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, {embedder.encoder.device.type}; medians of {options.rounds} rounds\n"
     )
-    print(rate_table(rates, readers))
+    print(rate_table(rates))
     if not options.toolbox.exists():
         print(f"\ntiatoolbox was not measured: {options.toolbox} does not exist (make tiatoolbox)")
 
 
-def rate_table(rates: dict[str, list[float]], readers: int) -> str:
+def rate_table(rates: dict[str, list[float]]) -> str:
     """Each rate and its ratio to each limit, as the median over rounds."""
-    limits = ("matrix products", "encoder alone", f"decoding alone, {readers} threads")
+    limits = ("matrix products", "encoder alone", "native decoding, 1 thread")
     rows = []
     for name, values in rates.items():
         pairs = [zip(values, rates[f"limit: {limit}"], strict=True) for limit in limits]
@@ -129,16 +133,29 @@ def tile_first(slide: Path, folder: Path, count: int) -> tuple[SlideRecord, Tile
     return record, table
 
 
-def decode(record: SlideRecord, table: TileTable, threads: int) -> None:
-    """Read all tiles with OpenSlide in threads that each open the slide, and drop the pixels: the limit of reading."""
+def decode(record: SlideRecord, table: TileTable) -> None:
+    """Decode each of the file's JPEG tiles under these tiles once, and drop the pixels: the limit of reading. With OpenSlide where
+    the level has no such tiles."""
+    with SlideReader(record.path) as slide:
+        directory = slide.tiff_directory(table.spec.level)
+        if slide.reader == "openslide" or directory is None:
+            return read_with_openslide(record, table)
+        tiles = NativeTiles(record.path, directory)
+        first = table.coords / slide.downsamples[table.spec.level]
+        last = first + table.spec.read_px - 1
+        under = np.concatenate(
+            [np.stack([x, y], 1) // tiles.tile for x in (first[:, 0], last[:, 0]) for y in (first[:, 1], last[:, 1])]
+        )
+        for x, y in np.unique(under.astype(int), axis=0).tolist():
+            tiles.read(x * tiles.tile[0], y * tiles.tile[1], 1, 1)
 
-    def work(coords: np.ndarray) -> None:
-        with SlideReader(record.path) as slide:
-            for x, y in coords.tolist():
-                read_tile(slide, x, y, table.spec)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, np.array_split(table.coords, threads)))
+def read_with_openslide(record: SlideRecord, table: TileTable) -> None:
+    """Read all tiles with OpenSlide, one after another, and drop the pixels."""
+    side = table.spec.read_px
+    with openslide.OpenSlide(record.path) as slide:
+        for x, y in table.coords.tolist():
+            slide.read_region((x, y), table.spec.level, (side, side))
 
 
 def plain_tiles(record: SlideRecord, table: TileTable) -> Iterator[np.ndarray]:

@@ -71,13 +71,14 @@ def measure_reading(rows: list[FoldRow], folder: Path, tiles: int) -> None:
         read_store(folder / f"{row.slide_id}.zarr")
     plain = len(rows) / (time.perf_counter() - start)
     table = [("plain loop", f"{plain:.1f}", "1.00")]
-    for readers in (1, 2, 4, 8):
+    for readers, size in ((1, 1), (2, 1), (4, 1), (8, 1), (4, 4)):
         data = BagDataset(rows, folder, CLASSES)
+        groups = [list(range(len(rows)))[start : start + size] for start in range(0, len(rows), size)]
         start = time.perf_counter()
-        for _ in prefetch_batches(data, [[k] for k in range(len(rows))], readers):
+        for _ in prefetch_batches(data, groups, readers, pinned=torch.cuda.is_available()):
             pass
         rate = len(rows) / (time.perf_counter() - start)
-        table.append((f"loader, {readers} readers", f"{rate:.1f}", f"{rate / plain:.2f}"))
+        table.append((f"loader, {readers} readers, batches of {size}", f"{rate:.1f}", f"{rate / plain:.2f}"))
     print(f"Slides of {tiles:,} tiles, {os.cpu_count()} cores\n")
     print(markdown_table(("", "slides/s", "against the loop"), table))
 

@@ -1,4 +1,4 @@
-"""Time and memory of Snakemake's planning at scale: what `snakemake -n` takes before the first job, and a run with nothing to do.
+"""CPU time and memory of Snakemake's planning at scale: what `snakemake -n` takes before the first job, and a run with nothing to do.
 
     python benchmarks/plan.py                       # 3 data sets x 5,000 slides x 10 folds x 6 models
     python benchmarks/plan.py --slides 1000
@@ -13,16 +13,18 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.numpy import save
 
 from roformermil.bags.split import describe_split
+from roformermil.cohort.batches import divide_into_batches
 from roformermil.cohort.outdated import embed_digest, segment_digest, tile_digest
 from roformermil.cohort.slide_files import content_id, file_state
-from roformermil.cohort.slide_sheet import read_slide_sheet
-from roformermil.cohort.slide_table import SlideRecord
+from roformermil.cohort.slide_sheet import Slide, read_slide_sheet
+from roformermil.cohort.slide_table import records_from_sheet
 from roformermil.config import load_config
 from roformermil.config.base import to_json
 from roformermil.evaluation.fold_results import MODEL_FILE
@@ -33,9 +35,10 @@ from roformermil.runtime.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "mean"]
-REPORT_PEAK = """import resource, subprocess, sys
+REPORT_USE = """import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
 sys.exit(code)"""
 
 
@@ -61,11 +64,11 @@ def write_data_sets(folder: Path, count: int, slides: int, batch: int, folds: in
 
 
 def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
-    """Output, seconds and peak memory (GB) of one call."""
+    """Output, CPU seconds and peak memory (GB) of one call."""
     command = [
         sys.executable,
         "-c",
-        REPORT_PEAK,
+        REPORT_USE,
         sys.executable,
         "-m",
         "snakemake",
@@ -74,35 +77,36 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
     ]
     command += ["--workflow-profile", "none"]  # plain text
     command += ["--directory", str(folder), "--cores", "2", *arguments, "--configfile", str(folder / "config.json")]
-    start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-    *text, peak = done.stderr.strip().splitlines()
-    return done.stdout + "\n".join(text), seconds, int(peak) / 1e6
+    *text, used = done.stderr.strip().splitlines()
+    seconds, peak = map(float, used.split())
+    return done.stdout + "\n".join(text), seconds, peak / 1e6
 
 
-def make_outputs(folder: Path, slides: int, batch: int) -> None:
+def make_outputs(folder: Path) -> None:
     """Make every output of the workflow: what planning reads as a run would write it, and empty files and folders."""
     summary, _, _ = snakemake(folder, "--summary")
     config = load_config(folder / "config.json")
     digests = {"tissue": segment_digest(config.tissue), "tiles": tile_digest(config.tiles)}
     digests[config.encoder.id] = embed_digest(config.encoder)
+    listed = {name: read_slide_sheet(one.slides, one.root) for name, one in config.datasets.items()}
+    batches = {name: divide_into_batches(slides, config.slides_per_batch) for name, slides in listed.items()}
     for line in filter(lambda line: line.startswith("results/"), summary.splitlines()):
         path = folder / line.split("\t")[0]
         path.parent.mkdir(parents=True, exist_ok=True)
         name = path.relative_to(folder).parts[1]
-        if path.name.startswith("batch_"):
-            first = batch * int(path.stem.removeprefix("batch_"))
-            indices = range(first, min(first + batch, slides))
-            write_table(path, folder / f"slides_{name}", indices, digests.get(path.parent.name, ""))
+        if path.parent.name == "batches":
+            path.write_text(batches[name][path.stem].table())
+        elif path.name.startswith("batch_"):
+            slides = batches[name][path.stem.removeprefix("batch_")].slides
+            write_table(path, slides, digests.get(path.parent.name, ""))
         elif path.name in ("slides.csv", "slides_tiled.csv"):
-            write_table(path, folder / f"slides_{name}", range(slides))
+            write_table(path, listed[name])
         elif path.name == "folds.json":
-            dataset = config.datasets[name]
-            listed = read_slide_sheet(dataset.slides, dataset.root)
-            path.write_text(json.dumps(describe_split(name, listed, dataset.classes, config.folds, config.leakage)))
+            classes = config.datasets[name].classes
+            path.write_text(json.dumps(describe_split(name, listed[name], classes, config.folds, config.leakage)))
         elif path.name == MODEL_FILE:
             model = next(model for model in config.models if model.id == path.parts[-3])
             settings = {
@@ -116,13 +120,10 @@ def make_outputs(folder: Path, slides: int, batch: int) -> None:
             path.touch() if path.suffix else path.mkdir(exist_ok=True)
 
 
-def write_table(path: Path, root: Path, slides: range, settings: str = "") -> None:
-    content = content_id(root / "s0.svs")  # of an empty file, as all are
-    files = {f"s{s}": root / f"s{s}.svs" for s in slides}
-    write_records(
-        path,
-        [SlideRecord(s, file, content=content, settings=settings, **file_state(file)) for s, file in files.items()],
-    )
+def write_table(path: Path, slides: Sequence[Slide], settings: str = "") -> None:
+    content = content_id(slides[0].path)  # of an empty file, as all are
+    records = records_from_sheet(slides)
+    write_records(path, [replace(r, content=content, settings=settings, **file_state(r.path)) for r in records])
 
 
 def main() -> None:
@@ -139,7 +140,7 @@ def main() -> None:
         text, seconds, memory = snakemake(folder, "-n", "--quiet", "rules")
         jobs = next(line.split()[-1] for line in text.splitlines() if line.startswith("total"))
         rows = [("plan (`snakemake -n`)", jobs, f"{seconds:.1f}", f"{memory:.2f}")]
-        make_outputs(folder, options.slides, options.batch)
+        make_outputs(folder)
         snakemake(folder, "--touch", "--quiet", "all")
         for name, arguments in (("nothing to do (`-n`)", ["-n"]), ("nothing to do (run)", [])):
             text, seconds, memory = snakemake(folder, *arguments)
@@ -147,7 +148,7 @@ def main() -> None:
                 raise SystemExit(f"{name}: jobs were planned\n{text[-2000:]}")
             rows.append((name, "0", f"{seconds:.1f}", f"{memory:.2f}"))
     size = f"{options.data_sets} x {options.slides:,} slides, batches of {options.batch}, {options.folds} folds, {len(MODELS)} models"
-    print(size, markdown_table(("", "jobs", "seconds", "GB"), rows), sep="\n\n")
+    print(size, markdown_table(("", "jobs", "CPU seconds", "GB"), rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 CPU: one slide per step. `bare` is the fused attention kernel and the matrix products of the model's linear layers, forward
 and backward, on tensors of the same shapes. Memory is the peak in addition to features and model, in a separate process.
-GPU, if there is one: 4 slides with 160,000 tiles in total, in bf16, packed and bag by bag, against the bare kernels.
+GPU, if there is one: 4 slides with 160,000 tiles in total, in bf16, packed and bag by bag, against the bare kernels. Training
+repeats exactly, which takes time there: the kernels that do not repeat are measured too, and are the bare ones.
 All are measured alternately, since machines are noisy: quote the ratios.
 """
 
@@ -20,7 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from roformermil.models import attention, build_model
 from roformermil.models.build import mil_loss
-from roformermil.runtime.gpus import autocast
+from roformermil.runtime.gpus import autocast, repeat_exactly
 from roformermil.runtime.text import markdown_table
 from roformermil.studies.measure import peak_memory, reset_peak_memory
 
@@ -86,6 +87,7 @@ def measure_gpu(rounds: int) -> None:
     device, lengths = torch.device("cuda"), [50_000, 44_000, 36_000, 30_000]
     runs = {
         "packed": training_step(device, lengths),
+        "packed, does not repeat": training_step(device, lengths, repeatable=False),
         "bag by bag": training_step(device, lengths, packed=False),
         "attention alone, padded, with a mask": padded_attention(device, lengths),
         "attention alone, packed": packed_attention(device, lengths, torch.bfloat16),
@@ -106,8 +108,11 @@ def measure_gpu(rounds: int) -> None:
     print(markdown_table(("", "s", "against bare", "peak GB"), rows))
 
 
-def training_step(device: torch.device, lengths: list[int], packed: bool = True) -> Callable[[], None]:
-    """Forward, backward and Adam of ro-abmil on slides of random features; bf16 on a GPU."""
+def training_step(
+    device: torch.device, lengths: list[int], packed: bool = True, repeatable: bool = True
+) -> Callable[[], None]:
+    """Forward, backward and Adam of ro-abmil on slides of random features; bf16 on a GPU. repeatable: as in training."""
+    repeat_exactly()  # sets what has to be set before the first matrix product
     torch.manual_seed(0)
     model = build_model({"name": "ro-abmil"}, F, 2).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
@@ -118,6 +123,7 @@ def training_step(device: torch.device, lengths: list[int], packed: bool = True)
     labels = torch.arange(len(lengths), device=device) % 2
 
     def run() -> None:
+        torch.set_deterministic_debug_mode("error" if repeatable else "default")
         original = attention._has_packed_kernel
         if not packed:
             attention._has_packed_kernel = lambda q: False
@@ -129,6 +135,7 @@ def training_step(device: torch.device, lengths: list[int], packed: bool = True)
             optimizer.step()
         finally:
             attention._has_packed_kernel = original
+            torch.set_deterministic_debug_mode("default")
 
     return run
 

@@ -13,14 +13,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from roformermil import __version__
-
 HERE = Path(__file__).parent
 HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
 PYTHON, PIP = "3.11.7", "25.3"
 CONSTRAINTS = {False: "constraints.txt", True: "constraints-tiatoolbox.txt"}
 COMMAND_LINE = ("filelock", "pydantic", "pyyaml", "tqdm", "typer")
-SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow")
+SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow", "simplejpeg")
 ENVIRONMENTS = {
     "download": (*COMMAND_LINE, "requests"),
     "slides": (*COMMAND_LINE, *SLIDES),
@@ -42,14 +40,27 @@ ENVIRONMENTS = {
 }
 
 
-POST_DEPLOY = f"""#!/usr/bin/env bash
-# Written by envs/pin.py, for roformermil {__version__}: a new version makes Snakemake create new environments.
-# Copies the package that the workflow was planned with (workflow/rules/common.smk) into the new environment.
+POST_DEPLOY = """#!/usr/bin/env bash
+# Written by envs/pin.py. The environment's command `roformermil` runs the package that the workflow was planned with
+# (workflow/rules/common.smk), from a copy in the environment: a job is not affected when the checkout changes or moves.
 set -eu
 bin=$(python -c "import sysconfig; print(sysconfig.get_path('scripts'))")
-cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
-printf '%s\\n' '#!/usr/bin/env python' 'from roformermil.cli import main' 'if __name__ == "__main__":' '    main()' > "$bin/roformermil"
+cat > "$bin/roformermil" <<'END'
+#!/usr/bin/env bash
+set -eu
+bin=$(cd "$(dirname "$0")" && pwd)
+copies=$bin/../share/roformermil
+mkdir -p "$copies"
+copy=$copies/$(tr : - <<< "${ROFORMERMIL_CODE:-$(ls -t "$copies" | head -n 1)}")
+if [ ! -d "$copy" ]; then
+  new=$(mktemp -d "$copies/.XXXXXX")
+  cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$new"
+  mv "$new" "$copy"
+fi
+PYTHONPATH=$copy exec "$bin/python" -P -m roformermil "$@"
+END
 chmod +x "$bin/roformermil"
+roformermil version
 """
 
 

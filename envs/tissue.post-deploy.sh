@@ -1,8 +1,21 @@
 #!/usr/bin/env bash
-# Written by envs/pin.py, for roformermil 0.1.0: a new version makes Snakemake create new environments.
-# Copies the package that the workflow was planned with (workflow/rules/common.smk) into the new environment.
+# Written by envs/pin.py. The environment's command `roformermil` runs the package that the workflow was planned with
+# (workflow/rules/common.smk), from a copy in the environment: a job is not affected when the checkout changes or moves.
 set -eu
 bin=$(python -c "import sysconfig; print(sysconfig.get_path('scripts'))")
-cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
-printf '%s\n' '#!/usr/bin/env python' 'from roformermil.cli import main' 'if __name__ == "__main__":' '    main()' > "$bin/roformermil"
+cat > "$bin/roformermil" <<'END'
+#!/usr/bin/env bash
+set -eu
+bin=$(cd "$(dirname "$0")" && pwd)
+copies=$bin/../share/roformermil
+mkdir -p "$copies"
+copy=$copies/$(tr : - <<< "${ROFORMERMIL_CODE:-$(ls -t "$copies" | head -n 1)}")
+if [ ! -d "$copy" ]; then
+  new=$(mktemp -d "$copies/.XXXXXX")
+  cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$new"
+  mv "$new" "$copy"
+fi
+PYTHONPATH=$copy exec "$bin/python" -P -m roformermil "$@"
+END
 chmod +x "$bin/roformermil"
+roformermil version

@@ -13,12 +13,14 @@
     ├── OutOfMemoryError     slides do not fit into memory in training or evaluation
     ├── OutputError          a result cannot be written: the disk is full, or the folder is read-only
     ├── DownloadError        slides did not arrive complete; what did arrive is kept, the next run resumes there
-    └── TooManyFailedError   more slides of a data set failed than max_failed_fraction allows
+    ├── TooManyFailedError   more slides of a data set failed than max_failed_fraction allows
+    └── TerminatedError      a scheduler ended the job (SIGTERM) before its work was finished
 
 Every error has a `status` for programs and a message for people, which names the slide, row or key and the remedy.
 """
 
 from enum import StrEnum
+from signal import SIGTERM
 
 
 class Status(StrEnum):
@@ -52,6 +54,7 @@ TRANSIENT = {Status.MISSING, Status.TIMED_OUT, Status.CRASHED, Status.CHANGED, S
 
 class RoFormerMILError(Exception):
     status: str = "error"
+    exit_status = 1  # of a command
 
 
 class SlideError(RoFormerMILError):
@@ -111,3 +114,8 @@ class DownloadError(RoFormerMILError):
 
 class TooManyFailedError(RoFormerMILError):
     status = "too_many_failed"
+
+
+class TerminatedError(RoFormerMILError):
+    status = "terminated"
+    exit_status = 128 + SIGTERM  # as of a shell

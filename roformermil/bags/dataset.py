@@ -36,9 +36,8 @@ class Batch(NamedTuple):
     slide_ids: list[str]
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`. The host does not wait for the copy."""
-        tensors = (x.pin_memory() if device.type == "cuda" else x for x in (self.features, self.grid, self.labels))
-        features, grid, labels = (x.to(device, non_blocking=True) for x in tensors)
+        """The batch on `device`. The host does not wait for the copy where the batch is pinned."""
+        features, grid, labels = (x.to(device, non_blocking=True) for x in (self.features, self.grid, self.labels))
         return self._replace(features=features, grid=grid, labels=labels)
 
 
@@ -104,7 +103,16 @@ def _remedy(store: Path) -> str:
     return f"delete {store.absolute()} and encode the slide again {again}"
 
 
-def pack(bags: Sequence[Bag]) -> Batch:
-    """Bags of any sizes as one batch without padding."""
+def pack(bags: Sequence[Bag], pinned: bool = False) -> Batch:
+    """Bags of any sizes as one batch without padding. pinned: in memory from which a GPU copies while the host goes on."""
     features, grids, labels, slide_ids = zip(*bags, strict=True)
-    return Batch(torch.cat(features), torch.cat(grids), [len(g) for g in grids], torch.tensor(labels), list(slide_ids))
+    packed = (_join(features, pinned), _join(grids, pinned))
+    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), list(slide_ids))
+
+
+def _join(tensors: Sequence[Tensor], pinned: bool) -> Tensor:
+    """The tensors, one after another; a single one is not copied unless it is to be pinned."""
+    if not pinned:
+        return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]
+    shape = (sum(len(x) for x in tensors), *tensors[0].shape[1:])
+    return torch.cat(list(tensors), out=torch.empty(shape, dtype=tensors[0].dtype, pin_memory=True))

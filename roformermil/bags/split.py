@@ -1,18 +1,18 @@
 """The step `split`: the usable slides of a data set -> folds.csv, leakage.csv and folds.json."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
-from roformermil.cohort.batches import columns_digest
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Folds, Leakage
 from roformermil.runtime import stage_versions
-from roformermil.runtime.files import write_text
+from roformermil.runtime.files import fingerprint, write_text
 
 COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, which decide folds and leaks
 
@@ -64,3 +64,9 @@ def reasons_to_split_again(
     now = describe_split(folds.parent.name, slides, classes, settings, leakage)
     changed = [key for key in now if before.get(key) != now[key]]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
+
+
+def columns_digest(slides: Sequence[Slide], columns: Sequence[str]) -> str:
+    """Digest of some columns of the slide sheet."""
+    cells = [[getattr(slide, column) for column in columns] for slide in slides]
+    return fingerprint(rows=[[cell if isinstance(cell, float | None) else str(cell) for cell in row] for row in cells])

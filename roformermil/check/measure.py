@@ -111,7 +111,7 @@ def measure_encoder(settings: Encoder, tile_px: int) -> tuple[float, int, str]:
         began = seconds()
         encoder(tiles).cpu()
         best = min(best, (seconds() - began) / count)
-        count = min(2 * count, settings.batch_size)
+        count = min(2 * count, encoder.batch_size)
     return best, values, encoder.device.type
 
 

@@ -1,5 +1,6 @@
 """Whether what the settings need is there: packages, files and weights."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,7 @@ from roformermil.bags.folds import given_folds
 from roformermil.check.problems import Problem, locate, raised
 from roformermil.config import Config
 from roformermil.config.encoder_specs import encoder_spec
+from roformermil.config.runtime import cache_variables
 
 REQUEST_SECONDS = 5.0  # for a server to answer
 
@@ -37,6 +39,7 @@ def check_weights(config: Config) -> Iterator[Problem]:
     """Whether the encoder's weights can be loaded or downloaded."""
     if config.encoder.weights in (None, "random", "hub"):
         return
+    os.environ |= cache_variables(config.runtime.weights)
     from roformermil.features.encoders import load_trunk  # torch
     from roformermil.features.weights import imagenet_file
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from roformermil import __version__
-from roformermil.cli import checking, models, prediction, project, results, slides, viewing
+from roformermil.cli import checking, cleaning, models, prediction, project, results, slides, viewing
 from roformermil.errors import RoFormerMILError
 from roformermil.runtime import progress
 from roformermil.runtime.live_log import LiveLogHandler
@@ -25,7 +25,7 @@ Most users run `roformermil init FOLDER`, then `check FILE`, `run FILE` and `vie
 given as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. Keys that are left out have their defaults.
 """
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (slides, models, prediction, results, project, checking, viewing):
+for group in (slides, models, prediction, results, project, checking, viewing, cleaning):
     app.add_typer(group.app)
 log = logging.getLogger("roformermil")
 preload(__name__)  # subprocesses of a command import it as their main module
@@ -64,12 +64,13 @@ def common(
 
 
 def main() -> None:
-    """Run the command line. An error of this package is one line, not a traceback, and exit status 1; a bug is exit status 2."""
+    """Run the command line. An error of this package is one line, not a traceback, and exit status 1 (143 after
+    SIGTERM); a bug is exit status 2."""
     try:
         app()
     except RoFormerMILError as error:
         log.error("%s", error)
-        sys.exit(1)
+        sys.exit(error.exit_status)
     except Exception:
         log.exception("unexpected error")  # with its traceback, in the log file too
         sys.exit(2)

@@ -11,6 +11,7 @@ from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.config import Folds, Leakage, Training
 from roformermil.runtime.locks import exclusive
+from roformermil.runtime.termination import finish_before_ending
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -54,6 +55,7 @@ def train(
 
     options.use_machine(threads)
     job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training)
+    finish_before_ending()
     with exclusive(out):
         train_fold(job, out)
 

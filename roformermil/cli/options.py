@@ -7,10 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from roformermil.cohort.batches import slides_of_batch
 from roformermil.cohort.slide_files import file_state
-from roformermil.cohort.slide_sheet import read_slide_sheet
-from roformermil.cohort.slide_table import SlideRecord, records_from_sheet
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive
@@ -31,15 +29,15 @@ def section(settings: type[Settings], option: str) -> Any:
 
 
 ModelOption = Annotated[Model, required_section(Model, "--model", "a model as in the configuration, as YAML or JSON")]
-TableIn = Annotated[Path, typer.Argument(help="slide table of the previous stage", exists=True, dir_okay=False)]
+TableIn = Annotated[
+    Path, typer.Argument(help="slide table of the previous stage, or of `list-slides`", exists=True, dir_okay=False)
+]
 TableOut = Annotated[Path, typer.Option(help="slide table to write, one row per slide")]
 ConfigText = Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
 Classes = Annotated[str, typer.Option(help="class names in the order of their index, separated by commas")]
 Datasets = Annotated[str, typer.Option(help="names of the data sets (folders of the results), separated by commas")]
 Root = Annotated[Path | None, typer.Option(help="folder of the slide sheet's paths; by default the sheet's own folder")]
-Batch = Annotated[int, typer.Option(min=0, help="number of the batch of slides, from 0")]
-BatchSize = Annotated[int, typer.Option(min=1, show_default="all", help="slides per batch")]
 Absolute = Annotated[bool, typer.Option("--allow-absolute", help="accept absolute paths in the slide sheet")]
 Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slide may stall")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
@@ -59,12 +57,9 @@ def use_machine(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def records_of_batch(sheet: Path, root: Path | None, batch: int, size: int, allow_absolute: bool) -> list[SlideRecord]:
-    """The records of a batch before its first stage. A missing file is a record, not an error."""
-    slides = read_slide_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute, check_files=False)
-    if not (chosen := slides_of_batch(slides, batch, size)):
-        raise typer.BadParameter(f"{sheet} has no batch {batch} of {size} slides")
-    return [replace(record, **file_state(record.path)) for record in records_from_sheet(chosen)]
+def read_first_table(table: Path) -> list[SlideRecord]:
+    """The records before a data set's first stage, with the size and date of each file. A missing file is no error."""
+    return [replace(record, **file_state(record.path)) for record in read_slide_table(table)]
 
 
 def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]], settings: str = "") -> None:

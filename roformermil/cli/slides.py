@@ -1,7 +1,6 @@
 """From slides to tiles and feature stores, and features from and for other pipelines."""
 
 import logging
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +8,16 @@ from typing import Annotated
 import typer
 
 from roformermil.cli import options
+from roformermil.cohort.batches import ALL, Batch
 from roformermil.cohort.outdated import embed_digest, import_digest, segment_digest, tile_digest
-from roformermil.cohort.slide_table import collect_tables, read_slide_table
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_table import collect_tables, read_slide_table, read_slide_tables
 from roformermil.config import SLIDE_TIMEOUT, Encoder, Tiles, Tissue
 from roformermil.config.dataset import Source
-from roformermil.runtime.memory import WITH_TORCH, share_memory
+from roformermil.config.runtime import Runtime
+from roformermil.runtime.files import write_text
+from roformermil.runtime.memory import share_memory
+from roformermil.runtime.termination import finish_before_ending
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -32,20 +36,28 @@ def demo_slides(
 
 
 @app.command()
-def download(
+def list_slides(
     sheet: options.Sheet,
+    out: Annotated[Path, typer.Option(help="slide table to write")],
+    root: options.Root = None,
+    allow_absolute: options.Absolute = False,
+) -> None:
+    """Write the slides of a slide sheet as a slide table, with which `segment` and `import` begin."""
+    slides = read_slide_sheet(sheet, root or sheet.parent, allow_absolute=allow_absolute, check_files=False)
+    write_text(out, Batch(ALL, tuple(slides)).table())
+
+
+@app.command()
+def download(
+    slides: options.TableIn,
+    root: Annotated[Path, typer.Option(help="folder of the data set's slides")],
     source: Annotated[Source, options.required_section(Source, "--source")],
     table: options.TableOut,
-    root: options.Root = None,
-    batch: options.Batch = 0,
-    batch_size: options.BatchSize = sys.maxsize,
-    allow_absolute: options.Absolute = False,
 ) -> None:
     """Download the slides of a batch."""
     from roformermil.cohort.download import download_slides
 
-    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    options.write_exclusively(table, lambda: download_slides(records, root or sheet.parent, source))
+    options.write_exclusively(table, lambda: download_slides(options.read_first_table(slides), root, source))
 
 
 @app.command()
@@ -60,14 +72,10 @@ def collect(
 
 @app.command()
 def segment(
-    sheet: options.Sheet,
+    slides: options.TableIn,
     out: Annotated[Path, typer.Option(help="folder for masks, outlines and polygons")],
     table: options.TableOut,
     tissue: Annotated[Tissue, options.section(Tissue, "--tissue")],
-    root: options.Root = None,
-    batch: options.Batch = 0,
-    batch_size: options.BatchSize = sys.maxsize,
-    allow_absolute: options.Absolute = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: Annotated[int, typer.Option(min=1, help="slides processed at once")] = 1,
     memory: options.Memory = 0,
@@ -75,10 +83,22 @@ def segment(
     """Find the tissue of each slide of a batch."""
     from roformermil.slides.steps import segment_slides
 
+    finish_before_ending()
     share_memory(memory, threads)
-    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    work = partial(segment_slides, records, out, tissue, timeout, threads)
+    work = partial(segment_slides, options.read_first_table(slides), out, tissue, timeout, threads)
     options.write_exclusively(table, work, segment_digest(tissue))
+
+
+@app.command()
+def weights(
+    encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
+    tissue: Annotated[Tissue, options.section(Tissue, "--tissue")],
+    out: Annotated[Path, typer.Option(help="list of what was downloaded, to write")],
+) -> None:
+    """Download the published weights that these settings need, so that jobs need no network."""
+    from roformermil.features.published import download_published
+
+    download_published(encoder, tissue, out)
 
 
 @app.command()
@@ -94,6 +114,7 @@ def tile(
     """Lay the grid of tiles over each segmented slide of a batch."""
     from roformermil.slides.steps import tile_slides
 
+    finish_before_ending()
     share_memory(memory, readers=1)
     work = partial(tile_slides, read_slide_table(slides), masks, out, tiles, timeout)
     options.write_exclusively(table, work, tile_digest(tiles))
@@ -108,7 +129,7 @@ def contact_sheet(
     """Draw the tissue outlines of a whole data set on one contact sheet."""
     from roformermil.slides.contact_sheet import write_contact_sheet
 
-    write_contact_sheet([record for table in tables for record in read_slide_table(table)], outlines, out)
+    write_contact_sheet(read_slide_tables(tables), outlines, out)
 
 
 @app.command()
@@ -118,6 +139,7 @@ def embed(
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
     table: options.TableOut,
     encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
+    runtime: Annotated[Runtime, options.section(Runtime, "--runtime")],
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,
@@ -127,8 +149,9 @@ def embed(
     from roformermil.features.embed import Embedder
 
     options.use_machine(threads)
-    embedder = Embedder(encoder, timeout)
-    share_memory(memory, embedder.readers, own=WITH_TORCH)
+    embedder = Embedder(encoder, timeout, scratch=runtime.scratch)
+    finish_before_ending()
+    share_memory(memory, embedder.readers, own=encoder.memory)
     work = partial(embedder.embed, read_slide_table(slides), tiles, out)
     options.write_exclusively(table, work, embed_digest(encoder))
     if profile:
@@ -137,23 +160,19 @@ def embed(
 
 @app.command("import")
 def import_features(
-    sheet: options.Sheet,
+    slides: options.TableIn,
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
     table: options.TableOut,
     encoder: Annotated[str, typer.Option(help="name of the encoder that made the features, for folders and tables")],
-    root: options.Root = None,
-    batch: options.Batch = 0,
-    batch_size: options.BatchSize = sys.maxsize,
-    allow_absolute: options.Absolute = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     memory: options.Memory = 0,
 ) -> None:
-    """Turn .h5 files of CLAM, TRIDENT, STAMP or alike (the paths of the slide sheet) into feature stores."""
+    """Turn .h5 files of CLAM, TRIDENT, STAMP or alike (the paths of the slide table) into feature stores."""
     from roformermil.features.hdf5 import import_slides
 
+    finish_before_ending()
     share_memory(memory, readers=1)
-    records = options.records_of_batch(sheet, root, batch, batch_size, allow_absolute)
-    work = partial(import_slides, records, out, encoder, timeout)
+    work = partial(import_slides, options.read_first_table(slides), out, encoder, timeout)
     options.write_exclusively(table, work, import_digest(encoder))
 
 

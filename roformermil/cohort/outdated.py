@@ -62,14 +62,23 @@ def reasons_to_repeat(
         return
     if digest and any(record.settings != digest for record in records):
         yield f"{table}: made with other settings"
-    if slides is not None and (changed := _rows(records) ^ _rows(records_from_sheet(slides))):
-        yield f"{table}: other rows of the slide sheet ({join_some(sorted({row[0] for row in changed}))})"
+    if slides is not None:
+        yield from reasons_to_list_again(table, slides)
     for record in records:
         if record.stage == stage and (record.status in TRANSIENT or _can_be_opened_now(record)):
             if record.path.exists():
                 yield f"{record.slide_id}: tried again, since it was {record.status}"
         elif slides is not None and record.status != Status.EXCLUDED and _has_changed(record):
             yield f"{record.slide_id}: its file changed"
+
+
+def reasons_to_list_again(table: Path, slides: Sequence[Slide]) -> Iterator[str]:
+    """A line if the slide table of a batch has other slides, or of other rows of the slide sheet, than `slides`; none where it
+    does not exist or is damaged."""
+    with suppress(OSError, ValueError):
+        if changed := _rows(read_slide_table(table)) ^ _rows(records_from_sheet(slides)):
+            name = table.stem.removeprefix("batch_")
+            yield f"batch {name}: other rows of the slide sheet ({join_some(sorted({row[0] for row in changed}))})"
 
 
 def _rows(records: Iterable[SlideRecord]) -> set[tuple]:

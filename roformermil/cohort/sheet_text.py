@@ -125,7 +125,8 @@ def _read_bytes(sheet: Path, kind: str) -> bytes:
     try:
         return sheet.read_bytes()
     except FileNotFoundError as error:
-        hint = "; `make demo` writes the demo's" if sheet.parts[-2:] == ("demo", "slides.csv") else ""
+        is_demo = sheet.parts[-2:] == ("demo", "slides.csv")
+        hint = f"; `roformermil demo-slides {sheet.parent}` writes the demo's" if is_demo else ""
         raise SheetError(f"{sheet}: no such {kind}{hint}") from error
     except OSError as error:
         raise SheetError(f"{sheet}: the {kind} cannot be read: {error.strerror}") from error

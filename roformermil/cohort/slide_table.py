@@ -15,6 +15,7 @@ from roformermil.errors import BagError, SlideError, Status, TooManyFailedError
 from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.records import read_records, write_records
+from roformermil.runtime.termination import end_if_requested
 from roformermil.runtime.text import first_lines, join_some, plural
 
 SHOWN_SLIDES = 20  # that an error lists
@@ -83,12 +84,14 @@ def run_stage(
 
     A SlideError becomes the slide's record: its message is what `explain` makes of it, and with its file's `content_of`
     it is tried again when that changes. Slides that need more memory than their part are tried once more, one at a time,
-    with the memory of all workers. Any other error (a full disk, a bug) is raised after the slides in progress finished.
+    with the memory of all workers. Any other error (a full disk, a bug) is raised after the slides in progress finished,
+    and so is TerminatedError after SIGTERM.
     """
 
     def process(record: SlideRecord) -> SlideRecord:
         if not record.is_ok:
             return record
+        end_if_requested()
         start = time.perf_counter()
         try:
             record = _update(record, work(record))
@@ -151,12 +154,17 @@ def read_slide_table(path: Path) -> list[SlideRecord]:
     return read_records(path, SlideRecord)
 
 
+def read_slide_tables(paths: Iterable[Path]) -> list[SlideRecord]:
+    """Read the slide tables of a data set's batches; records are in the order of slide ids."""
+    return sorted((record for path in paths for record in read_slide_table(path)), key=lambda record: record.slide_id)
+
+
 def collect_tables(tables: Iterable[Path], out: Path, max_failed_fraction: float) -> None:
-    """Join the slide tables of a data set's batches into `out`, in the data set's folder.
+    """Join the slide tables of a data set's batches into `out`, in the data set's folder, in the order of slide ids.
 
     Raises TooManyFailedError as `check_failed_fraction` does, and BagError where features cannot be trained together.
     """
-    name, records = out.parent.name, [record for table in tables for record in read_slide_table(table)]
+    name, records = out.parent.name, read_slide_tables(tables)
     log.info("%s: %s", name, attrition_summary(records))
     check_failed_fraction(records, max_failed_fraction, out)
     if warning := mixed_extractors(records):

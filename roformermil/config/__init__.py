@@ -15,6 +15,7 @@ from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.folds import Folds, Leakage
 from roformermil.config.model import Model, ModelEntry, ModelName, check_distinct_ids
+from roformermil.config.runtime import Runtime
 from roformermil.config.studies import Ablation, Heatmaps, Overhead
 from roformermil.config.tiles import Tiles
 from roformermil.config.tissue import Tissue
@@ -24,7 +25,10 @@ from roformermil.errors import ConfigError
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
 SLIDE_TIMEOUT = 600.0  # seconds
 # what else is in the results folder; on some disks `Logs` is `logs`
-RESERVED_FOLDERS, RESERVED_SUFFIXES = {"logs", "benchmarks", "overhead"}, {".csv", ".html", ".json", ".md", ".png"}
+RESERVED_FOLDERS, RESERVED_SUFFIXES = (
+    {"logs", "benchmarks", "overhead", "weights"},
+    {".csv", ".html", ".json", ".md", ".png"},
+)
 
 
 class Config(Settings):
@@ -59,12 +63,14 @@ class Config(Settings):
     """What `snakemake ablation` compares: section Ablation."""
     overhead: Overhead = Overhead()
     """What `snakemake overhead` measures: section Overhead."""
+    runtime: Runtime = Runtime()
+    """What a run uses of the machine: section Runtime."""
     max_failed_fraction: float = Field(0.05, ge=0, le=1)
     """A data set stops when more than this fraction of its slides failed. Slides without tissue count as failed."""
     slide_timeout: float = Field(SLIDE_TIMEOUT, gt=0)
     """Seconds that reading a slide may stall, without finding its tissue or without further tiles, before it is `timed_out`."""
     slides_per_batch: int = Field(25, ge=1)
-    """Slides that one job segments, tiles or embeds."""
+    """The most slides that one job segments, tiles or embeds. Which slides those are follows from the ids of all."""
 
     @property
     def needs_tiatoolbox(self) -> bool:

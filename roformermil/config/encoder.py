@@ -40,8 +40,8 @@ class Encoder(Settings):
     """Name in result folders and tables, by default `name-weights`. With random weights it ends in `-random`."""
     seed: int = Field(0, ge=0)
     """Seed of `random` weights."""
-    batch_size: int = Field(32, ge=1)
-    """Tiles encoded at a time."""
+    batch_size: int | None = Field(None, ge=1)
+    """Tiles encoded at a time; by default 32, on a GPU 128."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number type of the encoder; `auto` is fp16 on a GPU and fp32 on a CPU."""
     compile: Literal["auto", "always", "never"] = "auto"
@@ -52,6 +52,16 @@ class Encoder(Settings):
     @property
     def is_imported(self) -> bool:
         return self.name == IMPORTED
+
+    @property
+    def memory(self) -> int:
+        """MB that a process with the network takes: a ResNet-50 with its compiler, or a large network loaded twice over."""
+        return 12_000 if encoder_spec(self.name).architecture else 4_000
+
+    @property
+    def is_downloaded(self) -> bool:
+        """Whether the weights are published ones."""
+        return self.weights in ("imagenet", "hub")
 
     @property
     def weights_path(self) -> Path | None:

@@ -40,6 +40,11 @@ class Tissue(Settings):
     def needs_tiatoolbox(self) -> bool:
         return self.method in ("morphological", "grandqc")
 
+    @property
+    def is_downloaded(self) -> bool:
+        """Whether the method's weights are published ones."""
+        return self.method == "grandqc" and self.weights is None
+
     @field_validator("median")
     @classmethod
     def _odd(cls, median: int) -> int:

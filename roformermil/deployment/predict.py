@@ -27,9 +27,9 @@ from roformermil.errors import BagError, ConfigError, ModelError, SlideError, St
 from roformermil.features.store import SlideFeatures, read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 from roformermil.runtime.files import file_sha256
+from roformermil.runtime.memory import is_memory
 from roformermil.runtime.progress import track
 from roformermil.slides.slide_folder import is_feature_store
-from roformermil.training.memory import is_memory
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,12 @@
 """The stage `embed`: tiles are read and encoded at once, in batches across slides, into one feature store per slide."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,32 +22,56 @@ from roformermil.features.store import read_attributes, read_shape, write_store
 from roformermil.features.tile_stream import SlideWork, TileSpan, TileStream, batch_spans, read_spans, stack_tiles
 from roformermil.features.weights import weights_id
 from roformermil.runtime import stage_versions
+from roformermil.runtime.ahead import compute_ahead
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.memory import one_reader
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import commit, run_metadata
 from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.runtime.termination import end_if_requested
+from roformermil.slides.scratch import Copy, copy_slide
 from roformermil.slides.steps import check_unchanged
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table
+from roformermil.slides.tiles import reading_order
+
+BATCHES_AHEAD = 2  # stacked, that wait for the encoder
+COPIES_AHEAD = 1  # finished, that wait for the readers
+BATCHES_BEGUN = 2  # on a GPU, after the one whose features are waited for: it works on while a store is written
+
+
+class OutdatedSlide(NamedTuple):
+    """A slide to encode."""
+
+    record: SlideRecord
+    table: TileTable
+    attributes: dict[str, Any]  # of its store
+    copy: Copy | None = None
+
+
+class Batch(NamedTuple):
+    """Tiles that are encoded at once, and where they come from."""
+
+    parts: list[tuple[SlideWork, int, int]]  # slide, number of the first tile among the slide's, tiles
+    tiles: Tensor  # (batch_size, tile_px, tile_px, 3) uint8 RGB, in pinned memory for a GPU
 
 
 class Embedder:
     """One encoder for a batch of slides: it is loaded, checked and compiled once.
 
     weights: identifies the encoder's weights (`weights_id`). profile: where the time went. timeout: seconds that
-    reading a slide may stall. Raises WeightsError.
+    reading a slide may stall. scratch: where slides are copied to be read, if anywhere. Raises WeightsError.
     """
 
-    def __init__(self, settings: Encoder, timeout: float, progress: bool = True):
-        self.settings, self.timeout, self.progress = settings, timeout, progress
+    def __init__(self, settings: Encoder, timeout: float, progress: bool = True, scratch: Path | None = None):
+        self.settings, self.timeout, self.progress, self.scratch = settings, timeout, progress, scratch
         self.profile = Profile()
         with self.profile.timed("start"):
             trunk = load_trunk(settings)
             self.weights = weights_id(settings, trunk)
             self.encoder = TileEncoder(settings, trunk)
-        on_gpu = self.encoder.device.type == "cuda"
-        self.readers = self.profile.readers = settings.readers or (len(os.sched_getaffinity(0)) if on_gpu else 2)
-        self._is_compiled = False
+        cores = len(os.sched_getaffinity(0))
+        self.readers = self.profile.readers = settings.readers or (cores if self.encoder.on_gpu else 2)
+        self._is_prepared = False
 
     def embed(self, records: list[SlideRecord], tile_tables: Path, out: Path) -> list[SlideRecord]:
         """The records after encoding each usable slide's tiles into `{slide_id}.zarr` in `out`.
@@ -68,20 +94,24 @@ class Embedder:
         results = {record.slide_id: record for record in records}
         total = sum(record.tiles or 0 for record in usable)
         with self.profile.timed("whole"), track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
-            slides = self._prepare_slides(usable, tile_tables, out, results, bar)
+            outdated = self._copy(self._outdated_slides(usable, tile_tables, out, results, bar))
+            slides = self._open(compute_ahead(outdated, COPIES_AHEAD) if self.scratch else outdated)
             spans = read_spans(slides, self.profile, results)
-            for batch, vectors in self._encode(batch_spans(spans, self.settings.batch_size)):
-                with self.profile.timed("encoding"):
-                    complete = _distribute(batch, vectors)
-                    results |= {slide.record.slide_id: self._write(slide, out) for slide in complete}
-                tiles = sum(len(span.tiles) for span in batch)
-                self.profile.tiles += tiles
-                bar.update(tiles)
+            batches = self._stack(batch_spans(spans, self.encoder.batch_size))
+            with closing(compute_ahead(batches, BATCHES_AHEAD)) as stacked:
+                for batch, features in self._encode(stacked):
+                    with self.profile.timed("encoding"):
+                        complete = _distribute(batch, features)
+                        results |= {slide.record.slide_id: self._write(slide, out) for slide in complete}
+                    tiles = sum(count for _, _, count in batch.parts)
+                    self.profile.tiles += tiles
+                    bar.update(tiles)
+        end_if_requested()
         return list(results.values())
 
-    def _prepare_slides(
+    def _outdated_slides(
         self, records: list[SlideRecord], tile_tables: Path, out: Path, results: dict[str, SlideRecord], bar: Any
-    ) -> Iterator[SlideWork]:
+    ) -> Iterator[OutdatedSlide]:
         """The slides to encode; the records of the others go to `results`."""
         for record in records:
             try:
@@ -100,8 +130,23 @@ class Embedder:
                 results[record.slide_id] = replace(record, tiles=tiles, values=values, fingerprint=current)
                 bar.update(len(table.coords))
                 continue
-            stream = TileStream(record, table.coords, table.spec, self.readers, self.timeout)
-            yield SlideWork(record, table, attributes, stream)
+            yield OutdatedSlide(record, table, attributes)
+
+    def _copy(self, slides: Iterator[OutdatedSlide]) -> Generator[OutdatedSlide, None, None]:
+        """The slides, each once its copy is there, if it is to have one."""
+        for slide in slides:
+            if self.scratch:
+                name, path = slide.record.slide_id, slide.record.path
+                slide = slide._replace(copy=copy_slide(path, self.scratch, name, self.timeout))
+            yield slide
+
+    def _open(self, slides: Iterator[OutdatedSlide]) -> Iterator[SlideWork]:
+        """The slides with readers that run."""
+        for record, table, attributes, copy in slides:
+            order = reading_order(table.grid)
+            read = replace(record, path=copy.path) if copy else record
+            stream = TileStream(read, table.coords[order], table.spec, self.readers, self.timeout)
+            yield SlideWork(record, table, attributes, order, stream, copy)
 
     def _store_attributes(self, record: SlideRecord, table: TileTable) -> dict[str, Any]:
         """Attributes of the slide's store: `fingerprint` follows all that decides its content."""
@@ -112,21 +157,41 @@ class Embedder:
         origin = {"version": __version__, "commit": commit(), "run": run_metadata(self.encoder.device)}
         return {"slide_id": record.slide_id, **deciding, "fingerprint": current, **origin}
 
-    def _encode(self, batches: Iterator[list[TileSpan]]) -> Iterator[tuple[list[TileSpan], Tensor]]:
-        """Each batch with its vectors (batch_size, d) float32 on the device. A GPU already works on the next batch."""
-        previous: tuple[list[TileSpan], Tensor] | None = None
+    def _stack(self, batches: Iterator[list[TileSpan]]) -> Generator[Batch, None, None]:
+        """Each batch as one tensor. Runs in a thread of its own, with all that reads tiles."""
         for batch in batches:
-            if not self._is_compiled:
-                with self.profile.timed("start"):
-                    self.encoder.compile(tile_px=batch[0].tiles.shape[1])
-                self._is_compiled = True
+            with self.profile.timed("stacking"):
+                shape = (self.encoder.batch_size, *batch[0].tiles.shape[1:])
+                tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self.encoder.on_gpu)
+                stack_tiles(batch, tiles.numpy())
+            yield Batch([(span.slide, span.first, len(span.tiles)) for span in batch], tiles)
+
+    def _encode(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Each batch with its features (batch_size, d) float16. A GPU already works on the next ones."""
+        begun: deque[tuple[Batch, Callable[[], np.ndarray]]] = deque()
+        for batch in self._wait_for(batches):
             with self.profile.timed("encoding"):
-                vectors = self.encoder(torch.from_numpy(stack_tiles(batch, self.settings.batch_size)))
-            if previous:
-                yield previous
-            previous = batch, vectors
-        if previous:
-            yield previous
+                begun.append((batch, self.encoder.start(batch.tiles)))
+            if len(begun) > BATCHES_BEGUN:
+                yield self._finish(*begun.popleft())
+        while begun:
+            yield self._finish(*begun.popleft())
+
+    def _wait_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            with self.profile.timed("waiting"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if not self._is_prepared:
+                with self.profile.timed("start"):
+                    self.encoder.prepare(tile_px=batch.tiles.shape[1])
+                self._is_prepared = True
+            yield batch
+
+    def _finish(self, batch: Batch, wait: Callable[[], np.ndarray]) -> tuple[Batch, np.ndarray]:
+        with self.profile.timed("encoding"):
+            return batch, wait()
 
     def _write(self, slide: SlideWork, out: Path) -> SlideRecord:
         """The slide's record after writing its store."""
@@ -141,13 +206,11 @@ class Embedder:
         return slide.finished_record()
 
 
-def _distribute(batch: list[TileSpan], vectors: Tensor) -> list[SlideWork]:
-    """The slides that have all their vectors, now that those of this batch are copied to them."""
-    with np.errstate(over="ignore"):  # `write_store` refuses what overflows
-        features = vectors.cpu().numpy().astype(np.float16)
-    first, complete = 0, []
-    for span in batch:
-        if span.slide.add_features(span.first, features[first : first + len(span.tiles)]):
-            complete.append(span.slide)
-        first += len(span.tiles)
+def _distribute(batch: Batch, features: np.ndarray) -> list[SlideWork]:
+    """The slides that have all their features, now that those of this batch are copied to them."""
+    taken, complete = 0, []
+    for slide, first, count in batch.parts:
+        if slide.add_features(first, features[taken : taken + count]):
+            complete.append(slide)
+        taken += count
     return complete

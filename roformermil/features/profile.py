@@ -17,7 +17,8 @@ class Profile:
     start: float = 0.0  # loading weights, compiling
     reading: float = 0.0  # sum over all readers
     resizing: float = 0.0  # sum over all readers
-    waiting: float = 0.0  # for tiles
+    stacking: float = 0.0  # copying tiles into batches, in a thread that also receives them
+    waiting: float = 0.0  # of the encoder, for batches
     encoding: float = 0.0  # including writing
     writing: float = 0.0
     whole: float = 0.0
@@ -37,6 +38,7 @@ class Profile:
             "start (weights, compiling)": self.start,
             f"reading ({self.readers} processes, each)": self.reading / self.readers,
             f"resizing ({self.readers} processes, each)": self.resizing / self.readers,
+            "stacking batches (one thread)": self.stacking,
             "encoding": self.encoding - self.writing,
             "waiting for tiles": self.waiting,
             "writing stores": self.writing,
@@ -50,5 +52,7 @@ class Profile:
         if self.encoding >= self.waiting:
             helpful = "a GPU, encoder.precision or encoder.compile would help, not more readers"
             return f"Encoding limits the speed: {helpful}."
+        if self.reading + self.resizing < self.readers * (self.whole - self.start) / 2:
+            return "The encoder waits for tiles, the readers for the thread that passes them on: this limits the speed."
         slower = "reading (the disk, or decoding)" if self.reading >= self.resizing else "resizing"
         return f"The encoder waits for tiles, mainly for {slower}: more CPU cores and encoder.readers would help."

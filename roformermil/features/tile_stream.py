@@ -15,7 +15,9 @@ from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.errors import SlideError
 from roformermil.features.profile import Profile
 from roformermil.runtime.subprocesses import SubprocessStream, preload
+from roformermil.runtime.termination import end_is_requested
 from roformermil.slides.reader import SlideReader
+from roformermil.slides.scratch import Copy
 from roformermil.slides.tile_table import TileTable
 from roformermil.slides.tiles import TileSpec, fit_tile, read_tile
 
@@ -60,11 +62,15 @@ def read_chunks(record: SlideRecord, chunks: list[np.ndarray], spec: TileSpec) -
     os.nice(5)  # the encoder goes first: on shared cores it waits for its slowest thread
     with SlideReader(record.path, record.sheet_mpp) as slide:
         for coords in chunks:
-            start = time.perf_counter()
-            pixels = [read_tile(slide, x, y, spec) for x, y in coords.tolist()]
-            middle = time.perf_counter()
-            tiles = np.stack([fit_tile(tile, spec) for tile in pixels])
-            yield Chunk(tiles, middle - start, time.perf_counter() - middle)
+            tiles = np.empty((len(coords), spec.tile_px, spec.tile_px, 3), np.uint8)
+            reading = resizing = 0.0
+            for tile, (x, y) in zip(tiles, coords.tolist(), strict=True):
+                start = time.perf_counter()
+                pixels = read_tile(slide, x, y, spec)
+                middle = time.perf_counter()
+                fit_tile(pixels, spec, out=tile)
+                reading, resizing = reading + middle - start, resizing + time.perf_counter() - middle
+            yield Chunk(tiles, reading, resizing)
 
 
 @dataclass
@@ -74,17 +80,19 @@ class SlideWork:
     record: SlideRecord
     table: TileTable
     attributes: dict[str, Any]  # of its store
+    order: np.ndarray  # (n,) int, in which the table's tiles are read
     stream: TileStream  # whose readers run already
+    copy: Copy | None = None  # which they read, if there is one
     features: np.ndarray = field(init=False)  # (n, d) float16, filled as the encoder returns batches
     encoded: int = 0  # tiles so far
     failed: bool = False
     start: float = field(default_factory=time.perf_counter)
 
     def add_features(self, first: int, features: np.ndarray) -> bool:
-        """Keep the features (k, d) float16 of the tiles from number `first`; returns whether the slide is complete."""
+        """Keep the features (k, d) float16 of the tiles read from number `first`; returns whether the slide is complete."""
         if not self.encoded:
             self.features = np.empty((len(self.table.coords), features.shape[1]), np.float16)
-        self.features[first : first + len(features)] = features
+        self.features[self.order[first : first + len(features)]] = features
         self.encoded += len(features)
         return self.encoded == len(self.features) and not self.failed
 
@@ -97,7 +105,15 @@ class SlideWork:
     def failed_record(self, error: SlideError) -> SlideRecord:
         """The slide's record after an error. What was read of it is not used."""
         self.failed = True
+        if self.copy:
+            error.problem = error.problem.replace(str(self.copy.path), str(self.record.path))
         return self._with_seconds(failed_record(self.record, "embed", error))
+
+    def close(self) -> None:
+        """End the readers, and remove the copy."""
+        self.stream.close()
+        if self.copy:
+            self.copy.remove()
 
     def _with_seconds(self, record: SlideRecord) -> SlideRecord:
         return replace(record, seconds=round(record.seconds + time.perf_counter() - self.start, 3))
@@ -128,36 +144,34 @@ def batch_spans(spans: Iterator[TileSpan], batch_size: int) -> Iterator[list[Til
         yield batch
 
 
-def stack_tiles(batch: list[TileSpan], batch_size: int) -> np.ndarray:
-    """The tiles of a batch, (batch_size, tile_px, tile_px, 3) uint8; black ones fill an incomplete batch."""
-    missing = batch_size - sum(len(span.tiles) for span in batch)
-    black = np.zeros((missing, *batch[0].tiles.shape[1:]), np.uint8)
-    return np.concatenate([*(span.tiles for span in batch), black])
+def stack_tiles(batch: list[TileSpan], out: np.ndarray) -> None:
+    """Copy the tiles of a batch to `out` (batch_size, tile_px, tile_px, 3) uint8; black ones fill an incomplete batch."""
+    tiles = sum(len(span.tiles) for span in batch)
+    np.concatenate([span.tiles for span in batch], out=out[:tiles])
+    out[tiles:] = 0
 
 
 def read_spans(slides: Iterator[SlideWork], profile: Profile, results: dict[str, SlideRecord]) -> Iterator[TileSpan]:
     """All tiles of all slides, in order. A slide that cannot be read ends early, its failed record goes to `results`.
-    While one slide is read, the next is taken from `slides`, so that its readers start."""
+    While one slide is read, the next is taken from `slides`, so that its readers start. After SIGTERM they end with the slide."""
     opened = deque(islice(slides, 1))
     try:
-        while opened:
+        while opened and not end_is_requested():
             opened.extend(islice(slides, 1))
             try:
                 yield from _read_slide(opened[0], profile)
             except SlideError as error:
                 results[opened[0].record.slide_id] = opened[0].failed_record(error)
-            opened.popleft().stream.close()
+            opened.popleft().close()
     finally:
         for slide in opened:
-            slide.stream.close()
+            slide.close()
 
 
 def _read_slide(slide: SlideWork, profile: Profile) -> Iterator[TileSpan]:
     first, chunks = 0, iter(slide.stream)
     while True:
-        with profile.timed("waiting"):
-            chunk = next(chunks, None)
-        if chunk is None:
+        if (chunk := next(chunks, None)) is None:
             return
         profile.reading += chunk.reading
         profile.resizing += chunk.resizing

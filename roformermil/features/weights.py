@@ -1,6 +1,7 @@
 """Weights of encoders: local files, or published ones, downloaded once and verified. No code in a file is executed."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from roformermil.config import Encoder
 from roformermil.errors import WeightsError
 from roformermil.runtime.files import file_sha256
 
+OFFLINE = "HF_HUB_OFFLINE"  # the hub's own variable: 1 where nothing may be downloaded
 # torchvision's ResNet50_Weights.IMAGENET1K_V1; the file's name carries the start of its sha256
 IMAGENET_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 
@@ -21,11 +23,15 @@ def imagenet_file() -> Path:
 
 
 def weights_file(settings: Encoder) -> Path:
-    """The weights' file; `imagenet` is downloaded once into torch's hub folder and verified. Raises WeightsError."""
+    """The weights' file; `imagenet` is downloaded once into torch's hub folder and verified, unless OFFLINE. Raises
+    WeightsError."""
     if settings.weights != "imagenet":
         return Path(str(settings.weights))
     target = imagenet_file()
     if not target.exists():
+        if os.environ.get(OFFLINE) == "1":
+            remedy = "`snakemake --forcerun weights` downloads it where there is a network"
+            raise WeightsError(f"no file at {target.absolute()}, and jobs download nothing: {remedy}")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=_sha256_prefix(target))

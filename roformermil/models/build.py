@@ -64,7 +64,8 @@ class MILModel(nn.Module):
             given = f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths}"
             needed = f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum,"
             raise BagError(f"{given} do not fit together: {needed} are needed")
-        x = self.normalization(features) if self.normalization else features.to(self.project.weight.dtype)  # (T, F)
+        dtype = _product_type(features.device, self.project.weight.dtype)
+        x = self.normalization(features, dtype) if self.normalization else features.to(dtype)  # (T, F)
         x = self.project(x)  # (T, D)
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
@@ -75,6 +76,12 @@ class MILModel(nn.Module):
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         recompute = self.checkpointing and self.training
         return checkpoint(part, *inputs, use_reentrant=False) if recompute else part(*inputs)
+
+
+def _product_type(device: torch.device, weights: torch.dtype) -> torch.dtype:
+    """The type in which a linear layer with weights of this type computes: under autocast its own, except float64."""
+    autocast = device.type != "meta" and torch.is_autocast_enabled(device.type) and weights != torch.float64
+    return torch.get_autocast_dtype(device.type) if autocast else weights
 
 
 def _blocks(settings: Model) -> list[nn.Module]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+CHUNK_TILES = 4096  # tiles that are normalized at a time
 SMALLEST = 0.1  # of the median standard deviation: what a feature is divided by at least
 
 
@@ -21,10 +22,17 @@ class Normalization(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
 
-    def forward(self, features: Tensor) -> Tensor:
-        """features: (T, F) of any float type; returns (T, F) in the type of the mean."""
-        with torch.autocast(features.device.type, enabled=False):
-            return (features.to(self.mean.dtype) - self.mean) * self.scale
+    def forward(self, features: Tensor, dtype: torch.dtype) -> Tensor:
+        """features: (T, F) of any float type; returns (T, F) in `dtype`, computed in the type of the mean.
+
+        In half precision the features are never copied as a whole to a wider type.
+        """
+        if features.requires_grad:
+            return ((features.to(self.mean.dtype) - self.mean) * self.scale).to(dtype)
+        out = torch.empty_like(features, dtype=dtype)
+        for chunk, normalized in zip(features.split(CHUNK_TILES), out.split(CHUNK_TILES), strict=True):
+            torch.mul(torch.sub(chunk, self.mean), self.scale, out=normalized)
+        return out
 
 
 def fit_normalization(mean: Tensor, std: Tensor, mode: str) -> Normalization:

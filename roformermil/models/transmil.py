@@ -4,9 +4,11 @@ Shapes here are of one bag: n tokens (the class token, then an s x s square of t
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import adaptive_avg_pool1d
 
 from roformermil.models.roformer import Dropout
@@ -110,13 +112,36 @@ class NystromAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(1, 2, 0, 3)  # (H, n, D / H) each
         q = q * q.shape[-1] ** -0.5
         m = min(self.landmarks, len(x))
-        q_landmarks, k_landmarks = (adaptive_avg_pool1d(t.mT, m).mT for t in (q, k))  # (H, m, D / H): means of segments
+        q_landmarks, k_landmarks = (SegmentMeans.apply(t, m) for t in (q, k))  # (H, m, D / H) each
         to_landmarks = (q @ k_landmarks.mT).softmax(dim=-1)  # (H, n, m)
         between = pseudo_inverse((q_landmarks @ k_landmarks.mT).softmax(dim=-1))  # (H, m, m)
         from_landmarks = (q_landmarks @ k.mT).softmax(dim=-1)  # (H, m, n)
         out = to_landmarks @ (between @ (from_landmarks @ v)) + self.skip(v.unsqueeze(0)).squeeze(0)  # (H, n, D / H)
         first = to_landmarks[:, :1] @ between @ from_landmarks  # (H, 1, n)
         return self.out(out.transpose(0, 1).flatten(1)), first.mean(dim=(0, 1))
+
+
+class SegmentMeans(torch.autograd.Function):
+    """Means of m segments of the sequence x (H, n, d), n >= m: (H, m, d). Segments overlap by a token where m does not divide n.
+
+    They are those of `adaptive_avg_pool1d`, whose backward pass on a GPU adds in any order. This one gathers: a token is in one
+    segment, or in two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, m: int) -> Tensor:
+        ctx.tokens = x.shape[1]
+        return adaptive_avg_pool1d(x.mT, m).mT
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        n, m = ctx.tokens, grad.shape[1]
+        segment, token = torch.arange(m, device=grad.device), torch.arange(n, device=grad.device)
+        start, end = segment * n // m, -(-(segment + 1) * n // m)
+        first, last = token * m // n, ((token + 1) * m - 1) // n  # segments that a token is in
+        share = grad / (end - start)[:, None]  # (H, m, d)
+        return share[:, first] + share[:, last] * (last > first)[:, None], None
 
 
 def pseudo_inverse(a: Tensor) -> Tensor:

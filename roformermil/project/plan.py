@@ -6,7 +6,8 @@ from roformermil.project.run_log import Job, Run
 from roformermil.runtime.text import aligned_table, join_some, plural
 
 HEADER = ("data set", "step", "jobs", "which", "why")
-NUMBERED = {"batch": "batch", "fold": "fold", "tiles": "tiles"}  # wildcards that are counted, and their names
+NUMBERED = {"fold": "fold", "tiles": "tiles"}  # wildcards that are numbers, and their names
+SHOWN_BATCHES = 4
 FOLLOWS = "follows from the steps above"
 # how Snakemake's reasons begin, the most telling first, and what they mean
 REASONS = {
@@ -47,10 +48,12 @@ def which_jobs(jobs: Iterable[Job]) -> str:
                 values[name].append(value)
     parts = []
     for name, found in values.items():
-        if name not in NUMBERED:
+        if name == "batch":
+            parts.append(f"batch{'es' * (len(found) > 1)} {join_some(sorted(found), SHOWN_BATCHES)}")
+        elif name not in NUMBERED:
             parts.append(join_some(sorted(found)))
         else:
-            noun = NUMBERED[name] + ("es" if name == "batch" else "s") * (len(found) > 1 and name != "tiles")
+            noun = NUMBERED[name] + "s" * (len(found) > 1 and name != "tiles")
             parts.append(f"{noun} {number_ranges(found)}")
     return "; ".join(parts)
 

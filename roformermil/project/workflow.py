@@ -3,9 +3,10 @@
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from roformermil import __version__
 from roformermil.config import load_config
 from roformermil.errors import ConfigError
 from roformermil.runtime.provenance import HERE
@@ -22,6 +23,21 @@ def find_snakefile() -> Path:
         if path.is_file():
             return path
     raise ConfigError(f"no workflow beside {PACKAGE}: install roformermil again, or run snakemake in a clone of it")
+
+
+def check_rules(read: Callable[[str], str], install: str) -> None:
+    """Raises ConfigError where the rules of the running workflow are not those that the package beside Snakemake has: a deployed
+    workflow of another release, or a checkout that was updated without the package.
+
+    `read` returns the text of a file of the running workflow (`rules/common.smk`), `install` is the command that installs its package.
+    """
+    own = find_snakefile().parent
+    names = [path.relative_to(own).as_posix() for path in sorted(own.glob("rules/*.smk"))]
+    if different := [name for name in names if read(name).strip() != (own / name).read_text(encoding="utf-8").strip()]:
+        raise ConfigError(
+            f"this workflow and the roformermil {__version__} beside Snakemake, in {HERE}, are of different releases or commits: "
+            f"{', '.join(different)} differ. Install the workflow's own: {install}"
+        )
 
 
 def snakemake_command(config: Path, arguments: Sequence[str]) -> list[str]:

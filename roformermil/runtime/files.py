@@ -2,20 +2,22 @@
 
 import errno
 import fcntl
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from roformermil.errors import OutputError
 
 HOST = socket.gethostname().replace(".", "_")
+RENAMES = 100
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -32,24 +34,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside `path`; rename it to `path` on success, remove it on failure.
 
     Works for files and for folders (Zarr stores). The scratch name keeps the suffix, since writers choose formats by it.
-    Scratch files that a killed process left for the same path are removed. Raises OutputError where the disk is full or
+    Scratch files that a killed process left in the folder are removed. Where processes write the same path at once, the last
+    to rename decides, whole. Raises OutputError where the disk is full or
     the folder cannot be written to.
     """
     path = Path(path)
     scratch, replaced = (path.with_name(f".{path.stem}.{HOST}-{os.getpid()}{end}") for end in (path.suffix, ".old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
+        remove_abandoned(path.parent)
         yield scratch
         with _folder_lock(path.parent):
-            if path.is_dir():  # a folder cannot be replaced in one step
-                os.replace(path, replaced)
-            os.replace(scratch, path)
+            _replace(path, scratch, replaced)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
         remove(scratch)
         remove(replaced)
+
+
+def _replace(path: Path, scratch: Path, replaced: Path) -> None:
+    """Rename `scratch` to `path`. A folder cannot be replaced in one step: what is there is renamed to `replaced` first, again
+    where a process that this file system's locks do not reach put another there meanwhile."""
+    for _ in range(RENAMES):
+        if path.is_dir():
+            remove(replaced)
+            with suppress(FileNotFoundError):  # that process renamed it
+                os.replace(path, replaced)
+        try:
+            return os.replace(scratch, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    raise OSError(errno.EBUSY, "other processes write here all the time", str(path))
 
 
 @contextmanager
@@ -72,16 +89,30 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+@cache  # a folder may have a hundred thousand files: it is listed once per process
+def remove_abandoned(folder: Path) -> None:
     """Scratch files are named after host and process: those of a dead process of this host will never be renamed."""
-    for name in glob.glob(f".{glob.escape(path.stem)}.{glob.escape(HOST)}-*", root_dir=path.parent):
-        process = name.removeprefix(f".{path.stem}.{HOST}-").split(".")[0]
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            remove(path.with_name(name))
-        except (PermissionError, ValueError):
-            pass  # a live process of another user, or no scratch file
+    names = re.compile(rf"\..+\.{re.escape(HOST)}-(\d+)(\..*)?")
+    for name, process in [(name, match[1]) for name in os.listdir(folder) if (match := names.fullmatch(name))]:
+        if not process_exists(int(process)):
+            remove(folder / name)
+
+
+def process_exists(number: int) -> bool:
+    """Whether a process of this host has this number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):  # a process of another user; a number that is none
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

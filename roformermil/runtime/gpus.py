@@ -1,11 +1,13 @@
-"""Which GPU a process uses where a machine has several (one job a GPU, none shared), and in which precision."""
+"""Which GPU a process uses where a machine has several (one job a GPU, none shared), in which precision, and repeatably."""
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 POLL_SECONDS = 1.0
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+QUERY_SECONDS = 60.0  # nvidia-smi hangs where a GPU has failed
+VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _held: list[FileLock] = []  # a lock is released when its object is collected
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ def claim_gpu(folder: Path | None = None) -> str | None:
     initialised: it narrows CUDA_VISIBLE_DEVICES. `snakemake --resources gpu=N` lets N jobs run at once.
     folder: where the locks are, by default the machine's temporary folder.
     """
+    os.environ.setdefault(ORDER, "PCI_BUS_ID")  # nvidia-smi's and Slurm's numbers; by default CUDA's fastest GPU is 0
     names = _visible_gpus()
     if len(names) < 2:
         return None
@@ -50,21 +54,65 @@ def claim_gpu(folder: Path | None = None) -> str | None:
 
 def _visible_gpus() -> list[str]:
     """The GPUs this process may use, by UUID where known, so that jobs that number them differently agree."""
-    uuids: list[str] = []
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-        uuids = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    uuids, _ = _list_gpus()
     if VISIBLE not in os.environ:
         return uuids
     visible = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in visible]
+    numbers = {str(k): uuid for k, uuid in enumerate(uuids)} if os.environ.get(ORDER) == "PCI_BUS_ID" else {}
+    return [numbers.get(name, name) for name in visible]
+
+
+def _list_gpus() -> tuple[list[str], str]:
+    """The UUIDs of this machine's GPUs in the order of their PCI addresses, and what went wrong where they cannot be listed."""
+    if not shutil.which("nvidia-smi"):
+        return [], ""
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=QUERY_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], str(error)
+    said = " ".join((done.stdout + done.stderr).split())
+    if done.returncode:
+        return [], "" if "No devices were found" in said else said or f"exit status {done.returncode}"
+    return re.findall(r"^(?:GPU|MIG)-\S+", done.stdout, re.MULTILINE), ""
 
 
 def best_device() -> "torch.device":
-    """The GPU if there is one, else the CPU."""
+    """The GPU if there is one, else the CPU, with a warning where a GPU was to be expected."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    _warn_of_unused_gpu()
+    return torch.device("cpu")
+
+
+@cache
+def _warn_of_unused_gpu() -> None:
+    """Say once that this machine has a GPU, or a broken driver, and that the CPU is used."""
+    import torch
+
+    uuids, problem = _list_gpus()
+    if problem:
+        log.warning("nvidia-smi failed (%s): if this machine has a GPU, mend its driver; using the CPU", problem)
+    elif uuids and os.environ.get(VISIBLE, uuids[0]) not in ("", "-1"):
+        remedy = "install a PyTorch for its CUDA version" if torch.version.cuda is None else "is its driver too old?"
+        log.warning("PyTorch %s cannot use the GPU of this machine (%s): using the CPU", torch.__version__, remedy)
+
+
+def repeat_exactly() -> None:
+    """Have PyTorch compute the same numbers each time on the same machine, and fail where it cannot. Call it before CUDA's first
+    matrix product.
+
+    A warning instead of an error would be no safer choice: FlashAttention then keeps its backward pass that does not repeat.
+    """
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its sums only with a fixed workspace
+    # as use_deterministic_algorithms(True), which would also import the compiler
+    torch.set_deterministic_debug_mode("error")
+    # or each new tensor would be filled first, for code that reads before it writes
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def resolve_precision(precision: str, device: "torch.device", on_gpu: str = "bf16") -> "torch.dtype":

@@ -1,4 +1,8 @@
-"""Locks between processes. A lock ends with the process that holds it, however that ends."""
+"""Locks between processes. A lock ends with the process that holds it, however that ends.
+
+Some network file systems have no locks, or locks that other hosts do not see. Results are safe there too, since files are written
+aside and renamed (`files.atomic_path`): the last rename decides. What is lost is work, so who works on a path is noted beside it.
+"""
 
 import errno
 import logging
@@ -9,9 +13,10 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from roformermil.runtime.files import output_error
+from roformermil.runtime.files import HOST, output_error, process_exists
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems without locks
+SAFE = "results stay whole, the last that is written counts, but do not run twice into this folder at once"
 log = logging.getLogger(__name__)
 
 
@@ -19,9 +24,11 @@ log = logging.getLogger(__name__)
 def exclusive(path: Path) -> Iterator[None]:
     """Work on `path` while no other process does; wait for one that is.
 
-    A job may outlive the Snakemake that started it: what it still writes must not mix with a later run's results. On a
-    file system without locks the work proceeds, with a warning. Raises OutputError where the lock cannot be created.
+    A job may outlive the Snakemake that started it: what it still writes must not mix with a later run's results. Where the
+    file system has no locks, or another host's job has not removed its note, the work proceeds with a warning. Raises
+    OutputError where the lock cannot be created.
     """
+    note = path.with_name(f".{path.name}.by.lock")
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,14 +39,29 @@ def exclusive(path: Path) -> Iterator[None]:
         if not taken:
             log.warning("%s: another run is writing here: waiting for it to end", path)
             lock.acquire()
+        if other := _other_worker(note):
+            log.warning("%s: %s worked here too and did not finish, or still does; %s", path, other, SAFE)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise output_error(error, path) from error
-        log.warning("%s: this file system has no locks; do not run twice into this folder at once", path)
+        who = f", and {other} works here or was killed" if (other := _other_worker(note)) else ""
+        log.warning("%s: this file system has no locks%s; %s", path, who, SAFE)
     try:
+        note.write_text(f"{HOST} {os.getpid()}")
         yield
     finally:
+        note.unlink(missing_ok=True)
         lock.release()
+
+
+def _other_worker(note: Path) -> str:
+    """Who noted that they work here, unless they are of this host and gone: `a job on node7`; else empty."""
+    try:
+        host, number = note.read_text().split()
+        is_gone = host == HOST and not process_exists(int(number))
+    except (OSError, ValueError):  # there is no note, or a half-written one
+        return ""
+    return "" if is_gone else f"a job on {host}"
 
 
 def try_lock(lock: FileLock) -> bool:

@@ -1,6 +1,7 @@
-"""How much memory a process that reads a slide may take: its part of the job's."""
+"""How much memory a process that reads a slide may take: its part of the job's; and which errors say that memory ran out."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,12 @@ from typing import NamedTuple
 LEAST = 500 * 10**6  # bytes. Slides in tiles took 40 MB; masks of the largest ones take more
 WITH_TORCH = 4000  # MB that a process with an encoder or a model takes itself
 CGROUPS = Path("/sys/fs/cgroup")
+# how OpenCV, OpenSlide and the libraries under it, PyTorch, CUDA, cuBLAS, cuDNN and Linux say so, without a class of its own
+NO_MEMORY = re.compile(
+    "insufficient memory|out of memory|not enough memory|(cannot|can't|failed to|could not) allocate|bad_alloc"
+    "|STATUS_ALLOC_FAILED|ALLOCATION_FAILED",
+    re.IGNORECASE,
+)
 
 
 class Shares(NamedTuple):
@@ -59,6 +66,11 @@ def machine_memory() -> int:
         with suppress(OSError, ValueError):  # absent, or "max"
             limits.append(int(file.read_text()))
     return min(limits)
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a CPU or a GPU."""
+    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
 
 
 def own_group() -> str:

@@ -11,9 +11,10 @@ import sys
 import sysconfig
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roformermil import __version__
 from roformermil.errors import ConfigError
@@ -27,7 +28,8 @@ HERE = Path(__file__).resolve().parents[2]  # the folder that contains the packa
 # of jobs: the folder of the package that the workflow was planned with, and its version and digest (workflow/rules/common.smk)
 PLANNED_FOLDER, PLANNED_CODE = "ROFORMERMIL_CHECKOUT", "ROFORMERMIL_CODE"
 CHECKOUT = Path(os.environ.get(PLANNED_FOLDER, HERE))
-MADE_BY_SNAKEMAKE = re.compile(r"[0-9a-f]{32}_?")  # names of its conda environments
+CONSTRAINTS_FOLDERS = (CHECKOUT, CHECKOUT / "roformermil/envs")  # a wheel has the files among its environments
+COPIES = "share/roformermil"  # of the package, in conda environments (envs/pin.py)
 LIBRARIES = ["numpy", "opencv-python-headless", "openslide-bin", "pillow"]  # those on which numbers depend
 LIBRARIES += ["scikit-learn", "scipy", "tiatoolbox", "timm", "torch"]
 
@@ -45,8 +47,8 @@ def check_code() -> None:
     folder, prefix = Path(os.environ.get(PLANNED_FOLDER, "")), Path(sys.prefix)
     if folder == HERE:
         raise ConfigError(f"the source in {HERE} changed while the workflow ran: run snakemake again")
-    if MADE_BY_SNAKEMAKE.fullmatch(prefix.name):
-        remedy = f"Remove {prefix} and run snakemake again, which then installs the planned one there"
+    if HERE.is_relative_to(prefix / COPIES):  # its copy was made while the source changed
+        remedy = f"Remove {HERE} and run snakemake again, which then copies the planned one there"
     elif (folder / "pyproject.toml").exists():
         remedy = f"Install the planned one here (`pip install --editable {folder}`), or activate its environment"
     else:
@@ -78,19 +80,43 @@ def _code() -> str:
 def run_metadata(device: "torch.device | None" = None) -> dict[str, str]:
     """Version and commit of this package, versions of Python and of the libraries that numbers depend on, the environment's
     name (a hash with `--use-conda`), and the name of a torch device."""
-    return _software() | ({"device": _device_name(device)} if device is not None else {})
+    return _software() | ({"device": device_name(device)} if device is not None else {})
 
 
 def write_provenance(path: Path, config: str) -> None:
-    """Write the code and the configuration (JSON) behind the results beside `path`."""
-    write_text(path, json.dumps({"run": run_metadata(), "config": json.loads(config)}, indent=1) + "\n")
+    """Write the code, all packages of this environment, and the configuration (JSON) behind the results to `path`."""
+    stored = {"run": run_metadata(), "environment": environment_packages(), "config": json.loads(config)}
+    write_text(path, json.dumps(stored, indent=1) + "\n")
 
 
-def _device_name(device: "torch.device") -> str:
+def environment_packages() -> dict[str, Any]:
+    """`packages`: version of each installed package by name. `constraints`: the name and SHA-256 of the file with the tested
+    versions, and `differing`, the packages here that it names in another version. Empty where a copy has no such file."""
+    packages = {_normalize(one.name): one.version for one in distributions()}
+    name = "constraints-tiatoolbox.txt" if "tiatoolbox" in packages else "constraints.txt"
+    constraints: dict[str, Any] = {}
+    if path := next(filter(Path.is_file, (folder / name for folder in CONSTRAINTS_FOLDERS)), None):
+        text = path.read_text(encoding="utf-8")
+        pins = dict(line.split("==") for line in text.split() if "==" in line)
+        tested = {_normalize(package): pin for package, pin in pins.items()}
+        found = {
+            package: release.split("+")[0] for package, release in packages.items()
+        }  # without a build, such as +cpu
+        differing = sorted(package for package, release in found.items() if tested.get(package, release) != release)
+        constraints = {"file": name, "sha256": sha256(text.encode()).hexdigest(), "differing": differing}
+    return {"packages": dict(sorted(packages.items())), "constraints": constraints}
+
+
+def _normalize(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def device_name(device: "torch.device") -> str:
+    """What computes the numbers: a GPU's model with the version of CUDA, else the device's type."""
     import torch
 
     cuda = device.type == "cuda"
-    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}" if cuda else str(device)
+    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}" if cuda else device.type
 
 
 @cache

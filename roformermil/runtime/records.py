@@ -41,11 +41,20 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 
     columns: needed where there may be no row; by default the keys of the first.
     """
+    write_text(path, _rows_text(rows, columns or list(rows[0])))
+
+
+def records_text(records: Sequence[Any], columns: Sequence[str]) -> str:
+    """Dataclasses of one kind as the text of a CSV file, with these of their fields."""
+    return _rows_text([{name: getattr(record, name) for name in columns} for record in records], columns)
+
+
+def _rows_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def _parse(text: str, annotation: Any) -> Any:

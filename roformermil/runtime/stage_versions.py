@@ -19,6 +19,7 @@ MEASURE = 1
 PACKAGE = Path(__file__).parents[1]
 HOW_SETTINGS_ARE_READ = PACKAGE / "config/base.py"
 PUBLIC_NAMES = PACKAGE / "__init__.py"  # names every room, computes nothing
+ONLY_IN_WHEELS = ("envs", "workflow")  # a checkout has them beside the package
 
 
 def source_digest(module: str) -> str:
@@ -30,10 +31,12 @@ def source_digest(module: str) -> str:
 
 
 def package_digest() -> str:
-    """Digest of the whole package as it is on disk now: its modules and templates, by name and content."""
+    """Digest of the whole package as it is on disk now: its modules and templates, by name and content. A checkout and its
+    wheel have the same."""
     digest = sha256()
     for file in sorted(file for pattern in ("*.py", "*.j2") for file in PACKAGE.rglob(pattern)):
-        if not any(part.startswith(".") for part in file.relative_to(PACKAGE).parts):  # an editor's
+        parts = file.relative_to(PACKAGE).parts
+        if parts[0] not in ONLY_IN_WHEELS and not any(part.startswith(".") for part in parts):  # an editor's
             digest.update(f"{file.relative_to(PACKAGE).as_posix()}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 

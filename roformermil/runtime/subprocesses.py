@@ -1,10 +1,10 @@
 """Work in a process of its own, so that a file which crashes, stalls or exhausts the library reading it costs one slide."""
 
 import contextlib
+import mmap
 import multiprocessing
 import os
 import pickle
-import re
 import resource
 import signal
 import socket
@@ -19,15 +19,15 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from roformermil.errors import SlideError, Status
-from roformermil.runtime.memory import reader_memory, writable_memory
+from roformermil.runtime.memory import is_memory, reader_memory, writable_memory
 
 OUT_OF_MEMORY = (  # without the amount: slides.csv stays the same when more was not enough either
     "reading this slide needs more memory than there is for it: convert it (`vips tiffsave --tile --pyramid`), or give "
     "the job more (the workflow's next run asks for twice as much)"
 )
-# how OpenCV, OpenSlide and the libraries under it, and Linux say so, in errors of other classes than MemoryError
-NO_MEMORY = "insufficient memory|out of memory|not enough memory|(cannot|can't|failed to|could not) allocate"
 EXIT_SECONDS = 5.0  # for a killed process to end
+NEXT = b"."  # a value was taken; a file follows
+ENDING = {signal.SIGINT, signal.SIGTERM}  # Ctrl-C, a scheduler
 
 # Processes are forked from a server that has imported what they need: 15 ms each, and none inherits the parent's threads,
 # locks or GPU.
@@ -65,22 +65,24 @@ class SubprocessStream(Iterator[Any]):
         _limit_waiting(self._receiver, timeout)
         values = (sender, reader_memory(), work, args)
         self._process = _context.Process(target=_send_values, args=values, daemon=True)
-        with _start_lock, _without_main(), _without_interrupt():
+        with _start_lock, _without_main(), _without_signals():
             self._process.start()
         sender.close()  # the process has a copy; without this one, its death ends the stream
 
     def __next__(self) -> Any:
         try:
-            data = self._receiver.recv_bytes()
+            data, buffers = _receive(self._receiver)
         except BlockingIOError:
             advice = "check the disk that the file is on, or raise slide_timeout"
             raise SlideError(Status.TIMED_OUT, f"reading stalled for {self.timeout:g} s: {advice}") from None
         except (EOFError, OSError):  # between two values, within one
             message = f"the process reading this slide crashed ({self._exit_reason()})"
             raise SlideError(Status.CRASHED, message) from None
-        value, error = pickle.loads(data)
+        value, error = pickle.loads(data, buffers=buffers)
         if error is not None:  # StopIteration at the end
             raise error
+        with contextlib.suppress(OSError):  # the process died; `next` says so
+            self._receiver.send_bytes(NEXT)
         return value
 
     def close(self) -> None:
@@ -120,20 +122,21 @@ def _without_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_interrupt() -> Iterator[None]:
-    """Block Ctrl-C while a process starts: the server that the first call starts inherits this, and would end its imports with
-    a traceback."""
-    resource_tracker.ensure_running()  # while it starts, it unblocks Ctrl-C
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _without_signals() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM while a process starts: the server that the first call starts inherits this. It would end its
+    imports with a traceback, or end while this process still finishes a slide."""
+    resource_tracker.ensure_running()  # while it starts, it unblocks both
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[Any]], args: tuple) -> None:
     """What the process runs, with `memory` bytes more than at its start: send each value, then how the work ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+    for number in ENDING:  # they go to the parent, which ends this process
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     if opencv := sys.modules.get("cv2"):  # imported with `work`; there is a process per core already
         opencv.setNumThreads(1)
@@ -142,17 +145,53 @@ def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[A
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
     def send(value: Any, error: Exception | None = None) -> None:
-        sender.send_bytes(pickle.dumps((value, error), protocol=5))
+        _send(sender, (value, error))
 
     try:
-        for value in work(*args):
+        for k, value in enumerate(work(*args)):
+            if k:
+                sender.recv_bytes()  # the value before was taken: at most one waits
             send(value)
         send(None, StopIteration())
     except Exception as error:
-        if isinstance(error, MemoryError) or re.search(NO_MEMORY, str(error), re.IGNORECASE):
+        if is_memory(error):
             error = SlideError(Status.OUT_OF_MEMORY, OUT_OF_MEMORY)
         error.add_note(traceback.format_exc())
         send(None, error if _survives_pickling(error) else RuntimeError(repr(error)))
+
+
+def _send(connection: Connection, value: Any) -> None:
+    """Send a value. Its arrays go in a file in memory, which the receiver maps: no socket copies them, twice, in small parts."""
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    parts = [buffer.raw() for buffer in buffers]
+    connection.send_bytes(pickle.dumps([part.nbytes for part in parts]))
+    if any(part.nbytes for part in parts):
+        file = os.memfd_create("values")
+        with open(file, "wb", buffering=0) as memory, socket.socket(fileno=os.dup(connection.fileno())) as same_socket:
+            for part in parts:
+                while part.nbytes:
+                    part = part[memory.write(part) :]
+            socket.send_fds(same_socket, [NEXT], [file])
+    connection.send_bytes(data)
+
+
+def _receive(connection: Connection) -> tuple[bytes, list[memoryview]]:
+    """What `_send` sent: the value, pickled, and its arrays' bytes, whose memory is freed with the last array."""
+    sizes: list[int] = pickle.loads(connection.recv_bytes())
+    whole, buffers, start = memoryview(b""), list[memoryview](), 0
+    if any(sizes):
+        with socket.socket(fileno=os.dup(connection.fileno())) as same_socket:
+            _, files, _, _ = socket.recv_fds(same_socket, len(NEXT), 1)
+        if not files:
+            raise EOFError
+        file = files[0]
+        whole = memoryview(mmap.mmap(file, sum(sizes)))
+        os.close(file)
+    for size in sizes:
+        buffers.append(whole[start : start + size])
+        start += size
+    return connection.recv_bytes(), buffers
 
 
 def _survives_pickling(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""The contact sheet: the tissue outlines of all slides of a data set in one picture."""
+"""The contact sheet: the tissue outlines of all slides of a data set, a thousand per picture."""
 
 import base64
 import io
@@ -13,28 +13,40 @@ from roformermil.runtime.files import atomic_path, write_text
 
 THUMBNAIL_PX, LINE_PX, LINES, GAP_PX = 240, 15, 3, 6
 CAPTION_PX = LINES * LINE_PX
-MANY_SLIDES, SMALL_THUMBNAIL_PX = 1000, 120  # more get smaller thumbnails: a JPEG has at most 65,535 pixels per side
+SLIDES_PER_PICTURE = 1000  # they take 220 MB of memory
 PAGE_PX = 2000  # width in the report
 GREY, RED, ORANGE = (60, 60, 60), (190, 0, 0), (200, 110, 0)
 
 
 def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) -> None:
-    """Write the contact sheet (JPEG) of the slides' `{slide_id}.jpg` in the folder `outlines`, and beside it an HTML
-    page of the same name with a smaller copy for the report."""
-    picture = draw_contact_sheet(records, outlines)
-    with atomic_path(path) as scratch:
-        picture.save(scratch, quality=85)
+    """Write the contact sheet (JPEG) of the slides' `{slide_id}.jpg` in the folder `outlines`: the first thousand to `path`,
+    further ones to `{stem}_2.jpg` and so on. An HTML page beside it shows them all, a smaller copy of the first in itself."""
+    pictures: list[Path] = []
+    for first in range(0, len(records), SLIDES_PER_PICTURE):
+        pictures.append(path.with_stem(f"{path.stem}_{len(pictures) + 1}") if pictures else path)
+        picture = draw_contact_sheet(records[first : first + SLIDES_PER_PICTURE], outlines)
+        with atomic_path(pictures[-1]) as scratch:
+            picture.save(scratch, quality=85)
+        if first == 0:
+            url = _data_url(picture)
+    for earlier in set(path.parent.glob(f"{path.stem}_[0-9]*{path.suffix}")) - set(pictures):  # of more slides
+        earlier.unlink()
+    page = "<!DOCTYPE html><title>Tissue outlines</title>\n"
+    for file, source in zip(pictures, [url, *(file.name for file in pictures[1:])], strict=True):
+        page += f'<a href="{file.name}"><img src="{source}" loading="lazy" style="max-width: 100%"></a>\n'
+    write_text(path.with_suffix(".html"), page)
+
+
+def _data_url(picture: Image.Image) -> str:
     picture.thumbnail((PAGE_PX, picture.height))
     picture.save(buffer := io.BytesIO(), "JPEG", quality=75)
-    url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    page = f'<!DOCTYPE html><title>Tissue outlines</title><img src="{url}" style="max-width: 100%">\n'
-    write_text(path.with_suffix(".html"), page)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
     """Each slide's outline, name, tissue area and number of tiles, row by row; a lost slide has its status, in red, one with
     warnings what to check, in orange, and one that the slide sheet leaves out is grey."""
-    side = THUMBNAIL_PX if len(records) <= MANY_SLIDES else SMALL_THUMBNAIL_PX
+    side = THUMBNAIL_PX
     width, height = side + GAP_PX, side + CAPTION_PX + GAP_PX  # of a cell
     columns = math.ceil(math.sqrt(len(records)))
     rows = math.ceil(len(records) / columns)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import TiffImagePlugin
 
-WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, JPEG_TABLES = 256, 257, 258, 259, 262, 277, 347
 STRIPS, TILES = (273, 279), (324, 325)  # tags of the offsets, and of the counts of bytes
 TILE_WIDTH, TILE_HEIGHT = 322, 323
 CLASSIC_TIFF = (b"II*\0", b"MM\0*")
@@ -27,6 +27,8 @@ class TiffDirectory:
     samples: int  # per pixel
     offsets: np.ndarray  # (n,) int64, of each tile or strip in the file
     counts: np.ndarray  # (n,) int64, bytes of each
+    photometric: int  # 2: RGB, 6: YCbCr
+    jpeg_tables: bytes  # that its tiles share, a JPEG without an image; b"" where each has its own
 
     @property
     def end(self) -> int:
@@ -81,4 +83,6 @@ def _directory(ifd: Any) -> TiffDirectory:
     if tile and min(tile) < 1:
         raise ValueError("tiles without pixels")
     stated = (first(COMPRESSION, 1), first(BITS, 1), first(SAMPLES, 1))
-    return TiffDirectory((int(ifd[WIDTH]), int(ifd[HEIGHT])), tile, *stated, offsets[:n], counts[:n])
+    tables = ifd.get(JPEG_TABLES)
+    pixels = (first(PHOTOMETRIC, 0), tables if isinstance(tables, bytes) else b"")
+    return TiffDirectory((int(ifd[WIDTH]), int(ifd[HEIGHT])), tile, *stated, offsets[:n], counts[:n], *pixels)

@@ -10,6 +10,7 @@ from roformermil.errors import SlideError, Status
 from roformermil.slides.reader import EXCLUDE_IT, SlideReader
 
 COMPARED_TILES = 16  # places at which the level that tiles are read from is compared with level 0
+BAND_ROWS = 4  # of the grid
 MOST_ABSENT = 0.05  # of a tile's area: tissue whose pixels the file lacks
 MOST_OUTSIDE = 0.1  # of a slide's tissue, beyond the last whole tile
 
@@ -104,16 +105,21 @@ def tissue_outside_grid(mask: np.ndarray, size: tuple[int, int], base_px: int) -
     return float(1 - inside / total) if total else 0.0
 
 
+def reading_order(grid: np.ndarray) -> np.ndarray:
+    """The order, (n,) int, in which to read the tiles at these grid positions (n, 2): column by column of bands a few rows high.
+    Tiles read together are neighbours then in both directions, and share the file's tiles that they overlap."""
+    return np.lexsort((grid[:, 1], grid[:, 0], grid[:, 1] // BAND_ROWS))
+
+
 def read_tile(slide: SlideReader, x: int, y: int, spec: TileSpec) -> np.ndarray:
     """A tile's pixels at the level it is read from, (read_px, read_px, 3) uint8 RGB."""
     return slide.read(x, y, spec.read_px, spec.read_px, spec.level)
 
 
-def fit_tile(pixels: np.ndarray, spec: TileSpec) -> np.ndarray:
-    """The tile resized for the encoder, (tile_px, tile_px, 3). Shrinking averages over areas, which avoids aliasing."""
-    if spec.read_px == spec.tile_px:
-        return pixels
-    return cv2.resize(pixels, (spec.tile_px, spec.tile_px), interpolation=cv2.INTER_AREA)
+def fit_tile(pixels: np.ndarray, spec: TileSpec, out: np.ndarray | None = None) -> np.ndarray:
+    """The tile resized for the encoder, (tile_px, tile_px, 3); written to `out` where that is given. Shrinking averages over
+    areas, which avoids aliasing."""
+    return cv2.resize(pixels, (spec.tile_px, spec.tile_px), dst=out, interpolation=cv2.INTER_AREA)  # copies equal sizes
 
 
 def _at_level(slide: SlideReader, base_px: int, level: int, settings: Tiles) -> TileSpec:

@@ -3,11 +3,14 @@
 tiatoolbox has its own environment (`make tiatoolbox`), so this module is imported only where it is needed.
 """
 
+import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from tiatoolbox import rcParam
 from tiatoolbox.models.architecture import get_pretrained_model
 from tiatoolbox.tools.tissuemask import MorphologicalMasker
 from tiatoolbox.wsicore.wsireader import WSIReader
@@ -46,16 +49,24 @@ def morphological_mask(image: np.ndarray, mpp: float) -> np.ndarray:
     return MorphologicalMasker(mpp=mpp).fit_transform([image])[0].astype(bool)
 
 
+def load_grandqc(weights: Path | None) -> tuple[Any, Any]:
+    """The GrandQC network and its input's format. weights: a state dict, by default from tiatoolbox's hub or the folder
+    TIATOOLBOX_HOME. Raises WeightsError."""
+    if folder := os.environ.get("TIATOOLBOX_HOME"):
+        rcParam["TIATOOLBOX_HOME"] = Path(folder)
+    try:
+        return get_pretrained_model(GRANDQC, weights)
+    except Exception as error:
+        message = f"GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
+        raise WeightsError(f"tissue.weights: {message}") from error
+
+
 def grandqc_mask(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:
     """Tissue by the GrandQC network (Weng et al. 2024, doi 10.1038/s41467-024-54769-y): (h, w) bool.
 
     image: (h, w, 3) uint8 RGB at `mpp`; weights: a state dict, by default from tiatoolbox's hub. Raises WeightsError.
     """
-    try:
-        model, config = get_pretrained_model(GRANDQC, weights)
-    except Exception as error:
-        message = f"GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
-        raise WeightsError(f"tissue.weights: {message}") from error
+    model, config = load_grandqc(weights)
     factor = mpp / config.input_resolutions[0]["resolution"]
     small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]

@@ -15,9 +15,9 @@ import torch
 
 from roformermil.config import Model, Overhead
 from roformermil.models.build import build_model, mil_loss, parameter_count
-from roformermil.runtime.gpus import autocast, best_device, resolve_precision
+from roformermil.runtime.gpus import autocast, best_device, repeat_exactly, resolve_precision
+from roformermil.runtime.memory import is_memory
 from roformermil.runtime.records import write_rows
-from roformermil.training.memory import is_memory
 
 
 def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out: Path) -> None:
@@ -28,6 +28,7 @@ def measure_model(model: Model, tiles: int, in_dim: int, settings: Overhead, out
     or `out_of_memory`). Run it in a process of its own: a CPU's peak memory is the process's.
     """
     torch.manual_seed(0)
+    repeat_exactly()  # as training does, which takes time on a GPU
     device = best_device()
     dtype = resolve_precision("auto", device)
     net = build_model(model, in_dim, 2).to(device)

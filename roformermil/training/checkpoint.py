@@ -1,15 +1,18 @@
-"""The state of a fold in training, saved after each epoch so that an interruption costs at most one epoch."""
+"""The state of a fold in training, saved between epochs so that an interruption costs little."""
 
 import logging
+import time
 from pathlib import Path
 
 import torch
 
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
+from roformermil.runtime.provenance import device_name
 from roformermil.training.fit import Fit
 
 FILE_NAME = "checkpoint.pt"
+SAVING_SHARE = 0.05  # of the time that training takes, at most: epochs on tiny bags take hardly longer than saving
 log = logging.getLogger(__name__)
 
 
@@ -18,11 +21,23 @@ class Checkpoint:
 
     def __init__(self, fit: Fit, out: Path):
         self.fit, self.path, self.job = fit, out / FILE_NAME, job_fingerprint(fit)
+        self.device = device_name(fit.device)
+        self._saved_epochs, self._saved_at, self._seconds = 0, time.perf_counter(), 0.0
+
+    def save_if_due(self) -> None:
+        """Save the state after an epoch that ends long enough after the last time, given what saving took."""
+        if self._seconds <= SAVING_SHARE * (time.perf_counter() - self._saved_at):
+            self.save()
 
     def save(self) -> None:
-        """Write the state, completely or not at all."""
+        """Write the state, completely or not at all, if an epoch has ended since the last time."""
+        if self._saved_epochs == len(self.fit.history):
+            return
+        start = time.perf_counter()
         with atomic_path(self.path) as scratch:
-            torch.save({"job": self.job, "fit": self.fit.state()}, scratch)
+            torch.save({"job": self.job, "device": self.device, "fit": self.fit.state()}, scratch)
+        self._saved_epochs, self._saved_at = len(self.fit.history), time.perf_counter()
+        self._seconds = self._saved_at - start
 
     def resume(self) -> bool:
         """Whether an interrupted run of the same job left its state, which is then loaded into the fit."""
@@ -34,25 +49,27 @@ class Checkpoint:
             log.warning("%s cannot be read (%s): starting from epoch 0", self.path, error)
             return False
         if saved["job"] != self.job:
-            log.info("%s: settings, slides, features, threads or device changed: starting from epoch 0", self.path)
+            log.info("%s: settings, slides, features or threads changed: starting from epoch 0", self.path)
+            return False
+        if saved["device"] != self.device:  # the numbers would be those of neither
+            problem = f"was saved on {saved['device']}, this is {self.device}"
+            log.warning("%s: %s, which computes other numbers: starting from epoch 0", self.path, problem)
             return False
         self.fit.load_state(saved["fit"])
+        self._saved_epochs = len(self.fit.history)
         return True
 
     def remove(self) -> None:
         """Remove the state of a finished fold."""
-        with atomic_path(self.path) as scratch:  # also removes what a process killed while saving left
-            scratch.touch()
         self.path.unlink(missing_ok=True)
 
 
 def job_fingerprint(fit: Fit) -> str:
-    """Hash of all that decides the fold's numbers: settings, rows, and every slide's features."""
+    """Hash of all that decides the fold's numbers but the device: settings, rows, and every slide's features."""
     job = fit.job
     return fingerprint(
         version=stage_versions.TRAIN,
         torch=torch.__version__,
-        device=fit.device.type,
         threads=torch.get_num_threads(),
         dataset=job.dataset,
         classes=job.classes,

@@ -24,7 +24,7 @@ from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.models.normalization import fit_normalization
-from roformermil.runtime.gpus import autocast, best_device, resolve_precision
+from roformermil.runtime.gpus import autocast, best_device, repeat_exactly, resolve_precision
 from roformermil.training.memory import memory_errors_named
 
 STATEFUL = ("model", "optimizer", "scheduler", "scaler")  # attributes of a Fit with a state_dict
@@ -54,8 +54,9 @@ class Fit:
         self.job, settings = job, job.training
         seed = derive_seed(job.dataset, job.fold, settings.seed)  # of all models the same: they are paired
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        repeat_exactly()
         self.device = best_device()
+        self.on_gpu = self.device.type == "cuda"
         self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
         self.model.checkpointing = settings.checkpointing
@@ -118,7 +119,7 @@ class Fit:
         for _ in range(passes):
             order = [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]
             groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-            for batch in prefetch_batches(self.data, groups, settings.readers, self.augmentation):
+            for batch in prefetch_batches(self.data, groups, settings.readers, self.augmentation, self.on_gpu):
                 total += self._step(batch) * len(batch.lengths)
         mean = total.item() / (passes * len(slides))
         self._check_finite("train", mean)
@@ -148,7 +149,8 @@ class Fit:
         """
         self.model.eval()
         losses, probabilities, labels = [], [], []
-        for batch in prefetch_batches(self.data, [[k] for k in self.slides(part)], self.job.training.readers, change):
+        groups, readers = [[k] for k in self.slides(part)], self.job.training.readers
+        for batch in prefetch_batches(self.data, groups, readers, change, self.on_gpu):
             with memory_errors_named(batch, training=False):
                 out, loss = self._run(batch)
             losses.append(loss)
@@ -175,7 +177,7 @@ class Fit:
             "generator": self.generator.get_state(),
             "grid_generator": self.grid_generator.get_state(),
             "random": torch.get_rng_state(),
-            "random_gpu": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "random_gpu": torch.cuda.get_rng_state(self.device) if self.on_gpu else None,
             "history": self.history,
             "best": (self.best_epoch, self.best_score, self.best_state),
         }
@@ -187,6 +189,7 @@ class Fit:
         self.generator.set_state(state["generator"])
         self.grid_generator.set_state(state["grid_generator"])
         torch.set_rng_state(state["random"])
-        torch.cuda.set_rng_state_all(state["random_gpu"])
+        if self.on_gpu:
+            torch.cuda.set_rng_state(state["random_gpu"], self.device)
         self.history = state["history"]
         self.best_epoch, self.best_score, self.best_state = state["best"]

@@ -16,6 +16,7 @@ from roformermil.runtime.files import atomic_path, file_sha256
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.records import write_rows
+from roformermil.runtime.termination import end_if_requested, end_is_requested
 from roformermil.training.checkpoint import Checkpoint
 from roformermil.training.fit import Fit, TrainingJob
 from roformermil.training.prediction_rows import predictions, shuffled_columns, shuffled_predictions
@@ -29,8 +30,8 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     """Train a fold and write `model.safetensors`, `history.csv`, `predictions.csv` and `shuffled.csv` into `out`.
 
     The same job gives the same numbers on the same machine with the same number of threads, interrupted or not: the state
-    is saved in `out` after each epoch, and the same job resumes from there. Test slides are read only for the final
-    predictions. Raises BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
+    is saved in `out` between epochs, and the same job resumes from there on the same kind of device. Test slides are read
+    only for the final predictions. Raises BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
     """
     fit = Fit(job)
     name = f"{job.model.id} fold {job.fold}"
@@ -44,10 +45,14 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     for epoch in track(range(len(fit.history), job.training.epochs), desc=name, unit="epoch", on=progress):
         if epoch - fit.best_epoch > job.training.patience:
             break
+        if end_is_requested():
+            checkpoint.save()
+            end_if_requested()
         fit.epoch(epoch)
-        checkpoint.save()
+        checkpoint.save_if_due()
         if board:
             board.add(fit.history[-1])
+    checkpoint.save()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     write_rows(out / "history.csv", fit.history)

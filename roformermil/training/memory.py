@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from roformermil.bags.dataset import Batch
 from roformermil.errors import OutOfMemoryError
+from roformermil.runtime.memory import is_memory
 
 TRAINING_REMEDY = (
     "set training.checkpointing: true (less memory, more time), limit the tiles per slide in a step with "
@@ -27,8 +26,3 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
         slides = ", ".join(f"{slide_id} ({tiles} tiles)" for tiles, slide_id in largest_first)
         remedy = TRAINING_REMEDY if training else EVALUATION_REMEDY
         raise OutOfMemoryError(f"out of memory with slides {slides}: {remedy}") from error
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether an allocation failed. On a GPU the error has a class of its own, on a CPU only its text tells."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

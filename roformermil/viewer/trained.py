@@ -36,7 +36,8 @@ def dataset_views(folder: Path, root: Path | None) -> list[View]:
 
 def _read_records(folder: Path) -> list[SlideRecord]:
     """The records of a data set, of its latest stage."""
-    tables = [folder / name for name in TABLES if (folder / name).is_file()][:1] or sorted(folder.glob(TISSUE_TABLES))
+    tables = [folder / name for name in TABLES if (folder / name).is_file()][:1]
+    tables = tables or sorted(folder.glob(TISSUE_TABLES), key=lambda path: path.stat().st_mtime_ns)  # the newest counts
     return [record for table in tables for record in read_slide_table(table)]
 
 

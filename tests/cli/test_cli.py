@@ -14,8 +14,8 @@ from roformermil.cohort.slide_table import read_slide_table
 from roformermil.runtime.locks import exclusive
 
 VERBS = """
-ablation check collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init measure overhead
-package pages plots predict run schema segment split tile trace train version view
+ablation check clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
+measure overhead package pages plots predict run schema segment split tile trace train version view
 """
 COMMANDS = typer.main.get_command(app).commands
 
@@ -79,9 +79,8 @@ def run(*arguments):
 
 def segment(folder, name, out):
     """The arguments that segment a bad slide of this file name, and good.tif."""
-    sheet = out / "sheet.csv"
-    sheet.write_text(f"slide_id,patient_id,label,path\nbad,p1,x,{name}\ngood,p2,y,good.tif\n")
-    return ["segment", "--sheet", sheet, "--root", folder, "--out", out, "--table", out / "table.csv"]
+    (out / "slides.csv").write_text(f"slide_id,path\nbad,{folder / name}\ngood,{folder / 'good.tif'}\n")
+    return ["segment", out / "slides.csv", "--out", out, "--table", out / "table.csv"]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from roformermil.cohort import outdated
-from roformermil.cohort.outdated import reasons_to_repeat, settings_digest
+from roformermil.cohort.outdated import reasons_to_list_again, reasons_to_repeat, settings_digest
 from roformermil.cohort.slide_files import content_id, file_state
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
@@ -131,5 +131,6 @@ ROWS = {
 def test_other_rows_of_the_slide_sheet_are_a_reason(batch, change):
     edit, names = ROWS[change]
     paths, table = batch()
-    expected = [f"{table}: other rows of the slide sheet ({names})"] if names else []
+    expected = [f"batch {table.stem}: other rows of the slide sheet ({names})"] if names else []
     assert list(reasons_to_repeat(table, "segment", slides=edit(slides_of(paths)))) == expected
+    assert list(reasons_to_list_again(table, edit(slides_of(paths)))) == expected

@@ -13,15 +13,15 @@ TILES = "{tile_px: 64, target_mpp: 2.0}"  # small and coarse, for speed
 ENCODER = "{weights: random, compile: never}"
 
 
-def write_sheet(path: Path, slides: list[Path]) -> Path:
-    columns = {"label": "x", "mpp": "0.5"}
-    write_rows(path, [{"slide_id": s.stem, "patient_id": s.stem, "path": str(s), **columns} for s in slides])
+def write_table(path: Path, slides: list[Path]) -> Path:
+    """Write the slide table that `segment` begins with."""
+    write_rows(path, [{"slide_id": slide.stem, "path": str(slide), "sheet_mpp": "0.5"} for slide in slides])
     return path
 
 
-def commands(sheet: Path, out: Path, timeout: float = 60) -> list[list[str]]:
+def commands(slides: Path, out: Path, timeout: float = 60) -> list[list[str]]:
     """Command lines of `segment`, `tile` and `embed`."""
-    segment = ["segment", "--sheet", sheet, "--allow-absolute", "--threads", "2"]
+    segment = ["segment", slides, "--threads", "2"]
     tile = ["tile", out / "tissue.csv", "--masks", out / "tissue", "--tiles", TILES]
     embed = ["embed", out / "tiles.csv", "--tiles", out / "tiles", "--encoder", ENCODER, "--threads", "2"]
     verbs = []
@@ -31,9 +31,9 @@ def commands(sheet: Path, out: Path, timeout: float = 60) -> list[list[str]]:
     return verbs
 
 
-def run(sheet: Path, out: Path, timeout: float = 60) -> list[SlideRecord]:
+def run(slides: Path, out: Path, timeout: float = 60) -> list[SlideRecord]:
     """Run all three; returns the last table."""
-    for command in commands(sheet, out, timeout):
+    for command in commands(slides, out, timeout):
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-3000:]
     return read_slide_table(out / "features.csv")

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from roformermil.errors import Status
-from tests.faults.running import read_files, run, write_sheet
+from tests.faults.running import read_files, run, write_table
 
 PLACES = 200
 KINDS = ("header", "directory", "tiles", "cut")
@@ -37,8 +37,8 @@ def test_200_damaged_slides_have_200_named_outcomes(shared, atlas, tmp_path):
     damaged = [tmp_path / f"{KINDS[k % len(KINDS)]}_{k}.svs" for k in range(PLACES)]
     for k, path in enumerate(damaged):
         damage(intact[k % len(intact)], path, KINDS[k % len(KINDS)], rng)
-    alone = run(write_sheet(tmp_path / "intact.csv", intact), tmp_path / "alone")
-    sheet = write_sheet(tmp_path / "all.csv", [*damaged[:100], *intact, *damaged[100:]])
+    alone = run(write_table(tmp_path / "intact.csv", intact), tmp_path / "alone")
+    sheet = write_table(tmp_path / "all.csv", [*damaged[:100], *intact, *damaged[100:]])
     first, second = run(sheet, tmp_path / "first"), run(sheet, tmp_path / "second")
 
     records = {record.slide_id: record for record in first}

@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from tests.faults.running import commands, processes_with, read_files, run, write_sheet
+from tests.faults.running import commands, processes_with, read_files, run, write_table
 
 KILLS = 20
 
@@ -24,7 +24,7 @@ def write_copies(slide, folder, count):
     paths = [folder / f"copy_{k}.tif" for k in range(count)]
     for path in paths:
         shutil.copy(slide, path)
-    return write_sheet(folder / "slides.csv", paths)
+    return write_table(folder / "slides.csv", paths)
 
 
 def run_with_kills(sheet, out, kills, seed, longest):
@@ -66,7 +66,7 @@ def check_stores_after_kills(sheet, folder, kills, seed, fraction):
 
 @pytest.mark.shared
 def test_stores_after_20_kills_are_those_of_an_undisturbed_run(atlas, tmp_path):
-    sheet = write_sheet(tmp_path / "slides.csv", atlas)
+    sheet = write_table(tmp_path / "slides.csv", atlas)
     killed, stores = check_stores_after_kills(sheet, tmp_path, KILLS, seed=0, fraction=0.35)
     assert killed.total() >= KILLS // 2 and killed["embed"] >= KILLS // 4, killed
     assert stores, "no kill was after the first store"

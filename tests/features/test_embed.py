@@ -1,4 +1,5 @@
 import re
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,21 @@ import torch
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Encoder, Tiles, Tissue
-from roformermil.errors import Status
-from roformermil.features.embed import Embedder
+from roformermil.errors import SlideError, Status
+from roformermil.features.embed import BATCHES_BEGUN, Batch, Embedder
 from roformermil.features.encoders import load_trunk
+from roformermil.features.profile import Profile
 from roformermil.features.store import read_store
-from roformermil.features.tile_stream import CHUNK, TileSpan, TileStream, batch_spans, stack_tiles
+from roformermil.features.tile_stream import CHUNK, SlideWork, TileSpan, TileStream, batch_spans, stack_tiles
 from roformermil.slides import steps
 from roformermil.slides.reader import SlideReader
+from roformermil.slides.scratch import Copy, copy_slide
 from roformermil.slides.tile_table import read_tile_table
 from roformermil.slides.tiles import TileSpec
 from tests.features.reference_resnet import reference_features
 
 RANDOM = Encoder(weights="random", batch_size=8, compile="never")
+SMALL = Tiles(tile_px=64, target_mpp=2.0)  # for speed
 
 
 def tile(path, folder, tiles=None, tissue=None, slide_id="one"):
@@ -97,8 +101,32 @@ def test_batches_have_one_size_across_slides_and_black_tiles_fill_the_last():
     batches = list(batch_spans(spans(), 5))
     positions = [[f"{span.slide} {span.first}+{len(span.tiles)}" for span in batch] for batch in batches]
     assert positions == [["a 0+3", "a 3+2"], ["a 5+5"], ["a 10+2", "b 0+1", "c 0+2"], ["c 2+2"]]
-    stacked = np.concatenate([stack_tiles(batch, 5) for batch in batches])
+    stacked = np.full((20, 2, 2, 3), 255, np.uint8)
+    for k, batch in enumerate(batches):
+        stack_tiles(batch, stacked[5 * k : 5 * k + 5])
     assert stacked[:, 0, 0, 0].tolist() == [*range(1, 18), 0, 0, 0]
+
+
+def test_further_batches_begin_before_features_are_waited_for():
+    log = []
+
+    class Encoder:
+        def prepare(self, tile_px):
+            log.append(f"prepare {tile_px}")
+
+        def start(self, tiles):
+            number = int(tiles[0, 0, 0, 0])
+            log.append(f"begin {number}")
+            return lambda: log.append(f"wait {number}")
+
+    embedder = object.__new__(Embedder)
+    embedder.encoder, embedder.profile, embedder._is_prepared = Encoder(), Profile(), False
+    numbers = range(BATCHES_BEGUN + 2)
+    batches = [Batch([], torch.full((1, 2, 2, 3), k, dtype=torch.uint8)) for k in numbers]
+    assert [batch for batch, _ in embedder._encode(iter(batches))] == batches
+    begun = [f"begin {k}" for k in numbers]
+    waits = [f"wait {k}" for k in numbers]
+    assert log == ["prepare 2", *begun[:-1], waits[0], begun[-1], *waits[1:]]
 
 
 def test_the_profile_counts_tiles_and_seconds(slide, tmp_path):
@@ -166,3 +194,48 @@ def test_a_slide_that_needs_more_memory_than_its_part_is_encoded_once_more_alone
     monkeypatch.setattr(embedder, "_embed", embed)
     assert embedder.embed(records, Path(), Path()) == records
     assert calls == [(["a", "b", "c"], 4), (["a"], 1), (["c"], 1)] and embedder.readers == 4
+
+
+def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encoded(slide, tmp_path, monkeypatch):
+    """On a disk that takes a second per slide."""
+    (tmp_path / "fast").mkdir()
+    events, read = [], []
+
+    def copy_slowly(path, scratch, name, timeout):
+        events.append(f"copy {name}")
+        time.sleep(1)
+        return copy_slide(path, scratch, name, timeout)
+
+    class Stream(TileStream):
+        def __init__(self, record, *arguments):
+            read.append(record.path)
+            super().__init__(record, *arguments)
+
+    def write(embedder, slide, out, written=Embedder._write):
+        events.append(f"write {slide.record.slide_id}")
+        return written(embedder, slide, out)
+
+    monkeypatch.setattr("roformermil.features.embed.copy_slide", copy_slowly)
+    monkeypatch.setattr("roformermil.features.embed.TileStream", Stream)
+    monkeypatch.setattr(Embedder, "_write", write)
+    plain, *records = [tile(slide, tmp_path, SMALL, slide_id=name) for name in ("plain", *"abc")]
+    embedder = Embedder(RANDOM, 60, progress=False)
+    (expected,) = embedder.embed([plain], tmp_path, tmp_path)
+    read.clear()
+    events.clear()
+    embedder.scratch = tmp_path / "fast"
+    results = embedder.embed(records, tmp_path, tmp_path)
+    for name, result in zip("abc", results, strict=True):
+        same = {"slide_id": name, "seconds": 0}
+        assert replace(result, **same) == replace(expected, **same, fingerprint=result.fingerprint)
+        assert (read_store(tmp_path / f"{name}.zarr").features == read_store(tmp_path / "plain.zarr").features).all()
+    assert all(tmp_path / "fast" in path.parents for path in read) and len(read) == 3
+    assert events.index("copy b") < events.index("write a") and events.index("copy c") < events.index("write b")
+    assert list((tmp_path / "fast").iterdir()) == []
+
+
+def test_an_error_names_the_slide_not_its_copy():
+    copy = Copy(Path("/fast/.one.host-1/one.svs"))
+    work = SlideWork(SlideRecord("one", Path("/slow/one.svs")), None, {}, None, None, copy)
+    record = work.failed_record(SlideError(Status.READ_FAILED, f"{copy.path}: cannot be read", "copy it again"))
+    assert record.message == "/slow/one.svs: cannot be read; copy it again"

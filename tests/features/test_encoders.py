@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from roformermil.config import Encoder
-from roformermil.errors import WeightsError
+from roformermil.errors import OutOfMemoryError, WeightsError
 from roformermil.features import weights
 from roformermil.features.encoders import TileEncoder, load_trunk
 from roformermil.features.weights import weights_id
@@ -23,6 +23,26 @@ def test_folded_batch_norms_and_channels_last_compute_the_same_and_bf16_nearly()
     encoder = TileEncoder(settings.model_copy(update={"precision": "bf16"}))
     assert encoder.precision == "bf16" and TileEncoder(settings).precision in ("fp32", "fp16")
     assert (encoder(TILES).cpu() - exact).norm() < 0.05 * exact.norm()
+
+
+def test_a_batch_that_was_begun_gives_the_same_features_in_half_precision():
+    encoder = TileEncoder(RANDOM)
+    assert encoder.batch_size == (128 if encoder.on_gpu else 32)
+    wait = encoder.start(TILES)
+    assert np.array_equal(wait(), encoder(TILES).cpu().numpy().astype(np.float16))
+
+
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried to allocate 3.00 GiB", "CUDA error: out of memory"])
+def test_a_batch_too_large_for_the_gpu_names_the_setting(said, monkeypatch):
+    encoder = TileEncoder(RANDOM.model_copy(update={"batch_size": 512}))
+
+    def fail(self, tiles):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(encoder, "on_gpu", True)
+    monkeypatch.setattr(TileEncoder, "__call__", fail)
+    with pytest.raises(OutOfMemoryError, match=r"for 512 tiles at a time: lower encoder\.batch_size"):
+        encoder.prepare(tile_px=64)
 
 
 def test_random_weights_depend_on_their_seed_and_tell_tiles_apart():

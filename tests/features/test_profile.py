@@ -13,6 +13,11 @@ CASES = [
 ]
 
 
+def test_readers_that_wait_do_not_limit_the_speed():
+    assert "the thread that passes them on" in Profile(readers=4, waiting=9, reading=12, whole=10, start=1).verdict()
+    assert "mainly for reading" in Profile(readers=4, waiting=9, reading=30, whole=10, start=1).verdict()
+
+
 @pytest.mark.parametrize(("encoding", "waiting", "reading", "resizing", "limit"), CASES)
 def test_the_verdict_names_the_slowest_part_and_what_helps(encoding, waiting, reading, resizing, limit):
     profile = Profile(encoding=encoding, waiting=waiting, reading=reading, resizing=resizing)

@@ -1,9 +1,10 @@
+import pytest
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import adaptive_avg_pool1d, scaled_dot_product_attention
 
 from roformermil.models import build_model, transmil
 from roformermil.models.roformer import Dropout
-from roformermil.models.transmil import PPEG, NystromAttention, pseudo_inverse, raster_order
+from roformermil.models.transmil import PPEG, NystromAttention, SegmentMeans, pseudo_inverse, raster_order
 
 
 def exact_attention(layer, x):
@@ -25,6 +26,16 @@ def test_landmarks_approximate_attention_of_similar_tokens():
     layer, kinds = NystromAttention(32, num_heads=2), torch.randn(4, 32).repeat_interleave(64, dim=0)
     x = kinds + 0.01 * torch.randn(256, 32)  # 16 landmarks for 4 kinds
     assert torch.allclose(layer(x)[0], exact_attention(layer, x)[0], atol=0.02)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (6, 5), (9, 5), (10, 5), (23, 5), (7, 1), (1, 1), (1000, 256)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_segment_means_and_their_gradients_are_those_of_torchs_pooling_to_the_bit(n, m, dtype):
+    x = torch.randn(2, n, 3, dtype=dtype, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    out, expected = SegmentMeans.apply(x, m), adaptive_avg_pool1d(x.mT, m).mT
+    weight = torch.randn(2, m, 3, generator=torch.Generator().manual_seed(1)).to(dtype)
+    assert torch.equal(out, expected)
+    assert torch.equal(*(torch.autograd.grad((y * weight).sum(), x)[0] for y in (out, expected)))
 
 
 def test_pseudo_inverse_against_linear_algebra():

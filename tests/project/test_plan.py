@@ -15,8 +15,8 @@ def plan(*jobs: tuple[str, dict, str], reasons=None) -> list[str]:
     return plan_text(Run(dry=True, jobs=made, reasons=reasons or {})).splitlines()
 
 
-def batch(number: int) -> dict:
-    return {"dataset": "mine", "batch": str(number)}
+def batch(name: str) -> dict:
+    return {"dataset": "mine", "batch": name}
 
 
 def test_a_step_of_a_data_set_is_one_row_that_names_its_batches_models_and_folds():
@@ -29,11 +29,28 @@ def test_a_step_of_a_data_set_is_one_row_that_names_its_batches_models_and_folds
         for model in ("abmil", "ro-abmil")
         for fold in range(3)
     ]
-    segments = [(f"Finding tissue: mine, batch {k}", batch(k), "Missing output files: x") for k in (0, 1, 2, 5)]
+    names = ("00", "010", "011", "10", "110", "111")
+    segments = [(f"Finding tissue: mine, batch {name}", batch(name), "Missing output files: x") for name in names]
     lines = plan(*segments, *trainings, ("", {}, "Input files updated by another job: x"))
-    assert lines[0] == "To do: 10 jobs"
+    assert lines[0] == "To do: 12 jobs"
     assert [line.split() for line in lines[3:]] == [
-        ["mine", "Finding", "tissue", "4", "batches", "0-2,", "5", "not", "done", "yet"],
+        [
+            "mine",
+            "Finding",
+            "tissue",
+            "6",
+            "batches",
+            "00,",
+            "010,",
+            "011,",
+            "10",
+            "and",
+            "2",
+            "more",
+            "not",
+            "done",
+            "yet",
+        ],
         ["mine", "Training", "6", "abmil,", "ro-abmil;", "folds", "0-2", "not", "done", "yet"],
     ]
 
@@ -54,8 +71,8 @@ def test_reasons_are_in_words_the_most_telling_first(reason, expected):
 
 def test_our_own_reasons_to_run_a_job_again_replace_snakemakes_forced():
     reasons = {"0.csv": ["0.csv: made with other settings"], "1.csv": ["s7: its file changed"]}
-    jobs = [(f"Finding tissue: mine, batch {k}", batch(k), "Forced execution") for k in range(2)]
-    assert plan(*jobs, reasons=reasons)[-1].endswith("batches 0-1  made with other settings, s7: its file changed")
+    jobs = [(f"Finding tissue: mine, batch {k}", batch(k), "Forced execution") for k in "01"]
+    assert plan(*jobs, reasons=reasons)[-1].endswith("batches 0, 1  made with other settings, s7: its file changed")
 
 
 def test_without_jobs_there_is_no_plan():

@@ -1,10 +1,12 @@
 """The workflow run without naming its Snakefile, from a checkout and from an installed wheel."""
 
+import json
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -85,13 +87,16 @@ def test_features_are_made_without_labels_and_without_an_activated_environment(f
 
 
 @pytest.mark.slow
-def test_a_wheel_runs_the_workflow_too(folder, tmp_path_factory):
-    """Installed in an environment of its own, beside the packages that are here."""
+def test_a_wheel_runs_the_demo(tmp_path, tmp_path_factory):
+    """Built outside the checkout, and installed in an environment of its own beside the packages that are here."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"tiles": COARSE_TILES, "folds": {"count": 2}}
+    config["models"] = config["models"][:2]
+    (tmp_path / "demo.yaml").write_text(yaml.safe_dump(config))
     wheels = tmp_path_factory.mktemp("wheels")
     shutil.copytree(ROOT / "roformermil", wheels / "source/roformermil", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("workflow", "envs"):
         shutil.copytree(ROOT / name, wheels / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "constraints.txt", "constraints-tiatoolbox.txt"):
         shutil.copy(ROOT / name, wheels / "source")
     pip = [sys.executable, "-m", "pip"]
     options = ["--quiet", "--no-deps", "--no-index"]
@@ -105,7 +110,10 @@ def test_a_wheel_runs_the_workflow_too(folder, tmp_path_factory):
     install = [*pip, "--python", python, "install", *options, *wheels.glob("*.whl")]
     subprocess.run(install, check=True, capture_output=True)
     variables = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ""}
-    result = run(folder, "mine.yaml", "tissue", command=[wheels / "env/bin/roformermil"], **variables)
+    command = [wheels / "env/bin/roformermil"]
+    subprocess.run([*command, "demo-slides", "data/demo", "--slides", "12"], cwd=tmp_path, check=True)
+    result = run(tmp_path, "demo.yaml", command=command, **variables)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert (folder / "results/mine/tissue.html").exists()
-    assert (libraries / "roformermil/envs/slides.yaml").exists()
+    assert (tmp_path / "results/report.html").exists()
+    made_in = json.loads((tmp_path / "results/provenance.json").read_text())["environment"]
+    assert made_in["constraints"]["sha256"] == sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()

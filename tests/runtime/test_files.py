@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import multiprocessing
 import os
 
@@ -43,6 +44,18 @@ def test_scratch_files_of_dead_processes_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
+def test_a_folder_is_listed_once_however_many_files_are_written_into_it(tmp_path, monkeypatch):
+    listed, list_folder = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or list_folder(folder))
+    for k in range(3):
+        write_text(tmp_path / f"{k}.txt", "text")
+    assert listed == [tmp_path]
+
+
+def raise_no_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
 def replace_often(path, times):
     for k in range(times):
         with atomic_path(path) as scratch:
@@ -50,7 +63,10 @@ def replace_often(path, times):
             (scratch / str(k)).touch()
 
 
-def test_two_processes_can_replace_a_folder_with_its_content_at_the_same_time(tmp_path):
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_two_processes_can_replace_a_folder_with_its_content_at_the_same_time(tmp_path, monkeypatch, has_locks):
+    if not has_locks:  # or only among the processes of a host
+        monkeypatch.setattr(fcntl, "flock", raise_no_locks)
     pair = [multiprocessing.Process(target=replace_often, args=(tmp_path / "store.zarr", 300)) for _ in range(2)]
     for process in pair:
         process.start()

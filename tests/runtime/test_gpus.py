@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from roformermil.runtime.gpus import VISIBLE, claim_gpu, resolve_precision
+from roformermil.runtime import gpus
+from roformermil.runtime.gpus import ORDER, VISIBLE, best_device, claim_gpu, resolve_precision
 
 JOB = """
 import sys
@@ -30,8 +31,8 @@ def start_job(tmp_path):
     """Starts a process that claims one of the visible GPUs, prints its name and keeps it: start_job("0,1", path="")."""
     jobs = []
 
-    def start(visible, path=""):
-        environment = {"PATH": str(path)} | ({} if visible is None else {VISIBLE: visible})
+    def start(visible, path="", **variables):
+        environment = {"PATH": str(path), **variables} | ({} if visible is None else {VISIBLE: visible})
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
         jobs.append(subprocess.Popen([sys.executable, "-c", JOB, tmp_path], env=environment, **pipes))
         return jobs[-1]
@@ -41,13 +42,17 @@ def start_job(tmp_path):
         job.communicate("")
 
 
+def write_nvidia_smi(folder, commands):
+    """The folder, with an `nvidia-smi` that runs these shell commands."""
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{commands}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    return folder
+
+
 @pytest.fixture
 def nvidia_smi(tmp_path_factory):
     """A folder with an `nvidia-smi` that lists two GPUs, numbers 0 and 1."""
-    script = tmp_path_factory.mktemp("bin") / "nvidia-smi"
-    script.write_text("#!/bin/sh\necho GPU-aaaa\necho GPU-bbbb\n")
-    script.chmod(0o755)
-    return script.parent
+    return write_nvidia_smi(tmp_path_factory.mktemp("bin"), "echo GPU-aaaa; echo GPU-bbbb")
 
 
 def claimed(job):
@@ -80,6 +85,49 @@ def test_the_claimed_gpu_is_the_only_one_that_cuda_sees(tmp_path, nvidia_smi, mo
 def test_without_a_choice_no_gpu_is_claimed(names, tmp_path, monkeypatch):
     monkeypatch.setenv(VISIBLE, names)
     assert claim_gpu(tmp_path) is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "echo No devices were found; exit 6",
+        "echo NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.; exit 9",
+        "echo Failed to initialize NVML: Driver/library version mismatch; exit 18",
+    ],
+)
+def test_what_nvidia_smi_says_when_it_fails_is_no_gpu(tmp_path, monkeypatch, commands):
+    monkeypatch.setenv("PATH", str(write_nvidia_smi(tmp_path, commands)), prepend=os.pathsep)
+    monkeypatch.delenv(VISIBLE, raising=False)
+    assert claim_gpu(tmp_path) is None and VISIBLE not in os.environ
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine whose GPU cannot be used")
+@pytest.mark.parametrize(
+    ("commands", "warning"),
+    [
+        ("echo No devices were found; exit 6", ""),
+        ("echo no driver >&2; exit 9", "nvidia-smi failed (no driver): if this machine has a GPU, mend its driver"),
+        ("exit 18", "nvidia-smi failed (exit status 18)"),
+        ("exec sleep 9", "timed out after 0.5 seconds"),
+        ("echo GPU-aaaa", "cannot use the GPU of this machine"),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_never_passed_over_in_silence(tmp_path, monkeypatch, caplog, commands, warning):
+    monkeypatch.setenv("PATH", str(write_nvidia_smi(tmp_path, commands)), prepend=os.pathsep)
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.setattr(gpus, "QUERY_SECONDS", 0.5)
+    gpus._warn_of_unused_gpu.cache_clear()
+    assert best_device() == best_device() == torch.device("cpu")
+    assert [warning in message for message in caplog.messages] == ([True] if warning else [])
+
+
+def test_numbers_of_gpus_are_those_of_nvidia_smi_unless_cudas_own_order_is_asked_for(start_job, nvidia_smi):
+    """By default CUDA's number 0 is the fastest GPU, nvidia-smi's the first on the bus."""
+    assert claimed(start_job("1,0", nvidia_smi, **{ORDER: "FASTEST_FIRST"})) == "1"
+    code = f"from roformermil.runtime.gpus import claim_gpu; import os; claim_gpu(); print(os.environ['{ORDER}'])"
+    without = {name: value for name, value in os.environ.items() if name != ORDER}
+    done = subprocess.run([sys.executable, "-c", code], env=without, capture_output=True, text=True, check=True)
+    assert done.stdout == "PCI_BUS_ID\n"
 
 
 @pytest.mark.parametrize(("precision", "device", "on_gpu", "has_bf16", "expected"), PRECISIONS)

@@ -1,12 +1,14 @@
 import errno
 import fcntl
 import multiprocessing
+import os
 import time
 
 import pytest
 from filelock import FileLock
 
 from roformermil.errors import OutputError
+from roformermil.runtime.files import HOST
 from roformermil.runtime.locks import exclusive, try_lock
 
 
@@ -49,6 +51,19 @@ def test_without_locks_the_work_proceeds_with_a_warning(tmp_path, monkeypatch, c
     (tmp_path / ".a.csv.lock").write_text("1\nanother-machine\n")  # of a killed job
     with exclusive(tmp_path / "a.csv"):
         assert "this file system has no locks" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("note", "warns"),
+    [("node7 1", True), (f"{HOST} {2**22 + 1}", False), (f"{HOST} {os.getppid()}", True), ("nod", False)],
+)
+def test_a_job_that_locks_do_not_reach_is_named_unless_it_is_gone(tmp_path, caplog, note, warns):
+    (tmp_path / ".a.csv.by.lock").write_text(note)  # of another host, a dead process, a live one, half written
+    with exclusive(tmp_path / "a.csv"):
+        assert ("a job on " in caplog.text) == warns
+    caplog.clear()
+    with exclusive(tmp_path / "a.csv"):
+        assert not caplog.text, "it ended"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

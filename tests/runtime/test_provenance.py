@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from hashlib import sha256
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from roformermil.runtime.provenance import (
     check_command,
     code_variables,
     commit,
+    environment_packages,
     run_metadata,
     write_provenance,
 )
@@ -47,6 +49,19 @@ def test_provenance_keeps_the_configuration(tmp_path):
     write_provenance(tmp_path / "provenance.json", '{"datasets": {}}')
     stored = json.loads((tmp_path / "provenance.json").read_text())
     assert stored["config"] == {"datasets": {}} and stored["run"]["roformermil"] == __version__
+    assert stored["environment"] == environment_packages()
+
+
+def test_provenance_names_each_package_and_those_of_other_versions_than_the_constraints(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "CONSTRAINTS_FOLDERS", (tmp_path,))
+    assert environment_packages()["constraints"] == {}, "a copy has no constraints"
+    text = f"# tested\nTorch=={torch.__version__.split('+')[0]}\nPillow==0.1\nnot-here==1.0\n"
+    for name in ("constraints.txt", "constraints-tiatoolbox.txt"):
+        (tmp_path / name).write_text(text)
+    found = environment_packages()
+    assert found["packages"]["torch"] == torch.__version__ and found["packages"]["scikit-learn"]
+    assert found["constraints"]["sha256"] == sha256(text.encode()).hexdigest()
+    assert found["constraints"]["differing"] == ["pillow"]
 
 
 OTHER = "0.0:0123456789abcdef"
@@ -57,13 +72,15 @@ OTHER = "0.0:0123456789abcdef"
     [
         ("planned", "venv", ["pyproject.toml"], "`pip install --editable {planned}`"),
         ("planned", "venv", [], "Activate the environment of the planned one"),
-        ("planned", f"{'0a' * 16}_", ["pyproject.toml"], "Remove {prefix} and run snakemake again"),
+        ("planned", "conda", ["pyproject.toml"], "Remove {here} and run snakemake again"),
         ("", "venv", [], "the source in {here} changed while the workflow ran: run snakemake again"),
     ],
 )
 def test_a_job_with_other_code_than_the_plans_is_refused_with_a_remedy(
     tmp_path, monkeypatch, folder, prefix, files, remedy
 ):
+    if prefix == "conda":
+        monkeypatch.setattr(provenance, "HERE", tmp_path / "conda/share/roformermil/copy")
     planned, here = tmp_path / folder if folder else provenance.HERE, provenance.HERE
     for name in files:
         planned.mkdir()
@@ -73,7 +90,7 @@ def test_a_job_with_other_code_than_the_plans_is_refused_with_a_remedy(
     monkeypatch.setenv("ROFORMERMIL_CODE", OTHER)
     with pytest.raises(ConfigError) as error:
         check_code()
-    assert remedy.format(planned=planned, prefix=tmp_path / prefix, here=here) in str(error.value)
+    assert remedy.format(planned=planned, here=here) in str(error.value)
     if folder:
         assert f"runs roformermil {__version__} from {here}, but" in str(error.value)
         assert f"planned with roformermil 0.0 from {planned}, whose source differs" in str(error.value)

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,9 +31,12 @@ def count_slowly():
         yield k
 
 
-def repeat_large_values():
-    while True:
-        yield bytes(20_000_000)
+def large_arrays(record: Path):
+    """Arrays of 20 MB, empty ones beside them; `record` has a byte for each that was begun."""
+    for k in range(6):
+        with record.open("ab") as file:
+            file.write(b".")
+        yield {"number": k, "array": np.full((20, 1000, 1000), k, np.uint8), "none": np.empty((0, 2), np.int32)}
 
 
 def blur_large_image(height, width):
@@ -92,15 +96,35 @@ def test_values_are_in_order_and_the_timeout_is_per_value():
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "timed_out")])
-def test_a_process_that_dies_or_stalls_in_the_middle_of_a_value_is_killed(number, status):
-    """A chunk of tiles is far larger than a pipe's buffer, so readers spend time sending."""
-    with closing(SubprocessStream(repeat_large_values, timeout=1)) as stream:
-        assert len(next(stream)) == 20_000_000
-        time.sleep(0.3)  # the next value is half sent
+def test_a_process_that_dies_or_stalls_between_values_is_killed(number, status, tmp_path):
+    run_in_subprocess(opencv_threads, timeout=60)  # starts the server, which takes longer than the stream's timeout
+    with closing(SubprocessStream(large_arrays, tmp_path / "begun", timeout=3)) as stream:
+        next(stream)
         os.kill(stream._process.pid, number)
         with pytest.raises(SlideError) as error:
-            next(stream)
+            list(stream)  # one value may have been sent before
     assert error.value.status == status and not stream._process.is_alive()
+
+
+def test_arrays_arrive_whole_and_can_be_changed_and_kept(tmp_path):
+    with closing(SubprocessStream(large_arrays, tmp_path / "begun", timeout=60)) as stream:
+        values = list(stream)
+    for k, value in enumerate(values):
+        value["array"][0] += 1
+        assert value["number"] == k and (value["array"][0] == k + 1).all() and (value["array"][1:] == k).all()
+        assert value["none"].shape == (0, 2)
+    assert len(values) == 6
+
+
+def test_a_process_is_at_most_two_values_ahead(tmp_path):
+    """One that waits for its use and one that waits to be sent: with tiles in them, memory stays bounded."""
+    begun = tmp_path / "begun"
+    with closing(SubprocessStream(large_arrays, begun, timeout=60)) as stream:
+        for taken in (1, 2, 3):
+            next(stream)
+            time.sleep(0.5)
+            assert begun.stat().st_size <= taken + 2
+        assert begun.stat().st_size > taken, "it works ahead"
 
 
 def test_messages_are_the_same_from_many_threads():

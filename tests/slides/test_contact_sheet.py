@@ -73,6 +73,21 @@ def test_the_reports_page_is_no_wider_than_a_screen(tmp_path):
         assert Image.open(io.BytesIO(base64.b64decode(data[1]))).width == width
 
 
+def test_more_slides_than_a_picture_takes_continue_on_further_ones_which_the_page_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(contact_sheet, "SLIDES_PER_PICTURE", 4)
+    records = [SlideRecord(str(k), Path()) for k in range(9)]
+    for count, pictures in ((9, 3), (5, 2), (4, 1)):
+        write_contact_sheet(records[:count], tmp_path, tmp_path / "sheet.jpg")
+        names = ["sheet.jpg", *(f"sheet_{k}.jpg" for k in range(2, pictures + 1))]
+        assert sorted(path.name for path in tmp_path.glob("*.jpg")) == names
+        page = (tmp_path / "sheet.html").read_text()
+        assert re.findall(r'href="([^"]+)"', page) == names
+        assert re.findall(r'src="([^"]+)"', page)[1:] == names[1:]
+    write_contact_sheet(records, tmp_path, tmp_path / "sheet.jpg")
+    with Image.open(tmp_path / "sheet_3.jpg") as last:
+        assert last.size == (CELL_WIDTH + GAP_PX, CELL_HEIGHT + GAP_PX)
+
+
 def test_long_names_keep_both_ends():
     font = ImageFont.load_default(size=12)
     text = contact_sheet.shorten_middle("TCGA-AD-6964-01Z-00-DX1.1A2B3C4D-5E6F-7890", font, 150)

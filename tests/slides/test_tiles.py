@@ -93,7 +93,7 @@ def grid_of(path, tiles=TILES):
 
 def test_a_damaged_directory_lacks_no_tile():
     counts = np.zeros(3, np.int64)
-    directory = TiffDirectory((512, 512), (256, 256), 7, 8, 3, counts, counts)
+    directory = TiffDirectory((512, 512), (256, 256), 7, 8, 3, counts, counts, 6, b"")
     assert not directory.lacks(np.arange(0, 512, 128), np.arange(0, 512, 128)).any()
 
 

@@ -15,10 +15,11 @@ from roformermil.bags.folds import write_folds
 from roformermil.config.base import to_json
 from roformermil.models.inference import load_model
 from roformermil.runtime import stage_versions
-from roformermil.runtime.files import HOST
-from roformermil.training import Fit, TrainingJob, fold, train_fold
+from roformermil.runtime.files import HOST, remove_abandoned
+from roformermil.training import Fit, TrainingJob, checkpoint, fold, train_fold
 from roformermil.training.checkpoint import FILE_NAME, Checkpoint, job_fingerprint
 from tests.factories import assert_same_numbers, read_rows
+from tests.terminating import terminate
 
 
 def train_command(job, folds, out):
@@ -32,9 +33,9 @@ def test_a_fold_killed_in_epoch_3_gives_the_same_numbers(job, tmp_path):
     made = job(epochs=40, patience=40, max_tiles=4, learning_rate=1e-3, scheduler_patience=1)
     write_folds(tmp_path / "folds.csv", made.rows)
     process = subprocess.Popen(train_command(made, tmp_path / "folds.csv", tmp_path / "killed"), stderr=subprocess.PIPE)
-    checkpoint = tmp_path / "killed" / FILE_NAME
+    state = tmp_path / "killed" / FILE_NAME
     while process.poll() is None:
-        if checkpoint.exists() and len(torch.load(checkpoint, weights_only=True)["fit"]["history"]) >= 3:
+        if state.exists() and len(torch.load(state, weights_only=True)["fit"]["history"]) >= 3:
             os.kill(process.pid, signal.SIGKILL)
             break
         time.sleep(0.002)
@@ -45,7 +46,22 @@ def test_a_fold_killed_in_epoch_3_gives_the_same_numbers(job, tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert ("resuming after epoch" in done.stderr) == (name == "killed")
     assert_same_numbers(tmp_path / "killed", tmp_path / "uninterrupted")
-    assert not checkpoint.exists()
+    assert not state.exists()
+
+
+@pytest.mark.slow
+def test_after_sigterm_the_epoch_in_hand_is_finished_and_the_retry_continues_after_it(job, tmp_path):
+    made = job(epochs=300, patience=300, max_tiles=4, learning_rate=1e-3)
+    write_folds(tmp_path / "folds.csv", made.rows)
+    state = tmp_path / "ended" / FILE_NAME
+    terminate(train_command(made, tmp_path / "folds.csv", tmp_path / "ended"), state.exists)
+    epochs = len(torch.load(state, weights_only=True)["fit"]["history"])
+    assert 0 < epochs < 300 and not (tmp_path / "ended/model.safetensors").exists()
+    for name in ("ended", "whole"):
+        command = train_command(made, tmp_path / "folds.csv", tmp_path / name)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (f"resuming after epoch {epochs - 1}" in done.stderr) == (name == "ended")
+    assert_same_numbers(tmp_path / "ended", tmp_path / "whole")
 
 
 @pytest.fixture
@@ -103,7 +119,6 @@ def test_whatever_decides_the_numbers_is_in_the_fingerprint(job, monkeypatch):
         (stage_versions, "TRAIN", -1),
         (torch, "__version__", "9.9"),
         (torch, "get_num_threads", lambda: 77),
-        (fit, "device", torch.device("meta")),
         (TrainingJob, "feature_fingerprints", lambda job: {row.slide_id: "other" for row in job.rows}),
     ]
     for patch in patches:
@@ -125,6 +140,28 @@ def test_only_the_same_job_resumes(interrupted):
     assert not Checkpoint(Fit(made), out).resume()
 
 
+def test_on_another_kind_of_gpu_the_fold_starts_again_and_says_why(interrupted, monkeypatch, caplog):
+    made, out = interrupted
+    saved = torch.load(out / FILE_NAME, weights_only=True)
+    torch.save(saved | {"device": "NVIDIA A100, CUDA 12.8"}, out / FILE_NAME)
+    assert not Checkpoint(Fit(made), out).resume()
+    assert "was saved on NVIDIA A100, CUDA 12.8, this is cpu, which computes other numbers" in caplog.text
+    monkeypatch.setattr(checkpoint, "device_name", lambda device: "NVIDIA A100, CUDA 12.8")
+    assert Checkpoint(fit := Fit(made), out).resume() and len(fit.history) == 2
+
+
+def test_where_epochs_are_short_not_each_is_saved_but_the_last_one_is(job, tmp_path, monkeypatch):
+    saved, save = [], torch.save
+    monkeypatch.setattr(
+        torch, "save", lambda state, path: saved.append(len(state["fit"]["history"])) or save(state, path)
+    )
+    for share, expected in ((0.0, [1, 30]), (1e9, list(range(1, 31)))):
+        monkeypatch.setattr(checkpoint, "SAVING_SHARE", share)
+        saved.clear()
+        train_fold(job("mean", epochs=30, patience=30), tmp_path / str(share), progress=False)
+        assert saved == expected
+
+
 @pytest.mark.parametrize("patience", [1, 9])
 def test_a_fold_killed_after_its_last_epoch_only_predicts(job, tmp_path, patience):
     fit = Fit(made := job(epochs=9, patience=patience, learning_rate=0.05, precision="fp16"))
@@ -133,6 +170,7 @@ def test_a_fold_killed_after_its_last_epoch_only_predicts(job, tmp_path, patienc
             fit.epoch(epoch)
     Checkpoint(fit, tmp_path / "killed").save()
     (tmp_path / "killed" / f".checkpoint.{HOST}-{2**22 + 1}.pt").write_bytes(b"half")  # killed while saving
+    remove_abandoned.cache_clear()  # as in the process that starts again
     for name in ("killed", "uninterrupted"):
         train_fold(made, tmp_path / name, progress=False)
     assert_same_numbers(tmp_path / "killed", tmp_path / "uninterrupted")

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -75,6 +76,15 @@ def test_a_fold_trained_again_gives_the_same_numbers_and_others_with_another_see
         train_fold(job(name, epochs=3, seed=seed), folder, progress=False)
     assert_same_numbers(*folders[:2])
     assert read_rows(folders[0] / "predictions.csv") != read_rows(folders[2] / "predictions.csv")
+
+
+def test_training_refuses_what_does_not_repeat_on_a_gpu(job, monkeypatch):
+    """After a warning alone, FlashAttention's backward pass would not repeat."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.set_deterministic_debug_mode("default")
+    Fit(job())
+    assert torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

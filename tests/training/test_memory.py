@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import write_folds
@@ -48,9 +49,34 @@ def test_the_error_names_the_slide_its_tiles_and_a_remedy_that_helps(make_stores
     assert done.returncode == 0 and re.match("trained\n$" if fits else failure, done.stdout), done.stderr
 
 
-def test_other_errors_are_not_changed(job):
+@pytest.fixture
+def batch(job):
     made = job()
-    batch = pack([BagDataset(made.rows, made.stores, made.classes)[0]])
+    return pack([BagDataset(made.rows, made.stores, made.classes)[0]])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.10 GiB"
+        ),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: out of memory"),  # also of pinned memory
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+    ],
+)
+def test_memory_that_ran_out_on_a_gpu_or_cpu_is_recognised_whatever_library_says_so(batch, error):
+    with pytest.raises(OutOfMemoryError, match=f"{batch.slide_ids[0]} .*max_tiles"), memory_errors_named(batch, True):
+        raise error
+
+
+def test_other_errors_are_not_changed(batch):
     with pytest.raises(RuntimeError, match="shapes"), memory_errors_named(batch, training=True):
         raise RuntimeError("shapes do not fit")
     with pytest.raises(OutOfMemoryError, match="evaluated whole"), memory_errors_named(batch, training=False):

@@ -12,7 +12,7 @@ from tests.workflow.running import environment, snakemake_command
 
 def test_a_job_refuses_other_code_than_that_beside_the_snakefile(tmp_path):
     """The checkout that plans differs by one line from the package that `roformermil` on PATH belongs to."""
-    checkout, table = tmp_path / "checkout", "results/2024/tissue/batch_0.csv"
+    checkout, table = tmp_path / "checkout", "results/2024/tissue/batch_all.csv"
     for part in ("roformermil", "workflow", "envs"):
         shutil.copytree(ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", checkout)
@@ -29,6 +29,6 @@ def test_a_job_refuses_other_code_than_that_beside_the_snakefile(tmp_path):
     variables = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
     result = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=tmp_path)
     assert result.returncode == 1 and not (tmp_path / table).exists()
-    log = (tmp_path / "results/logs/2024/segment_0.log").read_text()
+    log = (tmp_path / "results/logs/2024/segment_all.log").read_text()
     assert f"from {HERE}, but the workflow was planned with roformermil" in log
     assert f"from {checkout}, whose source differs" in log and f"pip install --editable {checkout}" in log

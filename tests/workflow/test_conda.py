@@ -40,6 +40,4 @@ def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
     assert len(made) == len(USED_BY_DEMO)
     for folder in made:  # a copy of the package, which does not depend on the checkout
-        where = [folder / "bin/python", "-c", "import roformermil; print(roformermil.__file__)"]
-        printed = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path)
-        assert printed.stdout.startswith(str(folder))
+        assert len(list((folder / "share/roformermil").glob("*/roformermil/__init__.py"))) == 1

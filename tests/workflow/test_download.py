@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.slide_table import read_slide_table, read_slide_tables
 from roformermil.cohort.synthetic import write_demo_slides
 from tests import ROOT
 from tests.factories import serve_folder
@@ -54,10 +54,11 @@ def test_snakemake_download_fetches_the_slides_and_the_next_run_resumes(server, 
     assert sorted(file.name for file in here.glob("*.tif")) == [f"demo_0{k}.tif" for k in range(5)]
 
     write_checksums(folder)  # repaired: the next run downloads what is missing, and segments
-    result = snakemake(tmp_path, config, "results/demo/tissue/batch_0.csv", "results/demo/tissue/batch_1.csv")
+    tables = [f"results/demo/tissue/batch_{batch}.csv" for batch in ("0", "1")]
+    result = snakemake(tmp_path, config, *tables)
     assert result.returncode == 0, result.stderr[-3000:]
     assert (here / "demo_00.tif").read_bytes() == (folder / "demo_00.tif").read_bytes()
-    records = [record for k in range(2) for record in read_slide_table(tmp_path / f"results/demo/tissue/batch_{k}.csv")]
+    records = read_slide_tables(tmp_path / table for table in tables)
     assert [record.slide_id for record in records] == [f"demo_0{k}" for k in range(6)]
     assert records[0].status == "ok"
 

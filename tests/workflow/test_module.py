@@ -59,9 +59,9 @@ def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefil
     jobs = planned_jobs(plan)
     assert jobs["report"] == jobs["roformermil_segment"] == jobs["roformermil_evaluate"] == 1
     assert jobs["roformermil_train"] == 5 * len(config["models"])
-    result = run([*command, "theirs/mine/tiles/batch_0.csv"])
+    result = run([*command, "theirs/mine/tiles/batch_all.csv"])
     assert result.returncode == 0, result.stderr[-3000:]
-    assert all(record.is_ok for record in read_slide_table(tmp_path / "theirs/mine/tiles/batch_0.csv"))
+    assert all(record.is_ok for record in read_slide_table(tmp_path / "theirs/mine/tiles/batch_all.csv"))
 
 
 def test_the_workflow_catalog_has_the_files_that_it_needs():

@@ -23,18 +23,18 @@ SETS = ("one", "two", "three")
 TARGETS = ("all", "overhead", "ablation")
 NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": [], "normalizations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
-AFTER_TRAINING = {"plots": 1, "heatmap": 4, "gallery": 1, "package": 1, **TABLES}  # of one data set
+AFTER_TRAINING = {"plots": 1, "heatmap": 5, "gallery": 1, "package": 1, **TABLES}  # of one data set
 AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
-ONE_BATCH = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
-FOUR_BATCHES = {"segment": 4, "tile": 4, "embed": 4, **AFTER_TILES}
-ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 10, "gallery": 3, "package": 3, **TABLES}  # of three data sets
-ALL_TILED = {"tile": 10, "embed": 10, "check_slides": 3, "contact_sheet": 3, "collect": 3, "split": 3, **ALL_TRAINED}
-LARGER_BATCHES = {"segment": 9, **ALL_TILED, "tile": 9, "embed": 9, "heatmap": 9}
+OTHER_SLIDE = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
+ONE_BATCH = {"list_slides": 1, **OTHER_SLIDE}
+ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 13, "gallery": 3, "package": 3, **TABLES}  # of three data sets
+ALL_TILED = {"tile": 13, "embed": 13, "check_slides": 3, "contact_sheet": 3, "collect": 3, "split": 3, **ALL_TRAINED}
+FOUR_BATCHES_JOIN = {**ALL_TILED, **dict.fromkeys(("list_slides", "segment", "tile", "embed"), 4), "heatmap": 9}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder after a whole run on three data sets of 12 slides in batches of 4; the first has a broken slide more.
+    """A folder after a whole run on three data sets of 12 slides in 4 batches; the first has a broken slide and a batch more.
     It has its own copy of the workflow and of the package, which a test may edit."""
     folder = tmp_path_factory.mktemp("reruns")
     for part in ("roformermil", "workflow", "envs"):
@@ -81,6 +81,10 @@ def reorder_the_columns(folder):
     edit_sheet(folder, lambda lines: [",".join([*row[1:], row[0]]) for row in (line.split(",") for line in lines)])
 
 
+def reverse_the_rows(folder):
+    edit_sheet(folder, lambda lines: [lines[0], *lines[:0:-1]])
+
+
 def replace_a_slide(folder):
     shutil.copy(folder / "one/demo_01.tif", folder / "one/demo_00.tif")
 
@@ -99,8 +103,8 @@ def touch_slides(folder):
 
 
 def stall_while_another_slide_is_added(folder):
-    """The first batch was not encoded completely: it has a reason of its own to run again, beside that of the last."""
-    table = folder / "results/one/features/resnet50-random/batch_0.csv"
+    """Another batch was not encoded completely: it has a reason of its own to run again, beside that of the new slide's."""
+    table = folder / "results/one/features/resnet50-random/batch_11.csv"
     records = read_slide_table(table)
     write_records(table, [replace(records[0], status="timed_out", stage="embed"), *records[1:]])
     add_a_slide(folder)
@@ -132,10 +136,10 @@ FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those 
     "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
     "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 3, **ALL_TRAINED}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
-    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 10, **ALL_TILED}),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
     "an encoder setting": (
         partial(change_config, encoder={"seed": 3}),
-        {"embed": 10, "collect": 3, "split": 3, **ALL_TRAINED},
+        {"embed": 13, "collect": 3, "split": 3, **ALL_TRAINED},
     ),
     "a slide is excluded": (EXCLUDE_THE_FIRST, ONE_BATCH),
     "a data set less": (drop_the_last_data_set, {"evaluate": 1, "pages": 1}),
@@ -145,11 +149,12 @@ FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those 
 CHANGES = {
     "nothing": (lambda folder: None, {}),
     "a slide is added at the end": (add_a_slide, ONE_BATCH),
-    "a slide is added on top, which moves all batches of its data set": (partial(add_a_slide, line=1), FOUR_BATCHES),
-    "the last slide is removed, alone in its batch": (REMOVE_THE_LAST, AFTER_TILES | {"heatmap": 3}),
-    "a slide is replaced by another": (replace_a_slide, ONE_BATCH),
-    "a slide is replaced by another with an older date": (replace_by_an_older_slide, ONE_BATCH),
-    "a broken slide is mended by a file with an older date": (mend_by_an_older_file, ONE_BATCH),
+    "a slide is added on top": (partial(add_a_slide, line=1), ONE_BATCH),
+    "a slide is removed, which joins two batches": (REMOVE_THE_LAST, ONE_BATCH | {"heatmap": 4}),
+    "the order of a slide sheet's rows": (reverse_the_rows, {"split": 1, "train": 9, **AFTER_TRAINING}),
+    "a slide is replaced by another": (replace_a_slide, OTHER_SLIDE),
+    "a slide is replaced by another with an older date": (replace_by_an_older_slide, OTHER_SLIDE),
+    "a broken slide is mended by a file with an older date": (mend_by_an_older_file, OTHER_SLIDE),
     "a slide is added, and one of another batch had stalled": (
         stall_while_another_slide_is_added,
         ONE_BATCH | {"embed": 2},
@@ -158,14 +163,14 @@ CHANGES = {
     "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
-    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 10, **ALL_TILED}),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
     "the learning rate": (LEARNING_RATE, ALL_TRAINED),
     "one more model": (TWO_MODELS, {"train": 9, "plots": 3, "package": 3, "evaluate": 1, "pages": 1}),
     "the failures allowed": (partial(change_config, max_failed_fraction=0.5), {}),
     "memory and processes of training": (partial(change_config, training={"cache_gb": 1, "readers": 2}), {}),
     "threads and batches of the encoder": (partial(change_config, encoder={"readers": 1, "batch_size": 8}), {}),
     "the seconds allowed per slide": (partial(change_config, slide_timeout=60.0), {}),
-    "slides per batch": (partial(change_config, slides_per_batch=5), LARGER_BATCHES),
+    "slides per batch": (partial(change_config, slides_per_batch=5), FOUR_BATCHES_JOIN),
     "a key of the ablation": (partial(change_config, ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
     "the code of the studies' plots": (partial(edit_code, module="studies/plots.py"), {"overhead": 1, "ablation": 1}),
     "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3, "pages": 1}),

@@ -1,4 +1,4 @@
-"""The demo on a real Slurm with one node and a pretended GPU, with a broken slide and a training job that is cancelled."""
+"""The demo on a real Slurm with one node and a pretended GPU, with a broken slide and a training job that is ended as at its time limit."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def slurm(shared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(slurm, broken, tmp_path_factory):
-    """The demo's folder after its run; the jobs seen in the queue, `QUEUE_COLUMNS` by id; the id of the cancelled job."""
+    """The demo's folder after its run; the jobs seen in the queue, `QUEUE_COLUMNS` by id; the id of the ended job."""
     folder = tmp_path_factory.mktemp("demo")
     sections = {"tiles": {"tile_px": 128, "target_mpp": 1.0}, "folds": {"count": 3}, "training": {"epochs": 60}}
     write_demo(folder, 16, [broken / "cut.svs"], slides_per_batch=9, max_failed_fraction=0.1, **sections)
@@ -44,9 +44,9 @@ def finished(slurm, broken, tmp_path_factory):
     command = snakemake_command(folder, folder / "config.yaml", "--workflow-profile", str(profile))
     with open(folder / "log", "w") as log:
         run = subprocess.Popen(command, stdout=log, stderr=log, env=slurm, cwd=folder)
-        seen, cancelled = watch_queue(run, slurm)
+        seen, ended = watch_queue(run, slurm, folder)
     assert run.returncode == 0, (folder / "log").read_text()[-5000:]
-    return folder, seen, cancelled
+    return folder, seen, ended
 
 
 def profile_for_this_node(folder: Path) -> Path:
@@ -56,16 +56,17 @@ def profile_for_this_node(folder: Path) -> Path:
     profile["set-threads"] |= {"segment": 1, "embed": 2, "train": 1}
     for rule in ("segment", "tile", "embed"):
         profile["set-resources"].setdefault(rule, {})["runtime"] = 20
-    profile["set-resources"]["train"]["runtime"] = "20 * attempt"
+    profile["set-resources"]["train"]["runtime"] = 20
     (folder / "profile").mkdir()
     (folder / "profile/config.yaml").write_text(yaml.safe_dump(profile))
     return folder / "profile"
 
 
-def watch_queue(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
-    """Read the queue until the run ends, and cancel the first training job that runs; returns jobs by id and its id."""
+def watch_queue(run: subprocess.Popen, env: dict[str, str], folder: Path) -> tuple[dict[str, dict[str, str]], str]:
+    """Read the queue until the run ends, and send SIGTERM to the first training that saved an epoch, as Slurm does before the time
+    limit; returns jobs by id and the id of that job."""
     seen: dict[str, dict[str, str]] = {}
-    cancelled = ""
+    ended = ""
     columns = ",".join(f"{name}:|" for name in QUEUE_COLUMNS)
     end = time.monotonic() + 600
     while run.poll() is None:
@@ -75,27 +76,37 @@ def watch_queue(run: subprocess.Popen, env: dict[str, str]) -> tuple[dict[str, d
         for line in text.splitlines():
             job = dict(zip(QUEUE_COLUMNS, map(str.strip, line.split("|")), strict=False))
             seen[job["jobid"]] = job
-            if not cancelled and "train" in job["comment"] and job["state"] == "RUNNING":
-                cancelled = job["jobid"]
-                subprocess.run(["scancel", cancelled], check=True, env=env)
+            if not ended and job["state"] == "RUNNING" and job["comment"].endswith(trainings_begun(folder)):
+                ended = job["jobid"]
+                subprocess.run(["scancel", "--signal=TERM", ended], check=True, env=env)
         time.sleep(0.5)
-    return seen, cancelled
+    return seen, ended
 
 
-def test_the_run_finishes_with_a_broken_slide_and_a_cancelled_job(finished):
-    folder, _, cancelled = finished
+def trainings_begun(folder: Path) -> tuple[str, ...]:
+    """How the comments of jobs end whose trainings have saved an epoch."""
+    saved = folder.glob("results/demo/*/*/fold_*/checkpoint.pt")
+    return tuple(f"_{path.parts[-3]}_{path.parts[-2].removeprefix('fold_')}" for path in saved)
+
+
+def test_the_run_finishes_with_a_broken_slide_and_an_ended_job(finished):
+    folder, _, ended = finished
     statuses = {record.slide_id: record.status for record in read_slide_table(folder / "results/demo/slides.csv")}
     assert statuses.pop("cut") == "unreadable"
     assert list(statuses.values()) == ["ok"] * 16
     summary = pd.read_csv(folder / "results/summary.csv")
-    assert set(summary.model) == {"abmil", "ro-abmil"} and (summary.folds == 3).all() and cancelled
+    assert set(summary.model) == {"abmil", "ro-abmil"} and (summary.folds == 3).all() and ended
 
 
-def test_the_cancelled_job_is_submitted_again_with_more_memory_and_time(finished):
-    _, seen, cancelled = finished
-    attempts = [job for job in seen.values() if job["comment"] == seen[cancelled]["comment"]]
-    assert [job["minmemory"] for job in attempts] == ["8000M", "16000M"]
-    assert [job["timelimit"] for job in attempts] == ["20:00", "40:00"]
+def test_the_ended_job_resumes_with_more_memory_and_the_same_time(finished):
+    folder, seen, ended = finished
+    comment = seen[ended]["comment"]
+    attempts = [job for job in seen.values() if job["comment"] == comment]
+    first, second = (int(job["minmemory"].removesuffix("M")) for job in attempts)
+    assert second == 2 * first and [job["timelimit"] for job in attempts] == ["20:00", "20:00"]
+    *_, model, fold = comment.split("_")
+    (log,) = folder.glob(f"results/logs/demo/*/{model}/fold_{fold}.log")
+    assert "resuming after epoch" in log.read_text()
 
 
 def test_gpu_rules_ask_for_a_gpu_and_a_batch_of_slides_is_one_job(finished):

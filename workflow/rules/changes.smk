@@ -3,7 +3,14 @@
 from functools import cache
 
 from roformermil.bags.split import reasons_to_split_again
-from roformermil.cohort.outdated import embed_digest, import_digest, reasons_to_repeat, segment_digest, tile_digest
+from roformermil.cohort.outdated import (
+    embed_digest,
+    import_digest,
+    reasons_to_list_again,
+    reasons_to_repeat,
+    segment_digest,
+    tile_digest,
+)
 from roformermil.evaluation.consistency import reasons_to_evaluate_again, reasons_to_train_again
 
 SEGMENT_SETTINGS = segment_digest(CONFIG.tissue)
@@ -37,6 +44,11 @@ def made_again(pattern, reasons):
         return []
 
     return no_files
+
+
+def rows_changed(table, wildcards):
+    """For `made_again`: the rows of the slide sheet that a batch's list was not made of."""
+    return reasons_to_list_again(table, slides_of_job(wildcards))
 
 
 def slides_changed(stage, settings="", is_first=False):

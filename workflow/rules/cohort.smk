@@ -5,12 +5,19 @@ from snakemake.io import contains_wildcard
 
 from roformermil.bags.folds import check_labels
 from roformermil.check import check_plan
-from roformermil.cohort.batches import batch_count, columns_digest, slides_of_batch
+from roformermil.cohort.batches import divide_into_batches
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.errors import Status
 from roformermil.project.closing import closing_text
+from roformermil.project.job_resources import (
+    bounded,
+    encoding_memory,
+    encoding_minutes,
+    training_memory,
+    training_minutes,
+)
 
 
 @cache
@@ -56,17 +63,26 @@ def allow_absolute_option(wildcards):
     return "--allow-absolute" if dataset_settings(wildcards).allow_absolute else ""
 
 
+@cache
+def batches_of_dataset(name):
+    """The batches of a data set's slides by name."""
+    return divide_into_batches(slides_of_dataset(name), CONFIG.slides_per_batch)
+
+
+def batch_of_job(wildcards):
+    """A params function: a job's batch. Raises WorkflowError for a name of none, as of a batch that was divided since."""
+    if batch := batches_of_dataset(wildcards.dataset).get(wildcards.batch):
+        return batch
+    raise WorkflowError(f"{wildcards.dataset} has no batch {wildcards.batch}")
+
+
 def slides_of_job(wildcards):
-    """The slides of a job's batch, or of its data set."""
-    slides = slides_of_dataset(wildcards.dataset)
+    """The slides of a job's batch, or of its data set. On a node, where the whole slide sheet is not read, of the batch's list."""
     if "batch" not in wildcards.keys():
-        return slides
-    return slides_of_batch(slides, int(wildcards.batch), CONFIG.slides_per_batch)
-
-
-def slide_sheet_digest(*columns):
-    """A params function: the digest of some columns of the slide sheet, for the slides of a job."""
-    return lambda wildcards: columns_digest(slides_of_job(wildcards), columns)
+        return slides_of_dataset(wildcards.dataset)
+    if not workflow.is_main_process:
+        return read_slide_table(Path(BATCH.format(**wildcards)))
+    return batch_of_job(wildcards).slides
 
 
 @cache
@@ -77,42 +93,66 @@ def out_of_memory(name):
     return {(record.stage, record.slide_id) for record in records if record.status == Status.OUT_OF_MEMORY}
 
 
-def reading_memory(stage, base, per_thread=0):
-    """A resource function: memory of a job that reads slides. Each retry asks for once more, and so does a batch with slides
-    for which the last run lacked memory."""
+def reading_memory(stage, megabytes_of):
+    """A resource function: memory of a job that reads slides, `megabytes_of` its threads. Each retry asks for once more, and so
+    does a batch with slides for which the last run lacked memory."""
 
     def megabytes(wildcards, attempt, threads):
         lacked = {(stage, slide.slide_id) for slide in slides_of_job(wildcards)} & out_of_memory(wildcards.dataset)
-        return (attempt + bool(lacked)) * (base + per_thread * threads)
+        return (attempt + bool(lacked)) * megabytes_of(threads)
 
     return megabytes
+
+
+def minutes(base, per_slide):
+    """A resource function: time of a job, per slide of its batch."""
+    return lambda wildcards: bounded(base + per_slide * len(slides_of_job(wildcards)))
+
+
+def minutes_of_encoding(wildcards, input, threads):
+    """A resource function: time of encoding a batch's tiles."""
+    return encoding_minutes(Path(input.table), len(slides_of_job(wildcards)), threads, has_gpu("embed"))
+
+
+def minutes_of_training(wildcards, input, threads):
+    """A resource function: time of a training."""
+    return training_minutes(Path(input.slides), training_settings(wildcards), threads, has_gpu("train"))
+
+
+def memory_of_training(wildcards, input, attempt):
+    """A resource function: memory of a training."""
+    return attempt * training_memory(Path(input.slides), training_settings(wildcards), has_gpu("train"))
 
 
 def all_batches(pattern):
     """An input function: one file per batch of a data set."""
 
     def files_of_batches(wildcards):
-        count = batch_count(slides_of_dataset(wildcards.dataset), CONFIG.slides_per_batch)
-        return expand(pattern, batch=range(count), allow_missing=True)
+        return expand(pattern, batch=batches_of_dataset(wildcards.dataset), allow_missing=True)
 
     return files_of_batches
 
 
 def download_tables(name):
     """The slide tables of a data set's downloads, one per batch; none where its settings state no source."""
-    count = batch_count(slides_of_dataset(name), CONFIG.slides_per_batch) if CONFIG.datasets[name].source else 0
-    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in range(count)]
+    batches = batches_of_dataset(name) if CONFIG.datasets[name].source else ()
+    return [f"{RESULTS}/{name}/download/batch_{batch}.csv" for batch in batches]
 
 
 def download_table(wildcards):
     """An input function: the slide table of a batch's download, if its slides are downloaded."""
-    return download_tables(wildcards.dataset)[int(wildcards.batch)] if dataset_settings(wildcards).source else []
+    return f"{DATASET}/download/batch_{{batch}}.csv".format(**wildcards) if dataset_settings(wildcards).source else []
 
 
 def user_file(path):
     """An input: a file that the configuration names. Its date does not count (`file_digest` is compared instead). Left out
     where Snakemake would take `{...}` in its path for a wildcard."""
     return ancient(str(path)) if path and not contains_wildcard(path) else []
+
+
+def published_weights(section):
+    """An input: the list of published weights, where a section's are downloaded. Its date does not count."""
+    return ancient(PUBLISHED) if section.is_downloaded else []
 
 
 def file_digest(path):

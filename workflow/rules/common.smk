@@ -15,13 +15,44 @@ if workflow.is_main_process and not IS_MODULE:  # first, so that Ctrl-C ends imp
     run_log.attach(logger)
     run_log.replace_traceback_of_interrupts()
 
+from roformermil.errors import RoFormerMILError
+from roformermil.project.workflow import check_rules
+
+
+def read_source(name):
+    """The text of a file of this workflow, which may be in a folder, a git repository or on a web server."""
+    return workflow.sourcecache.open(workflow.current_basedir.join(f"../{name}")).read()
+
+
+def install_command():
+    """The command that installs the package of this workflow's release or commit."""
+    source = workflow.current_basedir.join("../..")
+    if hasattr(source, "host"):  # github(), gitlab()
+        return f"pip install git+https://{source.host}/{source.repo}@{source.ref}"
+    return f"pip install {shlex.quote(str(source))}"
+
+
+def given_config():
+    """The configuration. Snakemake merges a --configfile into that of a deployed Snakefile, whose demo it should replace."""
+    given = workflow.config_settings.overwrite_config
+    is_merged = IS_MODULE and "datasets" in given and config.get("datasets", {}).items() >= given["datasets"].items()
+    return given if is_merged else config
+
+
+if workflow.is_main_process:  # before anything else is imported: of another release, it may lack what is imported here
+    try:
+        check_rules(read_source, install_command())
+    except RoFormerMILError as error:
+        raise WorkflowError(str(error)) from None
+
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
+from roformermil.config.runtime import cache_variables
 from roformermil.config.training import fold_of_run, run_names, training_of_run
-from roformermil.errors import RoFormerMILError
 from roformermil.project.live_view import time_steps
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
+from roformermil.runtime.memory import machine_memory
 from roformermil.runtime.provenance import check_command, code_variables
 from roformermil.studies.variants import list_variants, variants_json
 
@@ -30,18 +61,23 @@ for name, value in code_variables().items():  # jobs compare their code with it;
         os.environ[name] = value
 
 try:
-    CONFIG = read_settings(Config, config)
+    CONFIG = read_settings(Config, given_config())
     VARIANTS = list_variants(CONFIG)
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
+if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not CONFIG.runtime.container:
+    raise WorkflowError("--sdm apptainer needs the image that jobs run in: set runtime.container (docs/cluster.md)")
+
 RESULTS = CONFIG.results.as_posix()
 ENCODER = CONFIG.encoder.id
 DATASET = f"{RESULTS}/{{dataset}}"
+BATCH = f"{DATASET}/batches/{{batch}}.csv"
 FEATURES = f"{DATASET}/features/{ENCODER}"
 MODEL = f"{DATASET}/{ENCODER}/{{model}}"
 FOLD = f"{MODEL}/fold_{{fold}}"
 LIVE_LOG = f"{RESULTS}/logs/live.log"
+PUBLISHED = f"{RESULTS}/weights/{ENCODER}.txt"
 PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
 
 MODEL_IDS = [model.id for model in CONFIG.models]
@@ -67,10 +103,13 @@ wildcard_constraints:
     model="|".join(map(re.escape, TRAINABLE_MODELS)),
     measured="|".join(map(re.escape, MEASURED_MODELS)),
     tiles=r"\d+",
-    batch=r"\d+",
+    batch="all|[01]+",  # see cohort/batches.py
     fold=r"\d+(_seed_-?\d+)?",
 
 
+if workflow.is_main_process and workflow.local_exec and workflow.global_resources.get("mem_mb") is None:
+    workflow.register_resource("mem_mb", machine_memory() // 10**6)  # as many jobs at once as fit into memory
+os.environ |= cache_variables(CONFIG.runtime.weights)
 live_log = LiveLog(Path(LIVE_LOG), logger.info)
 if workflow.is_main_process and not IS_MODULE:
     time_steps(workflow.logger_manager.get_log_handlers())
@@ -99,17 +138,24 @@ onerror:
 # Rules take settings that change no result from `resources`: Snakemake records `params`, and runs a job again when one changes.
 
 
-def command_line(arguments):
-    """A shell command: the package's, with the log of a job."""
-    return f"roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
+def command_line(arguments, downloads=False):
+    """A shell command: the package's, with the log of a job. In place of the shell, which SIGTERM would end at once.
 
-
-def times_attempt(base, per_slide=0):
-    """A resource function: an amount per job, and per slide of its batch, which each retry asks for once more.
-
-    Memory is not asked for per slide: a job works on as many slides at once as it has threads.
+    downloads: whether it may download weights. Nodes of a cluster often have no network, and many jobs would at once.
     """
-    return lambda wildcards, attempt: attempt * (base + (per_slide and per_slide * len(slides_of_job(wildcards))))
+    return f"{'' if downloads else 'HF_HUB_OFFLINE=1 '}exec roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
+
+
+def times_attempt(megabytes):
+    """A resource function: memory, which each retry asks for once more. A retry needs no more time: jobs resume."""
+    return lambda wildcards, attempt: attempt * megabytes
+
+
+def has_gpu(rule):
+    """Whether the jobs of a rule have a GPU: as the profile says, else whether this machine has one."""
+    own = workflow.resource_settings.overwrite_resources
+    stated = [str(own[name]["gpu"]) for name in own if name.endswith(rule) and "gpu" in own[name]]
+    return stated[0] != "0" if stated else bool(GPU_PER_JOB)
 
 
 def training_settings(wildcards):

@@ -1,4 +1,29 @@
-# The slides of data sets that state where they come from, in batches. Slides that are there already are not downloaded again.
+# What is downloaded, where Snakemake runs: published weights, and the slides of data sets that state where they come from. What is
+# there already is not downloaded again.
+
+
+rule weights:
+    output:
+        table=PUBLISHED,
+    log:
+        f"{RESULTS}/logs/weights.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/weights.tsv"
+    priority: 3
+    localrule: True
+    conda:
+        FEATURES_ENV
+    resources:
+        mem_mb=times_attempt(CONFIG.encoder.memory),
+        runtime=60,
+        encoder=to_json(CONFIG.encoder),
+        tissue=to_json(CONFIG.tissue),
+    message:
+        "Downloading weights"
+    shell:
+        command_line(
+            "weights --encoder {resources.encoder:q} --tissue {resources.tissue:q} --out {output.table:q}", downloads=True
+        )
 
 
 rule download:
@@ -7,6 +32,8 @@ rule download:
 
 
 rule download_batch:
+    input:
+        slides=BATCH,
     output:
         table=f"{DATASET}/download/batch_{{batch}}.csv",
     log:
@@ -18,20 +45,14 @@ rule download_batch:
         "../../envs/download.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=times_attempt(60, per_slide=30),
+        runtime=minutes(60, per_slide=30),
         downloads=1,
     params:
-        sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=slide_sheet_digest("slide_id", "path", "exclude"),
-        absolute=allow_absolute_option,
-        size=CONFIG.slides_per_batch,
         source=lambda wildcards: to_json(dataset_settings(wildcards).source),
     message:
         "Downloading: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         command_line(
-            "download --sheet {params.sheet:q} --root {params.root:q}"
-            " --batch {wildcards.batch} --batch-size {params.size} --source {params.source:q}"
-            " --table {output.table:q} {params.absolute}"
+            "download {input.slides:q} --root {params.root:q} --source {params.source:q} --table {output.table:q}"
         )

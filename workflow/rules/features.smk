@@ -13,6 +13,7 @@ rule embed:
         table=f"{DATASET}/tiles/batch_{{batch}}.csv",
         checked=checked_slides,
         weights=user_file(CONFIG.encoder.weights_path),
+        published=published_weights(CONFIG.encoder),
     output:
         table=f"{FEATURES}/batch_{{batch}}.csv",
     log:
@@ -23,11 +24,12 @@ rule embed:
         FEATURES_ENV
     threads: ALL_CORES  # they read slides
     resources:
-        mem_mb=reading_memory("embed", 4000, per_thread=1000),
-        runtime=times_attempt(60, per_slide=30),
+        mem_mb=reading_memory("embed", lambda threads: encoding_memory(CONFIG.encoder, threads)),
+        runtime=minutes_of_encoding,
         gpu=GPU_PER_JOB,
         encoder=to_json(CONFIG.encoder),
         timeout=str(CONFIG.slide_timeout),
+        machine=to_json(CONFIG.runtime),
     params:
         version=stage_versions.EMBED,
         tiles=subpath(input.table, parent=True),
@@ -38,7 +40,7 @@ rule embed:
         "Encoding tiles: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         command_line(
-            "embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q}"
+            "embed {input.table:q} --tiles {params.tiles:q} --encoder {resources.encoder:q} --runtime {resources.machine:q}"
             " --timeout {resources.timeout} --threads {threads} --memory {resources.mem_mb}"
             " --out {params.out:q} --table {output.table:q}"
         )
@@ -59,7 +61,7 @@ checkpoint collect:
         "../../envs/download.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=times_attempt(10),
+        runtime=10,
         max_failed_fraction=str(CONFIG.max_failed_fraction),
     message:
         "Counting slides: {wildcards.dataset}"

@@ -25,7 +25,7 @@ rule plots:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=times_attempt(20),
+        runtime=20,
     params:
         version=stage_versions.source_digest("report/plots/dataset"),
         out=subpath(output.curves, parent=True),
@@ -52,8 +52,8 @@ rule heatmap:
     conda:
         FEATURES_ENV
     resources:
-        mem_mb=reading_memory("heatmap", 8000),
-        runtime=times_attempt(20, per_slide=2),
+        mem_mb=reading_memory("heatmap", lambda threads: 8000),
+        runtime=minutes(20, per_slide=2),
         timeout=str(CONFIG.slide_timeout),
     params:
         version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
@@ -89,7 +89,7 @@ rule gallery:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=times_attempt(10),
+        runtime=10,
     params:
         version=stage_versions.source_digest("report/heatmaps/gallery"),
         heatmaps=subpath(output.panels, parent=True),
@@ -138,7 +138,7 @@ rule pages:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=times_attempt(10),
+        runtime=10,
     params:
         version=stage_versions.source_digest("report/pages/__init__"),
         datasets=",".join(CONFIG.datasets),

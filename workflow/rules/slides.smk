@@ -6,8 +6,10 @@ rule segment:
         again=made_again(
             f"{DATASET}/tissue/batch_{{batch}}.csv", slides_changed("segment", SEGMENT_SETTINGS, is_first=True)
         ),
+        slides=BATCH,
         downloaded=download_table,
         weights=user_file(CONFIG.tissue.weights),
+        published=published_weights(CONFIG.tissue),
     output:
         table=f"{DATASET}/tissue/batch_{{batch}}.csv",
     log:
@@ -19,16 +21,11 @@ rule segment:
         SLIDES_ENV
     threads: 4
     resources:
-        mem_mb=reading_memory("segment", 4000),
-        runtime=times_attempt(10, per_slide=2),
+        mem_mb=reading_memory("segment", lambda threads: 500 + 900 * threads),
+        runtime=minutes(10, per_slide=2),
         timeout=str(CONFIG.slide_timeout),
     params:
         version=stage_versions.SEGMENT,
-        sheet=lambda wildcards: dataset_settings(wildcards).slides,
-        root=lambda wildcards: dataset_settings(wildcards).root,
-        rows=slide_sheet_digest("slide_id", "path", "mpp", "tissue", "exclude"),
-        absolute=allow_absolute_option,
-        size=CONFIG.slides_per_batch,
         weights=file_digest(CONFIG.tissue.weights),
         tissue=to_json(CONFIG.tissue),
         out=subpath(output.table, parent=True),
@@ -36,9 +33,7 @@ rule segment:
         "Finding tissue: {wildcards.dataset}, batch {wildcards.batch}"
     shell:
         command_line(
-            "segment --sheet {params.sheet:q} --root {params.root:q}"
-            " --batch {wildcards.batch} --batch-size {params.size}"
-            " --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q} {params.absolute}"
+            "segment {input.slides:q} --tissue {params.tissue:q} --out {params.out:q} --table {output.table:q}"
             " --timeout {resources.timeout} --threads {threads} --memory {resources.mem_mb}"
         )
 
@@ -57,8 +52,8 @@ rule tile:
     conda:
         SLIDES_ENV
     resources:
-        mem_mb=reading_memory("tile", 4000),
-        runtime=times_attempt(10, per_slide=1),
+        mem_mb=reading_memory("tile", lambda threads: 2000),
+        runtime=minutes(10, per_slide=1),
         timeout=str(CONFIG.slide_timeout),
     params:
         version=stage_versions.TILE,
@@ -90,7 +85,7 @@ checkpoint check_slides:
         "../../envs/download.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=times_attempt(10),
+        runtime=10,
         max_failed_fraction=str(CONFIG.max_failed_fraction),
     message:
         "Counting slides with tiles: {wildcards.dataset}"
@@ -123,7 +118,7 @@ rule contact_sheet:
         SLIDES_ENV
     resources:
         mem_mb=times_attempt(2000),
-        runtime=times_attempt(10),
+        runtime=10,
     params:
         version=stage_versions.source_digest("slides/contact_sheet"),
         outlines=f"{DATASET}/tissue",

@@ -19,7 +19,7 @@ rule split:
         "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=times_attempt(10),
+        runtime=10,
     params:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
@@ -56,8 +56,8 @@ rule train:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        mem_mb=times_attempt(4000 + round(1000 * CONFIG.training.cache_gb)),  # a step, and what is cached
-        runtime=times_attempt(720),
+        mem_mb=memory_of_training,
+        runtime=minutes_of_training,
         gpu=GPU_PER_JOB,
         training=lambda wildcards: to_json(training_settings(wildcards)),
     params:

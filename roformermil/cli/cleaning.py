@@ -1,0 +1,37 @@
+"""Results that are no longer of use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roformermil.cohort.leftovers import find_leftovers
+from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.config import load_config
+from roformermil.runtime.files import remove, size_on_disk
+from roformermil.runtime.text import file_size, first_lines, plural
+
+SHOWN = 20
+app = typer.Typer()
+
+
+@app.command(epilog="Example: roformermil clean mine.yaml")
+def clean(
+    config: Annotated[Path, typer.Argument(help="configuration file")],
+    yes: Annotated[bool, typer.Option("--yes", help="remove them without asking")] = False,
+) -> None:
+    """List results of slides that left the slide sheet, and remove them once you agree. Do not run it beside the workflow."""
+    settings = load_config(config)
+    found: list[Path] = []
+    for name, dataset in settings.datasets.items():
+        slides = read_slide_sheet(dataset.slides, dataset.root, None, dataset.allow_absolute, check_files=False)
+        found += find_leftovers(settings.results / name, slides, settings.slides_per_batch)
+    if not found:
+        typer.echo("Nothing to remove: all results are of slides in the slide sheets.")
+        return
+    typer.echo(first_lines([str(path) for path in found], SHOWN))
+    size = file_size(sum(map(size_on_disk, found)))
+    if yes or typer.confirm(f"Remove {plural(len(found), 'result')} ({size})?"):
+        for path in found:
+            remove(path)
+        typer.echo(f"Removed {plural(len(found), 'result')} ({size}).")

@@ -1,0 +1,74 @@
+"""Memory (MB) and time (minutes) that jobs ask a scheduler for. docs/cluster.md has the measurements behind them.
+
+A job resumes where it ended, so none asks for more time at its next attempt, or for more than `LONGEST`.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from roformermil.cohort.slide_table import SlideRecord, read_slide_table
+from roformermil.config import Encoder, Training
+
+LONGEST = 720  # minutes, of any job; shorter ones also start earlier
+MARGIN = 2  # times the expected minutes
+START = 20  # minutes: a busy file system, compiling
+TYPICAL_TILES = 15_000  # of a slide whose tiles are not known yet
+# tiles per second
+READING = 100  # of one core, at 40x
+ENCODING_CPU = 8  # of one core that reads and encodes with a ResNet-50
+ENCODING_GPU = 300  # assumed, for the largest networks
+TRAINING_CPU, TRAINING_GPU = 3_000, 50_000  # one core, and what storage delivers to a GPU, assumed
+# MB
+READER = 500  # a process that reads tiles
+TRAINING, WITH_GPU = 1500, 3000  # without the slides; CUDA's part of a process
+PER_TILE = 0.1  # of a training step on a CPU
+FLOAT16 = 2  # bytes per value
+
+
+def bounded(minutes: float) -> int:
+    """Whole minutes, at most `LONGEST`."""
+    return min(LONGEST, round(minutes))
+
+
+def encoding_memory(encoder: Encoder, threads: int) -> int:
+    """Memory of a job that encodes tiles, read by as many processes as it has threads."""
+    return encoder.memory + READER * threads
+
+
+def encoding_minutes(tile_table: Path, slides: int, threads: int, on_gpu: bool) -> int:
+    """Time of encoding a batch: of its tiles where they are known, otherwise of typical slides."""
+    tiles = _count_tiles(_read_table(tile_table)) if tile_table.exists() else slides * TYPICAL_TILES
+    rate = min(ENCODING_GPU, READING * threads) if on_gpu else ENCODING_CPU * threads
+    return bounded(START + MARGIN * tiles / rate / 60)
+
+
+def training_memory(slide_table: Path, training: Training, on_gpu: bool) -> int:
+    """Memory of a training: features that are cached, and on a CPU a step with the largest slides."""
+    records = _read_table(slide_table) if slide_table.exists() else []
+    cached = min(1e9 * training.cache_gb, sum(FLOAT16 * (r.tiles or 0) * (r.values or 0) for r in records)) / 1e6
+    largest = sorted((min(r.tiles or 0, training.max_tiles or r.tiles or 0) for r in records), reverse=True)
+    step = WITH_GPU if on_gpu else PER_TILE * sum(largest[: training.batch_size])
+    return round(TRAINING + cached + step)
+
+
+def training_minutes(slide_table: Path, training: Training, threads: int, on_gpu: bool) -> int:
+    """Time of a training with all its epochs. Most stop earlier."""
+    records = _read_table(slide_table) if slide_table.exists() else []
+    steps = training.epoch_steps * training.batch_size / max(1, len(records))  # small data sets are seen several times
+    tiles = training.tile_fraction * _count_tiles(records) * max(1, steps)
+    rate = TRAINING_GPU if on_gpu else TRAINING_CPU * threads
+    return bounded(START + MARGIN * training.epochs * tiles / rate / 60)
+
+
+def _count_tiles(records: list[SlideRecord]) -> int:
+    return sum(record.tiles or 0 for record in records if record.is_ok)
+
+
+def _read_table(path: Path) -> list[SlideRecord]:
+    return _read_once(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read_once(path: Path, modified: int) -> list[SlideRecord]:
+    """The records of a slide table, which many jobs are planned by. modified: date of the file, since it may change."""
+    return read_slide_table(path)

@@ -1,0 +1,15 @@
+# The slides of a batch: a slide table that its first stage reads. Written in Snakemake's process, in milliseconds.
+
+
+rule list_slides:
+    input:
+        again=made_again(BATCH, rows_changed),
+        template=ancient(workflow.source_path("../templates/batch.csv")),
+    output:
+        table=BATCH,
+    params:
+        batch=batch_of_job,
+    message:
+        "Listing slides: {wildcards.dataset}, batch {wildcards.batch}"
+    template_engine:
+        "jinja2"
