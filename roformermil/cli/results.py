@@ -18,7 +18,10 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil evaluate results/demo/resnet50-random/*/fold_*/predictions.csv --datasets demo --out"
+    " results. Settings: none; it reads what the trainings wrote."
+)
 def evaluate(
     predictions: options.Predictions,
     datasets: options.Datasets,
@@ -31,7 +34,7 @@ def evaluate(
     write_tables(predictions, [out / name for name in datasets.split(",")], out, config)
 
 
-@app.command()
+@app.command(epilog="Example: roformermil trace results/summary.csv --row model=ro-abmil,metric=auroc. Settings: none.")
 def trace(
     table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
     row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
@@ -100,7 +103,10 @@ def heatmap(
     )
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil gallery results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --heatmaps"
+    " results/demo/resnet50-random/ro-abmil/heatmaps --out chosen. Settings: `heatmaps.in_report`."
+)
 def gallery(
     predictions: options.Predictions,
     heatmaps: Annotated[Path, typer.Option(help="folder that `heatmap` wrote", exists=True)],
@@ -114,8 +120,8 @@ def gallery(
 
 
 @app.command(
-    epilog="Example: roformermil pages results/mine --datasets mine. Settings: none; `heatmaps.in_report` chooses how many"
-    " heat maps `gallery` keeps for it."
+    epilog="Example: roformermil pages results/mine --datasets mine. Settings: `heatmaps.in_report`, which was given to"
+    " the verb gallery."
 )
 def pages(
     results: Annotated[Path, typer.Argument(help="folder that `evaluate` wrote into")], datasets: options.Datasets
@@ -126,7 +132,10 @@ def pages(
     write_report(results, [results / name for name in datasets.split(",")])
 
 
-@app.command()
+@app.command(
+    epilog="Example: snakemake ablation --configfile mine.yaml, whose rule gives this verb its long arguments."
+    " Settings: `ablation`."
+)
 def ablation(
     predictions: options.Predictions,
     variants: Annotated[str, typer.Option(help="JSON list of [axis, name, id of the model]")],
@@ -143,7 +152,10 @@ def ablation(
     write_ablation(predictions, [tuple(variant) for variant in json.loads(variants)], base, stores, out, config)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil measure --model '{name: ro-abmil}' --tiles 1000 --out times.csv. Settings: `overhead`,"
+    " `models`."
+)
 def measure(
     model: options.ModelOption,
     tiles: Annotated[int, typer.Option(min=1, help="number of tiles of the slide")],
@@ -159,7 +171,7 @@ def measure(
     measure_model(model, tiles, in_dim, overhead, out)
 
 
-@app.command()
+@app.command(epilog="Example: roformermil overhead times.csv --out tables. Settings: `overhead`.")
 def overhead(
     tables: Annotated[list[Path], typer.Argument(help="tables that `measure` wrote")],
     out: Annotated[Path, typer.Option(help="folder for overhead.csv, overhead.md and overhead.png")],

@@ -19,7 +19,7 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 
 
-@app.command()
+@app.command(epilog="Example: roformermil demo-slides drawn --slides 4. Settings: none.")
 def demo_slides(
     folder: Annotated[Path, typer.Argument(help="folder for the slides and their slide sheet")],
     slides: Annotated[int, typer.Option(min=2, help="number of slides, two per patient")] = 40,
@@ -31,7 +31,10 @@ def demo_slides(
     log.info("%d slides listed in %s", slides, write_demo_slides(folder, slides, seed))
 
 
-@app.command()
+@app.command(
+    epilog="Example: snakemake download --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
+    " `datasets.NAME.source`."
+)
 def download(
     sheet: options.Sheet,
     source: Annotated[Source, options.required_section(Source, "--source")],
@@ -48,7 +51,10 @@ def download(
     options.write_exclusively(table, lambda: download_slides(records, root or sheet.parent, source))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil collect results/demo/features/resnet50-random/batch_*.csv --out"
+    " results/demo/joined.csv. Settings: `max_failed_fraction`."
+)
 def collect(
     tables: Annotated[list[Path], typer.Argument(help="slide tables of `tile` or `embed`")],
     out: Annotated[Path, typer.Option(help="slide table to write, in the data set's folder")],
@@ -58,7 +64,10 @@ def collect(
     collect_tables(tables, out, max_failed_fraction)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil segment --sheet data/demo/slides.csv --out masks --table masks/slides.csv --tissue"
+    " '{method: otsu}' --batch-size 4. Settings: `tissue`, `slide_timeout`."
+)
 def segment(
     sheet: options.Sheet,
     out: Annotated[Path, typer.Option(help="folder for masks, outlines and polygons")],
@@ -81,7 +90,10 @@ def segment(
     options.write_exclusively(table, work, segment_digest(tissue))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil tile masks/slides.csv --masks masks --out tiles --table tiles/slides.csv --tiles"
+    " '{target_mpp: 1.0}'. Settings: `tiles`, `slide_timeout`."
+)
 def tile(
     slides: options.TableIn,
     masks: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
@@ -99,7 +111,9 @@ def tile(
     options.write_exclusively(table, work, tile_digest(tiles))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil contact-sheet tiles/slides.csv --outlines masks --out outlines.jpg. Settings: none."
+)
 def contact_sheet(
     tables: Annotated[list[Path], typer.Argument(help="slide tables of `tile`", exists=True, dir_okay=False)],
     outlines: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
@@ -111,7 +125,10 @@ def contact_sheet(
     write_contact_sheet([record for table in tables for record in read_slide_table(table)], outlines, out)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil embed tiles/slides.csv --tiles tiles --out vectors --table vectors/slides.csv --encoder"
+    " '{weights: random}' --profile. Settings: `encoder`, `slide_timeout`."
+)
 def embed(
     slides: options.TableIn,
     tiles: Annotated[Path, typer.Option(help="folder that `tile` wrote")],
@@ -135,7 +152,11 @@ def embed(
         typer.echo(embedder.profile.table())
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog="Example: roformermil import --sheet bags.csv --encoder uni --out vectors --table vectors/slides.csv."
+    " Settings: `encoder`, `slide_timeout`.",
+)
 def import_features(
     sheet: options.Sheet,
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
@@ -157,7 +178,9 @@ def import_features(
     options.write_exclusively(table, work, import_digest(encoder))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil export results/demo/features/resnet50-random/*.zarr --out h5. Settings: none."
+)
 def export(
     stores: Annotated[list[Path], typer.Argument(help="feature stores, .../{dataset}/features/{encoder}/*.zarr")],
     out: Annotated[Path, typer.Option(help="folder for .h5 files")],

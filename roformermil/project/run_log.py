@@ -12,8 +12,9 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from roformermil.project.start import STOPPED
+
 INTERRUPTED = "Terminating processes on user request"  # so Snakemake's records begin
-STOPPED = "Stopped by Ctrl-C."
 NOTHING_TO_DO = "Nothing to be done"
 JOBS_FAILED = ("Exiting because a job execution failed", "At least one job did not complete successfully")
 NOISE = ("DAG of jobs will be updated", "Updating checkpoint dependencies")
