@@ -36,7 +36,7 @@ def init(
     patients: Annotated[
         Literal["auto", "folders", "slides"],
         typer.Option(
-            help="who the patients are: the slides' folders; each slide its own; or told from barcodes and folders"
+            help="who the patients are: the slides' folders; each slide its own; or determined from barcodes and folders"
         ),
     ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="replace OUT.csv and OUT.yaml where they exist")] = False,

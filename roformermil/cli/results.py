@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from roformermil.cli import options
 from roformermil.cohort.slide_table import read_slide_table
@@ -32,24 +31,6 @@ def evaluate(
     from roformermil.evaluation.tables import write_tables
 
     write_tables(predictions, [out / name for name in datasets.split(",")], out, config)
-
-
-@app.command(epilog="Example: roformermil trace results/summary.csv --row model=ro-abmil,metric=auroc. Settings: none.")
-def trace(
-    table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
-    row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
-    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and compare its features")] = False,
-) -> None:
-    """Trace a number to its predictions, folds, features and slides. The exit status is 1 when anything changed since.
-
-    Run it in the folder where snakemake ran: paths in results are relative to that folder."""
-    from roformermil.evaluation.trace import summarise_trace, trace_number
-
-    result = trace_number(table, row, read_features=slides)
-    shown = result if slides else summarise_trace(result)
-    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120))
-    if result["differs"]:
-        raise typer.Exit(1)
 
 
 @app.command(
@@ -138,7 +119,7 @@ def pages(
 )
 def ablation(
     predictions: options.Predictions,
-    variants: Annotated[str, typer.Option(help="JSON list of [axis, name, id of the model]")],
+    variants: Annotated[str, typer.Option(help="JSON list of lists: axis, name, id of the model")],
     base: Annotated[str, typer.Option(help="id of the model that was varied")],
     datasets: options.Datasets,
     encoder: Annotated[str, typer.Option(help="id of the encoder")],
