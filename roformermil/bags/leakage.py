@@ -156,9 +156,7 @@ def _check_sites(rows: list[FoldRow], slides: list[Slide]) -> Finding:
     sites, site = np.unique([name for _, name, _ in known], return_inverse=True)
     labels, label = np.unique([name for _, _, name in known], return_inverse=True)
     if len(sites) < 2 or len(labels) < 2:
-        return Finding(
-            "sites", "unknown", len(sites), "needs a column `site` with two or more sites in the slide sheet"
-        )
+        return Finding("sites", "unknown", len(sites), "needs a column site with two or more sites in the slide sheet")
     counts = np.zeros((len(sites), len(labels)), int)
     np.add.at(counts, (site, label), 1)
     # labels permuted among sites: valid in small tables too, and drawn as whole tables, in time that no cohort lengthens

@@ -154,5 +154,5 @@ def describe_load() -> str:
     """That other work slows this machine down, if it does."""
     if (load := os.getloadavg()[0]) <= BUSY * cpu_cores():
         return ""
-    slowed = "tissue and reading were slower than on an idle machine; encoding and training on a CPU are told for an idle one"
+    slowed = "tissue and reading were slower than on an idle machine; encoding and training on a CPU are estimated for an idle one"
     return f"\n\nOther work keeps this machine busy (load {load:.0f}): {slowed}."

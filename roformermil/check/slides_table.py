@@ -10,9 +10,9 @@ from roformermil.check.inspection import InspectedSlide
 from roformermil.errors import Status
 from roformermil.runtime.records import write_records
 from roformermil.runtime.text import aligned_table
+from roformermil.slides.scale import mpp_source_text
 
 MOST_ROWS = 50  # that are printed
-SOURCES = {"sheet": "slide sheet", "vendor": "scanner", "tiff": "TIFF tag", "objective": "objective power"}
 HEADER = ("slide", "format", "size, px", "um/px", "from", "tissue", "tiles", "status")
 KINDS_HEADER = ("format", "um/px", "from", "slides", "lost", "tiles of a slide (median)", "tiles")
 RIGHT = {"size, px", "um/px", "tissue", "slides", "lost", "tiles of a slide (median)", "tiles"}
@@ -89,7 +89,7 @@ def _cells(row: SlideRow) -> tuple[str, ...]:
 
 def _resolution(row: SlideRow) -> tuple[str, str]:
     mpp = UNKNOWN if row.mpp is None else f"{row.mpp:.3f}"
-    return mpp, SOURCES.get(row.mpp_source, row.mpp_source) or UNKNOWN
+    return mpp, mpp_source_text(row.mpp_source) or UNKNOWN
 
 
 def _kinds_table(rows: Sequence[SlideRow]) -> str:

@@ -20,12 +20,18 @@ from roformermil.runtime.subprocesses import preload
 
 HELP = """Whole-slide image classification from slide-level labels (arXiv 2310.01924).
 
-Most users run `roformermil init FOLDER`, then `check FILE`, `run FILE` and `view RESULTS`, and `predict SLIDES --model FOLDER`;
-`roformermil VERB --help` has examples. The other verbs are steps of the workflow, which its rules call. Settings are
-given as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. Keys that are left out have their defaults.
+Most users run `roformermil init FOLDER`, then `check FILE`, `run FILE` and `view RESULTS`, and `predict SLIDES --model FOLDER`. \
+`roformermil VERB --help` has an example.
+
+The steps of the workflow take settings as in the configuration, as YAML or JSON: `--tissue '{method: otsu}'`. Keys that are \
+left out have their defaults.
 """
+STEPS = "Steps of the workflow, which its rules call"
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for group in (slides, models, prediction, results, project, checking, viewing, cleaning):
+for group in (project, checking, viewing, prediction, cleaning, slides, models, results):
+    if group in (slides, models, results):
+        for verb in group.app.registered_commands:
+            verb.rich_help_panel = STEPS
     app.add_typer(group.app)
 log = logging.getLogger("roformermil")
 preload(__name__)  # subprocesses of a command import it as their main module

@@ -1,4 +1,4 @@
-"""The verb `check`."""
+"""The verbs `check`, before a run, and `trace`, after it."""
 
 import logging
 import shlex
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from roformermil.runtime.text import plural
 
@@ -51,3 +52,21 @@ def check(
     command = f"roformermil run {shlex.quote(str(config))}"
     log.info("look at the tissue outlines next: %s tissue", command)
     log.info("then %s", f"run everything: {command}" if report.trains else f"encode the slides: {command} features")
+
+
+@app.command(epilog="Example: roformermil trace results/summary.csv --row model=ro-abmil,metric=auroc. Settings: none.")
+def trace(
+    table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
+    row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
+    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and compare its features")] = False,
+) -> None:
+    """Trace a number to its predictions, folds, features and slides. The exit status is 1 when anything changed since.
+
+    Run it in the folder where snakemake ran: paths in results are relative to that folder."""
+    from roformermil.evaluation.trace import summarise_trace, trace_number
+
+    result = trace_number(table, row, read_features=slides)
+    shown = result if slides else summarise_trace(result)
+    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120))
+    if result["differs"]:
+        raise typer.Exit(1)

@@ -15,7 +15,7 @@ SHOWN = 20
 app = typer.Typer()
 
 
-@app.command(epilog="Example: roformermil clean mine.yaml")
+@app.command(epilog="Example: roformermil clean mine.yaml. Settings: `results`, `datasets`.")
 def clean(
     config: Annotated[Path, typer.Argument(help="configuration file")],
     yes: Annotated[bool, typer.Option("--yes", help="remove them without asking")] = False,

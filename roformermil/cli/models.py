@@ -17,7 +17,11 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
+    " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
+    " `datasets.NAME.classes`."
+)
 def split(
     sheet: options.Sheet,
     slides: Annotated[Path, typer.Option(help="the data set's slides.csv")],
@@ -37,7 +41,11 @@ def split(
         log.warning("%s", warning)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil train --folds results/demo/folds.csv --fold 0 --features"
+    " results/demo/features/resnet50-random --classes inflamed,excluded --model '{name: ro-abmil, hidden_dim:"
+    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`."
+)
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     fold: Annotated[int, typer.Option(min=0, help="number of the fold")],
@@ -60,7 +68,11 @@ def train(
         train_fold(job, out)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil package results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --data"
+    " results/demo --features results/demo/features/resnet50-random --out packaged. Settings: `tissue`, `tiles`,"
+    " `encoder`."
+)
 def package(
     predictions: options.Predictions,
     data: Annotated[

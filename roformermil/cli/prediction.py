@@ -16,7 +16,7 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 SLIDES = "slide files, folders of slides, slide sheets (.csv with slide_id, path), or feature stores (.zarr)"
 EXAMPLE = (
-    "Example: roformermil predict new_slides/ other.svs --model results/mine/resnet50-imagenet/ro-abmil/model\n\n"
+    "Example: roformermil predict new_slides/ other.svs --model results/demo/resnet50-random/ro-abmil/model\n\n"
     "Settings are those of the model's training: tissue.*, tiles.* and encoder.* in its model.json. Per slide, the slide "
     "sheet's columns mpp (um/px) and tissue (keys of tissue.*) override them. More: docs/prediction.md"
 )

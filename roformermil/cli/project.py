@@ -14,8 +14,8 @@ INIT_EPILOG = """Example: roformermil init /data/slides --labels labels.xlsx
 The table's columns may have any names: one has slide ids, file names or
 patients, another the labels.
 
-OUT.yaml sets `datasets`, `results`, `tiles`, `encoder`, `folds`, `models` and
-`max_failed_fraction`, each with its reason. More: docs/own.md"""
+Settings that OUT.yaml states, each with its reason: `datasets`, `results`,
+`tiles`, `encoder`, `folds`, `models`, `max_failed_fraction`. More: docs/own.md"""
 RUN_EPILOG = """Example: roformermil run mine.yaml tissue --cores 4
 
 Targets: `tissue` (outlines to look at), `features`, `all` (by default),
@@ -36,7 +36,7 @@ def init(
     patients: Annotated[
         Literal["auto", "folders", "slides"],
         typer.Option(
-            help="who the patients are: the slides' folders; each slide its own; or told from barcodes and folders"
+            help="who the patients are: the slides' folders; each slide its own; or determined from barcodes and folders"
         ),
     ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="replace OUT.csv and OUT.yaml where they exist")] = False,
@@ -65,13 +65,16 @@ def run(
     run_workflow(config, arguments or [])
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil schema --markdown, the text of docs/reference.md. Settings: none; it describes all of"
+    " them."
+)
 def schema(markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown tables")] = False) -> None:
     """Print the JSON schema of the configuration."""
     typer.echo(reference.config_reference() if markdown else reference.config_schema(), nl=False)
 
 
-@app.command()
+@app.command(epilog="Example: roformermil version. Settings: none.")
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)

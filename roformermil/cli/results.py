@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from roformermil.cli import options
 from roformermil.cohort.slide_table import read_slide_table
@@ -18,7 +17,10 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil evaluate results/demo/resnet50-random/*/fold_*/predictions.csv --datasets demo --out"
+    " results. Settings: none; it reads what the trainings wrote."
+)
 def evaluate(
     predictions: options.Predictions,
     datasets: options.Datasets,
@@ -29,24 +31,6 @@ def evaluate(
     from roformermil.evaluation.tables import write_tables
 
     write_tables(predictions, [out / name for name in datasets.split(",")], out, config)
-
-
-@app.command()
-def trace(
-    table: Annotated[Path, typer.Argument(help="results/.../summary.csv", exists=True, dir_okay=False)],
-    row: Annotated[str, typer.Option(help="a row's number, 1 below the header, or model=ro-abmil,metric=auroc")],
-    slides: Annotated[bool, typer.Option("--slides", help="list every slide, and compare its features")] = False,
-) -> None:
-    """Trace a number to its predictions, folds, features and slides. The exit status is 1 when anything changed since.
-
-    Run it in the folder where snakemake ran: paths in results are relative to that folder."""
-    from roformermil.evaluation.trace import summarise_trace, trace_number
-
-    result = trace_number(table, row, read_features=slides)
-    shown = result if slides else summarise_trace(result)
-    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120))
-    if result["differs"]:
-        raise typer.Exit(1)
 
 
 @app.command(
@@ -100,7 +84,10 @@ def heatmap(
     )
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil gallery results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --heatmaps"
+    " results/demo/resnet50-random/ro-abmil/heatmaps --out chosen. Settings: `heatmaps.in_report`."
+)
 def gallery(
     predictions: options.Predictions,
     heatmaps: Annotated[Path, typer.Option(help="folder that `heatmap` wrote", exists=True)],
@@ -114,8 +101,8 @@ def gallery(
 
 
 @app.command(
-    epilog="Example: roformermil pages results/mine --datasets mine. Settings: none; `heatmaps.in_report` chooses how many"
-    " heat maps `gallery` keeps for it."
+    epilog="Example: roformermil pages results/mine --datasets mine. Settings: `heatmaps.in_report`, which was given to"
+    " the verb gallery."
 )
 def pages(
     results: Annotated[Path, typer.Argument(help="folder that `evaluate` wrote into")], datasets: options.Datasets
@@ -126,10 +113,13 @@ def pages(
     write_report(results, [results / name for name in datasets.split(",")])
 
 
-@app.command()
+@app.command(
+    epilog="Example: snakemake ablation --configfile mine.yaml, whose rule gives this verb its long arguments."
+    " Settings: `ablation`."
+)
 def ablation(
     predictions: options.Predictions,
-    variants: Annotated[str, typer.Option(help="JSON list of [axis, name, id of the model]")],
+    variants: Annotated[str, typer.Option(help="JSON list of lists: axis, name, id of the model")],
     base: Annotated[str, typer.Option(help="id of the model that was varied")],
     datasets: options.Datasets,
     encoder: Annotated[str, typer.Option(help="id of the encoder")],
@@ -143,7 +133,10 @@ def ablation(
     write_ablation(predictions, [tuple(variant) for variant in json.loads(variants)], base, stores, out, config)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil measure --model '{name: ro-abmil}' --tiles 1000 --out times.csv. Settings: `overhead`,"
+    " `models`."
+)
 def measure(
     model: options.ModelOption,
     tiles: Annotated[int, typer.Option(min=1, help="number of tiles of the slide")],
@@ -159,7 +152,7 @@ def measure(
     measure_model(model, tiles, in_dim, overhead, out)
 
 
-@app.command()
+@app.command(epilog="Example: roformermil overhead times.csv --out tables. Settings: `overhead`.")
 def overhead(
     tables: Annotated[list[Path], typer.Argument(help="tables that `measure` wrote")],
     out: Annotated[Path, typer.Option(help="folder for overhead.csv, overhead.md and overhead.png")],

@@ -23,7 +23,7 @@ app = typer.Typer()
 log = logging.getLogger("roformermil")
 
 
-@app.command()
+@app.command(epilog="Example: roformermil demo-slides drawn --slides 4. Settings: none.")
 def demo_slides(
     folder: Annotated[Path, typer.Argument(help="folder for the slides and their slide sheet")],
     slides: Annotated[int, typer.Option(min=2, help="number of slides, two per patient")] = 40,
@@ -35,7 +35,10 @@ def demo_slides(
     log.info("%d slides listed in %s", slides, write_demo_slides(folder, slides, seed))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil list-slides --sheet data/demo/slides.csv --out listed.csv. Settings: `datasets.NAME.slides`,"
+    " `datasets.NAME.root`."
+)
 def list_slides(
     sheet: options.Sheet,
     out: Annotated[Path, typer.Option(help="slide table to write")],
@@ -47,7 +50,10 @@ def list_slides(
     write_text(out, Batch(ALL, tuple(slides)).table())
 
 
-@app.command()
+@app.command(
+    epilog="Example: snakemake download --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
+    " `datasets.NAME.source`."
+)
 def download(
     slides: options.TableIn,
     root: Annotated[Path, typer.Option(help="folder of the data set's slides")],
@@ -60,7 +66,10 @@ def download(
     options.write_exclusively(table, lambda: download_slides(options.read_first_table(slides), root, source))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil collect results/demo/features/resnet50-random/batch_*.csv --out"
+    " results/demo/joined.csv. Settings: `max_failed_fraction`."
+)
 def collect(
     tables: Annotated[list[Path], typer.Argument(help="slide tables of `tile` or `embed`")],
     out: Annotated[Path, typer.Option(help="slide table to write, in the data set's folder")],
@@ -70,7 +79,10 @@ def collect(
     collect_tables(tables, out, max_failed_fraction)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil segment listed.csv --out masks --table masks/slides.csv --tissue '{method: otsu}'."
+    " Settings: `tissue`, `slide_timeout`."
+)
 def segment(
     slides: options.TableIn,
     out: Annotated[Path, typer.Option(help="folder for masks, outlines and polygons")],
@@ -89,7 +101,10 @@ def segment(
     options.write_exclusively(table, work, segment_digest(tissue))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil weights --encoder '{weights: random}' --tissue '{}' --out weights.csv. Settings: `encoder`,"
+    " `tissue`, `runtime.weights`."
+)
 def weights(
     encoder: Annotated[Encoder, options.section(Encoder, "--encoder")],
     tissue: Annotated[Tissue, options.section(Tissue, "--tissue")],
@@ -101,7 +116,10 @@ def weights(
     download_published(encoder, tissue, out)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil tile masks/slides.csv --masks masks --out tiles --table tiles/slides.csv --tiles"
+    " '{target_mpp: 1.0}'. Settings: `tiles`, `slide_timeout`."
+)
 def tile(
     slides: options.TableIn,
     masks: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
@@ -120,7 +138,9 @@ def tile(
     options.write_exclusively(table, work, tile_digest(tiles))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil contact-sheet tiles/slides.csv --outlines masks --out outlines.jpg. Settings: none."
+)
 def contact_sheet(
     tables: Annotated[list[Path], typer.Argument(help="slide tables of `tile`", exists=True, dir_okay=False)],
     outlines: Annotated[Path, typer.Option(help="folder that `segment` wrote")],
@@ -132,7 +152,10 @@ def contact_sheet(
     write_contact_sheet(read_slide_tables(tables), outlines, out)
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil embed tiles/slides.csv --tiles tiles --out vectors --table vectors/slides.csv --encoder"
+    " '{weights: random}' --profile. Settings: `encoder`, `slide_timeout`."
+)
 def embed(
     slides: options.TableIn,
     tiles: Annotated[Path, typer.Option(help="folder that `tile` wrote")],
@@ -158,7 +181,11 @@ def embed(
         typer.echo(embedder.profile.table())
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog="Example: roformermil import listed_bags.csv --encoder uni --out vectors --table vectors/slides.csv."
+    " Settings: `encoder`, `slide_timeout`.",
+)
 def import_features(
     slides: options.TableIn,
     out: Annotated[Path, typer.Option(help="folder for feature stores")],
@@ -176,7 +203,9 @@ def import_features(
     options.write_exclusively(table, work, import_digest(encoder))
 
 
-@app.command()
+@app.command(
+    epilog="Example: roformermil export results/demo/features/resnet50-random/*.zarr --out h5. Settings: none."
+)
 def export(
     stores: Annotated[list[Path], typer.Argument(help="feature stores, .../{dataset}/features/{encoder}/*.zarr")],
     out: Annotated[Path, typer.Option(help="folder for .h5 files")],

@@ -9,19 +9,18 @@ import pandas as pd
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 BINS = 10
-# of each class; with fewer, measures of calibration are biased and imprecise (Collins et al., Stat. Med. 35, 2016)
+# of each class, as recommended for external validation: Vergouwe et al., J. Clin. Epidemiol. 58:475, 2005 (100 events and 100
+# others); Collins et al., Stat. Med. 35:214, 2016 (at least 100 events, ideally 200). Here patients, out of fold, are counted.
 ENOUGH_PATIENTS = 100
 
 
 def calibration_caution(patients: Mapping[str, int]) -> str:
-    """Why a data set's calibration cannot be read; "" where it can. patients: the number of each class."""
+    """Why a data set's calibration cannot be judged; "" where it can. patients: the number of each class."""
     fewest = min(patients, key=lambda name: patients[name])
     if patients[fewest] >= ENOUGH_PATIENTS:
         return ""
-    need = f"that takes at least {ENOUGH_PATIENTS} patients of each class (Collins et al. 2016)"
-    return (
-        f"Calibration cannot be read from so few patients: {need}, and there are {patients[fewest]} of class {fewest}."
-    )
+    need = f"that takes at least {ENOUGH_PATIENTS} patients of each class (Vergouwe et al. 2005, Collins et al. 2016)"
+    return f"Calibration cannot be judged from so few patients: {need}, and there are {patients[fewest]} of class {fewest}."
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

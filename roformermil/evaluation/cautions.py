@@ -32,7 +32,9 @@ def cautions(model: OutOfFold, records: Sequence[SlideRecord] = (), findings: Se
     wanted = [record for record in records if record.status != Status.EXCLUDED]
     lost = sum(record.is_lost for record in wanted)
     if lost > MANY_LOST * len(wanted):
-        lines.append(f"{lost} of {len(wanted)} slides are lost: the others may not represent the data set")
+        lines.append(
+            f"{lost} of {len(wanted)} slides {'is' if lost == 1 else 'are'} lost: the others may not represent the data set"
+        )
     lines = [f"{model.dataset}: {line}" for line in [*lines, *_size_cautions(model)]]
     if model.encoder.endswith("-random"):
         lines.insert(0, f"{model.encoder}: random encoder weights. These numbers only show that the software runs.")
@@ -46,7 +48,7 @@ def few_patients_caution(patients: Sequence[float], classes: Sequence[str]) -> s
     effect = "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
     if min(patients) >= ONE_PATIENT:
         effect = "AUROC is coarse and average precision is biased upwards"
-    shortage = f"{min(patients):.1f} test patients of class {classes[int(np.argmin(patients))]} per fold"
+    shortage = f"{min(patients):.2g} test patients of class {classes[int(np.argmin(patients))]} per fold"
     return f"{shortage}: with so few patients {effect}"
 
 
@@ -72,7 +74,7 @@ def _size_cautions(model: OutOfFold) -> list[str]:
     lines, slides = [], _slides_per_fold(model)
     if slides < FEW_SLIDES:
         effect = "one slide changes a metric considerably, and a perfect score may be luck"
-        lines.append(f"{slides:.3g} test slides per fold are few: {effect}")
+        lines.append(f"{slides:.2g} test slides per fold are few: {effect}")
     if caution := few_patients_caution(_patients_per_fold(model), model.classes):
         lines.append(caution)
     if model.repeated:

@@ -29,7 +29,7 @@ def position_sentence(row: Mapping[Any, Any]) -> str:
     change = f"{'lowers' if difference > 0 else 'raises'} {metric} by {abs(difference):.2f}"
     if not np.isfinite([low, high]).all():
         if abs(difference) < ROUND_OFF:
-            return f"{shuffling} makes no difference to {metric}, which is {row['mean']:.2f} either way: it cannot tell here."
+            return f"{shuffling} makes no difference to {metric}, which is {row['mean']:.2f} either way: this metric cannot tell."
         return f"{shuffling} {change}; too few patients for an interval."
     if low > 0:
         return f"{shuffling} {change} {interval}: this model uses position."

@@ -28,6 +28,7 @@ from roformermil.project.slide_names import (
 )
 from roformermil.runtime.files import write_text
 from roformermil.runtime.subprocesses import SubprocessStream, preload
+from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.slide_folder import SlideFolder, find_slides
 from roformermil.slides.steps import read_format, read_metadata
 
@@ -190,7 +191,7 @@ def _sheet_row(slide: OpenedSlide, root: Path, patients: Patients, joined: Joine
     if record.is_ok:
         if row.exclude.partition(": ")[0] in set(Status):  # an earlier `init` wrote it; the file was replaced since
             row = replace(row, exclude="")
-        note = f"{slide.format}, {record.width} x {record.height} px, {record.mpp:.4g} um/px ({record.mpp_source})"
+        note = f"{slide.format}, {record.width} x {record.height} px, {record.mpp:.4g} um/px ({mpp_source_text(record.mpp_source)})"
         return replace(row, note=note)
     if (
         slide.lacks_mpp or record.status in TRANSIENT

@@ -9,6 +9,7 @@ from roformermil.project.config_file import order_classes
 from roformermil.project.labels import SHOWN
 from roformermil.project.slide_names import describe_class_folders
 from roformermil.runtime.text import first_lines, join_some, plural
+from roformermil.slides.scale import mpp_source_text
 
 SHOWN_KINDS = 12  # of formats and resolutions
 
@@ -32,7 +33,7 @@ def _describe_files(project: Project) -> Iterator[str]:
     lost = defaultdict(list)
     for slide in project.opened:
         if slide.record.is_ok:
-            kinds[f"{slide.format}, {slide.record.mpp:.2g} um/px ({slide.record.mpp_source})"] += 1
+            kinds[f"{slide.format}, {slide.record.mpp:.2g} um/px ({mpp_source_text(slide.record.mpp_source)})"] += 1
         elif slide.lacks_mpp:
             kinds[f"{slide.format}, no usable resolution"] += 1
         else:

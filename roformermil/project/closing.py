@@ -59,8 +59,9 @@ def slides_text(config: Config, name: str, read_sheet: ReadSheet) -> str:
         return f"{name}: none of its {plural(len(slides), 'slide')} was processed"
     pending = len(slides) - len(records)
     counts = attrition_summary(records) + (f", {pending} not processed yet" if pending else "")
-    unlabelled = sum(not slide.label for slide in slides)
-    if 0 < unlabelled < len(slides):
+    labels = [slide.label for slide in slides if not slide.exclude]
+    unlabelled = labels.count("")
+    if 0 < unlabelled < len(labels):
         counts += f"; {unlabelled} without a label, not trained on"
     lines = [f"{name}: {counts}"]
     for title, messages in (("lost", group_lost(records)), ("warnings", group_warnings(records))):
@@ -140,7 +141,7 @@ def time_text(run: Run) -> str:
     steps = sorted(run.step_seconds().items(), key=lambda item: -item[1])[:SHOWN_STEPS]
     longest = ", ".join(f"{step.lower()} {duration(spent)}" for step, spent in steps)
     outcome = "Finished" if run.succeeded else "Not finished: stopped"
-    return f"{outcome} after {duration(run.seconds)}" + (f" ({longest})" if longest else "")
+    return f"{outcome} after {duration(run.seconds)}" + (f"; from first to last job: {longest}" if longest else "")
 
 
 def next_text(config: Config, run: Run, targets: Collection[str]) -> str:
@@ -161,6 +162,8 @@ def _next(config: Config, run: Run, targets: set[str]) -> Iterator[tuple[str, st
         yield "the same command again", "once the cause is removed: finished work is kept"
     if targets & {"all", "tissue"} and not (targets & {"all"} and run.succeeded):
         yield from ((str(page), "the tissue found: look before you train") for page in pages if page.is_file())
+        if run.succeeded and not config.encoder.is_imported:
+            yield f"roformermil view {config.results}", "the slides with the tissue found"
     if "features" in targets and run.succeeded:
         for name in config.datasets:
             yield str(results / name / "features" / config.encoder.id), "the features, one store per slide"
@@ -173,4 +176,8 @@ def _next(config: Config, run: Run, targets: set[str]) -> Iterator[tuple[str, st
         name, model = next(iter(config.datasets)), (config.heatmap_models or [config.models[0].id])[0]
         packaged = results / name / config.encoder.id / model / "model"
         if packaged.is_dir():
-            yield f"roformermil predict SLIDES --model {packaged}", "for new slides"
+            weights = [("--weights", config.encoder.weights_path), ("--tissue-weights", config.tissue.weights)]
+            options = "".join(
+                f" {option} {path}" for option, path in weights if path
+            )  # files that a package does not contain
+            yield f"roformermil predict SLIDES --model {packaged}{options}", "for new slides"

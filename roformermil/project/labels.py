@@ -132,11 +132,8 @@ def _read_delimited(table: Path) -> list[list[str]]:
 
 def _read_workbook(table: Path) -> list[list[str]]:
     """The cells of the first worksheet, as text."""
-    try:
-        import openpyxl
-    except ImportError as error:
-        remedy = "install it (pip install openpyxl), or save the table as CSV UTF-8 (comma delimited) and give that"
-        raise SheetError(f"{table.absolute()}: reading an Excel workbook needs openpyxl: {remedy}") from error
+    import openpyxl
+
     try:
         book = openpyxl.load_workbook(table, read_only=True, data_only=True)
         return [["" if cell is None else str(cell) for cell in row] for row in book.worksheets[0].values]

@@ -12,11 +12,17 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from roformermil.project.start import STOPPED
+
 INTERRUPTED = "Terminating processes on user request"  # so Snakemake's records begin
-STOPPED = "Stopped by Ctrl-C."
 NOTHING_TO_DO = "Nothing to be done"
 JOBS_FAILED = ("Exiting because a job execution failed", "At least one job did not complete successfully")
-NOISE = ("DAG of jobs will be updated", "Updating checkpoint dependencies")
+NOISE = (
+    "DAG of jobs will be updated",
+    "Updating checkpoint dependencies",
+    "Thread did not finish cleanly",
+    "Will exit after finishing currently running jobs",  # at a signal, once a second
+)
 PLAN_NOISE = ("Reasons:", "The run involves checkpoint jobs")  # the plan says it better
 ENDED_BY = re.compile(r"(returned non-zero exit status \d+|died with <Signals\.\w+: \d+>)")
 

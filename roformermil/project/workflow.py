@@ -44,8 +44,14 @@ def snakemake_command(config: Path, arguments: Sequence[str]) -> list[str]:
     """The command that runs the workflow with this configuration, on all cores unless the arguments choose."""
     chosen = any(word.startswith(CHOOSE_CORES) for word in arguments)
     cores = [] if chosen else ["--cores", "all"]
-    command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(find_snakefile()), *cores, *arguments]
-    return [*command, "--configfile", str(config)]  # the last option, since it takes all words that follow
+    command = [sys.executable, "-P", "-m", "roformermil.project.start", "--snakefile", str(find_snakefile())]
+    return [
+        *command,
+        *cores,
+        *arguments,
+        "--configfile",
+        str(config),
+    ]  # the last option, since it takes all words that follow
 
 
 def run_workflow(config: Path, arguments: Sequence[str]) -> None:

@@ -69,6 +69,11 @@ def file_size(count: float) -> str:
     return f"{two_digits(count)} TB"
 
 
+def p_text(p: float) -> str:
+    """A p value: `p = 0.012`, or `p < 0.001`, since smaller ones depend on what a test assumes."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
 def two_digits(value: float) -> str:
     """A number of two digits, or all those before the point: `0.82`, `8.3`, `120`, `1,234`."""
     digits = 0 if value >= 10 or value == 0 else 1 - math.floor(math.log10(value))

@@ -71,9 +71,12 @@ def shorten_middle(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def read_outline(record: SlideRecord, outlines: Path, side: int) -> Image.Image | None:
-    """The slide's outline, its longer side `side` pixels; None where segmentation made none."""
+    """The slide's outline, its longer side `side` pixels; None where segmentation drew none."""
     path = outlines / f"{record.slide_id}.jpg"
-    if not path.exists() or (not record.is_ok and record.stage == "segment"):  # the file is then from an earlier run
+    is_drawn = (
+        record.is_ok or record.stage != "segment" or record.status == Status.EMPTY
+    )  # else it is from an earlier run
+    if not is_drawn or not path.exists():
         return None
     with Image.open(path) as image:
         image.draft("RGB", (2 * side, 2 * side))  # decodes at a fraction of the size, faster
@@ -87,7 +90,7 @@ def _caption(record: SlideRecord) -> list[tuple[str, tuple[int, int, int]]]:
         return [(record.slide_id, GREY), ("excluded by the slide sheet", GREY)]
     if record.is_lost:
         return [(record.slide_id, RED), (f"{record.status} in {record.stage}", RED)]
-    lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles", GREY)]
+    lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm², {record.tiles or 0:,} tiles", GREY)]
     if odd := shorten_warnings(record.warnings):
         lines.append((f"check: {odd}", ORANGE))
     return lines

@@ -15,6 +15,7 @@ UM_PER_TIFF_UNIT = {"centimeter": 1e4, "inch": 25400.0}
 MPP_X, MPP_Y, POWER = "openslide.mpp-x", "openslide.mpp-y", "openslide.objective-power"
 VENDOR, GENERIC_TIFF = "openslide.vendor", "generic-tiff"
 GIVEN_BY = "slide sheet: column mpp"
+SOURCES = {"sheet": "slide sheet", "vendor": "scanner", "tiff": "TIFF tag", "objective": "objective power"}
 REMEDY = f"give the resolution in um/px ({GIVEN_BY})"
 
 
@@ -28,6 +29,11 @@ class Scale:
 
     def __str__(self) -> str:
         return f"{self.mpp:.4g} um/px" + (f", as given ({GIVEN_BY})" if self.source == "sheet" else "")
+
+
+def mpp_source_text(source: str) -> str:
+    """The source of a resolution (`Scale.source`) for a person; "" where there is none."""
+    return SOURCES.get(source, source)
 
 
 def find_scale(properties: Mapping[str, str], sheet_mpp: float | None = None) -> Scale:

@@ -214,7 +214,7 @@ def _slide_fields(slide: SlideReader) -> dict[str, Any]:
 
 def _with_tissue(fields: dict[str, Any]) -> dict[str, Any]:
     if fields["tissue_mm2"] == 0:
-        remedy = f"look at the outline that `snakemake tissue` draws; {EXCLUDE_IT}, or change section tissue"
+        remedy = f"look at the slide in tissue.html of the results; {EXCLUDE_IT}, or change section tissue"
         raise SlideError(Status.EMPTY, "no tissue found", remedy)
     return fields
 

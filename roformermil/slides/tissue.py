@@ -60,7 +60,7 @@ def tissue_warnings(mask: np.ndarray) -> list[str]:
         odd, doubt = f"only {tissue:.1%} of the scan is tissue", "pale tissue may have been missed"
     else:
         return []
-    remedy = "Look at the outline that `snakemake tissue` or predict draws. Where it is wrong, give this slide another method"
+    remedy = "Look at its outline (tissue.html of the data set's results, or the picture that predict draws). Where it is wrong, give this slide another method"
     remedy += " (slide sheet: column tissue) or, before training, set another tissue.method"
     return [f"{odd}: {doubt}. {remedy}"]
 

@@ -6,19 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.errors import SlideError
+from roformermil.evaluation.chance import chance_warning
+from roformermil.report.heatmaps import overlay, sentences, values
+from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.tile_table import read_valid_tile_table
 from roformermil.viewer.layers import Tiles, describe_layers, read_outline, read_tiles
 from roformermil.viewer.pixels import OpenSlides, Places, ShownImage, spread_places
 from roformermil.viewer.views import ShownSlide, View, by_surprise, has_heatmaps, surprise
 
+LIMITS = {  # of the heat maps, so that both draw and say the same
+    "even": values.EVEN,
+    "negligible": values.DIFFERENT,
+    "leastAttention": overlay.LEAST_ATTENTION,
+    "leastRange": overlay.LEAST_RANGE,
+    "quantile": overlay.QUANTILE,
+    "leastTimes": sentences.LEAST_TIMES,
+    "mostTimes": sentences.MOST_TIMES,
+}
+
 
 def describe_run(folder: Path, views: Sequence[View]) -> dict[str, Any]:
-    """The folder's name, and each view without its slides."""
+    """The folder's name, each view without its slides, and what decides how values are drawn and described."""
     rows = [
         {"dataset": view.dataset, "encoder": view.encoder, "model": view.model, "heatmaps": has_heatmaps(view)}
         for view in views
     ]
-    return {"folder": str(folder.absolute()), "name": folder.absolute().name, "views": rows}
+    name = folder.absolute().name
+    return {"folder": str(folder.absolute()), "name": name, "views": rows, "limits": LIMITS}
 
 
 def describe_view(view: View) -> dict[str, Any]:
@@ -26,17 +40,18 @@ def describe_view(view: View) -> dict[str, Any]:
     slides = [_describe_slide(slide, view) for slide in by_surprise(view)]
     auroc = view.auroc and [None if math.isnan(value) else value for value in view.auroc]
     facts = {"dataset": view.dataset, "encoder": view.encoder, "model": view.model, "classes": view.classes}
-    return facts | {"auroc": auroc, "cautions": view.cautions, "slides": slides}
+    warning = chance_warning(view.model, *auroc) if auroc else ""
+    return facts | {"auroc": auroc, "chance": warning, "cautions": view.cautions, "slides": slides}
 
 
 def _describe_slide(slide: ShownSlide, view: View) -> dict[str, Any]:
-    record, values = slide.record, slide.probabilities
+    record, probabilities = slide.record, slide.probabilities
     return {
         "id": record.slide_id,
         "patient": slide.patient,
         "label": slide.label,
-        "predicted": view.classes[values.index(max(values))] if values else "",
-        "probabilities": values,
+        "predicted": view.classes[probabilities.index(max(probabilities))] if probabilities else "",
+        "probabilities": probabilities,
         "surprise": surprise(slide, view.classes),
         "fold": slide.fold,
         "spread": slide.spread,
@@ -56,7 +71,11 @@ def describe_slide(view: View, slide: ShownSlide, opened: OpenSlides) -> dict[st
     except SlideError as error:
         problem = str(error)
     tiles, outline = _read_layers(view, slide, image)
-    facts = {"file": record.path.name, "tissue_mm2": record.tissue_mm2, "mpp_source": record.mpp_source}
+    facts = {
+        "file": record.path.name,
+        "tissue_mm2": record.tissue_mm2,
+        "mpp_source": mpp_source_text(record.mpp_source),
+    }
     facts["tiles"] = record.tiles if tiles is None else len(tiles.coords)
     shown = {"image": image and image.facts, "problem": problem, "facts": facts}
     return shown | describe_layers(view, slide, tiles, outline)

@@ -126,6 +126,8 @@ ROUTES: list[tuple[str, Callable[..., Answer]]] = [
     (rf"{SLIDE}/regions/(\d+)_(\d+)_(\d+)\.jpg", ViewerServer.region),
 ]
 
+WRONG_ADDRESS = b"open the address that roformermil view printed"
+
 
 class _Handler(BaseHTTPRequestHandler):
     """GET alone: any other method is refused by the base class (501)."""
@@ -136,10 +138,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.headers.get("Host", "").rsplit(":", 1)[0] not in HOSTS:
-            return self._send(HTTPStatus.FORBIDDEN, "text/plain", b"open the address that roformermil view printed")
+            return self._send(HTTPStatus.FORBIDDEN, "text/plain", WRONG_ADDRESS)
         token, slash, path = urlsplit(self.path).path.removeprefix("/").partition("/")
         if not (slash and secrets.compare_digest(token.encode(), self.server.token.encode())):
-            return self._send(HTTPStatus.NOT_FOUND, "text/plain", b"not found")
+            return self._send(HTTPStatus.NOT_FOUND, "text/plain", WRONG_ADDRESS)
         try:
             kind, content = self.server.answer(path)
             self._send(HTTPStatus.OK, kind, content)

@@ -1,4 +1,5 @@
-"""Every command of README.md and docs/ works on the demo's slides; those for the paper's cohorts or a cluster as a dry run."""
+"""Every command of README.md, docs/ and the verbs' help works on the demo's slides; those for the paper's cohorts or a
+cluster as a dry run."""
 
 import re
 import shlex
@@ -7,9 +8,12 @@ import subprocess
 import sys
 
 import pytest
+import typer
 import yaml
 from markdown_it import MarkdownIt
 
+from roformermil.cli import app
+from roformermil.config import Config
 from tests import ROOT
 from tests.workflow.running import COARSE_TILES, copy_checkout, environment
 
@@ -32,7 +36,25 @@ def read_commands(page: str) -> list[str]:
     return commands
 
 
+VERBS = typer.main.get_command(app).commands
+EXAMPLE = re.compile(r"Examples?: `?((?:roformermil|snakemake) [^`\n]*?)(?:`|\.? Settings|, whose|, the text|\n|$)")
+
+
+def read_examples(verb: str) -> list[str]:
+    """The first example of a verb's help."""
+    return EXAMPLE.findall(VERBS[verb].epilog or "")[:1]
+
+
 COMMANDS = [(page, command) for page in PAGES for command in dict.fromkeys(read_commands(page))]
+COMMANDS += [(f"{verb} --help", command) for verb in VERBS for command in read_examples(verb)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_has_an_example_and_names_settings_that_exist(verb):
+    epilog = VERBS[verb].epilog or ""
+    assert read_examples(verb) and re.search("settings|keys", epilog, re.IGNORECASE), "an example, and its settings"
+    for names in re.findall(r"Settings: (.*)", epilog):
+        assert {name.split(".")[0] for name in re.findall(r"`(.*?)`", names)} <= set(Config.model_fields)
 
 
 def test_every_make_target_exists():
@@ -66,8 +88,12 @@ MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, 
     },
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }
-USERS_FILES = {"/data/slides": "data/demo", "labels.csv": "data/demo/slides.csv"}
-DRY_RUN = ("config/paper.yaml", "workflow/profiles/slurm")  # cohorts that are not here; a cluster: test_slurm.py
+USERS_FILES = {"/data/slides": "data/demo", "labels.csv": "data/demo/slides.csv", "labels.xlsx": "data/demo/slides.csv"}
+DRY_RUN = (
+    "config/paper.yaml",
+    "workflow/profiles/slurm",
+    "download",
+)  # not here: cohorts, a source; a cluster: test_slurm.py
 
 
 def run(command, folder):
@@ -89,6 +115,9 @@ def checkout(tmp_path_factory):
     (folder / "new_slides").mkdir()
     shutil.copy(folder / "data/demo/demo_00.tif", folder / "new_slides")
     shutil.copy(folder / "data/demo/demo_01.tif", folder / "other.svs")
+    (folder / "bags.csv").write_text("slide_id,path\n" + "".join(f"demo_0{i},bags/demo_0{i}.h5\n" for i in range(2)))
+    stores = sorted((folder / "results/demo/features/resnet50-random").glob("demo_0[01].zarr"))
+    run(["roformermil", "export", *stores, "--out", "bags"], folder)
     return folder
 
 
@@ -102,6 +131,7 @@ def test_a_command_of_the_docs_works(checkout, page, command):
         pytest.skip("it serves until Ctrl-C: tests/viewer")
     if words[:2] == ["roformermil", "init"]:  # of the demo's slides, beside mine.yaml
         words = [USERS_FILES.get(word, word) for word in words] + ["--out", "begun", "--force"]
+    words = [path for word in words for path in (sorted(checkout.glob(word)) if "*" in word else [word])]
     if words[0] == "snakemake" and any(name in words for name in DRY_RUN):
         words = words[: words.index("--report")] if "--report" in words else words
         words.insert(1, "--dry-run")

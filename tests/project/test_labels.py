@@ -1,4 +1,3 @@
-import builtins
 from pathlib import Path
 
 import pytest
@@ -131,23 +130,9 @@ def test_what_is_no_table_is_told_for_what_it_is(tmp_path):
         read_cells(tmp_path / "none.csv")
 
 
-def test_a_workbook_needs_openpyxl(tmp_path, monkeypatch):
-    imported = builtins.__import__
-
-    def without(name, *arguments):
-        if name == "openpyxl":
-            raise ImportError
-        return imported(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(
-        SheetError, match=r"labels.xlsx: .* needs openpyxl: install it \(pip install openpyxl\), or save .* as CSV"
-    ):
-        read_cells(tmp_path / "labels.xlsx")
-
-
 def test_workbooks_are_read(tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     for row in (["slide", "label", "age"], ["case01_a", 1, 60.5], [None, None, None], ["case01_b", "Müller", None]):
         book.active.append(row)

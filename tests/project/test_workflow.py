@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -20,7 +21,7 @@ from tests.workflow.running import COARSE_TILES, environment, planned_jobs
 
 def test_the_snakefile_is_that_of_the_checkout_and_cores_are_all_unless_chosen():
     assert find_snakefile() == ROOT / "workflow/Snakefile"
-    start = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile")]
+    start = [sys.executable, "-P", "-m", "roformermil.project.start", "--snakefile", str(ROOT / "workflow/Snakefile")]
     end = ["--configfile", "a.yaml"]
     assert snakemake_command(Path("a.yaml"), ["tissue", "-n"]) == [*start, "--cores", "all", "tissue", "-n", *end]
     for chosen in (["--cores", "4"], ["-c4"], ["-c", "4"], ["-j8"], ["--jobs=8"], ["--workflow-profile", "slurm"]):
@@ -117,3 +118,14 @@ def test_a_wheel_runs_the_demo(tmp_path, tmp_path_factory):
     assert (tmp_path / "results/report.html").exists()
     made_in = json.loads((tmp_path / "results/provenance.json").read_text())["environment"]
     assert made_in["constraints"]["sha256"] == sha256((ROOT / "constraints.txt").read_bytes()).hexdigest()
+
+
+def test_ctrl_c_while_snakemake_is_imported_ends_with_one_line(tmp_path):
+    command = [sys.executable, "-v", "-m", "roformermil.project.start", "--version"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    for line in process.stderr:  # -v tells what is imported
+        if "import 'snakemake'" in line or "snakemake/__init__" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    text = process.stderr.read()
+    assert process.wait() != 0 and text.count("Stopped by Ctrl-C.") == 1 and "Traceback" not in text

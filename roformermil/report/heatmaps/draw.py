@@ -92,7 +92,8 @@ def _choose_tiles(prediction: Prediction, shown: int, classes: list[str]) -> dic
         values, kind = times_mean(attention), "attention"
         texts = [f"{short_text(value)} times the mean" for value in values]
     order = np.argsort(-values, kind="stable").tolist()
-    ends = {"highest": order[:STRIP_TILES], "lowest": order[max(STRIP_TILES, len(order) - STRIP_TILES) :]}
+    lowest = order[: STRIP_TILES - 1 : -1][:STRIP_TILES]  # without those that are among the highest
+    ends = {"highest": order[:STRIP_TILES], "lowest": lowest}
     return {f"Tiles with the {end} {kind}": {k: texts[k] for k in tiles} for end, tiles in ends.items()}
 
 

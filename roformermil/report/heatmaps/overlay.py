@@ -20,6 +20,7 @@ WHITE_GREEN = 255 - np.linspace(0, 1, 256)[:, None] * (255 - np.array(GREEN))
 ALL_GREY = np.tile(np.array(GREY, float), (256, 1))
 LEAST_ATTENTION = 0.01  # times the mean: less is drawn alike
 LEAST_RANGE = 10  # factor that the colours of attention span at least: a small one is not to look large
+QUANTILE = 0.99  # of contributions' sizes: the end of their scale
 SIGMA = 0.7  # of smoothing, tiles
 
 
@@ -69,7 +70,7 @@ def draw_overlays(
     if prediction.margins is None:
         return
     margins = prediction.margins[:, shown]
-    limit = max(float(np.quantile(np.abs(margins), 0.99)), 1 / len(margins))
+    limit = max(float(np.quantile(np.abs(margins), QUANTILE)), 1 / len(margins))
     values, scale = _contribution_colours(margins, limit, shown, classes)
     yield Overlay("contribution", f"Contribution to {classes[shown]}{kind}", paint(values, scale), scale)
     if (others := shuffled_margins(prediction, shuffled, shown)) is None:

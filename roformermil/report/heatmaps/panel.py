@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from roformermil.report.heatmaps.overlay import OPACITY, RED, Overlay, Scale
 from roformermil.report.heatmaps.picture import DARK, FONT, SMALL, WHITE, draw_scale_bar, join, text_block, wrap
 
+TISSUE = (222, 190, 212)  # a tone of H&E
 WIDTH, STRIP_TILES = 1840, 8  # pixels of the panel without its border; tiles in a strip
 GAP, COLUMN_GAP = 8, 20  # pixels
 TILE_PX = (WIDTH - (STRIP_TILES - 1) * GAP) // STRIP_TILES
@@ -101,9 +102,9 @@ def _draw_maps(
 
 
 def _draw_scale(scale: Scale, width: int) -> Image.Image:
-    """The colours, as they are over white, with their values; below, those of this slide."""
+    """The colours, as they are over stained tissue, with their values; below, those of this slide."""
     width = min(width, WIDTH // 3)
-    colours = (OPACITY * scale.colours[None] + (1 - OPACITY) * 255).round().astype(np.uint8)
+    colours = (OPACITY * scale.colours[None] + (1 - OPACITY) * np.array(TISSUE)).round().astype(np.uint8)
     line = BAR_HEIGHT + TICK + 26
     bar = Image.new("RGB", (width, line), WHITE)
     bar.paste(Image.fromarray(colours).resize((width, BAR_HEIGHT)), (0, 0))

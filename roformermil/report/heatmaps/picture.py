@@ -58,8 +58,8 @@ def join(images: list[Image.Image], gap: int = 0, down: bool = False) -> Image.I
 
 
 def length_text(um: float) -> str:
-    """A length with its unit: um, from 1000 um mm."""
-    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"
+    """A length with its unit: µm, from 1000 µm mm."""
+    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
 
 
 def draw_scale_bar(picture: Image.Image, um_per_px: float) -> None:

@@ -118,11 +118,15 @@ def _cell_text(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections of the configuration that decide the numbers, each as `key: value, ...`; none where it is not known."""
     sections = {name: config[name] for name in ("tissue", "tiles", "folds", "training") if name in config}
     lines = [
-        (name, ", ".join(f"{key}: {value}" for key, value in section.items() if value is not None))
+        (name, ", ".join(f"{key}: {_shown(value)}" for key, value in section.items() if value is not None))
         for name, section in sections.items()
     ]
     return [*lines, ("models", ", ".join(model["id"] for model in config["models"]))] if lines else []

@@ -20,6 +20,7 @@ from roformermil.evaluation.summary_text import (
     number_text,
     value_text,
 )
+from roformermil.runtime.text import p_text
 
 SHOWN_METRICS = ("auroc", "balanced_accuracy", "average_precision", POOLED)
 CHANCE = 0.5  # AUROC of guessing
@@ -158,5 +159,5 @@ def _difference_sentence(row: Row) -> str:
     better, worse, low, high = row["model"], row["against"], row["ci_low"], row["ci_high"]
     if row["difference"] < 0:
         better, worse, low, high = worse, better, -high, -low
-    test = f"95% interval {low:.3f} to {high:.3f}; p = {row['p_holm']:.2g}"
-    return f"{row['dataset']}: {better} is better than {worse} by {abs(row['difference']):.3f} AUROC ({test})"
+    test = f"95% interval {low:.2f} to {high:.2f}; {p_text(row['p_holm'])}"
+    return f"{row['dataset']}: {better} is better than {worse} by {abs(row['difference']):.2f} AUROC ({test})"

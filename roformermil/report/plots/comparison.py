@@ -3,6 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from roformermil.runtime.text import p_text
+
 TESTS = {"corrected_t": ("corrected t", "tab:blue"), "delong": ("DeLong", "tab:green")}
 
 
@@ -11,7 +13,7 @@ def plot_comparisons(table: pd.DataFrame) -> Figure:
     correction. table: comparisons.csv."""
     groups = list(table[table.metric == "auroc"].groupby(["dataset", "encoder"], sort=False))
     tallest, count = max([len(group) for _, group in groups], default=1), max(1, len(groups))
-    figure = Figure(figsize=(0.6 + 5.2 * count, 1.2 + 0.3 * tallest), layout="constrained")
+    figure = Figure(figsize=(0.6 + 6.2 * count, 1.2 + 0.3 * tallest), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)
     for panel, ((dataset, encoder), group) in zip(axes[0], groups, strict=False):
         labels = []
@@ -19,12 +21,12 @@ def plot_comparisons(table: pd.DataFrame) -> Figure:
             test, colour = TESTS[row["test"]]
             error = [[row["difference"] - row["ci_low"]], [row["ci_high"] - row["difference"]]]
             panel.errorbar(row["difference"], k, xerr=error, fmt="o", ms=4, capsize=2, color=colour)
-            p = f"Holm's p = {row['p_holm']:.2g}" if pd.notna(row["p_holm"]) else "no p value"
+            p = f"Holm's {p_text(row['p_holm'])}" if pd.notna(row["p_holm"]) else "no p value"
             labels.append(f"{row['model']} − {row['against']}, {test}, {p}")
-        panel.set_yticks(range(len(labels)), labels, fontsize=7)
+        panel.set_yticks(range(len(labels)), labels, fontsize=9)
         panel.set_ylim(len(labels) - 0.4, -0.6)  # the first pair on top
         panel.axvline(0, color="0.6", lw=0.8)
-        panel.tick_params(axis="x", labelsize=7)
-        panel.set_xlabel("difference in AUROC, 95% interval", fontsize=8)
+        panel.tick_params(axis="x", labelsize=9)
+        panel.set_xlabel("difference in AUROC, 95% interval", fontsize=9)
         panel.set_title(f"{dataset} ({encoder})", fontsize=10)
     return figure

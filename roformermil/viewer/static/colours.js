@@ -2,16 +2,14 @@
 // blue, opacity], so that tissue remains visible where a tile counts little.
 
 const GREEN = [0, 105, 60], BLUE = [30, 70, 200], RED = [200, 30, 40], GREY = [150, 150, 150, 160];
-const EVEN = 1.5; // attention within this factor of its mean says nothing of one tile against another
-const LEAST = 0.01; // times the mean: less is drawn alike
-const LEAST_RANGE = 10; // factor that the colours of attention span at least
-const MOST_TIMES = 1e6; // larger factors are not spelled out
+let limits = null; // what decides how values are drawn and described: report/heatmaps states it, run.json has it
+export const setLimits = (given) => { limits = given; };
 export const SHUFFLED = ", positions shuffled"; // ends the name of contributions of a prediction with shuffled positions
 
 // The least and the largest value: Math.min and Math.max take only some ten thousand arguments.
 export const extremes = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
-const short = (value) => (Math.abs(value) < 0.0005 ? "0" : Number(value.toPrecision(2)).toLocaleString("en", { maximumFractionDigits: 6 }));
-const signed = (value) => (value > 0 && short(value) !== "0" ? "+" : "") + short(value).replace("-", "−");
+const short = (value) => (value === 0 ? "0" : Number(value.toPrecision(2)).toLocaleString("en", { maximumSignificantDigits: 2, minimumSignificantDigits: Math.abs(value) < 10 ? 2 : 1 }));
+const signed = (value) => (value > 0 ? "+" : "") + short(value).replace("-", "−");
 
 // What a layer is called, `colour` of a value, `at` a place on the scale (0 to 1), `ticks` on it, `note`, and `describe` a value.
 // values: of all tiles by name; classes: those of the model.
@@ -23,11 +21,11 @@ function attentionScale(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const [least, most] = extremes(values).map((value) => value / mean);
   const describe = (value) => `${short(value / mean)} times the mean`;
-  if (most <= EVEN && least * EVEN >= 1) {
-    const note = `The model singles out no place: no tile is a factor of ${EVEN} from the mean of all.`;
-    return { title: "Attention is even", colour: () => GREY, at: () => GREY, ticks: [[0.5, "even"]], note, describe, isEven: true };
+  if (most <= limits.even && least * limits.even >= 1) {
+    const note = `The model singles out no place: no tile is a factor of ${limits.even} from the mean of all.`;
+    return { title: "Attention is even", colour: () => GREY, at: () => GREY, ticks: [[0.5, "even"]], note, describe, choosesNoTile: true };
   }
-  const low = Math.min(Math.max(least, LEAST), most / LEAST_RANGE), place = (value) => Math.log(Math.max(value, low) / low) / Math.log(most / low);
+  const low = Math.min(Math.max(least, limits.leastAttention), most / limits.leastRange), place = (value) => Math.log(Math.max(value, low) / low) / Math.log(most / low);
   const at = (part) => [...GREEN, Math.round(255 * part)];
   const ticks = [[0, (least < low ? "< " : "") + short(low)], [place(1), "mean"], [1, `${short(most)} times`]];
   const note = `This slide: ${short(least)} to ${short(most)} times the mean of its tiles. The scale is logarithmic.`;
@@ -37,21 +35,22 @@ function attentionScale(values) {
 function contributionScale(name, values, classes) {
   const own = values[name.replace(SHUFFLED, "")] ?? values[name]; // both are drawn in the same colours
   const sizes = own.map(Math.abs).sort((a, b) => a - b);
-  const limit = Math.max(sizes[Math.ceil(0.99 * (sizes.length - 1))], 1 / own.length);
+  const limit = Math.max(sizes[Math.ceil(limits.quantile * (sizes.length - 1))], 1 / own.length);
   const [least, most] = extremes(values[name]);
   const at = (part) => [...(part < 0.5 ? BLUE : RED), Math.round(255 * Math.min(1, Math.abs(2 * part - 1)))];
   const ticks = [[0, `${least < -limit ? "< " : ""}${signed(-limit)}`], [0.5, "0"], [1, `${most > limit ? "> " : ""}${signed(limit)}`]];
   const of = name.replace("contribution to ", "").replace(SHUFFLED, ""), other = classes.length === 2 ? classes.find((one) => one !== of) : null;
   const note = `Log-odds per tile: red for ${of}, blue ${other ? `for ${other}` : "against it"}. ${oddsSentence(values[name], of, other)}`;
+  const choosesNoTile = Math.max(...extremes(values[name]).map(Math.abs)) * own.length < limits.negligible; // noise would
   const title = `Contribution to ${of}${name.endsWith(SHUFFLED) ? SHUFFLED : ""}`;
-  return { title, colour: (value) => at(value / limit / 2 + 0.5), at, ticks, note, describe: (value) => `${signed(value)} log-odds` };
+  return { title, colour: (value) => at(value / limit / 2 + 0.5), at, ticks, note, describe: (value) => `${signed(value)} log-odds`, choosesNoTile };
 }
 
 function oddsSentence(values, of, other) {
-  const sum = values.reduce((total, value) => total + value, 0), times = Math.exp(Math.min(Math.abs(sum), Math.log(MOST_TIMES)));
+  const sum = values.reduce((total, value) => total + value, 0), times = Math.exp(Math.min(Math.abs(sum), Math.log(limits.mostTimes)));
   const odds = `the odds of ${other && sum < 0 ? other : of}`;
-  if (times < 1.1) return `Together, the tiles hardly change ${odds}.`;
-  const factor = times < 0.99 * MOST_TIMES ? short(times) : "more than a million";
+  if (times < limits.leastTimes) return `Together, the tiles hardly change ${odds}.`;
+  const factor = times < 0.99 * limits.mostTimes ? short(times) : "more than a million";
   const [verb, place] = other || sum > 0 ? ["raise", "over"] : ["lower", "below"];
   return `Together, the tiles ${verb} ${odds} ${factor} times ${place} the model's baseline.`;
 }

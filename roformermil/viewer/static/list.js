@@ -23,6 +23,9 @@ export class SlideList {
     this.slides = slides;
     this.folder = folder;
     find("wrong").closest("label").hidden = !slides.some((slide) => slide.label && slide.predicted);
+    const surprising = find("order").querySelector("[value=surprise]");
+    surprising.hidden = !slides.some((slide) => slide.predicted);
+    if (surprising.hidden && surprising.selected) find("order").value = "name";
     this.render();
   }
 

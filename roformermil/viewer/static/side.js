@@ -2,6 +2,7 @@
 
 import { element, find, number, probability } from "./page.js";
 
+const isLost = (slide) => !["ok", "excluded"].includes(slide.status);
 const TOPS = 8; // tiles at either end
 const LAYERS = { attention: "Attention", contribution: "Contribution", tissue: "Tissue", grid: "Grid" };
 
@@ -9,7 +10,7 @@ export function showPrediction(slide, classes) {
   find("name").textContent = slide.id;
   find("verdict").className = "";
   find("verdict").replaceChildren(...verdict(slide));
-  if (slide.status !== "ok") find("verdict").classList.add("is-wrong");
+  if (isLost(slide)) find("verdict").classList.add("is-wrong");
   else if (slide.label && slide.predicted) find("verdict").classList.add(slide.label === slide.predicted ? "is-right" : "is-wrong");
   find("probabilities").replaceChildren(...slide.probabilities.map((value, k) => {
     const isLabel = classes[k] === slide.label ? element("em", { textContent: " label" }) : null;
@@ -52,7 +53,7 @@ const join = (names) => names.map((name, k) => (k ? name.toLowerCase() : name)).
 // The tiles with the highest values, and for values with a sign the lowest. fly: called with a tile's number.
 export function showTops(tiles, name, scale, folder, fly) {
   find("tops").replaceChildren();
-  if (!tiles || !name || scale.isEven) return;
+  if (!tiles || !name || scale.choosesNoTile) return;
   const values = tiles.values[name], order = values.map((_, k) => k).sort((a, b) => values[b] - values[a]);
   const count = Math.min(TOPS, order.length), what = scale.title[0].toLowerCase() + scale.title.slice(1);
   const groups = [[`Highest ${what}`, order.slice(0, count)]];

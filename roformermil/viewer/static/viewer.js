@@ -1,5 +1,6 @@
 // The page: a view (data set and model), its list of slides, the open slide, and its layers.
 
+import { setLimits } from "./colours.js";
 import { Layers } from "./layers.js";
 import { SlideList } from "./list.js";
 import { ask, element, fillSelect, find } from "./page.js";
@@ -8,7 +9,6 @@ import { markTop, showFacts, showPrediction, showTops } from "./side.js";
 const AROUND = 3; // times a tile's side: what is shown around a tile that is flown to
 const SHOWN_CLASS_OF_TWO = 1; // red means the second class, as in the heat maps
 const NEAR = 0.2; // of the legend's width: words so near to an end's are left out
-const CHANCE = 0.5, AT_CHANCE = "The interval includes 0.5, what guessing reaches: what this model looks at means little";
 const state = { run: null, view: null, number: 0, slide: null, answer: null, layer: "contribution", of: null };
 
 const viewer = OpenSeadragon({
@@ -22,6 +22,7 @@ window.roformermil = { viewer, layers, list, state }; // for the browser's conso
 
 async function start() {
   state.run = await ask("run.json");
+  setLimits(state.run.limits);
   find("run").textContent = state.run.name;
   document.title = `${state.run.name}: slides`;
   const datasets = [...new Set(state.run.views.map((view) => view.dataset))];
@@ -54,6 +55,7 @@ async function openView(number, slide) {
   const models = viewsOf(state.view.dataset).map(([k, view]) => [k, nameOfModel(view)]);
   fillSelect(find("model"), models, number);
   showStanding();
+  if (!state.view.model) layers.shown.outline = true; // nothing else to look at yet
   list.load(state.view.slides, `views/${number}/slides`);
   const known = state.view.slides.some((one) => one.id === slide);
   if (state.view.slides.length) await openSlide(known ? slide : state.view.slides[0].id);
@@ -66,11 +68,11 @@ function showStanding() {
   if (state.view.auroc) {
     const interval = low === null ? "" : ` (95% interval ${low.toFixed(2)} to ${high.toFixed(2)})`;
     find("auroc").append("AUROC ", element("b", { textContent: mean.toFixed(2) }), interval);
-    if (low !== null && low <= CHANCE) find("auroc").append(element("span", { className: "chance", textContent: "at chance", title: AT_CHANCE }));
+    if (state.view.chance) find("auroc").append(element("span", { className: "chance", textContent: "not better than chance", title: state.view.chance }));
   }
   const { cautions } = state.view;
   find("cautions").hidden = !cautions.length;
-  find("cautions").querySelector("summary").textContent = cautions.length === 1 ? "1 caution" : `${cautions.length} cautions`;
+  find("cautions").querySelector("summary").textContent = cautions.length === 1 ? "1 warning" : `${cautions.length} warnings`;
   find("cautions").querySelector("ul").replaceChildren(...cautions.map((text) => element("li", { textContent: text })));
 }
 
@@ -134,8 +136,10 @@ function showLegend() {
   const { scale } = layers;
   find("legend").hidden = !scale || layers.hidden;
   if (!scale) return;
-  const [title, note] = find("legend").querySelectorAll("p"), ticks = find("legend").querySelector(".ticks");
+  const [title, note, chance] = find("legend").querySelectorAll("p"), ticks = find("legend").querySelector(".ticks");
   [title.textContent, note.textContent] = [scale.title, scale.note];
+  chance.hidden = !state.view.chance;
+  chance.textContent = `${state.view.chance}. Do not read its colours as findings.`;
   ticks.replaceChildren(...scale.ticks.filter(([at]) => at === 0 || at === 1 || (at > NEAR && at < 1 - NEAR)).map(([at, text]) => {
     const tick = element("span", { textContent: text, className: at === 0 ? "first" : at === 1 ? "last" : "" });
     tick.style.left = `${100 * at}%`;
