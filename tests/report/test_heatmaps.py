@@ -233,7 +233,7 @@ def test_the_scale_has_the_lowest_and_the_highest_value_with_their_unit(cohort):
     )
     notes = [overlay.scale.note for overlay in overlays]
     assert notes[0] == "this slide: 0.51 to 18 times the mean of its tiles"
-    assert notes[1] == "log-odds per tile: blue for plain, red for striped; this slide: -0.2 to +0.4"
+    assert notes[1] == "log-odds per tile: blue for plain, red for striped; this slide: -0.20 to +0.40"
 
 
 @pytest.mark.parametrize(("factor", "drawn"), [(1.0, False), (1.05, False), (-1.0, True)])

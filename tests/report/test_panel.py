@@ -78,7 +78,7 @@ def test_the_scale_bar_is_as_long_as_it_says(um_per_px, length):
     draw_scale_bar(picture, um_per_px)
     dark = (np.asarray(picture)[286, :, 0] < 60).sum()
     assert dark == pytest.approx(length, abs=1.5)
-    assert length_text(100) == "100 um" and length_text(2000) == "2 mm" and length_text(500.0) == "500 um"
+    assert length_text(100) == "100 µm" and length_text(2000) == "2 mm" and length_text(500.0) == "500 µm"
 
 
 def predicted(probabilities, contributions, attention=None):
@@ -152,5 +152,5 @@ def test_contributions_are_negligible_if_all_tiles_with_the_strongest_would_hard
 
 
 def test_values_are_short_and_have_no_exponent():
-    assert [short_text(v) for v in (12.34, 123456, 0.00041, -0.25, 1.0)] == ["12", "120,000", "0.00041", "-0.25", "1"]
-    assert [short_text(v, "+") for v in (0.0041, 6e-5, -3e-5, 0.0)] == ["+0.0041", "+0.00006", "-0.00003", "+0"]
+    assert [short_text(v) for v in (12.34, 123456, 0.00041, -0.25, 1.0)] == ["12", "120,000", "0.00041", "-0.25", "1.0"]
+    assert [short_text(v, "+") for v in (0.0041, 6e-5, -3e-5, 0.0)] == ["+0.0041", "+0.000060", "-0.000030", "+0"]
