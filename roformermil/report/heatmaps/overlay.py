@@ -101,7 +101,10 @@ def _contribution_colours(
 ) -> tuple[np.ndarray, Scale]:
     """Places of contributions (n,) on a scale from -limit to limit, 0 to 1."""
     least, most = float(margins.min()), float(margins.max())
-    low, high = f"{'< ' if least < -limit else ''}-{short_text(limit)}", f"{'> ' if most > limit else ''}+{short_text(limit)}"
+    low, high = (
+        f"{'< ' if least < -limit else ''}-{short_text(limit)}",
+        f"{'> ' if most > limit else ''}+{short_text(limit)}",
+    )
     meaning = f"blue {f'for {classes[0]}' if len(classes) == 2 else 'against it'}, red for {classes[shown]}"
     note = f"log-odds per tile: {meaning}; this slide: {short_text(least, '+')} to {short_text(most, '+')}"
     scale = Scale(BLUE_WHITE_RED, [(0.0, low), (0.5, "0"), (1.0, high)], note)
