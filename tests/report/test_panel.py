@@ -78,7 +78,7 @@ def test_the_scale_bar_is_as_long_as_it_says(um_per_px, length):
     draw_scale_bar(picture, um_per_px)
     dark = (np.asarray(picture)[286, :, 0] < 60).sum()
     assert dark == pytest.approx(length, abs=1.5)
-    assert length_text(100) == "100 µm" and length_text(2000) == "2 mm" and length_text(500.0) == "500 µm"
+    assert length_text(100) == "100 um" and length_text(2000) == "2 mm" and length_text(500.0) == "500 um"
 
 
 def predicted(probabilities, contributions, attention=None):
