@@ -3,10 +3,13 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from roformermil.cohort.slide_messages import group_lost, group_warnings
 from roformermil.cohort.slide_table import SlideRecord, shorten_warnings
 from roformermil.errors import Status
 from roformermil.runtime.files import atomic_path, write_text
@@ -15,7 +18,13 @@ THUMBNAIL_PX, LINE_PX, LINES, GAP_PX = 240, 15, 3, 6
 CAPTION_PX = LINES * LINE_PX
 SLIDES_PER_PICTURE = 1000  # they take 220 MB of memory
 PAGE_PX = 2000  # width in the report
+# Pillow's font has no ², and no µ
 GREY, RED, ORANGE = (60, 60, 60), (190, 0, 0), (200, 110, 0)
+STYLE = "body {font: 15px/1.5 system-ui, sans-serif; margin: 24px; color: #1c2430} img {max-width: 100%} p, li {max-width: 75em}"
+KEY = (
+    "Look whether the outlines enclose the tissue and nothing else. Below each slide: its tissue and tiles; in orange what to"
+    " check; in red that it is lost. Click the picture to enlarge it."
+)
 
 
 def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) -> None:
@@ -31,16 +40,28 @@ def write_contact_sheet(records: list[SlideRecord], outlines: Path, path: Path) 
             url = _data_url(picture)
     for earlier in set(path.parent.glob(f"{path.stem}_[0-9]*{path.suffix}")) - set(pictures):  # of more slides
         earlier.unlink()
-    page = "<!DOCTYPE html><title>Tissue outlines</title>\n"
-    for file, source in zip(pictures, [url, *(file.name for file in pictures[1:])], strict=True):
-        page += f'<a href="{file.name}"><img src="{source}" loading="lazy" style="max-width: 100%"></a>\n'
-    write_text(path.with_suffix(".html"), page)
+    sources = [url, *(file.name for file in pictures[1:])]
+    links = [
+        f'<a href="{file.name}"><img src="{source}" loading="lazy" alt="outlines"></a>'
+        for file, source in zip(pictures, sources, strict=True)
+    ]
+    write_text(path.with_suffix(".html"), _page(records, "\n".join(links)))
 
 
 def _data_url(picture: Image.Image) -> str:
     picture.thumbnail((PAGE_PX, picture.height))
     picture.save(buffer := io.BytesIO(), "JPEG", quality=75)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _page(records: Sequence[SlideRecord], pictures: str) -> str:
+    """The page: the pictures, and in full what is lost and what to check, which a caption has no room for."""
+    parts = [f"<h1>Tissue of {len(records):,} slides</h1>", f"<p>{KEY}</p>", pictures]
+    for title, lines in (("Lost", group_lost(records)), ("To check", group_warnings(records))):
+        if lines:
+            parts += [f"<h2>{title}</h2>", "<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>"]
+    head = f'<meta charset="utf-8"><title>Tissue outlines</title><style>{STYLE}</style>'
+    return "\n".join(['<!DOCTYPE html><html lang="en">', head, *parts, "</html>", ""])
 
 
 def draw_contact_sheet(records: list[SlideRecord], outlines: Path) -> Image.Image:
@@ -89,8 +110,8 @@ def _caption(record: SlideRecord) -> list[tuple[str, tuple[int, int, int]]]:
     if record.status == Status.EXCLUDED:
         return [(record.slide_id, GREY), ("excluded by the slide sheet", GREY)]
     if record.is_lost:
-        return [(record.slide_id, RED), (f"{record.status} in {record.stage}", RED)]
-    lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm², {record.tiles or 0:,} tiles", GREY)]
+        return [(record.slide_id, RED), (f"lost: {record.status.replace('_', ' ')}", RED)]
+    lines = [(record.slide_id, GREY), (f"{record.tissue_mm2 or 0:.1f} mm2, {record.tiles or 0:,} tiles", GREY)]
     if odd := shorten_warnings(record.warnings):
         lines.append((f"check: {odd}", ORANGE))
     return lines

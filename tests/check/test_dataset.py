@@ -86,7 +86,7 @@ def test_each_kind_of_mistake_is_shown_however_many_there_are_of_another(folder)
 
 
 def test_few_test_patients_are_a_warning_before_anything_is_computed(folder):
-    few = "set: 1.0 test patients of class a per fold: with so few patients AUROC is coarse"
+    few = "set: 1 test patients of class a per fold: with so few patients AUROC is coarse"
     assert problems(folder, "warning")[-1].startswith(few)
 
 

@@ -15,7 +15,7 @@ from roformermil.runtime.locks import exclusive
 
 VERBS = """
 ablation check clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
-measure overhead package pages plots predict run schema segment split tile trace train version view
+measure overhead package pages plots predict run schema segment split tile trace train version view weights
 """
 COMMANDS = typer.main.get_command(app).commands
 

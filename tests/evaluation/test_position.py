@@ -33,7 +33,7 @@ NONE = (np.nan, np.nan, np.nan)
             "few to exclude a difference of 0.1.",
         ),
         ((-0.01, -0.2, 0.05), "too few to exclude a difference of 0.1."),
-        ((0.0, np.nan, np.nan), "makes no difference to AUROC, which is 0.80 either way: it cannot tell here."),
+        ((0.0, np.nan, np.nan), "makes no difference to AUROC, which is 0.80 either way: this metric cannot tell."),
         ((0.5, np.nan, np.nan), "Shuffling tile positions lowers AUROC by 0.50; too few patients for an interval."),
     ],
 )

@@ -140,7 +140,7 @@ def test_the_papers_table_has_means_lost_slides_and_cautions(run):
     assert "- 002: 3 folds of 2 seeds; 2 of 2 slides\n" in text
     assert "- resnet50-random: random encoder weights" in text
     assert "- 002: training and test share patients, so the metrics are optimistic (3 patients" in text
-    assert "- one: 1 of 2 slides are lost" in text and "one: training and test" not in text
+    assert "- one: 1 of 2 slides is lost" in text and "one: training and test" not in text
     assert "- one: 8 test slides per fold are few" in text
     cautions = read_table(run.folder / "cautions.csv").caution
     assert all(f"- {line}\n" in text for line in cautions) and not cautions.str.contains("3 folds").any()

@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_sheet_and_a_configuration_that_can_be_read(folder, h
     by_id = {row["slide_id"]: row for row in rows}
     assert set(by_id) == {f"HE_{k}" for k in range(12)} | {"broken"}
     assert by_id["HE_4"]["path"] == "case1/HE 4.tif" and by_id["HE_4"]["patient_id"] == "case1"
-    assert by_id["HE_4"]["note"] == "generic-tiff, 1500 x 1200 px, 0.5 um/px (tiff)"
+    assert by_id["HE_4"]["note"] == "generic-tiff, 1500 x 1200 px, 0.5 um/px (TIFF tag)"
     assert by_id["broken"]["exclude"].startswith("unreadable: this is a text file, not a slide")
     assert by_id["HE_11"]["note"].startswith("no_mpp: ") and not by_id["HE_11"]["exclude"]
     dataset = load_config(here / "mine.yaml").datasets["mine"]
@@ -64,7 +64,7 @@ def test_the_text_says_what_was_found_what_is_left_and_how_to_go_on(folder, here
     lines = describe_project(make(folder)).splitlines()
     assert lines[:4] == [
         f"13 slides in {folder}",
-        "  11 x generic-tiff, 0.5 um/px (tiff)",
+        "  11 x generic-tiff, 0.5 um/px (TIFF tag)",
         "  1 x generic-tiff, no usable resolution",
         "excluded: broken: unreadable: this is a text file, not a slide: give the scanner's own file (it starts: not a slide)",
     ]
@@ -105,7 +105,7 @@ def test_what_the_user_filled_in_is_kept_and_fits_the_configuration(folder, here
     assert "Left to fill in" not in text
     rows = {row["slide_id"]: row for row in read_rows(here / "mine.csv")}
     assert [rows[f"HE_{k}"]["patient_id"] for k in range(12)] == [f"P{k}" for k in range(12)]
-    assert rows["HE_11"]["mpp"] == "0.5" and rows["HE_11"]["note"].endswith("0.5 um/px (sheet)")
+    assert rows["HE_11"]["mpp"] == "0.5" and rows["HE_11"]["note"].endswith("0.5 um/px (slide sheet)")
     assert rows["broken"]["exclude"].startswith("unreadable: ")
     assert load_config(here / "mine.yaml").datasets["mine"].classes == ["a", "b"]
 

@@ -16,7 +16,7 @@ from roformermil.errors import ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
-from roformermil.report.heatmaps.draw import OVERLAY_PX, write_heatmaps
+from roformermil.report.heatmaps.draw import OVERLAY_PX, _choose_tiles, write_heatmaps
 from roformermil.report.heatmaps.geojson import rank_fractions, tiles_to_geojson
 from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
 from roformermil.report.heatmaps.overlay import draw_overlays, rasterize
@@ -233,7 +233,7 @@ def test_the_scale_has_the_lowest_and_the_highest_value_with_their_unit(cohort):
     )
     notes = [overlay.scale.note for overlay in overlays]
     assert notes[0] == "this slide: 0.51 to 18 times the mean of its tiles"
-    assert notes[1] == "log-odds per tile: blue for plain, red for striped; this slide: -0.2 to +0.4"
+    assert notes[1] == "log-odds per tile: blue for plain, red for striped; this slide: -0.20 to +0.40"
 
 
 @pytest.mark.parametrize(("factor", "drawn"), [(1.0, False), (1.05, False), (-1.0, True)])
@@ -305,3 +305,15 @@ def test_tiles_for_qupath_count_from_the_origin_of_its_image(cohort):
     texts = (tiles_to_geojson(store, prediction, 1, CLASSES, origin) for origin in ((0, 0), (300, 200)))
     whole, moved = (np.array([tile["geometry"]["coordinates"] for tile in json.loads(t)["features"]]) for t in texts)
     assert (whole - moved == (300, 200)).all()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "sign"), [(-2.0, -1.0, ", all negative"), (1.0, 2.0, ", all positive"), (-1, 1, "")]
+)
+def test_the_titles_say_when_even_the_highest_tiles_speak_against_the_class(lowest, highest, sign):
+    margins = np.linspace(lowest, highest, 20)[:, None] * [-1, 1]
+    strips = _choose_tiles(Prediction(np.array([0.5, 0.5]), np.full((20, 2), 0.05), margins), 1, CLASSES)
+    assert list(strips) == [
+        f"Tiles with the {end} contribution to striped (log-odds){sign}" for end in ("highest", "lowest")
+    ]
+    assert next(iter(strips[list(strips)[1]])) == 0, "the lowest first"

@@ -273,7 +273,7 @@ def test_each_picture_has_its_caption_below_and_is_no_wider_than_a_screen(seeded
 
 def test_calibration_is_left_out_where_it_cannot_be_read(seeded, tmp_path):
     few = text(read_sections(seeded)["plots"])
-    assert "Calibration is not shown. Calibration cannot be read from so few patients" in few
+    assert "Calibration is not shown. Calibration cannot be judged from so few patients" in few
     assert "at least 100 patients of each class" in few and "there are 30 of class a" in few
     assert "Expected calibration error" not in text(read_sections(seeded)["tables"])
     run = SimulatedRun(tmp_path)

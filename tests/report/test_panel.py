@@ -152,5 +152,5 @@ def test_contributions_are_negligible_if_all_tiles_with_the_strongest_would_hard
 
 
 def test_values_are_short_and_have_no_exponent():
-    assert [short_text(v) for v in (12.34, 123456, 0.00041, -0.25, 1.0)] == ["12", "120,000", "0.00041", "-0.25", "1"]
-    assert [short_text(v, "+") for v in (0.0041, 6e-5, -3e-5, 0.0)] == ["+0.0041", "+0.00006", "-0.00003", "+0"]
+    assert [short_text(v) for v in (12.34, 123456, 0.00041, -0.25, 1.0)] == ["12", "120,000", "0.00041", "-0.25", "1.0"]
+    assert [short_text(v, "+") for v in (0.0041, 6e-5, -3e-5, 0.0)] == ["+0.0041", "+0.000060", "-0.000030", "+0"]

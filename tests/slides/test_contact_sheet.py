@@ -93,3 +93,17 @@ def test_long_names_keep_both_ends():
     text = contact_sheet.shorten_middle("TCGA-AD-6964-01Z-00-DX1.1A2B3C4D-5E6F-7890", font, 150)
     assert text.startswith("TCGA-AD") and text.endswith("7890") and font.getlength(text) <= 150
     assert contact_sheet.shorten_middle("short", font, 150) == "short"
+
+
+def test_the_page_says_in_full_what_is_lost_and_what_to_check_and_an_empty_slide_has_its_picture(tmp_path):
+    records = [
+        SlideRecord("odd<1>", Path(), warnings="97% of the scan is tissue: look at its outline"),
+        SlideRecord("empty", Path(), status=Status.EMPTY, message="no tissue found; exclude it", stage="segment"),
+    ]
+    Image.new("RGB", (1000, 1000), GREEN).save(tmp_path / "empty.jpg", quality=95)
+    write_contact_sheet(records, tmp_path, tmp_path / "sheet.jpg")
+    page = (tmp_path / "sheet.html").read_text()
+    assert "<li>empty: empty: no tissue found; exclude it</li>" in page and "2 slides" in page
+    assert "<li>odd&lt;1&gt;: 97% of the scan is tissue: look at its outline</li>" in page
+    picture = np.asarray(Image.open(tmp_path / "sheet.jpg")).astype(int)
+    assert np.abs(picture[GAP_PX + THUMBNAIL_PX // 2, CELL_WIDTH + GAP_PX + THUMBNAIL_PX // 2] - GREEN).max() < 20

@@ -92,7 +92,7 @@ def viewer(browser, server):
 def test_a_slide_is_drawn_without_an_error(browser, server, viewer):
     assert viewer.slide_pixels()[..., :3].std() > BLANK
     assert viewer.page.locator("#list li").count() == 12
-    assert viewer.page.locator("#auroc").inner_text() == "AUROC 0.55 (95% interval 0.31 to 0.79)at chance"
+    assert viewer.page.locator("#auroc").inner_text() == "AUROC 0.55 (95% interval 0.31 to 0.79)not better than chance"
     assert viewer.page.locator("#ruler").is_visible()
     assert viewer.errors == [] and viewer.hosts == {f"127.0.0.1:{server.server_port}"}
 

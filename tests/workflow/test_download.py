@@ -40,6 +40,7 @@ def write_checksums(folder: Path) -> None:
     (folder / "md5").write_text("".join(lines))
 
 
+@pytest.mark.slow
 def test_snakemake_download_fetches_the_slides_and_the_next_run_resumes(server, tmp_path):
     folder, url = server
     write_demo_slides(folder, 6)

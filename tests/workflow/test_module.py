@@ -43,6 +43,7 @@ def snakefile(request):
         yield f"{address}/Snakefile"
 
 
+@pytest.mark.slow
 def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefile, tmp_path):
     write_demo_slides(tmp_path / "slides", 6)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())

@@ -94,6 +94,10 @@ def _choose_tiles(prediction: Prediction, shown: int, classes: list[str]) -> dic
     order = np.argsort(-values, kind="stable").tolist()
     lowest = order[: STRIP_TILES - 1 : -1][:STRIP_TILES]  # without those that are among the highest
     ends = {"highest": order[:STRIP_TILES], "lowest": lowest}
+    if prediction.margins is not None and values.max() < 0:
+        kind += ", all negative"  # the highest too speak against the class
+    elif prediction.margins is not None and values.min() > 0:
+        kind += ", all positive"
     return {f"Tiles with the {end} {kind}": {k: texts[k] for k in tiles} for end, tiles in ends.items()}
 
 

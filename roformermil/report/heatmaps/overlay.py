@@ -84,9 +84,10 @@ def _attention_colours(attention: np.ndarray) -> tuple[np.ndarray, Scale]:
     """Places of attention (n,) on its scale, 0 to 1, which is logarithmic."""
     times = times_mean(attention)
     least, most = float(times.min()), float(times.max())
-    note = f"this slide: {short_text(least)} to {short_text(most)} times the mean of its tiles"
     if is_even(attention):
+        note = f"this slide: {least:.2f} to {most:.2f} times the mean of its tiles"
         return np.full(len(times), 0.5), Scale(ALL_GREY, [(0.5, "even")], note)
+    note = f"this slide: {short_text(least)} to {short_text(most)} times the mean of its tiles"
     low = min(max(least, LEAST_ATTENTION), most / LEAST_RANGE)
     span = np.log(most / low)
     values = np.log(times.clip(low) / low) / span
@@ -100,7 +101,10 @@ def _contribution_colours(
 ) -> tuple[np.ndarray, Scale]:
     """Places of contributions (n,) on a scale from -limit to limit, 0 to 1."""
     least, most = float(margins.min()), float(margins.max())
-    low, high = f"{'< ' if least < -limit else ''}-{limit:.2g}", f"{'> ' if most > limit else ''}+{limit:.2g}"
+    low, high = (
+        f"{'< ' if least < -limit else ''}-{short_text(limit)}",
+        f"{'> ' if most > limit else ''}+{short_text(limit)}",
+    )
     meaning = f"blue {f'for {classes[0]}' if len(classes) == 2 else 'against it'}, red for {classes[shown]}"
     note = f"log-odds per tile: {meaning}; this slide: {short_text(least, '+')} to {short_text(most, '+')}"
     scale = Scale(BLUE_WHITE_RED, [(0.0, low), (0.5, "0"), (1.0, high)], note)

@@ -58,8 +58,8 @@ def join(images: list[Image.Image], gap: int = 0, down: bool = False) -> Image.I
 
 
 def length_text(um: float) -> str:
-    """A length with its unit: µm, from 1000 µm mm."""
-    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
+    """A length with its unit: um, since Pillow's font has no µ; from 1000 um mm."""
+    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"
 
 
 def draw_scale_bar(picture: Image.Image, um_per_px: float) -> None:

@@ -54,7 +54,7 @@ def _odds_sentence(log_odds: float, shown: int, classes: list[str]) -> str:
 def _attention_sentence(attention: np.ndarray) -> str:
     """attention: (n,) for a class."""
     if is_even(attention):
-        most = f"no tile has more than {short_text(times_mean(attention).max())} times the mean of all tiles"
+        most = f"no tile has more than {times_mean(attention).max():.2f} times the mean of all tiles"
         return f"Attention is even (grey): {most}, so the model singles out no place."
     return f"Half of the attention is on {tiles_with_half(attention):,} of {plural(len(attention), 'tile')}."
 

@@ -49,4 +49,4 @@ def is_negligible(margins: np.ndarray) -> bool:
 
 def short_text(value: float, sign: str = "") -> str:
     """Two digits of a value, without an exponent. sign: as of format specifications."""
-    return f"{Decimal(f'{value:#.2g}'):{sign},f}"
+    return f"{Decimal(f'{value:#.2g}' if value else '0'):{sign},f}"
