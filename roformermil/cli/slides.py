@@ -32,7 +32,7 @@ def demo_slides(
 
 
 @app.command(
-    epilog="Example: snakemake download --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
+    epilog="Example: snakemake download --cores all --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
     " `datasets.NAME.source`."
 )
 def download(
