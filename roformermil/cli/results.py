@@ -114,7 +114,7 @@ def pages(
 
 
 @app.command(
-    epilog="Example: snakemake ablation --configfile mine.yaml, whose rule gives this verb its long arguments."
+    epilog="Example: snakemake ablation --cores all --configfile mine.yaml, whose rule gives this verb its long arguments."
     " Settings: `ablation`."
 )
 def ablation(

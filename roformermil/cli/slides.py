@@ -51,7 +51,7 @@ def list_slides(
 
 
 @app.command(
-    epilog="Example: snakemake download --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
+    epilog="Example: snakemake download --cores all --configfile mine.yaml, whose rule says which batch to fetch. Settings:"
     " `datasets.NAME.source`."
 )
 def download(

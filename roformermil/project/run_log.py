@@ -12,7 +12,7 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from roformermil.project.start import STOPPED
+from roformermil.project.start import STOPPED, hide_traceback_of_interrupts
 
 INTERRUPTED = "Terminating processes on user request"  # so Snakemake's records begin
 NOTHING_TO_DO = "Nothing to be done"
@@ -103,15 +103,7 @@ class RunLog(logging.Handler):
 
     def replace_traceback_of_interrupts(self) -> None:
         """Have Python print one line for Ctrl-C where it ends Snakemake, instead of a traceback, unless `close` has."""
-        print_error = sys.excepthook
-
-        def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-            if not issubclass(kind, KeyboardInterrupt):
-                print_error(kind, error, trace)
-            elif not self.run.interrupted:
-                print(f"\n{STOPPED}", file=sys.stderr, flush=True)
-
-        sys.excepthook = hook
+        hide_traceback_of_interrupts(lambda: self.run.interrupted)
 
     def is_shown(self, record: logging.LogRecord) -> bool:
         """Whether the terminal shows a record."""

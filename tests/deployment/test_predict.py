@@ -1,7 +1,5 @@
 """A run's models packaged, and slides predicted with them, compared with the predictions of the folds' own models."""
 
-import json
-import re
 import shutil
 from pathlib import Path
 
@@ -9,78 +7,24 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow
-from roformermil.bags.leakage import Finding, write_findings
 from roformermil.cli import app
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import write_pyramid
-from roformermil.config import Encoder, Folds, Leakage, Model, Tiles, Tissue, Training
+from roformermil.config import Training
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation, Spread, render_card
 from roformermil.deployment.predict import load_packaged_model, predict
 from roformermil.deployment.prediction_table import prediction_fields, table_row
-from roformermil.errors import ConfigError, LeakError, ModelError
-from roformermil.features.embed import Embedder
+from roformermil.errors import ConfigError, ModelError
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import Prediction, load_model
-from roformermil.slides.steps import segment_slides, tile_slides
+from tests.deployment.lab import CLASSES, DATA, ENCODER, MODEL, RUN, STORES
 from tests.factories import read_rows, train_run
-from tests.tissue_drawing import draw_tissue
-
-TILES = Tiles(tile_px=64, target_mpp=1.0)
-MODEL = Model(name="ro-abmil", hidden_dim=32, attention_dim=16, num_heads=2)
-ENCODER = Encoder(weights="random", compile="never", batch_size=16)
-CLASSES = ["inflamed", "excluded"]
-DATA, STORES, RUN = "results/set", "results/set/features/resnet50-random", "results/set/resnet50-random/ro-abmil"
-WRONG_CARDS = [
-    ({"classes": ["excluded", "inflamed"]}, "other classes"),
-    ({"members": {}}, "members"),
-    ({"members": {"../fold_0.safetensors": "0"}}, "members"),
-    ({"features": None}, "features"),
-]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """A folder with a model trained on six small slides, its package, and three new slides."""
-    folder = tmp_path_factory.mktemp("lab")
-    rng = np.random.default_rng(0)
-    (folder / "slides").mkdir()
-    rows = [SlideRecord(f"s{k}", folder / f"slides/s{k}.tif") for k in range(9)]
-    for row in rows:
-        write_pyramid(row.path, draw_tissue(rng, 700, 600))
-    data, stores = folder / DATA, folder / STORES
-    rows = segment_slides(rows, data / "tissue", Tissue(), timeout=60, progress=False)
-    rows = tile_slides(rows, data / "tissue", data / "tiles", TILES, timeout=60, progress=False)
-    rows = Embedder(ENCODER, timeout=60, progress=False).embed(rows, data / "tiles", stores)
-    predictions = train_run(data, stores.name, rows[:6], CLASSES, MODEL, Training(epochs=3, learning_rate=1e-3))
-    export_model(predictions, data, stores, Preparation(tiles=TILES, encoder=ENCODER), folder / "model")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def predicted(lab):
-    (lab / "slides/broken.svs").write_text("not a slide")
-    slides = [lab / f"slides/s{k}.tif" for k in (6, 7, 8)] + [lab / "slides/broken.svs"]
-    return predict(slides, lab / "model", lab / "out", progress=False)
-
-
-@pytest.fixture
-def change_card(lab, tmp_path):
-    """Copies the packaged model with these keys of its model.json changed, and returns the copy."""
-
-    def change(**values):
-        model = shutil.copytree(lab / "model", tmp_path / "model", dirs_exist_ok=True)
-        card = json.loads((model / "model.json").read_text())
-        (model / "model.json").write_text(json.dumps(card | values))
-        return model
-
-    return change
 
 
 def test_a_new_slide_gets_the_mean_probability_of_the_folds_models(lab, predicted):
@@ -264,88 +208,6 @@ def test_an_encoder_with_other_weights_is_refused(lab, tmp_path, change_card):
     settings["encoder"]["seed"] = 5
     with pytest.raises(ModelError, match="weights are random:5, the model was trained on random:0"):
         predict([lab / "slides/s6.tif"], change_card(settings=settings), tmp_path / "out", progress=False)
-
-
-def test_the_card_describes_the_training_data_and_its_limits(lab):
-    card = load_packaged_model(lab / "model").card
-    assert card.training_data.slides == card.training_data.patients == 6
-    assert card.training_data.labels == {"inflamed": 3, "excluded": 3}
-    text = (lab / "model/README.md").read_text()
-    assert re.search(r"6 slides of 6 patients \((3 inflamed, 3 excluded|3 excluded, 3 inflamed)\)", text)
-    assert "roformermil predict slides/ --model" in text
-    assert all(f"- {caution}\n" in text for caution in card.cautions) and "random encoder weights" in card.cautions[0]
-
-
-def test_the_card_says_what_training_did_to_features_and_positions(lab):
-    card = load_packaged_model(lab / "model").card
-
-    def training_section(name="ro-abmil", **changes):
-        model = Model(name=name, hidden_dim=32, attention_dim=16, num_heads=2)
-        training = card.training.model_copy(update=changes)
-        text = render_card(card.model_copy(update={"model": model, "training": training}))
-        _, *section = text.split("## Training\n\n")
-        return section[0].split("\n\n##")[0] if section else ""
-
-    mean = "of each fold's training slides, kept in the model's file."
-    step = "In each training step, the grid of each slide's tiles was"
-    flipped, rotated = (
-        f"{step} flipped and turned by right angles at random.",
-        f"{step} turned by any angle and scaled by 0.8 to 1.25 at random.",
-    )
-    assert training_section() == f"Features are standardized with the mean and standard deviation {mean} {rotated}"
-    assert training_section(normalize="center") == f"Features are centered on the mean {mean} {rotated}"
-    assert training_section(normalize="none", augment_grid="flip") == flipped
-    assert training_section("transmil", normalize="none", augment_grid="rotate") == flipped, "as training does"
-    averaged = training_section(normalize="none", augment_grid="none", average_orientations=True)
-    assert averaged == "A prediction is the mean over the eight orientations of the grid."
-    assert training_section(normalize="none", augment_grid="none") == ""
-    assert training_section("abmil", normalize="none", average_orientations=True) == ""
-
-
-def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):
-    own = {"weights": "/home/someone/secret/resnet50.pth", "id": "r"}
-    (tmp_path / "set").mkdir()
-    for name in ("slides.csv", "folds.csv"):
-        shutil.copy(lab / DATA / name, tmp_path / "set" / name)
-    findings = [Finding("patients", "leak", 1, 'in two parts: "s3"')]
-    with pytest.raises(LeakError):
-        write_findings(findings, Leakage(), Folds(), "set", tmp_path / "set/leakage.csv")
-    (tmp_path / "set/leakage_failed.csv").rename(tmp_path / "set/leakage.csv")
-    predictions = [lab / f"{RUN}/fold_{fold}/predictions.csv" for fold in range(3)]
-    export_model(predictions, tmp_path / "set", lab / STORES, Preparation(encoder=own), tmp_path / "model")
-    for path in (tmp_path / "model").iterdir():
-        content = path.read_bytes()
-        if path.suffix == ".safetensors":  # its header: parameters are any bytes
-            content = content[8 : 8 + int.from_bytes(content[:8], "little")]
-        assert not re.search(rb'secret|"s[0-5]|slides/s', content), path
-    text = (tmp_path / "model/README.md").read_text()
-    assert "(patients: 1)" in text
-    assert "--model THIS_FOLDER --weights resnet50.pth --out" in text and "`resnet50.pth` (--weights)" in text
-    for fold in range(3):
-        one = load_file(lab / RUN / f"fold_{fold}/model.safetensors")
-        other = load_file(tmp_path / f"model/fold_{fold}.safetensors")
-        assert one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
-    message = "needs the weights resnet50.pth, a file of the lab that trained it: give it with --weights"
-    with pytest.raises(ModelError, match=message):
-        predict([lab / "slides/s6.tif"], tmp_path / "model", tmp_path / "out", progress=False)
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG_CARDS)
-def test_a_card_that_does_not_fit_its_models_is_an_error(change_card, change, message):
-    with pytest.raises(ModelError, match=message):
-        load_packaged_model(change_card(**change))
-
-
-def test_a_damaged_or_missing_package_is_an_error(change_card, tmp_path):
-    model = change_card()
-    shutil.copy(model / "fold_1.safetensors", model / "fold_0.safetensors")
-    with pytest.raises(ModelError, match=r"fold_0.safetensors: is not the file that was packaged"):
-        load_packaged_model(model)
-    (model / "fold_0.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"^/.*fold_0.safetensors: is missing: copy the model's whole folder again"):
-        load_packaged_model(model)
-    with pytest.raises(ModelError, match="is not a packaged model, a folder with model.json"):
-        load_packaged_model(tmp_path)
 
 
 def test_the_exit_status_is_1_only_if_no_slide_was_predicted(lab, predicted, tmp_path):

@@ -107,6 +107,7 @@ def checkout(tmp_path_factory):
     """A copy of the checkout after the demo's run, with a slide sheet and a configuration for a user's own slides."""
     folder = copy_checkout(tmp_path_factory.mktemp("commands"))
     run(["snakemake", "--cores", "2", "--quiet", "all"], folder)
+    shutil.copy(folder / "results/summary.md", folder / "demo.md")  # `evaluate` of its help writes the tables again
     rows = (folder / "data/demo/slides.csv").read_text().splitlines(keepends=True)
     (folder / "config/datasets/mine.csv").write_text("".join(rows[:13]))
     for path in ("mine.yaml", "config/mine.yaml"):
@@ -151,7 +152,7 @@ def test_the_python_of_the_docs_works(checkout, page):
 
 @pytest.mark.slow
 def test_the_readme_shows_the_demos_table(checkout):
-    assert (checkout / "results/summary.md").read_text().strip() in (ROOT / "README.md").read_text()
+    assert (checkout / "demo.md").read_text().strip() in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow

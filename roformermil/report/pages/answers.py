@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from roformermil.evaluation.chance import CHANCE
 from roformermil.evaluation.paper import paper_result
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.position import position_sentence
@@ -23,7 +24,6 @@ from roformermil.evaluation.summary_text import (
 from roformermil.runtime.text import p_text
 
 SHOWN_METRICS = ("auroc", "balanced_accuracy", "average_precision", POOLED)
-CHANCE = 0.5  # AUROC of guessing
 Row = Mapping[Any, Any]  # of summary.csv
 
 

@@ -2,12 +2,12 @@
 
 import { element, find, probability } from "./page.js";
 
-const isLost = (slide) => slide.status !== "ok";
+const isUnused = (slide) => slide.status !== "ok";
 const isWrong = (slide) => Boolean(slide.label && slide.predicted && slide.label !== slide.predicted);
 const confidence = (slide) => (slide.probabilities.length ? Math.max(...slide.probabilities) : -1);
 const ORDERS = {
   surprise: null, // as the server sorts them
-  confident: (a, b) => isLost(a) - isLost(b) || confidence(b) - confidence(a),
+  confident: (a, b) => isUnused(a) - isUnused(b) || confidence(b) - confidence(a),
   name: (a, b) => a.id.localeCompare(b.id, "en", { numeric: true }),
 };
 
@@ -48,7 +48,7 @@ export class SlideList {
     const item = element("li", {}, picture, element("strong", { textContent: slide.id, title: slide.id }), element("span", { className: "p", textContent: chance }), element("small", { textContent: describe(slide) }));
     item.dataset.slide = slide.id;
     item.classList.toggle("is-wrong", isWrong(slide));
-    item.classList.toggle("is-lost", isLost(slide));
+    item.classList.toggle("is-lost", isUnused(slide));
     item.addEventListener("click", () => this.open(slide.id));
     return item;
   }
@@ -71,7 +71,7 @@ export class SlideList {
 }
 
 function describe(slide) {
-  if (isLost(slide)) return slide.status === "excluded" ? "excluded by the slide sheet" : `not used: ${slide.status.replaceAll("_", " ")}`;
+  if (isUnused(slide)) return slide.status === "excluded" ? "excluded by the slide sheet" : `not used: ${slide.status.replaceAll("_", " ")}`;
   if (!slide.predicted) return slide.label || "no prediction";
   if (isWrong(slide)) return `${slide.predicted}, labelled ${slide.label}`;
   return slide.label ? `${slide.predicted}, as labelled` : slide.predicted;
