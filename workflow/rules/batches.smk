@@ -7,6 +7,8 @@ rule list_slides:
         template=ancient(workflow.source_path("../templates/batch.csv")),
     output:
         table=BATCH,
+    log:
+        f"{RESULTS}/logs/{{dataset}}/list_slides_{{batch}}.log",
     params:
         batch=batch_of_job,
     message:

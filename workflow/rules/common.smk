@@ -152,7 +152,7 @@ def times_attempt(megabytes):
 
 
 def has_gpu(rule):
-    """Whether the jobs of a rule have a GPU: as the profile says, else whether this machine has one."""
+    """Whether a rule's jobs have a GPU: as the profile says, else whether this machine has one."""
     own = workflow.resource_settings.overwrite_resources
     stated = [str(own[name]["gpu"]) for name in own if name.endswith(rule) and "gpu" in own[name]]
     return stated[0] != "0" if stated else bool(GPU_PER_JOB)

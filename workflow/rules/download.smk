@@ -22,7 +22,8 @@ rule weights:
         "Downloading weights"
     shell:
         command_line(
-            "weights --encoder {resources.encoder:q} --tissue {resources.tissue:q} --out {output.table:q}", downloads=True
+            "weights --encoder {resources.encoder:q} --tissue {resources.tissue:q} --out {output.table:q}",
+            downloads=True,
         )
 
 
