@@ -123,6 +123,9 @@ def checkout(tmp_path_factory):
     (folder / "bags.csv").write_text("slide_id,path\n" + "".join(f"demo_0{i},bags/demo_0{i}.h5\n" for i in range(2)))
     stores = sorted((folder / "results/demo/features/resnet50-random").glob("demo_0[01].zarr"))
     run(["roformermil", "export", *stores, "--out", "bags"], folder)
+    slides = ["list-slides", "--sheet", "data/demo/slides.csv", "--out", "listed.csv"]
+    for arguments in (slides, ["list-slides", "--sheet", "bags.csv", "--out", "listed_bags.csv"]):
+        run(["roformermil", *arguments], folder)
     return folder
 
 
