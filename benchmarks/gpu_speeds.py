@@ -182,7 +182,7 @@ def encoder(sizes: Sizes, folder: Path) -> Rows:
     trunk, mean, std = plain._trunk.cpu(), plain._mean.cpu(), plain._std.cpu()
     with torch.no_grad():
         exact = trunk((few.permute(0, 3, 1, 2).float() - mean) / std)
-    yield {"precision": "rounding of stores (fp16)", "error": relative_error(exact.half().float(), exact)}
+    yield {"precision": "rounding of stores (fp16)", "relative error": relative_error(exact.half().float(), exact)}
     for precision in ("fp32", "bf16", "fp16") if torch.cuda.is_available() else ("fp32",):
         for batch in sizes.batches:
             row = {"precision": precision, "batch": batch}
@@ -201,7 +201,7 @@ def _encode(
     waits = [encoder.start(tiles) for _ in range(-(-count // batch))]
     waits[-1]()
     speed = len(waits) * batch / (time.perf_counter() - start)
-    return {"tiles/s": speed, "peak, GB": peak_memory(), "error": error}
+    return {"tiles/s": speed, "peak, GB": peak_memory(), "relative error": error}
 
 
 def relative_error(features: torch.Tensor, exact: torch.Tensor) -> float:

@@ -165,15 +165,30 @@ def _send(connection: Connection, value: Any) -> None:
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts = [buffer.raw() for buffer in buffers]
-    connection.send_bytes(pickle.dumps([part.nbytes for part in parts]))
-    if any(part.nbytes for part in parts):
+    sizes = pickle.dumps([part.nbytes for part in parts])
+    if not any(part.nbytes for part in parts):
+        connection.send_bytes(sizes)
+    else:
         file = os.memfd_create("values")
         with open(file, "wb", buffering=0) as memory, socket.socket(fileno=os.dup(connection.fileno())) as same_socket:
-            for part in parts:
-                while part.nbytes:
-                    part = part[memory.write(part) :]
+            with _files_of_any_size():
+                for part in parts:
+                    while part.nbytes:
+                        part = part[memory.write(part) :]
+            connection.send_bytes(sizes)  # after all that may fail
             socket.send_fds(same_socket, [NEXT], [file])
     connection.send_bytes(data)
+
+
+@contextlib.contextmanager
+def _files_of_any_size() -> Iterator[None]:
+    """Lift the user's limit on the size of files (`ulimit -S -f`), which the kernel also applies to files in memory."""
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
 
 
 def _receive(connection: Connection) -> tuple[bytes, list[memoryview]]:

@@ -85,7 +85,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(slide, tmp_path, v
     for previous in earlier:
         subprocess.run(previous, check=True, capture_output=True)
     before = read_files(tmp_path / "out")
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert result.returncode == 1
     assert "cannot be written: File too large" in result.stderr and "Traceback" not in result.stderr

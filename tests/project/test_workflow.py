@@ -90,7 +90,7 @@ def test_features_are_made_without_labels_and_without_an_activated_environment(f
 @pytest.mark.slow
 def test_a_wheel_runs_the_demo(tmp_path, tmp_path_factory):
     """Built outside the checkout, and installed in an environment of its own beside the packages that are here."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"tiles": COARSE_TILES, "folds": {"count": 2}}
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"tiles": COARSE_TILES, "folds": {"count": 3}}
     config["models"] = config["models"][:2]
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump(config))
     wheels = tmp_path_factory.mktemp("wheels")

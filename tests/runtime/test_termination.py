@@ -51,10 +51,10 @@ def test_slides_in_hand_are_finished_and_the_retry_does_the_rest(sheet, tmp_path
         masks=tmp_path / "masks",
         out=tmp_path / "tiles",
         table=tmp_path / "tiles.csv",
-        tiles="{tile_px: 128, target_mpp: 2.0}",
+        tiles="{tile_px: 128, target_mpp: 1.0}",
     )
     embed = {"tiles": tmp_path / "tiles", "out": tmp_path / "stores", "table": tmp_path / "embed.csv", "threads": 1}
-    arguments = ("embed", tmp_path / "tiles.csv", "--encoder", "{weights: random, compile: never}")
+    arguments = ("embed", tmp_path / "tiles.csv", "--encoder", "{weights: random, compile: never, batch_size: 8}")
     terminate(command(*arguments, **embed), lambda: count(tmp_path, "stores/*.zarr") > 0)
     stores = count(tmp_path, "stores/*.zarr")
     assert 2 <= stores < SLIDES and not embed["table"].exists()
