@@ -29,9 +29,11 @@ def printed(demo, *arguments) -> str:
 def test_a_dry_run_names_data_sets_and_batches_and_why(demo):
     plan = printed(demo, "tissue", "-n").split("To do: ")[1].splitlines()
     assert plan[0] == "8 jobs"
-    assert [" ".join(line.split()) for line in plan[3:6]] == [
-        "demo Finding tissue 2 batches 0-1 not done yet",
-        "demo Laying out tiles 2 batches 0-1 not done yet",
+    assert [" ".join(line.split()) for line in plan[3:8]] == [
+        "all Preparing lists of slides 1 not done yet",
+        "demo Listing slides 2 batches 0, 1 not done yet",
+        "demo Finding tissue 2 batches 0, 1 not done yet",
+        "demo Laying out tiles 2 batches 0, 1 not done yet",
         "demo Drawing the contact sheet 1 not done yet",
     ]
 
