@@ -29,7 +29,7 @@ from roformermil.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY_FRACTION = 0.05  # of the GPU's memory, that does not suffice
-CPU_MEMORY = 250 * 10**6  # bytes, the same without a GPU
+CPU_MEMORY = 10**9  # bytes, the same without a GPU
 FP32_ERROR, HALF_ERROR = 1e-3, 0.05  # of a probability, at most
 RESUME_AFTER = 2  # epochs
 PACKAGES = (
