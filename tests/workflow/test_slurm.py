@@ -110,12 +110,14 @@ def test_the_ended_job_resumes_with_more_memory_and_the_same_time(finished):
 
 
 def test_gpu_rules_ask_for_a_gpu_and_a_batch_of_slides_is_one_job(finished):
-    _, seen, _ = finished
+    folder, seen, _ = finished
+    batches = len(list(folder.glob("results/demo/batches/*.csv")))
     kinds = defaultdict(list)
     for job in seen.values():
         kinds[next((kind for kind in KINDS if kind in job["comment"]), "?")].append(job)
     on_gpu = kinds["embed"] + kinds["train"]
     assert {job["partition"] for job in on_gpu} == {"gpu"} and all("gpu:1" in job["tres-per-job"] for job in on_gpu)
-    assert [len(kinds[kind]) for kind in ("slides", "embed", "train")] == [2, 2, 6 + 1]
+    assert [len(kinds[kind]) for kind in ("slides", "embed", "train")] == [batches, batches, 6 + 1]
+    assert batches == 3, "17 slides, at most 9 in each"
     assert {job["partition"] for kind in KINDS[2:] for job in kinds[kind]} <= {"cpu"}
     assert not kinds["?"], "local rules run where Snakemake runs"
