@@ -12,8 +12,11 @@ mkdir -p "$copies"
 copy=$copies/$(tr : - <<< "${ROFORMERMIL_CODE:-$(ls -t "$copies" | head -n 1)}")
 if [ ! -d "$copy" ]; then
   new=$(mktemp -d "$copies/.XXXXXX")
+  trap 'rm -rf "$new"' EXIT # what could not be copied, or another job's copy was there first
   cp -R "$ROFORMERMIL_CHECKOUT/roformermil" "$new"
-  mv "$new" "$copy"
+  chmod -R a+rX "$new"
+  mv -T "$new" "$copy" 2> /dev/null || [ -d "$copy" ]
+  rm -rf "$new"
 fi
 PYTHONPATH=$copy exec "$bin/python" -P -m roformermil "$@"
 END

@@ -25,10 +25,8 @@ from roformermil.errors import ConfigError
 PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
 SLIDE_TIMEOUT = 600.0  # seconds
 # what else is in the results folder; on some disks `Logs` is `logs`
-RESERVED_FOLDERS, RESERVED_SUFFIXES = (
-    {"logs", "benchmarks", "overhead", "weights"},
-    {".csv", ".html", ".json", ".md", ".png"},
-)
+RESERVED_FOLDERS = {"logs", "benchmarks", "overhead", "weights"}
+RESERVED_SUFFIXES = {".csv", ".html", ".json", ".md", ".png"}
 
 
 class Config(Settings):

@@ -35,8 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Works for files and for folders (Zarr stores). The scratch name keeps the suffix, since writers choose formats by it.
     Scratch files that a killed process left in the folder are removed. Where processes write the same path at once, the last
-    to rename decides, whole. Raises OutputError where the disk is full or
-    the folder cannot be written to.
+    to rename is kept. Raises OutputError where the disk is full or the folder cannot be written to.
     """
     path = Path(path)
     scratch, replaced = (path.with_name(f".{path.stem}.{HOST}-{os.getpid()}{end}") for end in (path.suffix, ".old"))

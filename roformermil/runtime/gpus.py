@@ -94,7 +94,7 @@ def _warn_of_unused_gpu() -> None:
 
     uuids, problem = _list_gpus()
     if problem:
-        log.warning("nvidia-smi failed (%s): if this machine has a GPU, mend its driver; using the CPU", problem)
+        log.warning("nvidia-smi failed (%s): if this machine has a GPU, repair its driver; using the CPU", problem)
     elif uuids and os.environ.get(VISIBLE, uuids[0]) not in ("", "-1"):
         remedy = "install a PyTorch for its CUDA version" if torch.version.cuda is None else "is its driver too old?"
         log.warning("PyTorch %s cannot use the GPU of this machine (%s): using the CPU", torch.__version__, remedy)

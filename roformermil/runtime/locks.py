@@ -8,7 +8,7 @@ import errno
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -16,7 +16,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from roformermil.runtime.files import HOST, output_error, process_exists
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of file systems without locks
-SAFE = "results stay whole, the last that is written counts, but do not run twice into this folder at once"
+SAFE = "each file is complete, the last one written is kept; run only once into this folder at a time"
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +47,8 @@ def exclusive(path: Path) -> Iterator[None]:
         who = f", and {other} works here or was killed" if (other := _other_worker(note)) else ""
         log.warning("%s: this file system has no locks%s; %s", path, who, SAFE)
     try:
-        note.write_text(f"{HOST} {os.getpid()}")
+        with suppress(OSError):  # it only warns others, and a full disk is reported where results are written
+            note.write_text(f"{HOST} {os.getpid()}")
         yield
     finally:
         note.unlink(missing_ok=True)

@@ -99,10 +99,8 @@ def environment_packages() -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         pins = dict(line.split("==") for line in text.split() if "==" in line)
         tested = {_normalize(package): pin for package, pin in pins.items()}
-        found = {
-            package: release.split("+")[0] for package, release in packages.items()
-        }  # without a build, such as +cpu
-        differing = sorted(package for package, release in found.items() if tested.get(package, release) != release)
+        releases = {package: release.split("+")[0] for package, release in packages.items()}  # +cpu is a build
+        differing = sorted(package for package, release in releases.items() if tested.get(package, release) != release)
         constraints = {"file": name, "sha256": sha256(text.encode()).hexdigest(), "differing": differing}
     return {"packages": dict(sorted(packages.items())), "constraints": constraints}
 

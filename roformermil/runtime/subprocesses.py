@@ -126,11 +126,11 @@ def _without_signals() -> Iterator[None]:
     """Block Ctrl-C and SIGTERM while a process starts: the server that the first call starts inherits this. It would end its
     imports with a traceback, or end while this process still finishes a slide."""
     resource_tracker.ensure_running()  # while it starts, it unblocks both
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send_values(sender: Connection, memory: int, work: Callable[..., Iterator[Any]], args: tuple) -> None:

@@ -106,7 +106,7 @@ def test_what_nvidia_smi_says_when_it_fails_is_no_gpu(tmp_path, monkeypatch, com
     ("commands", "warning"),
     [
         ("echo No devices were found; exit 6", ""),
-        ("echo no driver >&2; exit 9", "nvidia-smi failed (no driver): if this machine has a GPU, mend its driver"),
+        ("echo no driver >&2; exit 9", "nvidia-smi failed (no driver): if this machine has a GPU, repair its driver"),
         ("exit 18", "nvidia-smi failed (exit status 18)"),
         ("exec sleep 9", "timed out after 0.5 seconds"),
         ("echo GPU-aaaa", "cannot use the GPU of this machine"),

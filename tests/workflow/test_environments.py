@@ -70,7 +70,15 @@ def test_an_environment_follows_the_planned_package_and_keeps_copies_for_jobs_th
     assert run(["bash", ROOT / "envs/slides.post-deploy.sh"], env=first).stdout == f"{__version__}\n"
     (checkout / "roformermil/__init__.py").write_text('__version__ = "changed"\n')
     (checkout / "roformermil/__main__.py").write_text("from roformermil import __version__\nprint(__version__)\n")
-    assert run(["roformermil"], env=planned("of the change")).stdout == "changed\n"
+    start = partial(subprocess.Popen, ["roformermil"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    jobs = [start(env=planned("of the change")) for _ in range(4)]  # the first of a new version, at once
+    assert [job.communicate()[0] for job in jobs] == ["changed\n"] * len(jobs)
+    copies = tmp_path / "env/share/roformermil"
+    assert sorted(path.name for path in copies.iterdir()) == sorted(
+        f"{__version__}-{digest}" for digest in (package_digest(), "of the change")
+    )
+    assert all([path.name for path in copy.iterdir()] == ["roformermil"] for copy in copies.iterdir())
+    assert all(copy.stat().st_mode & 0o055 == 0o055 for copy in copies.iterdir()), "others may use the environment"
     checkout.rename(tmp_path / "elsewhere")
     assert run(["roformermil", "version"], env=first).stdout == f"{__version__}\n"
 

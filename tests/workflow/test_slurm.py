@@ -1,4 +1,4 @@
-"""The demo on a real Slurm with one node and a pretended GPU, with a broken slide and a training job that is ended as at its time limit."""
+"""The demo on a real Slurm with one node and a fake GPU, with a broken slide and a training job that is ended as at its time limit."""
 
 import os
 import shutil
