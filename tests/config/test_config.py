@@ -96,7 +96,7 @@ CONTRADICTIONS = [
 
 def test_paper_values_are_the_defaults():
     config = read_settings(Config, {"datasets": DATASETS})
-    assert [m.name for m in config.models] == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+    assert [m.name for m in config.models] == ["mean-linear", "abmil", "ro-abmil", "dsmil", "ro-dsmil"]
     assert (config.training.learning_rate, config.training.batch_size, config.training.epochs) == (1e-4, 4, 50)
     assert (config.tiles.tile_px, config.tiles.target_mpp, config.folds.count) == (256, 0.5, 10)
     assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
