@@ -59,7 +59,10 @@ def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
 
 def count_plateaus(results: Sequence[FoldResult]) -> dict[Key, tuple[int, int]]:
     """By data set, encoder and model, how many trainings never left their plateau, and how many there are."""
-    trainings = {train.key: describe_learning(train, *others) for train, *others in _parts(results)}
+    trainings = {
+        train.key: describe_learning(train, validation, losses, settings)
+        for train, validation, losses, settings in _parts(results)
+    }
     return {key: (sum(one.on_plateau for one in runs), len(runs)) for key, runs in trainings.items()}
 
 

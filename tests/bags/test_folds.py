@@ -201,7 +201,7 @@ def test_parts_without_a_class_are_named_with_what_to_do(rows, part):
 
 
 def test_three_folds_cannot_be_fewer_and_given_folds_are_corrected(tmp_path, monkeypatch):
-    def one_group(listed, settings):
+    def one_group(listed, settings, seed):
         return np.zeros(len(listed), int)
 
     monkeypatch.setattr(folds, "_divide", one_group)
