@@ -121,7 +121,7 @@ class Config(Settings):
             raise ValueError(f"heatmaps.models: {unknown[0]} is none of the models: {', '.join(ids)}")
         weights = self.training.class_weights
         for name, dataset in self.datasets.items():
-            if isinstance(weights, list) and dataset.classes and len(weights) != len(dataset.classes):
+            if isinstance(weights, tuple) and dataset.classes and len(weights) != len(dataset.classes):
                 classes = f"the classes of {name} are {len(dataset.classes)}: {', '.join(dataset.classes)}"
                 raise ValueError(f"training.class_weights: {len(weights)} values, but {classes}")
         if unknown := sorted(set(self.ablation.datasets or []) - set(self.datasets)):

@@ -11,8 +11,9 @@ from roformermil.config.model import Model
 GridAugmentation = Literal["none", "flip", "rotate"]
 Normalization = Literal["none", "center", "standardize"]
 ClassWeights = Annotated[
-    Annotated[Literal["none", "balanced"], Tag("name")] | Annotated[list[Annotated[float, Field(gt=0)]], Tag("list")],
-    Discriminator(lambda value: "list" if isinstance(value, list) else "name"),
+    Annotated[Literal["none", "balanced"], Tag("name")]
+    | Annotated[tuple[Annotated[float, Field(gt=0)], ...], Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "name"),
 ]
 
 

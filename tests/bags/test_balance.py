@@ -28,6 +28,9 @@ def test_given_weights_are_relative():
     assert one.weights == pytest.approx(other.weights) and one.weights / one.weights[0] == pytest.approx([1, 2, 4])
     assert one.weights[LABELS].mean() == pytest.approx(1)
     assert one.effective == pytest.approx(np.array([60, 60, 40]) / 160)
+    assert len({Training(class_weights=[1, 2]), Training(class_weights=[1.0, 2.0])}) == 1, (
+        "variants are keys of a mapping"
+    )
     both = class_balance(LABELS, 3, Training(class_weights=[1, 2, 4], sampler="balanced"))
     assert both.effective == pytest.approx(np.array([1, 2, 4]) / 7)
 
