@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from roformermil.bags.folds import make_folds
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds, Model
 from roformermil.errors import ConfigError
-from roformermil.features.store import read_store
+from roformermil.features.store import read_store, write_store
 from roformermil.models.build import build_model
 from roformermil.models.inference import load_model
 from roformermil.training import train_fold
@@ -120,3 +120,27 @@ def test_it_has_no_layers_to_set(linear):
     assert sum(p.numel() for p in model.parameters()) == 16 * 3 + 3
     out = model(torch.randn(5, 16).half(), torch.zeros(5, 2), [2, 3])
     assert out.logits.shape == (2, 3) and out.logits.dtype == torch.float32
+
+
+def test_a_model_that_learned_the_site_is_found_out_where_sites_are_kept_together(linear, tmp_path):
+    """Features tell the site alone, and most slides of a site have one class: guessing the site's class is no skill elsewhere."""
+    rng, slides = np.random.default_rng(0), []
+    for site in range(8):
+        stain = np.eye(16)[site]  # that of one site tells nothing about another's
+        for patient in range(6):
+            label = "ab"[int(rng.random() < (0.85 if site % 2 else 0.15))]
+            slide = Slide(f"t{site}_{patient}", f"q{site}_{patient}", label, tmp_path, None, site=f"h{site}")
+            features, grid = np.tile(stain, (5, 1)), np.stack([np.arange(5), np.zeros(5, int)], axis=1)
+            write_store(tmp_path / f"{slide.slide_id}.zarr", features, grid * 256, grid, {})
+            slides.append(slide)
+    areas = {}
+    for mode in ("kfold", "site"):
+        rows, found = make_folds(slides, Folds(count=3, mode=mode), "ab"), []
+        for fold in range(3):
+            out = tmp_path / mode / f"fold_{fold}"
+            train_fold(replace(linear(), rows=[row for row in rows if row.fold == fold]), out, progress=False)
+            tested = [row for row in read_rows(out / "predictions.csv") if row["part"] == "test"]
+            scores = [float(row["probability_b"]) for row in tested]
+            found.append(roc_auc_score([row["label"] == "b" for row in tested], scores))
+        areas[mode] = np.mean(found)
+    assert areas["kfold"] > 0.75 and areas["site"] == pytest.approx(0.5)
