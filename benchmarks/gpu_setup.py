@@ -22,7 +22,7 @@ from roformermil.training import TrainingJob
 CLASSES = ["a", "b"]
 WIDTH = 1024  # values per tile
 Rows = Iterator[dict[str, Any]]  # of a part's table: a column's name and value; False is a failed check or missed goal
-MODELS: dict[str, dict[str, Any]] = {name: {"name": name} for name in get_args(ModelName)}
+MODELS: dict[str, dict[str, Any]] = {name: {"name": name} for name in get_args(ModelName) if name != "mean-linear"}
 MODELS |= {
     f"ro-abmil, {position}": {"name": "ro-abmil", "position": position} for position in ("alibi", "sine", "none")
 }

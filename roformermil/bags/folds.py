@@ -1,4 +1,4 @@
-"""Folds: which slides train, validate and test. Stratified by label, a patient's slides in one part."""
+"""Folds: which slides train, validate and test. Stratified by label, a patient's or a site's slides in one part."""
 
 import hashlib
 import math
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
+from roformermil.bags.site_folds import check_sites, divide_sites, draw_validation_sites
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
@@ -64,31 +65,41 @@ def given_folds(dataset: str, settings: Folds) -> Path | None:
 
 
 def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """Rows of all folds. Raises FoldsError when a class has fewer patients (or slides, if split by slide) than folds.
+    """Rows of all folds. Raises FoldsError when a class has fewer patients (slides, if split by slide; sites, with mode `site`)
+    than folds, and when two repeats divide the slides alike.
 
     The slides are divided into as many groups as there are folds: fold k tests on group k, validates on a share of the
-    others and trains on the rest.
+    others and trains on the rest. Each repeat divides them again, with another seed.
     """
     check_enough(slides, settings, classes)
     slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
-    groups, rows = _divide(slides, settings), []
-    for fold in range(settings.count):
-        draw = _draw_tenth if settings.mode == "paper" else _draw_validation
-        validates = draw(slides, np.flatnonzero(groups != fold), settings, fold)
+    draw = {"paper": _draw_tenth, "site": _draw_sites}.get(settings.mode, _draw_validation)
+    rows, divisions = [], set()
+    for fold in settings.numbers:
+        repeat, tested = divmod(fold, settings.count)
+        if tested == 0:
+            groups = _divide(slides, settings, settings.seed + repeat)
+            divisions.add(frozenset(tuple(np.flatnonzero(groups == group)) for group in range(settings.count)))
+        validates = draw(slides, np.flatnonzero(groups != tested), settings, fold)
         for slide, group, is_validation in zip(slides, groups, validates, strict=True):
-            part = "test" if group == fold else "validation" if is_validation else "train"
+            part = "test" if group == tested else "validation" if is_validation else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, part))
     fewer = "use fewer folds (folds.count), " if settings.count > MIN_FOLDS else ""
-    unit = "patients" if settings.group_by_patient else "slides"
+    unit = "sites" if settings.mode == "site" else "patients" if settings.group_by_patient else "slides"
     check_folds(rows, classes, f"{fewer}use another folds.seed, or add {unit}")
+    if len(divisions) < settings.repeats:
+        different = f"{settings.repeats} repeats divide the {unit} in only {plural(len(divisions), 'way')}"
+        raise FoldsError(f"{different}: set folds.repeats to {len(divisions)}, or use another folds.seed")
     return rows
 
 
-def _divide(slides: list[Slide], settings: Folds) -> np.ndarray:
+def _divide(slides: list[Slide], settings: Folds, seed: int) -> np.ndarray:
     """The group of each slide, 0 to settings.count - 1: (n,)."""
+    if settings.mode == "site":
+        return divide_sites(slides, settings.count, seed)
     labels = [slide.label for slide in slides]
     patients = [slide.patient_id for slide in slides] if settings.group_by_patient else None
-    splits = _splitter(settings, settings.count, settings.seed).split(labels, labels, patients)
+    splits = _splitter(settings, settings.count, seed).split(labels, labels, patients)
     groups = np.empty(len(slides), int)
     for group, (_, members) in enumerate(splits):
         groups[members] = group
@@ -121,6 +132,11 @@ def _draw_validation(slides: list[Slide], candidates: np.ndarray, settings: Fold
     return np.isin(units, list(drawn)) & np.isin(np.arange(len(slides)), candidates)
 
 
+def _draw_sites(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:
+    """Which slides validate, (n,) bool: those of whole sites among the candidates (m,)."""
+    return draw_validation_sites(slides, candidates, settings.validation, derive_seed(settings.seed, fold))
+
+
 def _draw_tenth(slides: list[Slide], candidates: np.ndarray, settings: Folds, fold: int) -> np.ndarray:
     """Which slides validate, (n,) bool: a tenth of the candidates (m,) by label, as in the paper's release."""
     from sklearn.model_selection import train_test_split
@@ -150,8 +166,8 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
         raise FoldsError(f"{path}: unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
     if not (known := [(row, by_id[row.slide_id]) for row in given if row.slide_id in by_id]):
         raise FoldsError(f"{path}: contains no slide of the slide sheet")
-    if sorted({row.fold for row, _ in known}) != list(range(settings.count)):
-        raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.count - 1}; see folds.count")
+    if sorted({row.fold for row, _ in known}) != list(settings.numbers):
+        raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.numbers[-1]}; see folds.count")
     rows = [FoldRow(row.fold, row.slide_id, slide.patient_id, slide.label, row.part) for row, slide in known]
     check_folds(rows, classes, f"correct {path}")
     return rows
@@ -203,8 +219,10 @@ def _as_yaml(names: list[str]) -> str:
 
 def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
     """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide), and as
-    `check_labels` does."""
+    `check_labels` and, with mode `site`, `check_sites` do."""
     check_labels(slides, classes)
+    if settings.mode == "site":
+        check_sites([slide for slide in slides if slide.label], settings, classes)
     unit = "patient" if settings.group_by_patient else "slide"
     members = {(slide.label, slide.patient_id if settings.group_by_patient else slide.slide_id) for slide in slides}
     counts = Counter(label for label, _ in members)

@@ -45,7 +45,7 @@ def leak_message(findings: list[Finding], settings: Leakage, folds: Folds) -> st
         return ""
     remedy = "Fix the slide sheet (column exclude leaves a slide out, patient_id keeps slides together)"
     if all(finding.check == "sites" for finding in stopping):
-        remedy = "Split so that each site is in one part (folds.path takes such folds), or leave out"
+        remedy = "Split so that each site is in one part (folds.mode: site), or leave out"
         remedy += " sites that have one label only (column exclude)"
     details = "\n".join(f"  {finding.check}: {finding.detail}" for finding in stopping)
     keys = " and ".join(f"leakage.{finding.check}: warn" for finding in stopping)

@@ -13,6 +13,7 @@ from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_messages import group_lost, group_warnings
 from roformermil.cohort.slide_sheet import SHOWN_MISTAKES, Slide, parse_slide_sheet, sheet_warnings
 from roformermil.cohort.slide_table import LOST_REMEDY, SHOWN_SLIDES, SlideRecord
+from roformermil.cohort.tcga_sites import with_sites
 from roformermil.config import Config
 from roformermil.config.dataset import Dataset
 from roformermil.errors import RoFormerMILError, SheetError
@@ -38,6 +39,7 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDa
         slides, mistakes = parse_slide_sheet(
             dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, here
         )
+        slides = with_sites(slides, dataset.sites)
     except SheetError as error:
         return CheckedDataset([place, *list_problems("error", str(error).splitlines(), name, SHOWN_MISTAKES)], [], [])
     records = slide_table.records_from_sheet(slides)
@@ -134,7 +136,7 @@ def check_leaks(
 
     classes = config.datasets[name].classes
     tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
-    if caution := few_patients_caution([tested[label] / config.folds.count for label in classes], classes):
+    if caution := few_patients_caution([tested[label] / len(config.folds.numbers) for label in classes], classes):
         yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
     for finding in find_leaks(folds, usable, identified):

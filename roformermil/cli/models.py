@@ -9,7 +9,9 @@ import typer
 from roformermil.cli import options
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.tcga_sites import with_sites
 from roformermil.config import Folds, Leakage, Training
+from roformermil.config.dataset import SitesFrom
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.termination import finish_before_ending
 
@@ -20,7 +22,7 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`."
+    " `datasets.NAME.classes`, `datasets.NAME.sites`."
 )
 def split(
     sheet: options.Sheet,
@@ -31,12 +33,14 @@ def split(
     leakage: Annotated[Leakage, options.section(Leakage, "--leakage")],
     root: options.Root = None,
     allow_absolute: options.Absolute = False,
+    sites: Annotated[SitesFrom, typer.Option(help="where sites are read from, for `mode: site` and leaks")] = "column",
 ) -> None:
     """Divide the usable slides into folds, and check them for leaks."""
     from roformermil.bags.split import split_slides
 
     names, records = classes.split(","), read_slide_table(slides)
     listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
+    listed = with_sites(listed, sites)
     for warning in split_slides(listed, records, names, folds, leakage, out):
         log.warning("%s", warning)
 

@@ -22,7 +22,7 @@ from roformermil.config.tissue import Tissue
 from roformermil.config.training import Training
 from roformermil.errors import ConfigError
 
-PAPER_MODELS: tuple[ModelName, ...] = ("abmil", "ro-abmil", "dsmil", "ro-dsmil")
+DEFAULT_MODELS: tuple[ModelName, ...] = ("mean-linear", "abmil", "ro-abmil", "dsmil", "ro-dsmil")
 SLIDE_TIMEOUT = 600.0  # seconds
 # what else is in the results folder; on some disks `Logs` is `logs`
 RESERVED_FOLDERS = {"logs", "benchmarks", "overhead", "weights"}
@@ -50,9 +50,9 @@ class Config(Settings):
     leakage: Leakage = Leakage()
     """What a leak between the parts of a fold does: section Leakage."""
     models: Annotated[list[ModelEntry], AfterValidator(check_distinct_ids)] = Field(
-        default_factory=lambda: [Model(name=name) for name in PAPER_MODELS], min_length=1
+        default_factory=lambda: [Model(name=name) for name in DEFAULT_MODELS], min_length=1
     )
-    """Models to train, by default the paper's four: a name, or a mapping with `name` and any key of section Model."""
+    """Models to train, by default the baseline `mean-linear` and the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
     heatmaps: Heatmaps = Heatmaps()
@@ -117,6 +117,11 @@ class Config(Settings):
         ids = [model.id for model in self.models]
         if unknown := sorted(set(self.heatmaps.models or []) - set(ids)):
             raise ValueError(f"heatmaps.models: {unknown[0]} is none of the models: {', '.join(ids)}")
+        weights = self.training.class_weights
+        for name, dataset in self.datasets.items():
+            if isinstance(weights, tuple) and dataset.classes and len(weights) != len(dataset.classes):
+                classes = f"the classes of {name} are {len(dataset.classes)}: {', '.join(dataset.classes)}"
+                raise ValueError(f"training.class_weights: {len(weights)} values, but {classes}")
         if unknown := sorted(set(self.ablation.datasets or []) - set(self.datasets)):
             raise ValueError(f"ablation.datasets: {unknown[0]} is none of the datasets: {', '.join(self.datasets)}")
         return self

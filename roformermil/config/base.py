@@ -140,6 +140,8 @@ def _dotted(values: Any, location: Sequence[str | int]) -> str:
     """A key as a person writes it: `models.1.name`. Entries of lists count from 1."""
     parts = []
     for part in location:
+        if isinstance(part, str) and isinstance(values, list | str | int | float):
+            continue  # the tag of one of several types that a value may have
         is_index = isinstance(part, int) and not isinstance(values, Mapping)
         parts.append(str(int(part) + 1 if is_index else part))
         values = values[part] if isinstance(values, Mapping) and part in values else None

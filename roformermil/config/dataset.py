@@ -6,6 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from roformermil.config.base import Distinct, Name, Settings, UserPath
 
+SitesFrom = Literal["column", "tcga"]
+
 
 class Source(Settings):
     """Where `snakemake download` fetches a data set's slides from, into `root`."""
@@ -42,6 +44,9 @@ class Dataset(Settings):
     classes: Distinct[Name] = Field([])
     """Labels in the order of their class index, two or more; may be left out as long as nothing is trained. With two classes,
     the second is the positive one."""
+    sites: SitesFrom = "column"
+    """Where a slide's site is read from, for `folds.mode: site` and the leakage check: column `site` of the slide sheet, or the
+    tissue source site of a TCGA barcode that `slide_id` or `patient_id` begins with (`A7` of TCGA-A7-A0CE)."""
     source: Source | None = None
     """Where the slides are downloaded from; leave out where they are there already: section Source."""
 

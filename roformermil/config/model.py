@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from roformermil.config.base import Name, Settings
 
 RopeFrequencies = Literal["isotropic", "pixel", "lang", "mixed", "learned"]
-ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max"]
+ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max", "mean-linear"]
 
 
 class Model(Settings):
@@ -15,7 +15,8 @@ class Model(Settings):
 
     name: ModelName
     """`ro-abmil`, `ro-dsmil`: heads over RoFormer layers; `abmil`, `dsmil`, `gated-abmil`, `mean`, `max`: heads over
-    feed-forward layers of equal capacity; `transmil`: Nystroem attention and PPEG."""
+    feed-forward layers of equal capacity; `transmil`: Nystroem attention and PPEG; `mean-linear`: logistic regression of the
+    mean of a slide's features, its strength chosen on the validation slides. It has no other settings."""
     id: Name = Field(default_factory=lambda values: values.get("name", ""))
     """Name in result folders and tables, to tell variants of a model apart. By default the model's name."""
     hidden_dim: int = Field(512, ge=8)
@@ -48,6 +49,11 @@ class Model(Settings):
         return self.name.startswith("ro-")
 
     @property
+    def is_linear(self) -> bool:
+        """Whether it has no layers: a classifier of the mean of a slide's features."""
+        return self.name == "mean-linear"
+
+    @property
     def uses_position(self) -> bool:
         """Whether the tiles' positions can change a prediction."""
         needs_layer = self.position in ("rope", "alibi") and self.num_layers > 0
@@ -63,6 +69,8 @@ class Model(Settings):
             raise ValueError("rope needs hidden_dim / num_heads to be a multiple of 4: two axes of rotated pairs")
         if self.position != "rope" and any(getattr(self, key) != value for key, value in ROPE_DEFAULTS.items()):
             raise ValueError(f"{', '.join(ROPE_DEFAULTS)} have no effect without position: rope")
+        if self.is_linear and (given := [key for key, value in LAYER_DEFAULTS.items() if getattr(self, key) != value]):
+            raise ValueError(f"mean-linear has no layers: {', '.join(given)} would have no effect")
         if self.name == "transmil" and not self.num_layers:
             raise ValueError("transmil needs num_layers of 1 or more: else its class token never meets the tiles")
         if self.position == "sine" and self.hidden_dim % 4:
@@ -71,6 +79,8 @@ class Model(Settings):
 
 
 ROPE_DEFAULTS = {key: field.default for key, field in Model.model_fields.items() if key.startswith("rope_")}
+LAYERS = ("hidden_dim", "attention_dim", "num_heads", "num_layers", "dropout")
+LAYER_DEFAULTS = {key: Model.model_fields[key].default for key in LAYERS}
 
 
 def check_distinct_ids(models: list[Model]) -> list[Model]:

@@ -57,9 +57,10 @@ class Overhead(Settings):
     """What `snakemake overhead` measures: time and memory of every kind of model against the tiles per slide."""
 
     models: Annotated[list[ModelEntry], AfterValidator(check_distinct_ids)] = Field(
-        default_factory=lambda: [Model(name=name) for name in get_args(ModelName)], min_length=1
+        default_factory=lambda: [model for name in get_args(ModelName) if not (model := Model(name=name)).is_linear],
+        min_length=1,
     )
-    """Models to measure, by default one of each kind, in the paper's size."""
+    """Models to measure, by default one of each kind that has layers, in the paper's size."""
     tiles: Distinct[Annotated[int, Field(ge=1)]] = Field([1000, 4000, 16000, 64000], min_length=1)
     """Tiles per slide."""
     repeats: int = Field(5, ge=2)

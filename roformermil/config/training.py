@@ -1,15 +1,20 @@
 """Training of one fold."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from roformermil.config.base import Settings
 from roformermil.config.model import Model
 
 GridAugmentation = Literal["none", "flip", "rotate"]
 Normalization = Literal["none", "center", "standardize"]
+ClassWeights = Annotated[
+    Annotated[Literal["none", "balanced"], Tag("name")]
+    | Annotated[tuple[Annotated[float, Field(gt=0)], ...], Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "name"),
+]
 
 
 class Training(Settings):
@@ -35,6 +40,12 @@ class Training(Settings):
     """Factor on the learning rate after more than `scheduler_patience` epochs without a better validation loss."""
     scheduler_patience: int = Field(5, ge=0)
     """See `scheduler_factor`."""
+    class_weights: ClassWeights = "none"
+    """Factors on the loss of a slide by its class, for classes of unequal size: `balanced` gives all classes the same weight in sum;
+    a list has one per class. Probabilities are then not calibrated to how frequent classes are."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """Slides of a pass: each once (`shuffle`), or as many drawn with replacement, all classes equally often (`balanced`), which
+    has the effect of balanced `class_weights`."""
     monitor: Literal["loss", "auroc", "accuracy"] = "loss"
     """Validation metric that selects the best epoch. On few slides AUROC and accuracy take few values only."""
     seed: int = 1
@@ -66,6 +77,12 @@ class Training(Settings):
     """Threads that read features ahead of the training step."""
     tensorboard: bool = False
     """Also write each epoch's metrics for TensorBoard, to `tensorboard` in the fold's folder: `tensorboard --logdir results`."""
+
+    @model_validator(mode="after")
+    def _balances_once(self) -> "Training":
+        if self.sampler == "balanced" and self.class_weights == "balanced":
+            raise ValueError("class_weights: balanced and sampler: balanced do the same twice: leave one out")
+        return self
 
 
 def grid_augmentation(training: Training, model: Model) -> GridAugmentation:

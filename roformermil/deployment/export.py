@@ -4,6 +4,7 @@ The folder contains no path and no name of a slide or patient.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_sentence
-from roformermil.evaluation.predictions import out_of_fold, read_table
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
@@ -41,7 +42,7 @@ def export_model(predictions: list[Path], data: Path, stores: Path, settings: Pr
 
     predictions: predictions.csv of every fold and seed of one model, each beside its model.safetensors; data: folder with the
     data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. The members are each fold's first
-    training; the results are those of all seeds. Raises ModelError for folds that differ in settings or classes, are not of
+    training, of the first repeat; the results are those of all repeats and seeds. Raises ModelError for folds that differ in settings or classes, are not of
     these slides, or lack their first training.
     """
     results = read_results(predictions, [data])
@@ -49,20 +50,25 @@ def export_model(predictions: list[Path], data: Path, stores: Path, settings: Pr
     if incomplete := {result.fold for result in results} - {result.fold for result in firsts}:
         folds = join_some([f"fold_{fold}" for fold in sorted(incomplete)])
         raise ModelError(f"a package contains each fold's first training: also give predictions.csv of {folds}")
+    (ensemble,) = out_of_fold(results)
     with atomic_path(out) as scratch:
         scratch.mkdir()
-        for result in firsts:
+        for result in (one for one in firsts if one.fold < (ensemble.folds_per_repeat or math.inf)):
             _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
         members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
-        card = _describe_model(results, data, stores, settings, members)
+        card = _describe_model(results, ensemble, data, stores, settings, members)
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
         write_text(scratch / "README.md", model_card.render_card(card))
 
 
 def _describe_model(
-    results: list[FoldResult], data: Path, stores: Path, settings: Preparation, members: dict[str, str]
+    results: list[FoldResult],
+    ensemble: OutOfFold,
+    data: Path,
+    stores: Path,
+    settings: Preparation,
+    members: dict[str, str],
 ) -> ModelCard:
-    (ensemble,) = out_of_fold(results)
     records = read_slide_table(data / "slides.csv")
     # a finding's own detail names patients and slides
     findings = [replace(f, detail=f"{f.check}: {f.count}") for f in read_findings(data / "leakage.csv")]
@@ -82,6 +88,7 @@ def _describe_model(
         training=read_settings(Training, metadata["training"]),
         training_data=_describe_data(results, records),
         results=_metric_results(summary),
+        repeats=ensemble.repeat_count,
         position=position_sentence(auroc),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),

@@ -9,6 +9,7 @@ from pydantic import Field
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
+from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
 
@@ -94,6 +95,8 @@ class ModelCard(Settings):
     training: Training
     training_data: TrainingData
     results: list[MetricResult] = Field(min_length=1)
+    repeats: int = 1
+    """Of the whole cross-validation; the members are the models of the first."""
     position: str
     """What shuffling the tiles' positions did to AUROC, in a sentence; empty for a model that uses no positions."""
     cautions: list[str]
@@ -134,11 +137,17 @@ def render_card(card: ModelCard) -> str:
 def _training_sentences(card: ModelCard) -> list[str]:
     """What was done to features and positions in training, as far as this model's predictions depend on it."""
     training, sentences = card.training, []
+    if card.model.is_linear:
+        regression = "A slide's prediction is a logistic regression of the mean of its tiles' features"
+        sentences.append(
+            f"{regression}; the strength of its regularization was chosen on each fold's validation slides."
+        )
     origin = "of each fold's training slides, kept in the model's file"
     if training.normalize == "standardize":
         sentences.append(f"Features are standardized with the mean and standard deviation {origin}.")
     if training.normalize == "center":
         sentences.append(f"Features are centered on the mean {origin}.")
+    sentences += balance_sentences(training, card.classes, card.training_data.labels)
     if not card.model.uses_position:
         return sentences
     if training.augment_grid != "none":

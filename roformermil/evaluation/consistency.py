@@ -118,11 +118,13 @@ def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
         return []
     try:
         before = json.loads(provenance.read_text(encoding="utf-8"))["config"]
-        tabulated = set(before["datasets"]), {model["id"] for model in before["models"]}, before["training"]["seeds"]
+        ids, seeds, folds = {model["id"] for model in before["models"]}, before["training"]["seeds"], before["folds"]
+        tabulated = set(before["datasets"]), ids, seeds, folds["count"], folds["repeats"]
     except (ValueError, KeyError, TypeError) as error:
         return [f"{provenance}: damaged ({error!r})"]
-    wanted = set(config.datasets), {model.id for model in config.models}, config.training.seeds
-    return [] if tabulated == wanted else ["its tables are of other data sets, models or seeds"]
+    wanted_ids, folds = {model.id for model in config.models}, config.folds
+    wanted = set(config.datasets), wanted_ids, config.training.seeds, folds.count, folds.repeats
+    return [] if tabulated == wanted else ["its tables are of other data sets, models, folds or seeds"]
 
 
 def _expected_settings(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.config import Config, Model, Training
+from roformermil.config.base import read_settings
 from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
@@ -83,6 +84,13 @@ class FoldResult(ModelKey):
     def trained_seed(self) -> int:
         """The seed that it was trained with. Raises ModelError."""
         return self.settings["training.seed"]
+
+    @property
+    def training(self) -> Training:
+        """The settings that its training had, as far as they decide the result. Raises ModelError."""
+        prefix = "training."
+        given = {key.removeprefix(prefix): v for key, v in self.settings.items() if key.startswith(prefix)}
+        return read_settings(Training, given, str(self.model_file))
 
     @cached_property
     def settings(self) -> dict[str, Any]:

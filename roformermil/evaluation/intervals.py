@@ -52,8 +52,8 @@ def patient_intervals(predictions: OutOfFold, statistics: Statistics, level: flo
 
 
 def degrees_of_freedom(predictions: OutOfFold) -> int:
-    """Of intervals over patients: their number less that of the folds."""
-    return max(1, len(set(predictions.patients)) - predictions.fold_count)
+    """Of intervals over patients: their number less that of the folds which test each of them once."""
+    return max(1, len(set(predictions.patients)) - (predictions.folds_per_repeat or predictions.fold_count))
 
 
 def leave_patients_out(predictions: OutOfFold, statistics: Statistics) -> Values:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from roformermil.bags.balance import class_balance
+from roformermil.config import Training
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import patient_intervals
 from roformermil.evaluation.metrics import auroc, finite_mean, weighted_metrics
@@ -18,6 +20,7 @@ PLATEAU_REMEDY = "a higher training.learning_rate or more training.patience may 
 OVERFIT_REMEDY = (
     "more patients, a smaller training.tile_fraction, training.augment_grid or a smaller hidden_dim may help"
 )
+DEFAULT_TRAINING = Training()
 Key = tuple[str, str, str]
 Run = tuple[int, int]  # fold and seed
 
@@ -44,10 +47,11 @@ class Learning(NamedTuple):
 
 def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
     """By data set, encoder and model, a sentence for each thing that went wrong in training, with folds and remedy: none where
-    nothing did. Reads each fold's history.csv too."""
-    cautions = {}
-    for train, validation, losses in _parts(results):
-        trainings = describe_learning(train, validation, losses)
+    nothing did, and for `mean-linear`, whose epochs are strengths of regularization. Reads each fold's history.csv too."""
+    cautions: dict[Key, list[str]] = {result.key: [] for result in results}
+    results = [result for result in results if result.settings["models.name"] != "mean-linear"]
+    for train, validation, losses, settings in _parts(results):
+        trainings = describe_learning(train, validation, losses, settings)
         lines = [_plateau_sentence(trainings), _discarded_sentence(trainings), _overfit_sentence(trainings, validation)]
         cautions[train.key] = [f"{train.dataset}, {train.model}: {line}" for line in lines if line]
     return cautions
@@ -56,19 +60,22 @@ def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
 def count_plateaus(results: Sequence[FoldResult]) -> dict[Key, tuple[int, int]]:
     """By data set, encoder and model, how many trainings never left their plateau, and how many there are."""
     trainings = {
-        train.key: describe_learning(train, validation, losses) for train, validation, losses in _parts(results)
+        train.key: describe_learning(train, validation, losses, settings)
+        for train, validation, losses, settings in _parts(results)
     }
     return {key: (sum(one.on_plateau for one in runs), len(runs)) for key, runs in trainings.items()}
 
 
-def _parts(results: Sequence[FoldResult]) -> list[tuple[OutOfFold, OutOfFold, dict[Run, float]]]:
-    """Of each model its predictions for training and for validation slides, and the lowest training loss of each training."""
+def _parts(results: Sequence[FoldResult]) -> list[tuple[OutOfFold, OutOfFold, dict[Run, float], Training]]:
+    """Of each model its predictions for training and for validation slides, the lowest training loss of each training, and its
+    settings."""
     losses: dict[Key, dict[Run, float]] = {}
+    settings = {one.key: one.training for one in results}
     for one in results:
         lowest = read_table(one.path.with_name("history.csv")).train_loss.min()
         losses.setdefault(one.key, {})[one.fold, one.trained_seed] = float(lowest)
     train, validation = (out_of_fold(list(results), part) for part in ("train", "validation"))
-    return [(one, other, losses[one.key]) for one, other in zip(train, validation, strict=True)]
+    return [(one, other, losses[one.key], settings[one.key]) for one, other in zip(train, validation, strict=True)]
 
 
 def _plateau_sentence(trainings: Sequence[Learning]) -> str:
@@ -103,33 +110,40 @@ def _overfit_sentence(trainings: Sequence[Learning], validation: OutOfFold) -> s
     return f"{which} ({effect}): {OVERFIT_REMEDY}"
 
 
-def describe_learning(train: OutOfFold, validation: OutOfFold, losses: Mapping[Run, float]) -> list[Learning]:
+def describe_learning(
+    train: OutOfFold, validation: OutOfFold, losses: Mapping[Run, float], settings: Training = DEFAULT_TRAINING
+) -> list[Learning]:
     """How each training of a model went. train, validation: its predictions for the slides of these parts; losses: the lowest
-    training loss of each training, by fold and seed."""
+    training loss of each training, by fold and seed; settings: how it weighs the classes, which count in losses accordingly."""
     trainings = []
     tests = dict(zip(validation.runs, validation.tests, strict=True))
     for run, rows in zip(train.runs, train.tests, strict=True):
         labels, probabilities = train.labels[rows], train.probabilities[rows]
         other = tests.get(run, np.zeros(len(validation.labels), bool))
         validation_auroc = auroc(validation.labels[other], validation.probabilities[other])
-        kept = relative_cross_entropy(labels, probabilities)
-        lowest = losses[run] / label_entropy(labels)
+        weights = class_balance(labels, len(train.classes), settings).per_slide[labels]
+        kept = relative_cross_entropy(labels, probabilities, weights)
+        lowest = losses[run] / label_entropy(labels, weights)
         trainings.append(Learning(run, lowest, kept, auroc(labels, probabilities), validation_auroc))
     return trainings
 
 
-def label_entropy(labels: np.ndarray) -> float:
-    """The entropy of the frequencies of labels (n,), in nats: the cross-entropy of guessing by them. NaN for one class."""
-    frequencies = np.bincount(labels) / len(labels)
+def label_entropy(labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The entropy of the frequencies of labels (n,), in nats: the cross-entropy of guessing by them. NaN for one class.
+
+    weights: (n,) what each slide counts.
+    """
+    counts = np.bincount(labels, weights)
+    frequencies = counts / counts.sum()
     entropy = -(frequencies[frequencies > 0] * np.log(frequencies[frequencies > 0])).sum()
     return float(entropy) if entropy > 0 else float("nan")
 
 
-def relative_cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def relative_cross_entropy(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The cross-entropy of labels (n,) and probabilities (n, C) over the entropy of the labels' frequencies: 1 for a model that
-    knows no more than these, 0 for a perfect one. NaN for slides of one class."""
+    knows no more than these, 0 for a perfect one. NaN for slides of one class. weights: (n,) what each slide counts."""
     stated = np.clip(probabilities[np.arange(len(labels)), labels], 1e-12, 1)
-    return float(-np.log(stated).mean()) / label_entropy(labels)
+    return float(np.average(-np.log(stated), weights=weights)) / label_entropy(labels, weights)
 
 
 def _name_runs(runs: Sequence[tuple[int, int]], trainings: Sequence[Learning]) -> str:

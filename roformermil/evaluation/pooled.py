@@ -1,5 +1,7 @@
 """The AUROC of all test slides of all folds together, for folds that test too few patients for one of their own."""
 
+from itertools import product
+
 import numpy as np
 
 from roformermil.evaluation.metrics import counted_classes, finite_mean
@@ -9,22 +11,22 @@ POOLED = "pooled_auroc"
 
 
 def pooled_auroc(predictions: OutOfFold) -> np.ndarray:
-    """The pooled AUROC, mean over seeds, of all patients and then without each of the I patients: (1 + I,).
+    """The pooled AUROC, mean over repeats and seeds, of all patients and then without each of the I patients: (1 + I,).
 
     Scores of different models are ranked together, so it also falls where folds' models differ in calibration. With more
     than two classes, it is the mean of each against the rest; NaN where a class has no slide. Patients are in the order of
     `leave_patients_out`.
     """
     patients, numbers = np.unique(predictions.patients, return_inverse=True)
-    by_seed = []
-    for seed in np.unique(predictions.seeds):
-        rows = predictions.seeds == seed
+    by_run, repeats = [], predictions.repeats
+    for seed, repeat in product(np.unique(predictions.seeds), np.unique(repeats)):
+        rows = (predictions.seeds == seed) & (repeats == repeat)
         labels, scores = predictions.labels[rows], predictions.probabilities[rows]
         areas = [
             auroc_without_each(labels == c, scores[:, c], numbers[rows], len(patients)) for c in counted_classes(scores)
         ]
-        by_seed.append(np.mean(areas, axis=0))
-    return finite_mean(np.stack(by_seed))
+        by_run.append(np.mean(areas, axis=0))
+    return finite_mean(np.stack(by_run))
 
 
 def auroc_without_each(truth: np.ndarray, scores: np.ndarray, clusters: np.ndarray, count: int) -> np.ndarray:

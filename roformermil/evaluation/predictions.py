@@ -33,6 +33,9 @@ class OutOfFold(ModelKey):
     probabilities: np.ndarray  # (n, C)
     seeds: np.ndarray  # (n,) int, of the training
     shuffled: np.ndarray | None = None  # (R, n, C) the probabilities in R repeats with shuffled positions
+    folds_per_repeat: int | None = (
+        None  # where the whole cross-validation was repeated, which tests a slide once per repeat
+    )
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -49,6 +52,15 @@ class OutOfFold(ModelKey):
         return len(np.unique(self.folds))
 
     @property
+    def repeats(self) -> np.ndarray:
+        """(n,) int, of the cross-validation."""
+        return self.folds // self.folds_per_repeat if self.folds_per_repeat else np.zeros_like(self.folds)
+
+    @property
+    def repeat_count(self) -> int:
+        return len(np.unique(self.repeats))
+
+    @property
     def seed_count(self) -> int:
         return len(np.unique(self.seeds))
 
@@ -59,9 +71,11 @@ class OutOfFold(ModelKey):
 
     @property
     def repeated(self) -> int:
-        """The number of slides that several folds test, as some published folds do. Several seeds of a fold count once."""
-        tested = set(zip(self.slides.tolist(), self.folds.tolist(), strict=True))
-        return sum(count > 1 for count in Counter(slide for slide, _ in tested).values())
+        """The number of slides that several folds of one cross-validation test, as some published folds do. Several seeds of a fold
+        count once."""
+        tested = set(zip(self.slides.tolist(), self.repeats.tolist(), self.folds.tolist(), strict=True))
+        counts = Counter((slide, repeat) for slide, repeat, _ in tested)
+        return len({slide for (slide, _), count in counts.items() if count > 1})
 
     def patients_by_class(self) -> dict[str, int]:
         """The number of patients who have slides of each class."""
@@ -74,7 +88,8 @@ class OutOfFold(ModelKey):
         return replace(self, **{name: getattr(self, name)[rows] for name in names}, shuffled=shuffled)
 
     def without_repeats(self) -> "OutOfFold":
-        """Each slide as the first training of the first fold that tests it predicted it, for statistics that count slides."""
+        """Each slide as the first training of the first fold that tests it predicted it, for statistics that count slides: of a
+        repeated cross-validation, the first repeat."""
         order = np.lexsort((self.seeds, self.folds))
         return self.select(np.sort(order[np.unique(self.slides[order], return_index=True)[1]]))
 
@@ -116,6 +131,7 @@ def out_of_fold(results: list[FoldResult], part: str = "test") -> list[OutOfFold
 def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
     classes = results[0].classes
     tables = [read_table(one.path).assign(fold=one.fold, seed=one.trained_seed) for one in results]
+    folds_per_repeat = _folds_per_repeat(pd.concat([table[table.part == "test"] for table in tables]))
     tables = [table[table.part == part] for table in tables]
     table = pd.concat(tables)
     labels, probabilities = labels_and_probabilities(table, classes)
@@ -131,7 +147,23 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
         probabilities=probabilities,
         seeds=table.seed.to_numpy(),
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
+        folds_per_repeat=folds_per_repeat,
     )
+
+
+def _folds_per_repeat(tested: pd.DataFrame) -> int | None:
+    """How many consecutive folds test each slide once, where the folds are several such cross-validations; else None.
+
+    tested: `slide_id` and `fold` of all predictions of test slides.
+    """
+    pairs = tested[["slide_id", "fold"]].drop_duplicates()
+    slides, folds = pairs.slide_id.nunique(), pairs.fold.nunique()
+    repeats = len(pairs) // max(1, slides)
+    if repeats < 2 or len(pairs) % slides or folds % repeats or set(pairs.fold) != set(range(folds)):
+        return None
+    count = folds // repeats
+    is_complete = not pairs.assign(fold=pairs.fold // count).duplicated().any()
+    return count if is_complete else None
 
 
 def _read_shuffled(result: FoldResult, table: pd.DataFrame, classes: list[str]) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import attrition_summary, read_slide_table
 from roformermil.config import Config
 from roformermil.config.base import read_settings
+from roformermil.evaluation.balance import balance_cautions
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
@@ -35,6 +36,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     metrics, sizes = fold_metrics(results)
     summary = summary_table(metrics, models)
     notes = dataset_notes(models, datasets)
+    for group, lines in balance_cautions(results).items():
+        notes[group] += lines
     for (dataset, encoder, _), lines in learning_cautions(results).items():
         notes[dataset, encoder] += lines
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
@@ -56,6 +59,13 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     write_provenance(out / "provenance.json", config)
 
 
+def describe_folds(model: OutOfFold) -> str:
+    """How many folds there are, and whether the cross-validation was repeated."""
+    if not model.folds_per_repeat:
+        return f"{model.fold_count} folds"
+    return f"{model.repeat_count} repeats of {model.folds_per_repeat} folds"
+
+
 def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[str, str], list[str]]:
     """Lines about each data set and encoder: its number of folds and slides, then why its numbers need caution."""
     notes: dict[tuple[str, str], list[str]] = {}
@@ -65,6 +75,6 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         folder = next(folder for folder in datasets if folder.name == model.dataset)
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
         seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
-        size = f"{model.dataset}: {model.fold_count} folds{seeds}; {attrition_summary(records)}"
+        size = f"{model.dataset}: {describe_folds(model)}{seeds}; {attrition_summary(records)}"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

@@ -11,6 +11,7 @@ from roformermil.config import Model
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads import HEADS
+from roformermil.models.heads.pooling import MeanHead
 from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import AxisRotaryEncoding, DirectedRotaryEncoding, RotaryEncoding, sine_encoding
@@ -28,16 +29,20 @@ class MILModel(nn.Module):
     """A multiple-instance classifier of packed bags (paper, figure 1).
 
     `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks
-    and head but computes them again in the backward pass: less memory, more time, the same numbers.
+    and head but computes them again in the backward pass: less memory, more time, the same numbers. `mean-linear` has a head
+    alone, whose parameters `training.linear` fits.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int):
         super().__init__()
         self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
         self.normalization: Normalization | None = None
-        self.project = nn.Linear(in_dim, settings.hidden_dim)
+        self.project = nn.Identity() if settings.is_linear else nn.Linear(in_dim, settings.hidden_dim)
         self.blocks = nn.ModuleList(_blocks(settings))
-        self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
+        if settings.is_linear:
+            self.head = MeanHead(in_dim, n_classes, dropout=0.0)
+        else:
+            self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
 
     def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
         """features: (T, F) of any float type; grid: (T, 2) tile positions, integers or, as in training with a turned grid, floats; lengths: tiles of each of the B bags.
@@ -64,7 +69,8 @@ class MILModel(nn.Module):
             given = f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths}"
             needed = f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum,"
             raise BagError(f"{given} do not fit together: {needed} are needed")
-        dtype = _product_type(features.device, self.project.weight.dtype)
+        weights = next(self.head.parameters()).dtype
+        dtype = weights if self.settings.is_linear else _product_type(features.device, weights)
         x = self.normalization(features, dtype) if self.normalization else features.to(dtype)  # (T, F)
         x = self.project(x)  # (T, D)
         if self.settings.position == "sine":
@@ -86,8 +92,8 @@ def _product_type(device: torch.device, weights: torch.dtype) -> torch.dtype:
 
 def _blocks(settings: Model) -> list[nn.Module]:
     dim, heads, dropout = settings.hidden_dim, settings.num_heads, settings.dropout
-    if settings.name == "transmil":
-        return []  # its layers are in its head
+    if settings.is_linear or settings.name == "transmil":
+        return []  # of TransMIL, they are in its head
     if not settings.is_roformer:
         return [FeedForwardBlock(dim, dropout) for _ in range(settings.num_layers)]
     return [
@@ -128,10 +134,20 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int]) -> Tensor:
-    """Cross-entropy of the bags' logits; for DSMIL its mean with that of the highest instance logits (arXiv 2011.08939)."""
-    loss = nn.functional.cross_entropy(out.logits, labels)
+def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int], class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the bags' logits; for DSMIL its mean with that of the highest instance logits (arXiv 2011.08939).
+
+    class_weights: (C,) factors on a bag's loss by its class.
+    """
+    loss = _cross_entropy(out.logits, labels, class_weights)
     if out.instance_logits is None:
         return loss
     highest = torch.stack([s.amax(dim=0) for s in out.instance_logits.split(lengths)])  # (B, C)
-    return (loss + nn.functional.cross_entropy(highest, labels)) / 2
+    return (loss + _cross_entropy(highest, labels, class_weights)) / 2
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """The mean over bags. Torch's own mean with weights divides by their sum, so that of one bag they would have no effect."""
+    if class_weights is None:
+        return nn.functional.cross_entropy(logits, labels)
+    return (nn.functional.cross_entropy(logits, labels, reduction="none") * class_weights[labels]).mean()

@@ -59,7 +59,7 @@ def config_text(facts: ProjectFacts, file: Path) -> str:
         ),
         _folds(facts),
         (
-            "models: [abmil, ro-abmil, dsmil, ro-dsmil]",
+            "models: [mean-linear, abmil, ro-abmil, dsmil, ro-dsmil]",
             "the paper's; those with ro- know where tiles lie. Fewer are faster",
         ),
         _losses(facts.slides),

@@ -9,7 +9,7 @@ import torch
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import atomic_path, fingerprint
 from roformermil.runtime.provenance import device_name
-from roformermil.training.fit import Fit
+from roformermil.training.fold_model import FoldModel
 
 FILE_NAME = "checkpoint.pt"
 SAVING_SHARE = 0.05  # of the time that training takes, at most: epochs on tiny bags take hardly longer than saving
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """The saved state of a fit, in the folder of its fold."""
 
-    def __init__(self, fit: Fit, out: Path):
+    def __init__(self, fit: FoldModel, out: Path):
         self.fit, self.path, self.job = fit, out / FILE_NAME, job_fingerprint(fit)
         self.device = device_name(fit.device)
         self._saved_epochs, self._saved_at, self._seconds = 0, time.perf_counter(), 0.0
@@ -64,7 +64,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def job_fingerprint(fit: Fit) -> str:
+def job_fingerprint(fit: FoldModel) -> str:
     """Hash of all that decides the fold's numbers but the device: settings, rows, and every slide's features."""
     job = fit.job
     return fingerprint(

@@ -18,7 +18,8 @@ from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.records import write_rows
 from roformermil.runtime.termination import end_if_requested, end_is_requested
 from roformermil.training.checkpoint import Checkpoint
-from roformermil.training.fit import Fit, TrainingJob
+from roformermil.training.fit import Fit
+from roformermil.training.fold_model import FoldModel, TrainingJob
 from roformermil.training.prediction_rows import predictions, shuffled_columns, shuffled_predictions
 from roformermil.training.tensorboard import TensorBoard
 
@@ -33,7 +34,7 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     is saved in `out` between epochs, and the same job resumes from there on the same kind of device. Test slides are read
     only for the final predictions. Raises BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
     """
-    fit = Fit(job)
+    fit = start_fit(job)
     name = f"{job.model.id} fold {job.fold}"
     log.info("%s: %s", name, fit.summary())
     if (out / PREDICTIONS).exists():
@@ -42,8 +43,8 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     if checkpoint.resume():
         log.info("%s: resuming after epoch %d", name, fit.history[-1]["epoch"])
     board = TensorBoard(out, fit.history) if job.training.tensorboard else None
-    for epoch in track(range(len(fit.history), job.training.epochs), desc=name, unit="epoch", on=progress):
-        if epoch - fit.best_epoch > job.training.patience:
+    for epoch in track(range(len(fit.history), fit.epochs), desc=name, unit="epoch", on=progress):
+        if fit.has_converged:
             break
         if end_is_requested():
             checkpoint.save()
@@ -62,7 +63,16 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     checkpoint.remove()
 
 
-def save_model(out: Path, fit: Fit) -> None:
+def start_fit(job: TrainingJob) -> FoldModel:
+    """The fit of the job's model, before its first epoch."""
+    if job.model.is_linear:
+        from roformermil.training.linear import LinearFit  # scikit-learn's solvers, which no other model needs
+
+        return LinearFit(job)
+    return Fit(job)
+
+
+def save_model(out: Path, fit: FoldModel) -> None:
     """Write model.safetensors: the parameters, with metadata to build and feed it and to trace where it comes from."""
     job = fit.job
     metadata = {

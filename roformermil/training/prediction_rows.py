@@ -9,15 +9,15 @@ from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient,
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
-from roformermil.training.fit import Fit
+from roformermil.training.fold_model import FoldModel
 
 
-def predictions(fit: Fit) -> list[dict[str, Any]]:
+def predictions(fit: FoldModel) -> list[dict[str, Any]]:
     """Rows of predictions.csv, all slides of one part after the other: the slide, its label, a probability per class."""
     return [row for part in PARTS for row in _rows(fit, part, {"part": part})]
 
 
-def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
+def shuffled_predictions(fit: FoldModel) -> list[dict[str, Any]]:
     """Rows of shuffled.csv: the test slides with the positions of their tiles shuffled, SHUFFLE_REPEATS times; none for a
     model that uses no positions."""
 
@@ -28,13 +28,13 @@ def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
     return [row for repeat in repeats for row in _rows(fit, "test", {"repeat": repeat}, shuffled(repeat))]
 
 
-def shuffled_columns(fit: Fit) -> list[str]:
+def shuffled_columns(fit: FoldModel) -> list[str]:
     """The columns of shuffled.csv."""
     return ["slide_id", "patient_id", "label", "repeat", *probability_columns(fit.job.classes)]
 
 
 def _rows(
-    fit: Fit, part: str, columns: Mapping[str, str | int], change: Callable[[Bag], Bag] = lambda bag: bag
+    fit: FoldModel, part: str, columns: Mapping[str, str | int], change: Callable[[Bag], Bag] = lambda bag: bag
 ) -> list[dict[str, Any]]:
     """A row per slide of the part, predicted from its bag after `change`, with the same `columns` in each."""
     slides = [row for row in fit.job.rows if row.part == part]
@@ -45,7 +45,7 @@ def _rows(
     ]
 
 
-def _probabilities(fit: Fit, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
+def _probabilities(fit: FoldModel, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
     """Probabilities (n, C) of a part's slides, means over the orientations of their grids if the settings say so."""
     if not (fit.job.training.average_orientations and fit.job.model.uses_position):
         return fit.evaluate(part, change)[1]

@@ -201,7 +201,7 @@ def test_parts_without_a_class_are_named_with_what_to_do(rows, part):
 
 
 def test_three_folds_cannot_be_fewer_and_given_folds_are_corrected(tmp_path, monkeypatch):
-    def one_group(listed, settings):
+    def one_group(listed, settings, seed):
         return np.zeros(len(listed), int)
 
     monkeypatch.setattr(folds, "_divide", one_group)
@@ -217,6 +217,16 @@ def test_three_folds_cannot_be_fewer_and_given_folds_are_corrected(tmp_path, mon
 def test_a_tenth_that_cannot_validate_every_class_is_named():
     with pytest.raises(FoldsError, match="a tenth of 8 slides is too few to validate .*; set folds.mode to kfold"):
         folds.make_folds(slides(12, each=1), Folds(mode="paper", count=3), AB)
+
+
+def test_repeats_divide_the_slides_again_and_leave_the_first_as_it_is(rows):
+    repeated = folds.make_folds(slides(12), Folds(count=5, repeats=3), AB)
+    assert [row for row in repeated if row.fold < 5] == rows
+    for repeat in range(3):
+        tested = Counter(row.slide_id for row in repeated if row.part == "test" and row.fold // 5 == repeat)
+        assert set(tested.values()) == {1} and len(tested) == 24
+    first, second = ({r.slide_id for r in repeated if (r.fold, r.part) == (k, "test")} for k in (0, 5))
+    assert first != second
 
 
 def test_folds_are_read_as_they_were_written(rows, tmp_path):

@@ -48,8 +48,8 @@ MISTAKES = [
     ({"datasets": {"d": {**DATASETS["d"], "classes": ["a"]}}}, "classes: a is the only class: list two or more, or"),
     # and no second error for a default that is derived from the wrong key
     ({"encoder": {"name": "resnet51"}}, r"^config: encoder.name: .*'resnet51'; did you mean resnet50\?$"),
-    ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of kfold, paper$"),
-    ({"folds": {"mode": "papper"}}, r"'papper' is none of kfold, paper; did you mean `paper`\?$"),
+    ({"folds": {"mode": "x"}}, "^config: folds.mode: 'x' is none of kfold, site, paper$"),
+    ({"folds": {"mode": "papper"}}, r"'papper' is none of kfold, site, paper; did you mean `paper`\?$"),
 ]
 # values that YAML, or Snakemake, reads as another type than text; what the error says of them
 NOT_TEXT = [
@@ -96,11 +96,11 @@ CONTRADICTIONS = [
 
 def test_paper_values_are_the_defaults():
     config = read_settings(Config, {"datasets": DATASETS})
-    assert [m.name for m in config.models] == ["abmil", "ro-abmil", "dsmil", "ro-dsmil"]
+    assert [m.name for m in config.models] == ["mean-linear", "abmil", "ro-abmil", "dsmil", "ro-dsmil"]
     assert (config.training.learning_rate, config.training.batch_size, config.training.epochs) == (1e-4, 4, 50)
     assert (config.tiles.tile_px, config.tiles.target_mpp, config.folds.count) == (256, 0.5, 10)
     assert (config.tissue.threshold, config.tissue.median, config.tissue.close) == (8, 7, 4)
-    assert [m.position for m in config.models] == ["none", "rope", "none", "rope"]
+    assert [m.position for m in config.models] == ["none", "none", "rope", "none", "rope"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config").glob("*.yaml")))

@@ -3,8 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from roformermil.bags.folds import make_folds, write_folds
+from roformermil.cohort.slide_sheet import Slide
+from roformermil.config import Folds
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation
 from roformermil.errors import ModelError
@@ -74,3 +78,16 @@ def test_the_card_names_trainings_that_went_wrong(tmp_path):
     *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
     assert caution.startswith("mine, abmil: all 3 trainings overfit from the start")
     assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()
+
+
+def test_members_are_those_of_the_first_repeat_and_results_those_of_all(tmp_path):
+    run, slides = SimulatedRun(tmp_path), [Slide(f"s{k}", f"p{k}", CLASSES[k % 2], tmp_path, None) for k in range(24)]
+    run.add_dataset("mine", CLASSES)
+    folds = make_folds(slides, Folds(count=3, repeats=2), CLASSES)
+    write_folds(tmp_path / "mine/folds.csv", folds)
+    run.add_model("mine", pd.DataFrame(folds), CLASSES, strength=2.0)
+    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
+    card = json.loads((tmp_path / "model/model.json").read_text())
+    assert list(card["members"]) == [f"fold_{fold}.safetensors" for fold in range(3)]
+    assert (card["repeats"], card["results"][0]["folds"]) == (2, 6)
+    assert "The cross-validation was done 2 times, with other folds" in (tmp_path / "model/README.md").read_text()

@@ -56,6 +56,13 @@ def test_the_card_says_what_training_did_to_features_and_positions(lab):
     assert averaged == "A prediction is the mean over the eight orientations of the grid."
     assert training_section(normalize="none", augment_grid="none") == ""
     assert training_section("abmil", normalize="none", average_orientations=True) == ""
+    weighted = training_section("abmil", normalize="none", class_weights=[1, 3])
+    shares = "inflamed 50%, excluded 50% of the slides count as inflamed 25%, excluded 75%."
+    assert weighted.startswith(
+        f"The loss of a slide was weighted by its class (inflamed 0.50, excluded 1.50): {shares}"
+    )
+    assert "Probabilities are calibrated to these, not to how frequent the classes are" in weighted
+    assert training_section("abmil", normalize="none", sampler="balanced") == "", "classes are equally frequent anyway"
 
 
 def test_a_package_contains_no_slide_name_and_no_path(lab, tmp_path):

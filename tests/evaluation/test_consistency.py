@@ -197,8 +197,10 @@ def test_tables_of_other_data_sets_models_or_seeds_are_made_again(tmp_path):
     assert not reasons_to_evaluate_again(provenance, config())
     write_provenance(provenance, config(training={"epochs": 3}).model_dump_json())
     assert not reasons_to_evaluate_again(provenance, config())
-    for changed in (other, config(training={"seeds": 2})):
-        assert reasons_to_evaluate_again(provenance, changed) == ["its tables are of other data sets, models or seeds"]
+    repeated = Config(**config().model_dump() | {"folds": {"repeats": 2}})
+    for changed in (other, config(training={"seeds": 2}), repeated):
+        reasons = reasons_to_evaluate_again(provenance, changed)
+        assert reasons == ["its tables are of other data sets, models, folds or seeds"]
     provenance.write_text("{")
     assert "damaged" in reasons_to_evaluate_again(provenance, config())[0]
 

@@ -7,9 +7,12 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.metrics import log_loss
 
+from roformermil.config import Model, Training
+from roformermil.config.base import to_json
+from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.learning import PLATEAU, learning_cautions, relative_cross_entropy
-from roformermil.evaluation.predictions import read_table
+from roformermil.evaluation.learning import PLATEAU, describe_learning, learning_cautions, relative_cross_entropy
+from roformermil.evaluation.predictions import OutOfFold, read_table
 from tests.factories import SimulatedRun, write_predictions_csv, write_training_files
 
 KEY = ("set", "net", "ro")
@@ -97,6 +100,28 @@ def test_cross_entropy_is_relative_to_class_frequencies():
         log_loss(labels, other) / log_loss(labels, frequencies)
     )
     assert np.isnan(relative_cross_entropy(np.zeros(3, int), np.eye(3)))
+
+
+def test_weighted_classes_count_as_they_did_in_training():
+    """A model that was trained on balanced classes and knows no more is on its plateau, though guessing by the slides' own
+    frequencies would have a lower cross-entropy."""
+    labels, even = np.repeat([0, 1], [90, 10]), np.full((100, 2), 0.5)
+    balanced = np.where(labels == 1, 5, 5 / 9)
+    assert relative_cross_entropy(labels, even, balanced) == pytest.approx(1)
+    assert relative_cross_entropy(labels, even) > 2
+    folds, slides = np.zeros(100, int), np.array([f"s{k}" for k in range(100)])
+    train = OutOfFold("set", "net", "m", ["a", "b"], slides, slides, folds, labels, even, folds)
+    (one,) = describe_learning(train, train, {(0, 0): np.log(2)}, Training(class_weights="balanced"))
+    assert one.lowest_loss == pytest.approx(1) and one.kept_loss == pytest.approx(1)
+
+
+def test_strengths_of_a_linear_model_are_no_training_that_went_wrong(tmp_path):
+    run = SimulatedRun(tmp_path)
+    run.add_model("set", run.add_dataset("set", ["a", "b"]), ["a", "b"], strength=0.0)
+    assert any(learning_cautions(read_results(run.predictions)).values())
+    for path in run.predictions:
+        write_training_files(path, model=to_json(Model(name="mean-linear", id="abmil")))
+    assert learning_cautions(read_results(run.predictions)) == {("set", "net", "abmil"): []}
 
 
 def test_the_plateau_ends_at_an_auroc_of_two_thirds_or_so():

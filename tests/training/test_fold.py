@@ -22,7 +22,7 @@ from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import load_model
 from roformermil.runtime.files import file_sha256
 from roformermil.runtime.gpus import best_device
-from roformermil.training import Fit, train_fold
+from roformermil.training import Fit, fold_model, train_fold
 from roformermil.training import fit as fit_module
 from tests.factories import assert_same_numbers, assert_same_parameters, read_rows
 
@@ -101,9 +101,10 @@ def test_what_changes_no_number_is_set_too(job, monkeypatch):
     """All other settings are seen in the numbers (test_protocol.py)."""
     fit, readers, gradients = Fit(job(checkpointing=True, cache_gb=0.5, readers=3, epoch_steps=1)), [], []
     assert fit.model.checkpointing and fit.data._cache_bytes == 5e8
-    prefetch, run = prefetch_batches, fit._run
-    monkeypatch.setattr(fit_module, "prefetch_batches", lambda *args: readers.append(args[2]) or prefetch(*args))
-    monkeypatch.setattr(fit, "_run", lambda batch: gradients.append(torch.is_grad_enabled()) or run(batch))
+    prefetch, run = prefetch_batches, fit.run
+    for module in (fit_module, fold_model):
+        monkeypatch.setattr(module, "prefetch_batches", lambda *args: readers.append(args[2]) or prefetch(*args))
+    monkeypatch.setattr(fit, "run", lambda batch, *weights: gradients.append(torch.is_grad_enabled()) or run(batch))
     fit.epoch(0)
     assert readers == [3, 3] and gradients == [True] * 4 + [False] * 2
 
@@ -143,9 +144,9 @@ def test_only_models_that_use_position_predict_with_positions_shuffled(job, tmp_
 
 
 def test_variants_of_a_model_start_from_the_same_weights_and_slide_order(job, monkeypatch):
-    made, order, run = job(epochs=1), [], Fit._run
+    made, order, run = job(epochs=1), [], Fit.run
     variant = made.model.model_copy(update={"id": "no-position", "position": "none", "dropout": 0.0})
-    monkeypatch.setattr(Fit, "_run", lambda fit, batch: order[-1].append(batch.slide_ids) or run(fit, batch))
+    monkeypatch.setattr(Fit, "run", lambda fit, batch, *weights: order[-1].append(batch.slide_ids) or run(fit, batch))
     states = []
     for model in (made.model, variant):
         order.append([])

@@ -16,7 +16,7 @@ from roformermil.config import Model, Training
 from roformermil.features.store import read_store
 from roformermil.models import build_model
 from roformermil.models.inference import load_model
-from roformermil.training import TrainingJob, fit, train_fold
+from roformermil.training import TrainingJob, fold_model, train_fold
 from tests.factories import read_rows
 
 SHAPE = {"hidden_dim": 16, "attention_dim": 8, "num_heads": 2}
@@ -214,7 +214,7 @@ def mean_auroc(labels, probabilities):
 
 
 def test_a_fold_follows_the_protocol(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(fold_model, "best_device", lambda: torch.device("cpu"))
     train_fold(job, tmp_path / "out", progress=False)
     history, predictions, best_epoch = (loop := PlainLoop(job)).run()
     written = read_rows(tmp_path / "out/history.csv")

@@ -27,7 +27,7 @@ def write_bags(folder, name, dataset, width):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "width", "runs"), [("tnbc", 2, 18), ("til", 10, 24)])
+@pytest.mark.parametrize(("name", "width", "runs"), [("tnbc", 2, 18), ("til", 10, 30)])
 def test_a_cohorts_configuration_runs_to_its_report(tmp_path, name, width, runs):
     config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
     for dataset_name, dataset in config["datasets"].items():

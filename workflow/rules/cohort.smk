@@ -9,6 +9,7 @@ from roformermil.cohort.batches import divide_into_batches
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
+from roformermil.cohort.tcga_sites import with_sites
 from roformermil.errors import Status
 from roformermil.project.closing import closing_text
 from roformermil.project.job_resources import (
@@ -25,7 +26,8 @@ def read_sheet(name):
     """The slides of a data set. Whether files exist is checked where Snakemake plans, unless `download` is to fetch them."""
     dataset = CONFIG.datasets[name]
     check_files = workflow.is_main_process and not dataset.source
-    return read_slide_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, check_files)
+    slides = read_slide_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, check_files)
+    return with_sites(slides, dataset.sites)
 
 
 def slides_of_dataset(name):

@@ -85,7 +85,8 @@ VARIANT_IDS = list(dict.fromkeys(variant.model.id for variant in VARIANTS))  # t
 TRAINABLE_MODELS = {model.id: model for model in [*CONFIG.models, *(variant.model for variant in VARIANTS)]}
 TRAININGS = dict.fromkeys(MODEL_IDS, CONFIG.training) | {one.model.id: one.training for one in VARIANTS}
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
-FOLDS = range(CONFIG.folds.count)
+FOLDS = CONFIG.folds.numbers
+FIRST_FOLDS = range(CONFIG.folds.count)  # which test each slide once
 RUNS = run_names(FOLDS, CONFIG.training)  # a fold's first training has the fold's name
 
 try:

@@ -25,6 +25,7 @@ rule split:
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        sites=lambda wildcards: dataset_settings(wildcards).sites,
         absolute=allow_absolute_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
@@ -34,7 +35,7 @@ rule split:
         command_line(
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-            " --out {output.folds:q} {params.absolute}"
+            " --sites {params.sites} --out {output.folds:q} {params.absolute}"
         )
 
 

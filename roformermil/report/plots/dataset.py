@@ -67,7 +67,7 @@ def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner:
 
 def plot_calibration(models: list[OutOfFold]) -> Figure:
     """Reliability curves over all out-of-fold predictions, and the number of slides behind each point. Each slide counts once,
-    as the first seed's model predicted it."""
+    as the first repeat's and seed's model predicted it."""
     figure, axes = make_panels([one.model for one in models], rows=2)
     for (above, below), one in zip(axes.T, map(OutOfFold.without_repeats, models), strict=True):
         curve = reliability(one.labels, one.probabilities)
@@ -83,11 +83,11 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
     too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
-    return _titled(figure, models, f"reliability of all out-of-fold predictions{_first_seed(models)}{too_few}")
+    return _titled(figure, models, f"reliability of all out-of-fold predictions{_which_predictions(models)}{too_few}")
 
 
 def plot_confusion(models: list[OutOfFold]) -> Figure:
-    """Out-of-fold slides by label (down) and predicted class (across), each once, as the first seed's model predicted it;
+    """Out-of-fold slides by label (down) and predicted class (across), each once, as the first repeat's and seed's model predicted it;
     colours are fractions of a label's slides."""
     figure, axes = make_panels([one.model for one in models])
     for panel, one in zip(axes[0], models, strict=True):
@@ -105,7 +105,7 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
         panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
         panel.set_xlabel("predicted", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    return _titled(figure, models, f"test slides of all folds{_first_seed(models)}")
+    return _titled(figure, models, f"test slides of all folds{_which_predictions(models)}")
 
 
 def plot_history(results: list[FoldResult]) -> Figure:
@@ -126,7 +126,8 @@ def plot_history(results: list[FoldResult]) -> Figure:
             column[1].plot(kept.epoch, kept.validation_loss.clip(upper=limit), "o", ms=5, color=colours[result.fold])
         for panel in column:
             panel.axhline(np.log(len(results[0].classes)), color="0.4", lw=0.8, ls=":")
-        column[1].set_xlabel("epoch", fontsize=8)
+        is_linear = "C" in history.columns  # an epoch of mean-linear is a strength of its regularization
+        column[1].set_xlabel("strength, from strong to weak" if is_linear else "epoch", fontsize=8)
     for panel, name in zip(axes[:, 0], LOSSES, strict=True):
         panel.set_ylabel(name.replace("_", " "), fontsize=8)
     for panel in axes.flat:
@@ -151,9 +152,10 @@ def draw_losses(panel: Axes, epochs: pd.Series, losses: pd.Series, limit: float,
     panel.plot(epochs[above], np.full(above.sum(), limit), "^", ms=5, color=colour)
 
 
-def _first_seed(models: list[OutOfFold]) -> str:
-    """What a title adds where folds were trained with several seeds and the plot counts each slide once."""
-    return ", first seed" if models[0].seed_count > 1 else ""
+def _which_predictions(models: list[OutOfFold]) -> str:
+    """What a title adds where slides have several predictions, of repeats or seeds, and the plot counts each slide once."""
+    repeat = ", first repeat" if models[0].folds_per_repeat else ""
+    return repeat + (", first seed" if models[0].seed_count > 1 else "")
 
 
 def _titled(figure: Figure, models: list[OutOfFold], text: str) -> Figure:

@@ -1,0 +1,160 @@
+"""The model of a fold, its slides and its evaluation: what every way of fitting shares."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from roformermil.bags.balance import class_balance
+from roformermil.bags.dataset import Bag, BagDataset, Batch
+from roformermil.bags.folds import PARTS, FoldRow, derive_seed
+from roformermil.bags.prefetch import prefetch_batches
+from roformermil.bags.statistics import feature_statistics
+from roformermil.config import Model, Training
+from roformermil.errors import BagError
+from roformermil.evaluation.metrics import auroc
+from roformermil.features.store import read_attributes
+from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
+from roformermil.models.normalization import fit_normalization
+from roformermil.runtime.gpus import autocast, best_device, repeat_exactly, resolve_precision
+from roformermil.training.memory import memory_errors_named
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A fold to train: its slides, their features, the model and the settings."""
+
+    dataset: str
+    fold: int
+    rows: list[FoldRow]
+    stores: Path
+    classes: list[str]
+    model: Model
+    training: Training
+
+    def feature_fingerprints(self) -> dict[str, str | None]:
+        """Fingerprints of what decided each slide's features, by slide_id."""
+        return {r.slide_id: read_attributes(self.stores / f"{r.slide_id}.zarr").get("fingerprint") for r in self.rows}
+
+
+class FoldModel(ABC):
+    """A fold's model and the best epoch so far. What an epoch is, the subclass says."""
+
+    def __init__(self, job: TrainingJob):
+        self.job, settings = job, job.training
+        self.seed = derive_seed(job.dataset, job.fold, settings.seed)  # of all models the same: they are paired
+        torch.manual_seed(self.seed)
+        repeat_exactly()
+        self.device = best_device()
+        self.on_gpu = self.device.type == "cuda"
+        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
+        labels = [self.data.labels[k] for k in self.slides("train")]
+        self.balance = class_balance(labels, len(job.classes), settings)
+        self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
+        self.model.checkpointing = settings.checkpointing
+        if settings.normalize != "none":
+            mean, std = feature_statistics(self.data, self.slides("train"), settings.readers)
+            self.model.normalization = fit_normalization(mean, std, settings.normalize).to(self.device)
+        self.precision = resolve_precision(settings.precision, self.device)
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch, self.best_score = -1, -float("inf")
+        self.best_state: dict[str, Any] = {}
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """At most so many epochs."""
+
+    @property
+    @abstractmethod
+    def has_converged(self) -> bool:
+        """Whether further epochs have no point."""
+
+    @abstractmethod
+    def epoch(self, number: int) -> None:
+        """Fit the training slides, evaluate the validation slides; add a row to the history."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What is fitted how, for the log."""
+
+    def summary(self) -> str:
+        """The model, the slides and the machine in one line."""
+        sizes = ", ".join(f"{len(self.slides(part))} {part}" for part in PARTS)
+        machine = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {torch.get_num_threads()} threads"
+        return f"{parameter_count(self.model):,} parameters; {sizes} slides; {machine}; {self.describe()}"
+
+    def keep_if_best(self, number: int, metrics: dict[str, float]) -> None:
+        """Keep the parameters if this epoch is the best so far by `monitor`. metrics: of the validation slides."""
+        monitor = self.job.training.monitor
+        score = -metrics["loss"] if monitor == "loss" else metrics[monitor]
+        if not np.isfinite(score):
+            problem = f"the validation {monitor} is undefined, since a class has no validation slide"
+            raise BagError(f"{self.job.model.id}: {problem}; set training.monitor to loss")
+        if score > self.best_score:
+            self.best_epoch, self.best_score = number, score
+            self.best_state = deepcopy(self.model.state_dict())
+
+    def check_finite(self, part: str, loss: float) -> None:
+        """Raises BagError for a loss that is not a number."""
+        if not np.isfinite(loss):
+            raise BagError(f"{self.job.model.id}: the {part} loss is not finite; lower training.learning_rate")
+
+    @torch.no_grad()
+    def evaluate(
+        self, part: str, change: Callable[[Bag], Bag] = lambda bag: bag
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """The mean loss, probabilities (n, C) and labels (n,) of a part's slides, one at a time with all their tiles. Classes count
+        in the loss as they do in training.
+
+        change: applied to each bag.
+        """
+        self.model.eval()
+        losses, probabilities, labels = [], [], []
+        groups, readers = [[k] for k in self.slides(part)], self.job.training.readers
+        for batch in prefetch_batches(self.data, groups, readers, change, self.on_gpu):
+            with memory_errors_named(batch, training=False):
+                out, loss = self.run(batch)
+            losses.append(loss)
+            probabilities.append(out.logits.double().softmax(dim=-1))
+            labels.append(batch.labels)
+        truth, values = torch.cat(labels).numpy(), torch.stack(losses).double()
+        mean = values.mean().item() if self.balance.is_plain else self.weighted_mean(values.cpu().numpy(), truth)
+        self.check_finite(part, mean)
+        return mean, torch.cat(probabilities).cpu().numpy(), truth
+
+    def run(self, batch: Batch, class_weights: Tensor | None = None) -> tuple[ModelOutput, Tensor]:
+        """The model's output for a batch, and its loss. class_weights: (C,) on a slide's loss."""
+        batch = batch.to(self.device)
+        with autocast(self.device, self.precision):
+            out = self.model(batch.features, batch.grid, batch.lengths)
+            return out, mil_loss(out, batch.labels, batch.lengths, class_weights)
+
+    def weighted_mean(self, losses: np.ndarray, labels: np.ndarray) -> float:
+        """The mean of slides' losses (n,), in which classes count as in training. labels: (n,)."""
+        return float(np.average(losses, weights=self.balance.per_slide[labels]))
+
+    def slides(self, part: str) -> list[int]:
+        """Indices of a part's slides."""
+        return [k for k, row in enumerate(self.job.rows) if row.part == part]
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        return {"history": self.history, "best": (self.best_epoch, self.best_score, self.best_state)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.history = state["history"]
+        self.best_epoch, self.best_score, self.best_state = state["best"]
+
+
+def validation_metrics(loss: float, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """`loss`, `auroc` and `accuracy` of the validation slides. probabilities: (n, C); labels: (n,)."""
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    return {"loss": loss, "auroc": auroc(labels, probabilities), "accuracy": accuracy}
