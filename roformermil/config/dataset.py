@@ -44,6 +44,9 @@ class Dataset(Settings):
     the second is the positive one."""
     source: Source | None = None
     """Where the slides are downloaded from; leave out where they are there already: section Source."""
+    validates: Name | None = None
+    """The data set whose models this one validates. It is then external: never trained on, predicted by all models trained on that
+    data set. Its `classes` may be left out, and so may labels: slides without one are only predicted."""
 
     @field_validator("classes")
     @classmethod

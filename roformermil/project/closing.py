@@ -17,7 +17,9 @@ SHOWN_NOTES, SHOWN_STEPS = 12, 5
 # targets whose results include the table; without a target it is `all`
 WITH_TABLE = {"all", "evaluation", "report_files", "deployment"}
 ERROR_LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ERROR ", re.MULTILINE)  # of a job's log
-SLIDES_NOTE = re.compile(r"- [^:]+: \d+ folds; \d+ of \d+ slides")  # which the closing text begins with
+SLIDES_NOTE = re.compile(
+    r"- [^:]+: (\d+ folds|external, [^;]+); \d+ of \d+ slides"
+)  # which the closing text begins with
 EXIT_STATUS = {
     "exit status 127": "the command `roformermil` was not found",
     "exit status 137": "it was killed, most likely because memory ran out",

@@ -6,6 +6,7 @@ rule split:
         labels=labels_to_train_on,
         again=made_again(f"{DATASET}/folds.csv", split_changed),
         slides=collected_slides,
+        validated=validated_tables,
     output:
         folds=f"{DATASET}/folds.csv",
         description=f"{DATASET}/folds.json",
@@ -26,6 +27,7 @@ rule split:
         root=lambda wildcards: dataset_settings(wildcards).root,
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         absolute=allow_absolute_option,
+        validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
     message:
@@ -34,7 +36,7 @@ rule split:
         command_line(
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-            " --out {output.folds:q} {params.absolute}"
+            " --out {output.folds:q} {params.absolute} {params.validates:q}"
         )
 
 
@@ -52,6 +54,8 @@ rule train:
         f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(TRAINED),
     conda:
         "../../envs/training.yaml"
     threads: 1
