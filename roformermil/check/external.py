@@ -12,7 +12,7 @@ from roformermil.runtime.text import join_some, plural
 def check_external(config: Config, name: str, slides: Sequence[Slide], trained: Sequence[Slide]) -> Iterator[Problem]:
     """Patients, files and sites that an external data set shares with the one trained on. slides, trained: those in use."""
     other = config.external_datasets[name]
-    exclude = f"leave them out of one of the two (column exclude), or set leakage.{{}}: warn"
+    exclude = "leave them out of one of the two (column exclude), or set leakage.{}: warn"
     if shared := sorted({one.patient_id for one in slides} & {one.patient_id for one in trained}):
         message = f"{plural(len(shared), 'patient')} also in {other}: {join_some(shared)}; {SAME_NAMES}, else "
         yield Problem(_level(config.leakage.patients), message + exclude.format("patients"), name)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.check.dataset import check_dataset
-from roformermil.check.external import check_external
 from roformermil.check.estimate import Estimate, check_disk, estimate_run
+from roformermil.check.external import check_external
 from roformermil.check.needs import check_files, check_software, check_weights
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.check.slides_table import SlideRow, slide_rows

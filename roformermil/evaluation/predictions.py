@@ -137,7 +137,9 @@ def read_table(path: Path) -> pd.DataFrame:
 def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The class index (n,), UNLABELLED without a label, and the probabilities (n, C) of each row of predictions."""
     indices = {"": UNLABELLED} | {name: index for index, name in enumerate(classes)}
-    return table.label.map(indices.__getitem__).to_numpy(int), table[probability_columns(classes)].to_numpy(float)
+    return table.label.fillna("").map(indices.__getitem__).to_numpy(int), table[probability_columns(classes)].to_numpy(
+        float
+    )
 
 
 def out_of_fold(results: list[FoldResult], part: str = "test", labelled: bool = True) -> list[OutOfFold]:

@@ -37,7 +37,7 @@ def fold_metrics(
     rows, sizes = [], []
     for result in results:
         table = read_table(result.path)
-        chosen = table[(table.part == part) & (table.label != "")]
+        chosen = table[(table.part == part) & table.label.notna()]
         if result.is_external and chosen.empty:
             continue
         if slides is not None:
