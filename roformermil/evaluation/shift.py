@@ -98,8 +98,10 @@ def _fit(vectors: np.ndarray) -> Reference:
 
 def write_reference(path: Path, reference: Reference) -> None:
     """Write a file that `read_reference` reads."""
+    # safetensors would write the memory of an array that is not contiguous in another order
+    arrays = {field.name: np.ascontiguousarray(getattr(reference, field.name)) for field in fields(reference)}
     with atomic_path(path) as scratch:
-        scratch.write_bytes(save({field.name: getattr(reference, field.name) for field in fields(reference)}))
+        scratch.write_bytes(save(arrays))
 
 
 def read_reference(path: Path) -> Reference:
