@@ -87,7 +87,7 @@ def drop_sentence(row: Mapping[Any, Any]) -> str:
     change += f" on {row['trained_on']}"
     low, high = row["drop_low"], row["drop_high"]
     if not np.isfinite([low, high]).all():
-        return f"{change}: too few patients for an interval of the difference."
+        return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
     interval = f"{row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
     if low > 0:
         return f"{change}: it drops, {interval}."
