@@ -69,7 +69,7 @@ def both(tmp_path_factory) -> tuple[Path, Path, Path]:
 
 
 def test_a_model_is_the_same_whether_external_slides_are_there_or_not(both, tmp_path):
-    inside, outside, model = both
+    inside, _, model = both
     alone = train(add_dataset(tmp_path, "inside", 12, 0))
     assert read_rows(inside / "folds.csv") == read_rows(alone.parents[2] / "folds.csv")
     first, second = (load_file(folder / "model.safetensors") for folder in (model, alone))
@@ -92,7 +92,7 @@ def test_external_slides_are_only_tested_and_by_each_fold(both):
 
 
 def test_external_predictions_are_the_models_and_name_it(both):
-    inside, outside, model = both
+    _, outside, model = both
     out = outside / "net/ro-abmil/fold_0"
     table, loaded = read_table(out / "predictions.csv"), load_model(model / "model.safetensors")
     for row in table.to_dict("records"):
