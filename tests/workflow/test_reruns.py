@@ -24,7 +24,15 @@ TARGETS = ("all", "overhead", "ablation")
 NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": [], "normalizations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
 AFTER_TRAINING = {"plots": 1, "heatmap": 5, "gallery": 1, "package": 1, **TABLES}  # of one data set
-AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
+AFTER_TILES = {
+    "check_slides": 1,
+    "contact_sheet": 1,
+    "collect": 1,
+    "split": 1,
+    "reference": 1,
+    "train": 9,
+    **AFTER_TRAINING,
+}
 OTHER_SLIDE = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
 ONE_BATCH = {"list_slides": 1, **OTHER_SLIDE}
 ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 13, "gallery": 3, "package": 3, **TABLES}  # of three data sets
