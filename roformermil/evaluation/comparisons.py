@@ -86,8 +86,8 @@ def jackknife_t(first: OutOfFold, second: OutOfFold, metric: str) -> Comparison:
     if not error > ROUND_OFF:
         return UNTESTED._replace(difference=left_out[0], folds=1 if np.isfinite(left_out[0]) else 0)
     statistic = left_out[0] / error
-    interval = jackknife_interval(left_out, degrees, bounds=(-1, 1))
-    return Comparison(left_out[0], *interval, statistic, 2 * t.sf(abs(statistic), degrees), 1)
+    low, high = jackknife_interval(left_out, degrees, bounds=(-1, 1))
+    return Comparison(left_out[0], low, high, statistic, 2 * t.sf(abs(statistic), degrees), 1)
 
 
 def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
