@@ -30,7 +30,6 @@ AFTER_TILES = {
     "collect": 1,
     "split": 1,
     "reference": 1,
-    "reference": 1,
     "train": 9,
     **AFTER_TRAINING,
 }
