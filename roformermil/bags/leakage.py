@@ -1,6 +1,7 @@
 """Leaks between the parts of a fold: shared patients, duplicate slides, sites that predict the label."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Finding:
 
 def find_leaks(rows: list[FoldRow], slides: list[Slide], records: list[SlideRecord]) -> list[Finding]:
     """One finding per check. slides: rows of the slide sheet; records: the slide table, with what identifies each picture."""
-    return [_check_patients(rows), _check_duplicates(rows, records), _check_sites(rows, slides)]
+    return [_check_patients(rows), find_duplicates(rows, records), _check_sites(rows, slides)]
 
 
 def leak_message(findings: list[Finding], settings: Leakage, folds: Folds) -> str:
@@ -75,15 +76,24 @@ def _check_patients(rows: list[FoldRow]) -> Finding:
     if all(row.patient_id == row.slide_id for row in rows):
         unknown = "patient_id equals slide_id for every slide: whether slides share a patient is unknown"
         return Finding("patients", "unknown", 0, unknown)
-    shared = sorted({name for _, name in in_several_parts((row.fold, row.patient_id, row.part) for row in rows)})
-    if not shared:
+    if not (shared := find_shared_patients(rows)):
         return Finding("patients", "ok", 0, "no patient is in two parts of a fold")
     detail = f"patients in two parts of a fold: {join_some(shared)} ({len(shared)} in total)"
     return Finding("patients", "leak", len(shared), detail)
 
 
-def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Finding:
-    """Slides with the same picture leak in two parts of a fold, or with two labels; in one part they only weigh double."""
+def find_shared_patients(rows: Sequence[FoldRow]) -> list[str]:
+    """The patients in two parts of a fold."""
+    return sorted({name for _, name in in_several_parts((row.fold, row.patient_id, row.part) for row in rows)})
+
+
+def find_duplicates(
+    rows: Sequence[FoldRow], records: Sequence[SlideRecord], parts: str = "in two parts of a fold"
+) -> Finding:
+    """Slides with the same picture leak in two parts of a fold, or with two labels; in one part they only weigh double.
+
+    parts: how to say that slides are in two of them.
+    """
     pictures = identify_pictures(records)
     slides: dict[str, dict[str, str]] = defaultdict(dict)  # their labels by slide_id, of each picture
     for row in rows:
@@ -94,21 +104,21 @@ def _check_duplicates(rows: list[FoldRow], records: list[SlideRecord]) -> Findin
         return Finding("duplicates", "ok", 0, "no duplicate slides")
     memberships = ((row.fold, pictures.get(row.slide_id, ""), row.part) for row in rows)
     shared = {picture for _, picture in in_several_parts(memberships)}
-    mislabelled = {picture for picture, labels in duplicates.items() if len(set(labels.values())) > 1}
+    mislabelled = {picture for picture, labels in duplicates.items() if len(set(labels.values()) - {""}) > 1}
     parted = [" = ".join(sorted(ids)) for picture, ids in duplicates.items() if picture in shared - mislabelled]
     labelled = [
         " = ".join(f"{slide_id} ({label})" for slide_id, label in sorted(duplicates[picture].items()))
         for picture in duplicates
         if picture in mislabelled
     ]
-    cases = (("with two labels", labelled), ("in two parts of a fold", parted))
+    cases = (("with two labels", labelled), (parts, parted))
     if found := [f"{case}: {join_some(sets)} ({len(sets)} in total)" for case, sets in cases if sets]:
         return Finding("duplicates", "leak", len(labelled + parted), f"duplicate slides {'; '.join(found)}")
     names = [" = ".join(sorted(ids)) for ids in duplicates.values()]
     return Finding("duplicates", "ok", len(names), f"duplicate slides, each in one part of a fold: {join_some(names)}")
 
 
-def identify_pictures(records: list[SlideRecord]) -> dict[str, str]:
+def identify_pictures(records: Sequence[SlideRecord]) -> dict[str, str]:
     """An identifier of each slide's picture, by slide_id: equal for slides with the same picture.
 
     Slides are compared by thumbnail, aspect ratio and tissue area; by file where there is no thumbnail (imported features).

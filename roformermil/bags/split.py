@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from roformermil.bags.external import external_rows, find_external_leaks
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.cohort.slide_files import content_id
@@ -18,40 +19,66 @@ COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, whi
 
 
 def split_slides(
-    slides: list[Slide], records: list[SlideRecord], classes: list[str], settings: Folds, leakage: Leakage, out: Path
+    slides: list[Slide],
+    records: list[SlideRecord],
+    classes: list[str],
+    settings: Folds,
+    leakage: Leakage,
+    out: Path,
+    trained: Path | None = None,
 ) -> list[str]:
     """Write the folds of the usable slides to `out`, the findings to leakage.csv and what decided the folds to folds.json;
     returns a warning per leak.
 
-    records: of the data set's slides.csv. Raises FoldsError, and LeakError for a leak that must stop the data set.
+    records: of the data set's slides.csv; trained: of an external data set, the folder of the one that it validates, whose
+    folds all test its slides. Raises FoldsError, and LeakError for a leak that must stop the data set.
     """
     dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
-    folds = assign_folds(dataset, usable, settings, classes)
-    findings = find_leaks(folds, usable, records)
+    if trained:
+        folds = external_rows(usable, trained)
+        findings = find_external_leaks(folds, records, trained)
+    else:
+        folds = assign_folds(dataset, usable, settings, classes)
+        findings = find_leaks(folds, usable, records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
     write_text(
         out.with_suffix(".json"),
-        json.dumps(describe_split(dataset, slides, classes, settings, leakage), indent=1) + "\n",
+        json.dumps(
+            describe_split(dataset, slides, classes, settings, leakage, trained.name if trained else None), indent=1
+        )
+        + "\n",
     )
     return warnings
 
 
 def describe_split(
-    dataset: str, slides: list[Slide], classes: list[str], settings: Folds, leakage: Leakage
+    dataset: str,
+    slides: list[Slide],
+    classes: list[str],
+    settings: Folds,
+    leakage: Leakage,
+    validates: str | None = None,
 ) -> dict[str, Any]:
-    """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet."""
+    """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet; validates: the data set
+    that an external one validates."""
     given = given_folds(dataset, settings)
     described = {"the version of the code": stage_versions.SPLIT, "classes": classes}
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
+    described |= {"validates": validates} if validates else {}
     described["the given folds' content"] = content_id(given) if given and given.exists() else ""
     return described | {"the slide sheet's patients, labels and sites": columns_digest(slides, COLUMNS)}
 
 
 def reasons_to_split_again(
-    folds: Path, slides: list[Slide], classes: list[str], settings: Folds, leakage: Leakage
+    folds: Path,
+    slides: list[Slide],
+    classes: list[str],
+    settings: Folds,
+    leakage: Leakage,
+    validates: str | None = None,
 ) -> list[str]:
     """A sentence if folds.csv was made of another slide sheet or with other settings; none where it was not made yet."""
     path = folds.with_suffix(".json")
@@ -61,8 +88,8 @@ def reasons_to_split_again(
         before = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         before = {}
-    now = describe_split(folds.parent.name, slides, classes, settings, leakage)
-    changed = [key for key in now if before.get(key) != now[key]]
+    now = describe_split(folds.parent.name, slides, classes, settings, leakage, validates)
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
 
 

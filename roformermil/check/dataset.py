@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from roformermil.bags.folds import FoldRow, assign_folds, check_enough
 from roformermil.bags.leakage import find_leaks, leak_message
@@ -28,6 +28,7 @@ class CheckedDataset:
     slides: list[InspectedSlide]
     folds: list[FoldRow]  # none where they cannot be made
     is_labelled: bool = False  # whether it can be trained on
+    sheet: list[Slide] = field(default_factory=list)  # rows without a mistake that are in use
 
 
 def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDataset:
@@ -56,7 +57,8 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDa
     problems += list_problems("error", found.mistakes[len(mistakes) :], name, SHOWN_MISTAKES)
     problems += found.problems_of_slides(absent)
     folds, problems_of_folds = found.try_folds(absent)
-    return CheckedDataset(problems + problems_of_folds, inspected, folds, found.is_labelled)
+    in_use = [slide for slide in slides if not slide.exclude]
+    return CheckedDataset(problems + problems_of_folds, inspected, folds, found.is_labelled, in_use)
 
 
 def describe_place(dataset: Dataset) -> str:
@@ -99,6 +101,8 @@ class _Found:
     def try_folds(self, absent: set[str]) -> tuple[list[FoldRow], list[Problem]]:
         """The folds, where all slides are there and folds can be made, and what is wrong with them."""
         classes, usable = self.config.datasets[self.name].classes, self._usable(absent)
+        if self.name in self.config.external_datasets:  # no folds divide its slides
+            return [], []
         try:
             if absent:
                 check_enough(usable, self.config.folds, classes)

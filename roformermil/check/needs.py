@@ -29,7 +29,7 @@ def check_software(config: Config) -> Iterator[Problem]:
 def check_files(config: Config) -> Iterator[Problem]:
     """Whether the files that the configuration names exist: weights and given folds."""
     files = [("encoder.weights", config.encoder.weights_path), ("tissue.weights", config.tissue.weights)]
-    files += [("folds.path", given_folds(name, config.folds)) for name in config.datasets]
+    files += [("folds.path", given_folds(name, config.folds)) for name in config.trained_datasets]
     for key, path in dict.fromkeys(files):
         if path and not path.is_file():
             yield Problem("error", f"{key}: no file at {locate(path)}")

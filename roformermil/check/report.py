@@ -6,6 +6,7 @@ from typing import Any
 
 from roformermil.check.dataset import check_dataset
 from roformermil.check.estimate import Estimate, check_disk, estimate_run
+from roformermil.check.external import check_external
 from roformermil.check.needs import check_files, check_software, check_weights
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.check.slides_table import SlideRow, slide_rows
@@ -52,6 +53,8 @@ def check_config(config: Config, progress: bool = True, measure: bool = False) -
     if estimate:
         problems += check_disk(config, estimate)
     problems += [problem for dataset in datasets.values() for problem in dataset.problems]
+    for name, trained in config.external_datasets.items():
+        problems += check_external(config, name, *(datasets[one].sheet for one in (name, trained)))
     rows = {name: slide_rows(name, dataset.slides) for name, dataset in datasets.items()}
     return CheckReport(problems, rows, estimate, any(dataset.is_labelled for dataset in datasets.values()))
 

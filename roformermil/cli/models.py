@@ -12,6 +12,7 @@ from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.tcga_sites import with_sites
 from roformermil.config import Folds, Leakage, Training
 from roformermil.config.dataset import SitesFrom
+from roformermil.runtime.files import write_text
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.termination import finish_before_ending
 
@@ -22,7 +23,7 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`, `datasets.NAME.sites`."
+    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`."
 )
 def split(
     sheet: options.Sheet,
@@ -34,14 +35,17 @@ def split(
     root: options.Root = None,
     allow_absolute: options.Absolute = False,
     sites: Annotated[SitesFrom, typer.Option(help="where sites are read from, for `mode: site` and leaks")] = "column",
+    validates: Annotated[
+        Path | None, typer.Option(help="results folder of the data set whose models these slides validate", exists=True)
+    ] = None,
 ) -> None:
-    """Divide the usable slides into folds, and check them for leaks."""
+    """Divide the usable slides into folds, and check them for leaks. Those of an external data set are only tested."""
     from roformermil.bags.split import split_slides
 
     names, records = classes.split(","), read_slide_table(slides)
     listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
     listed = with_sites(listed, sites)
-    for warning in split_slides(listed, records, names, folds, leakage, out):
+    for warning in split_slides(listed, records, names, folds, leakage, out, validates):
         log.warning("%s", warning)
 
 
@@ -73,6 +77,64 @@ def train(
 
 
 @app.command(
+    epilog="Example: roformermil external --model results/demo/resnet50-random/ro-abmil/fold_0/model.safetensors --folds"
+    " results/demo/folds.csv --fold 0 --features results/demo/features/resnet50-random --dataset others --out tested."
+    " Settings: `datasets.NAME.validates`."
+)
+def external(
+    model: Annotated[Path, typer.Option(help="model.safetensors of a fold", exists=True)],
+    folds: Annotated[Path, typer.Option(help="folds.csv of the external data set", exists=True)],
+    fold: Annotated[int, typer.Option(min=0, help="number of the fold")],
+    features: options.Features,
+    dataset: Annotated[str, typer.Option(help="name of the external data set")],
+    out: Annotated[Path, typer.Option(help="folder for the predictions")],
+    threads: options.Threads = 0,
+) -> None:
+    """Predict the slides of an external data set by the model of one fold."""
+    from roformermil.bags.folds import read_folds
+    from roformermil.training.external import predict_external
+
+    options.use_machine(threads)
+    with exclusive(out):
+        predict_external(model, dataset, read_folds(folds, fold), features, out)
+
+
+@app.command(
+    epilog="Example: roformermil reference --folds results/demo/folds.csv --features results/demo/features/resnet50-random"
+    " --out reference.safetensors. Settings: none."
+)
+def reference(
+    folds: Annotated[Path, typer.Option(help="folds.csv of the data set that models are trained on", exists=True)],
+    features: options.Features,
+    out: Annotated[Path, typer.Option(help="file to write")],
+) -> None:
+    """Describe what training slides look like, so that others can be compared with them."""
+    from roformermil.bags.folds import read_folds
+    from roformermil.evaluation.shift import reference_of_folds, write_reference
+
+    write_reference(out, reference_of_folds(read_folds(folds), features))
+
+
+@app.command(
+    epilog="Example: roformermil shift --reference results/demo/resnet50-random/reference.safetensors --folds"
+    " results/demo/folds.csv --features results/demo/features/resnet50-random --out shift.csv. Settings: none."
+)
+def shift(
+    reference: Annotated[Path, typer.Option(help="file that `reference` wrote", exists=True)],
+    folds: Annotated[Path, typer.Option(help="folds.csv of the external data set", exists=True)],
+    features: options.Features,
+    out: Annotated[Path, typer.Option(help="table to write, one row per slide")],
+) -> None:
+    """Compare the slides of an external data set with the training slides: are their features alike?"""
+    from roformermil.bags.folds import read_folds
+    from roformermil.evaluation.shift import describe_shift, read_reference, shift_table
+
+    table = shift_table(read_folds(folds), features, read_reference(reference))
+    write_text(out, table.to_csv(index=False, lineterminator="\n"))
+    log.info("%s", describe_shift(table.farther.to_numpy(float)))
+
+
+@app.command(
     epilog="Example: roformermil package results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --data"
     " results/demo --features results/demo/features/resnet50-random --out packaged. Settings: `tissue`, `tiles`,"
     " `encoder`."
@@ -87,10 +149,14 @@ def package(
     settings: Annotated[
         str, typer.Option(help="sections tissue, tiles and encoder of the configuration, as YAML")
     ] = "{}",
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="what training slides look like (verb `reference`); by default computed", exists=True),
+    ] = None,
 ) -> None:
     """Package a trained model for others: one folder with the parameters of all folds, the settings and a model card."""
     from roformermil.config.base import read_settings
     from roformermil.deployment.export import export_model
     from roformermil.deployment.model_card import Preparation
 
-    export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out)
+    export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out, reference)

@@ -45,7 +45,10 @@ def predict(
         bool, typer.Option("--shuffle-positions", help="also predict each slide with its tiles' positions shuffled")
     ] = False,
 ) -> None:
-    """Predict slides with a packaged model: from files and folders of slides to a table and heat maps."""
+    """Predict slides with a packaged model: from files and folders of slides to a table and heat maps, and to metrics where a
+    slide sheet has labels."""
+    from roformermil.deployment.evaluation import describe_evaluation, evaluate_predictions
+    from roformermil.deployment.model_card import read_card
     from roformermil.deployment.predict import predict as predict_slides
     from roformermil.deployment.prediction_text import describe_predictions
 
@@ -54,9 +57,10 @@ def predict(
     try:
         with exclusive(out / "predictions.csv"):
             rows = predict_slides(*given, shuffle_positions=shuffle_positions, geojson=geojson)
+            evaluation = evaluate_predictions(out, card := read_card(model))
     except KeyboardInterrupt:
         log.error("stopped; the same command resumes: slides encoded so far are kept in %s", out.absolute())
         raise typer.Exit(130) from None
-    typer.echo(describe_predictions(rows, out))
+    typer.echo(describe_predictions(rows, out, describe_evaluation(evaluation, card) if evaluation else ""))
     if all(row["status"] != Status.OK for row in rows):
         raise typer.Exit(1)

@@ -66,6 +66,9 @@ def heatmap(
         typer.Option(help="the models' package (folder with model.json), whose AUROC tells whether they beat chance"),
     ] = None,
     smooth: Annotated[bool, typer.Option("--smooth", help="blend the values of neighbouring tiles")] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="by all models together: of an external data set, which all folds test")
+    ] = False,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,
@@ -80,7 +83,9 @@ def heatmap(
     warning = read_card(card).chance_warning if card else ""
     options.write_exclusively(
         table,
-        lambda: write_out_of_fold_heatmaps(records, folds, models, features, names, out, timeout, warning, smooth),
+        lambda: write_out_of_fold_heatmaps(
+            records, folds, models, features, names, out, timeout, warning, smooth, ensemble
+        ),
     )
 
 

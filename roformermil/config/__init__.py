@@ -71,6 +71,16 @@ class Config(Settings):
     """The most slides that one job segments, tiles or embeds. Which slides those are follows from the ids of all."""
 
     @property
+    def trained_datasets(self) -> list[str]:
+        """Data sets that models are trained on: those that validate no other."""
+        return [name for name, dataset in self.datasets.items() if not dataset.validates]
+
+    @property
+    def external_datasets(self) -> dict[str, str]:
+        """By the name of each external data set, the one that its slides' models are trained on."""
+        return {name: dataset.validates for name, dataset in self.datasets.items() if dataset.validates}
+
+    @property
     def needs_tiatoolbox(self) -> bool:
         return self.tiatoolbox or self.tissue.needs_tiatoolbox or bool(encoder_spec(self.encoder.name).architecture)
 
@@ -86,7 +96,7 @@ class Config(Settings):
     @property
     def ablation_datasets(self) -> list[str]:
         """Data sets on which the variants are compared."""
-        return list(self.datasets) if self.ablation.datasets is None else self.ablation.datasets
+        return self.trained_datasets if self.ablation.datasets is None else self.ablation.datasets
 
     @field_validator("datasets")
     @classmethod
@@ -95,6 +105,25 @@ class Config(Settings):
         if reserved:
             raise ValueError(f"{reserved[0]} is the name of another file or folder in results: choose another name")
         return datasets
+
+    @field_validator("datasets")
+    @classmethod
+    def _external_ones_fit(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+        """External data sets have the classes of the data set that they validate."""
+        fitting = {}
+        for name, dataset in datasets.items():
+            fitting[name] = dataset
+            if dataset.validates is None:
+                continue
+            trained = datasets.get(dataset.validates)
+            if trained is None or trained.validates:
+                known = ", ".join(other for other in datasets if not datasets[other].validates) or "there is none"
+                raise ValueError(f"{name}.validates: {dataset.validates} is no data set that is trained on: {known}")
+            if dataset.classes and dataset.classes != trained.classes:
+                wanted = f"those of {dataset.validates} in their order: [{', '.join(trained.classes)}]"
+                raise ValueError(f"{name}.classes: leave them out, or give {wanted}")
+            fitting[name] = dataset.model_copy(update={"classes": trained.classes})
+        return fitting
 
     @field_validator("results")
     @classmethod
@@ -122,8 +151,9 @@ class Config(Settings):
             if isinstance(weights, tuple) and dataset.classes and len(weights) != len(dataset.classes):
                 classes = f"the classes of {name} are {len(dataset.classes)}: {', '.join(dataset.classes)}"
                 raise ValueError(f"training.class_weights: {len(weights)} values, but {classes}")
-        if unknown := sorted(set(self.ablation.datasets or []) - set(self.datasets)):
-            raise ValueError(f"ablation.datasets: {unknown[0]} is none of the datasets: {', '.join(self.datasets)}")
+        if unknown := sorted(set(self.ablation.datasets or []) - set(self.trained_datasets)):
+            trained = ", ".join(self.trained_datasets)
+            raise ValueError(f"ablation.datasets: {unknown[0]} is none of the datasets trained on: {trained}")
         return self
 
 

@@ -49,6 +49,9 @@ class Dataset(Settings):
     tissue source site of a TCGA barcode that `slide_id` or `patient_id` begins with (`A7` of TCGA-A7-A0CE)."""
     source: Source | None = None
     """Where the slides are downloaded from; leave out where they are there already: section Source."""
+    validates: Name | None = None
+    """The data set whose models this one validates. It is then external: never trained on, predicted by all models trained on that
+    data set. Its `classes` may be left out, and so may labels: slides without one are only predicted."""
 
     @field_validator("classes")
     @classmethod

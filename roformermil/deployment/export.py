@@ -5,6 +5,7 @@ The folder contains no path and no name of a slide or patient.
 
 import json
 import math
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pandas as pd
 from safetensors.numpy import load_file, save
 
 from roformermil import __version__
+from roformermil.bags.folds import read_folds
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model, Training
@@ -28,6 +30,8 @@ from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
+from roformermil.evaluation.shift import FILE as REFERENCE_FILE
+from roformermil.evaluation.shift import reference_of_folds, write_reference
 from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
@@ -37,12 +41,15 @@ from roformermil.runtime.text import join_some
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
 
-def export_model(predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path) -> None:
-    """Write the folder `out`: `fold_{k}.safetensors`, `model.json`, `README.md`.
+def export_model(
+    predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path, reference: Path | None = None
+) -> None:
+    """Write the folder `out`: `fold_{k}.safetensors`, `reference.safetensors`, `model.json`, `README.md`.
 
     predictions: predictions.csv of every fold and seed of one model, each beside its model.safetensors; data: folder with the
     data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. The members are each fold's first
-    training, of the first repeat; the results are those of all repeats and seeds. Raises ModelError for folds that differ in settings or classes, are not of
+    training, of the first repeat; the results are those of all repeats and seeds. reference: what the training slides look like,
+    as of the verb `reference`; by default it is computed. Raises ModelError for folds that differ in settings or classes, are not of
     these slides, or lack their first training.
     """
     results = read_results(predictions, [data])
@@ -55,8 +62,14 @@ def export_model(predictions: list[Path], data: Path, stores: Path, settings: Pr
         scratch.mkdir()
         for result in (one for one in firsts if one.fold < (ensemble.folds_per_repeat or math.inf)):
             _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
-        members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
-        card = _describe_model(results, ensemble, data, stores, settings, members)
+        if reference:
+            shutil.copyfile(reference, scratch / REFERENCE_FILE)
+        else:
+            write_reference(scratch / REFERENCE_FILE, reference_of_folds(read_folds(data / "folds.csv"), stores))
+        members = {path.name: file_sha256(path) for path in sorted(scratch.glob("fold_*"))}
+        card = _describe_model(
+            results, ensemble, data, stores, settings, members, file_sha256(scratch / REFERENCE_FILE)
+        )
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
         write_text(scratch / "README.md", model_card.render_card(card))
 
@@ -68,6 +81,7 @@ def _describe_model(
     stores: Path,
     settings: Preparation,
     members: dict[str, str],
+    reference: str,
 ) -> ModelCard:
     records = read_slide_table(data / "slides.csv")
     # a finding's own detail names patients and slides
@@ -83,6 +97,7 @@ def _describe_model(
         classes=json.loads(metadata["classes"]),
         parameters=int(metadata["parameters"]),
         members=members,
+        reference=reference,
         features={name: attributes.get(name) for name in model_card.FEATURE_ATTRIBUTES},
         settings=settings.without_folders(),
         training=read_settings(Training, metadata["training"]),

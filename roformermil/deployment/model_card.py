@@ -89,6 +89,8 @@ class ModelCard(Settings):
     parameters: int
     members: dict[Annotated[str, Field(pattern=MEMBER_FILE)], str] = Field(min_length=1)
     """Files of the ensemble's members and their sha256."""
+    reference: str
+    """The sha256 of reference.safetensors: what the training slides look like."""
     features: dict[str, str | int | float | None]
     """FEATURE_ATTRIBUTES of the features that the model was trained on."""
     settings: Preparation

@@ -18,12 +18,15 @@ from roformermil.deployment.prediction_table import (
     Row,
     check_names,
     prediction_fields,
+    shift_fields,
     shuffled_fields,
     table_row,
     write_prediction_table,
 )
-from roformermil.deployment.slide_inputs import read_inputs
+from roformermil.deployment.slide_inputs import read_inputs, read_labels
 from roformermil.errors import BagError, ConfigError, ModelError, SlideError, Status, StoreError
+from roformermil.evaluation.shift import FILE as REFERENCE_FILE
+from roformermil.evaluation.shift import Reference, read_reference
 from roformermil.features.store import SlideFeatures, read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 from roformermil.runtime.files import file_sha256
@@ -41,6 +44,7 @@ class PackagedModel:
     members: list[TrainedModel]
     card: ModelCard
     id: str  # start of the sha256 of its model.json
+    reference: Reference  # what the training slides look like
 
     @property
     def classes(self) -> list[str]:
@@ -75,7 +79,7 @@ def load_packaged_model(folder: Path | str) -> PackagedModel:
         raise ModelError(f"{folder.absolute()}: is not a packaged model, {wanted}")
     try:
         card = read_settings(ModelCard, path.read_text(encoding="utf-8"), "model.json")
-        for name, sha256 in card.members.items():
+        for name, sha256 in {**card.members, REFERENCE_FILE: card.reference}.items():
             if not (folder / name).is_file():
                 raise ModelError(f"{(folder / name).absolute()}: is missing: copy the model's whole folder again")
             if file_sha256(folder / name) != sha256:
@@ -86,7 +90,7 @@ def load_packaged_model(folder: Path | str) -> PackagedModel:
         raise ModelError(f"{folder}: its packaged model cannot be read ({error}): copy it again") from error
     if any(member.classes != card.classes for member in members):
         raise ModelError(f"{folder}: model.json names other classes than its models were trained on: copy it again")
-    return PackagedModel(members, card, file_sha256(path)[:12])
+    return PackagedModel(members, card, file_sha256(path)[:12], read_reference(folder / REFERENCE_FILE))
 
 
 def predict(
@@ -102,7 +106,8 @@ def predict(
     shuffle_positions: bool = False,
     geojson: bool = False,
 ) -> list[Row]:
-    """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files.
+    """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files. With labels, from
+    a slide sheet, `deployment.evaluation` gives metrics.
 
     slides: slide files, feature stores (`.zarr`), folders and slide sheets, as in `read_inputs`; model: a folder that
     `package` wrote; weights, tissue_weights: weights of the encoder and of the tissue segmentation, where they are files of
@@ -136,6 +141,7 @@ def predict(
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
         drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
+    labels = read_labels([Path(path) for path in slides], packaged.classes)
     rows = []
     for name, record in track(ready.items(), desc="predict", unit="slide", on=progress):
         row = table_row(record, packaged.classes, packaged.id, shuffle_positions)
@@ -149,7 +155,7 @@ def predict(
         except SlideError as error:
             failed = failed_record(record, "predict", error)
             row = table_row(failed, packaged.classes, packaged.id, shuffle_positions)
-        rows.append(row)
+        rows.append(row | labels.get(name, {}))
     write_prediction_table(out / "predictions.csv", rows)
     return rows
 
@@ -171,6 +177,7 @@ def _predict_slide(record: SlideRecord, store: Path, packaged: PackagedModel, sh
         slide = read_valid_store(store)
         prediction, members = packaged.predict(slide)
         fields = prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
+        fields |= shift_fields(fields, slide.features, packaged.reference)
         shuffled = packaged.predict_shuffled(slide, record.slide_id) if shuffle else None
         if shuffled:
             fields |= shuffled_fields(shuffled.probabilities, packaged.classes)

@@ -12,6 +12,7 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.deployment.model_card import Spread
 from roformermil.errors import ConfigError, Status
 from roformermil.evaluation.metrics import probability_columns
+from roformermil.evaluation.shift import UNLIKE, Reference, mean_vector
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
 from roformermil.runtime.text import join_some
@@ -22,7 +23,7 @@ SHUFFLED = "shuffled_"  # before the name of a column: the same with the positio
 
 def table_row(record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False) -> Row:
     """The row of a slide without a prediction. shuffled: also with the columns of `shuffled_fields`."""
-    names = ["predicted", *probability_columns(classes), "disagreement", "tiles"]
+    names = ["predicted", *probability_columns(classes), "disagreement", "tiles", "distance", "farther"]
     fields = {
         "slide_id": record.slide_id,
         "path": record.path.absolute(),
@@ -60,6 +61,20 @@ def prediction_fields(
         "tiles": tiles,
         "warnings": "; ".join(warnings),
     }
+
+
+def shift_fields(fields: Row, features: np.ndarray, reference: Reference) -> Row:
+    """What a comparison with the training slides fills in: the `distance` from them, the share of them that is `farther`, and a
+    warning where the slide looks unlike them.
+
+    fields: those of `prediction_fields`; features: (n, F) of the slide.
+    """
+    (distance,), (farther,) = reference.compare(mean_vector(features)[None])
+    if not len(reference.distances):
+        return {"distance": float(distance)}
+    unlike = f"looks unlike the training slides: {farther:.0%} of these are as far from the others"
+    warnings = [fields["warnings"], unlike if farther <= UNLIKE else ""]
+    return {"distance": float(distance), "farther": float(farther), "warnings": "; ".join(filter(None, warnings))}
 
 
 def shuffled_fields(probabilities: np.ndarray, classes: Sequence[str]) -> Row:

@@ -5,20 +5,23 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from roformermil.cohort.slide_messages import NUMBER
 from roformermil.cohort.slide_table import shorten_warnings
 from roformermil.deployment.prediction_table import SHUFFLED, Row
 from roformermil.errors import Status
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX
+from roformermil.evaluation.shift import describe_shift
 from roformermil.runtime.text import aligned_table, first_lines, plural
 
 MOST_ROWS = 40  # that are printed
 RIGHT = ("probability", "spread", "tiles")
 
 
-def describe_predictions(rows: Sequence[Row], out: Path) -> str:
+def describe_predictions(rows: Sequence[Row], out: Path, evaluation: str = "") -> str:
     """The table of predictions (of many slides those that the ensemble's members agree on least), warnings, the slides without
-    a prediction and why, how many slides each class has, and where the results are."""
+    a prediction and why, the metrics (`evaluation`), how many slides each class has, and where the results are."""
     good, lost = _by_success(rows)
     parts = [_table(good)] if good else []
     if warnings := _warnings(good):
@@ -26,7 +29,8 @@ def describe_predictions(rows: Sequence[Row], out: Path) -> str:
     if lost:
         lines = [f"{row['slide_id']}: {row['status']}: {row['message']}" for row in lost]
         parts.append(f"{plural(len(lost), 'slide')} without a prediction:\n{first_lines(lines, MOST_ROWS)}")
-    parts.append("\n".join([_count_classes(good, rows), *_shuffling(good), *_places(good, out)]))
+    parts += [evaluation] if evaluation else []
+    parts.append("\n".join([_count_classes(good, rows), *_shift(good), *_shuffling(good), *_places(good, out)]))
     return "\n\n".join(parts)
 
 
@@ -83,6 +87,15 @@ def _shuffled_text(row: Row) -> str:
 def _count_classes(good: Sequence[Row], rows: Sequence[Row]) -> str:
     classes = ", ".join(f"{count} {name}" for name, count in Counter(row["predicted"] for row in good).most_common())
     return f"{len(good)} of {plural(len(rows), 'slide')} predicted" + (f": {classes}" if classes else "")
+
+
+def _shift(good: Sequence[Row]) -> list[str]:
+    """Whether the slides look like the training slides, of several slides."""
+    farther = np.array([np.nan if row.get("farther") is None else row["farther"] for row in good])
+    if len(good) < 2 or np.isnan(farther).all():
+        return []
+    sentence = describe_shift(farther)
+    return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 
 def _shuffling(good: Sequence[Row]) -> list[str]:

@@ -40,6 +40,23 @@ def read_inputs(paths: Sequence[Path], out: Path) -> list[SlideRecord]:
     return list(records.values())
 
 
+def read_labels(paths: Sequence[Path], classes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """By slide_id, `patient_id` and `label` of the slides in those of the `paths` that are slide sheets with labels.
+
+    A label that is none of the model's classes is left out, with a warning.
+    """
+    sheets = [path.absolute() for path in paths if path.suffix.lower() == SHEET]
+    listed = [read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False) for path in sheets]
+    labelled = [slide for slides in listed if any(one.label for one in slides) for slide in slides]
+    if unknown := sorted({slide.label for slide in labelled} - {"", *classes}):
+        known = ", ".join(classes)
+        log.warning("labels that are no class of the model (%s) are not evaluated: %s", known, join_some(unknown))
+    return {
+        slide.slide_id: {"patient_id": slide.patient_id, "label": slide.label if slide.label in classes else ""}
+        for slide in labelled
+    }
+
+
 def _records_of(path: Path, out: Path) -> list[SlideRecord]:
     if path.suffix.lower() == SHEET:
         slides = read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False)

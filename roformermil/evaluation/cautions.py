@@ -20,13 +20,19 @@ LEAKS = {
     "sites": "the site predicts the label, so a model may have learned the site",
 }
 
+EXTERNAL_LEAKS = {
+    "patients": "training and external slides share patients, so the metrics are optimistic",
+    "duplicates": "duplicate slides bias the metrics",
+}
+
 
 def cautions(model: OutOfFold, records: Sequence[SlideRecord] = (), findings: Sequence[Finding] = ()) -> list[str]:
     """Sentences, most serious first.
 
     model: the predictions of any model, for the slides tested; records: of slides.csv; findings: of leakage.csv.
     """
-    lines = [f"{LEAKS[finding.check]} ({finding.detail})" for finding in findings if finding.outcome == "leak"]
+    leaks = EXTERNAL_LEAKS if model.trained_on else LEAKS
+    lines = [f"{leaks[finding.check]} ({finding.detail})" for finding in findings if finding.outcome == "leak"]
     if any(finding.check == "patients" and finding.outcome == "unknown" for finding in findings):
         lines.append(UNKNOWN_PATIENTS)
     wanted = [record for record in records if record.status != Status.EXCLUDED]
@@ -41,14 +47,14 @@ def cautions(model: OutOfFold, records: Sequence[SlideRecord] = (), findings: Se
     return lines
 
 
-def few_patients_caution(patients: Sequence[float], classes: Sequence[str]) -> str:
+def few_patients_caution(patients: Sequence[float], classes: Sequence[str], per_fold: str = " per fold") -> str:
     """A sentence where a class has few test patients; "" where none has. patients: of each class, mean over folds."""
     if min(patients) >= FEW_PATIENTS:
         return ""
     effect = "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
     if min(patients) >= ONE_PATIENT:
         effect = "AUROC is coarse and average precision is biased upwards"
-    shortage = f"{min(patients):.2g} test patients of class {classes[int(np.argmin(patients))]} per fold"
+    shortage = f"{min(patients):.2g} test patients of class {classes[int(np.argmin(patients))]}{per_fold}"
     return f"{shortage}: with so few patients {effect}"
 
 
@@ -72,10 +78,11 @@ def _patients_per_fold(model: OutOfFold) -> list[float]:
 def _size_cautions(model: OutOfFold) -> list[str]:
     """Sentences on few test slides and patients, and on slides that several folds test."""
     lines, slides = [], _slides_per_fold(model)
+    per_fold = "" if model.trained_on else " per fold"
     if slides < FEW_SLIDES:
         effect = "one slide changes a metric considerably, and a perfect score may be luck"
-        lines.append(f"{slides:.2g} test slides per fold are few: {effect}")
-    if caution := few_patients_caution(_patients_per_fold(model), model.classes):
+        lines.append(f"{slides:.2g} test slides{per_fold} are few: {effect}")
+    if caution := few_patients_caution(_patients_per_fold(model), model.classes, per_fold):
         lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t
 
-from roformermil.evaluation.intervals import LEVEL, ROUND_OFF, corrected_interval
+from roformermil.evaluation.intervals import (
+    LEVEL,
+    ROUND_OFF,
+    corrected_interval,
+    degrees_of_freedom,
+    jackknife_error,
+    jackknife_interval,
+    leave_patients_out,
+)
+from roformermil.evaluation.metrics import weighted_metrics
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.summary import mean_over_seeds
 
@@ -33,7 +42,8 @@ COLUMNS = [*IDS, "difference", "ci_low", "ci_high", "test", "statistic", "p", "p
 
 
 def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train: Mapping) -> pd.DataFrame:
-    """Every pair of models of each data set by each test, with Holm's correction over the data set's pairs.
+    """Every pair of models of each data set by each test, with Holm's correction over the data set's pairs. On external data sets,
+    which no folds divide, the ensembles are compared over patients.
 
     metrics: those of each fold and seed (metrics.csv); test_to_train: each data set's test slides over training slides.
     """
@@ -42,10 +52,12 @@ def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train
         folds = mean_over_seeds(group)
         by_name = {model.model: model for model in models if model.key[:2] == (dataset, encoder)}
         pairs = [(second, first) for first, second in combinations(by_name, 2)]
+        is_external = any(model.trained_on for model in by_name.values())
         for metric in COMPARED:
-            values = folds[folds.metric == metric].pivot(index="fold", columns="model", values="value")
-            differences = [(values[a] - values[b]).to_numpy() for a, b in pairs]
-            tests = {"corrected_t": [corrected_t(values, test_to_train[dataset]) for values in differences]}
+            if is_external:  # its slides are tested by each fold: folds are not independent, patients are
+                tests = {"jackknife": [jackknife_t(by_name[a], by_name[b], metric) for a, b in pairs]}
+            else:
+                tests = {"corrected_t": _corrected_tests(folds, metric, pairs, test_to_train[dataset])}
             if metric == "auroc" and all(len(model.classes) == 2 for model in by_name.values()):
                 tests["delong"] = [delong(by_name[a], by_name[b]) for a, b in pairs]
             for test, comparisons in tests.items():
@@ -56,6 +68,26 @@ def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train
                     for (a, b), comparison, p_holm in zip(pairs, comparisons, adjusted, strict=True)
                 ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _corrected_tests(
+    folds: pd.DataFrame, metric: str, pairs: list[tuple[str, str]], test_to_train: float
+) -> list[Comparison]:
+    values = folds[folds.metric == metric].pivot(index="fold", columns="model", values="value")
+    return [corrected_t((values[a] - values[b]).to_numpy(), test_to_train) for a, b in pairs]
+
+
+def jackknife_t(first: OutOfFold, second: OutOfFold, metric: str) -> Comparison:
+    """The difference of two models' metric on the same slides, with Student's t over its jackknife error, leaving out one patient
+    at a time: for external data sets, whose slides one fold tests, and for metrics that `delong` does not cover."""
+    one, other = (leave_patients_out(model, weighted_metrics)[metric] for model in (first, second))
+    left_out, degrees = one - other, degrees_of_freedom(first)
+    error = jackknife_error(left_out)
+    if not error > ROUND_OFF:
+        return UNTESTED._replace(difference=left_out[0], folds=1 if np.isfinite(left_out[0]) else 0)
+    statistic = left_out[0] / error
+    low, high = jackknife_interval(left_out, degrees, bounds=(-1, 1))
+    return Comparison(left_out[0], low, high, statistic, 2 * t.sf(abs(statistic), degrees), 1)
 
 
 def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:

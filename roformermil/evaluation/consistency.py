@@ -14,7 +14,14 @@ from roformermil.bags.folds import FoldRow, read_folds, rows_fingerprint
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Config, Model, Training
 from roformermil.errors import ModelError
-from roformermil.evaluation.fold_results import MODEL_FILE, SHUFFLED_FILE, FoldResult, configured_settings
+from roformermil.evaluation.fold_results import (
+    MODEL_FILE,
+    SHUFFLED_FILE,
+    FoldResult,
+    configured_settings,
+    read_metadata,
+    training_identity,
+)
 from roformermil.runtime.files import file_sha256
 from roformermil.runtime.text import first_lines, join_some
 
@@ -41,7 +48,11 @@ def read_results(
     expected = _expected_settings(results, config, models, trainings)
     slides = {folder.name: _slides_of_folder(folder) for folder in folders}
     problems: Problems = defaultdict(list)
+    files = {}
     for result in results:
+        files[result.path.parents[1]] = (
+            result.path.name if result.is_external else MODEL_FILE
+        )  # what the workflow makes
         lines = [*compare_settings(result.settings, expected[result.key, result.seed]), *compare_files(result)]
         if result.dataset in slides:
             rows, records = slides[result.dataset]
@@ -49,7 +60,7 @@ def read_results(
         for line in lines:
             problems[result.path.parents[1], line].append(result.run)
     if problems:
-        raise ModelError(_describe_problems(problems))
+        raise ModelError(_describe_problems(problems, files))
     return results
 
 
@@ -62,7 +73,10 @@ def compare_settings(trained: Mapping[str, Any], expected: Mapping[str, Any]) ->
 def compare_files(result: FoldResult) -> list[str]:
     """How a fold's files differ from those that its training wrote there."""
     differs, metadata = [], result.metadata
-    trained, seed = (metadata["dataset"], int(metadata["fold"])), result.trained_seed
+    dataset = metadata["external"] if result.is_external else metadata["dataset"]
+    trained, seed = (dataset, int(metadata["fold"])), result.trained_seed
+    if result.is_external and not _is_current(result):
+        differs.append(f"predicted by another model than that of {result.trained_on} now")
     if trained != (result.dataset, result.fold) or result.seed not in (None, seed):
         of_seed = "" if result.seed is None else f", seed {seed}"
         differs.append(f"its {MODEL_FILE} is the model of {trained[0]}, fold {trained[1]}{of_seed}")
@@ -73,6 +87,13 @@ def compare_files(result: FoldResult) -> list[str]:
     elif metadata.get("shuffled") != file_sha256(result.shuffled_file):
         differs.append(f"{SHUFFLED_FILE}: not what the model predicted after training")
     return differs
+
+
+def _is_current(result: FoldResult) -> bool:
+    """Whether the model that predicted external slides is still the one of its fold; also where that is not here."""
+    if not result.model_file.exists():
+        return True
+    return result.metadata["training_identity"] == training_identity(read_metadata(result.model_file))
 
 
 def compare_rows(result: FoldResult, rows: Sequence[FoldRow]) -> list[str]:
@@ -156,9 +177,9 @@ def _slides_of_folder(folder: Path) -> tuple[dict[int, list[FoldRow]], dict[str,
     return rows, {record.slide_id: record for record in read_slide_table(folder / "slides.csv") if record.is_ok}
 
 
-def _describe_problems(problems: Problems) -> str:
+def _describe_problems(problems: Problems, files: Mapping[Path, str]) -> str:
     lines = [f"  {folder}, fold {', '.join(runs)}: {line}" for (folder, line), runs in problems.items()]
-    models = " ".join(dict.fromkeys(f"{folder}/fold_*/{MODEL_FILE}" for folder, _ in problems))
+    models = " ".join(dict.fromkeys(f"{folder}/fold_*/{files[folder]}" for folder, _ in problems))
     return (
         "these folds do not belong to the current settings, slides and features:\n"
         f"{first_lines(lines, SHOWN_PROBLEMS)}\nTrain them again with your configuration: add `--forcerun {models}` to "

@@ -14,9 +14,11 @@ from roformermil.config.base import read_settings
 from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
+from roformermil.runtime.files import fingerprint
 
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
+EXTERNAL_FILE = "external.json"  # beside predictions of an external data set: the metadata of the model that made them
 FOLDER = re.compile(r"fold_(\d+)(?:_seed_(-?\d+))?")
 
 
@@ -67,13 +69,37 @@ class FoldResult(ModelKey):
         return self.path.with_name(SHUFFLED_FILE)
 
     @property
+    def external_file(self) -> Path:
+        return self.path.with_name(EXTERNAL_FILE)
+
+    @cached_property
+    def is_external(self) -> bool:
+        """Whether these are predictions of an external data set, by a model that another was trained on."""
+        return self.external_file.exists()
+
+    @property
+    def trained_on(self) -> str:
+        """The data set that the model was trained on: another one than `dataset` where that is external. Raises ModelError."""
+        return self.metadata["dataset"]
+
+    @property
     def model_file(self) -> Path:
-        return self.path.with_name(MODEL_FILE)
+        """The model that made the predictions."""
+        folder = self.path.absolute().parent
+        if self.is_external:
+            folder = folder.parents[3] / self.trained_on / self.encoder / self.model / folder.name
+        return folder / MODEL_FILE
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """What model.safetensors tells of its training: model, classes, best_epoch, ... Raises ModelError."""
-        return read_metadata(self.model_file)
+        """What model.safetensors tells of its training: model, classes, best_epoch, ...; for an external data set, what
+        external.json keeps of that, with its own slides and features. Raises ModelError."""
+        if not self.is_external:
+            return read_metadata(self.model_file)
+        try:
+            return json.loads(self.external_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{self.external_file.absolute()}: damaged ({error})") from error
 
     @property
     def classes(self) -> list[str]:
@@ -129,6 +155,11 @@ def read_metadata(path: Path) -> dict[str, str]:
             return json.loads(file.read(length))["__metadata__"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path.absolute()}: the model is missing or damaged ({error})") from error
+
+
+def training_identity(metadata: Mapping[str, str]) -> str:
+    """What distinguishes a training from every other: a digest of its model's metadata, which name its predictions."""
+    return fingerprint(metadata=dict(metadata))
 
 
 def _by_key(classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any) -> dict[str, Any]:

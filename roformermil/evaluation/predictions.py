@@ -11,9 +11,23 @@ from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import FoldResult, ModelKey
 from roformermil.evaluation.metrics import probability_columns
 
+UNLABELLED = -1  # the class index of a slide without a label
 KEYS = ["dataset", "encoder", "model"]
 IDS = (*KEYS, "slide_id", "patient_id")
-TEXT_COLUMNS = (*IDS, "label", "part", "metric", "class", "predicted", "against", "test", "caution", "axis", "name")
+TEXT_COLUMNS = (
+    *IDS,
+    "label",
+    "part",
+    "metric",
+    "class",
+    "predicted",
+    "against",
+    "test",
+    "caution",
+    "axis",
+    "name",
+    "trained_on",
+)
 TEXT_COLUMNS += ("what", "measure", "device", "status")  # of the studies
 
 
@@ -29,13 +43,14 @@ class OutOfFold(ModelKey):
     slides: np.ndarray  # (n,) slide ids
     patients: np.ndarray  # (n,) patient ids
     folds: np.ndarray  # (n,) int
-    labels: np.ndarray  # (n,) class indices
+    labels: np.ndarray  # (n,) class indices; UNLABELLED where an external slide has no label
     probabilities: np.ndarray  # (n, C)
     seeds: np.ndarray  # (n,) int, of the training
     shuffled: np.ndarray | None = None  # (R, n, C) the probabilities in R repeats with shuffled positions
     folds_per_repeat: int | None = (
         None  # where the whole cross-validation was repeated, which tests a slide once per repeat
     )
+    trained_on: str = ""  # of an external data set: the one that the models were trained on
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -87,6 +102,26 @@ class OutOfFold(ModelKey):
         shuffled = None if self.shuffled is None else self.shuffled[:, rows]
         return replace(self, **{name: getattr(self, name)[rows] for name in names}, shuffled=shuffled)
 
+    def average_folds(self) -> "OutOfFold":
+        """The mean prediction of the models of all folds for each slide, per seed: that of a packaged ensemble, as one fold.
+
+        For an external data set, whose slides every model predicts.
+        """
+        pairs = pd.DataFrame({"seed": self.seeds, "slide": self.slides})
+        group = pairs.groupby(["seed", "slide"], sort=False).ngroup().to_numpy()
+        first = np.unique(group, return_index=True)[1]
+
+        def averaged(probabilities: np.ndarray) -> np.ndarray:
+            sums = np.zeros((len(first), probabilities.shape[1]))
+            np.add.at(sums, group, probabilities)
+            return sums / np.bincount(group)[:, None]
+
+        shuffled = None if self.shuffled is None else np.stack([averaged(one) for one in self.shuffled])
+        one = replace(self, shuffled=None).select(first)
+        return replace(
+            one, folds=np.zeros_like(one.folds), probabilities=averaged(self.probabilities), shuffled=shuffled
+        )
+
     def without_repeats(self) -> "OutOfFold":
         """Each slide as the first training of the first fold that tests it predicted it, for statistics that count slides: of a
         repeated cross-validation, the first repeat."""
@@ -115,13 +150,29 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The class index (n,) and the probabilities (n, C) of each row of predictions."""
-    return table.label.map(classes.index).to_numpy(int), table[probability_columns(classes)].to_numpy(float)
+    """The class index (n,), UNLABELLED without a label, and the probabilities (n, C) of each row of predictions."""
+    indices = {"": UNLABELLED} | {name: index for index, name in enumerate(classes)}
+    return table.label.fillna("").map(indices.__getitem__).to_numpy(int), table[probability_columns(classes)].to_numpy(
+        float
+    )
 
 
-def out_of_fold(results: list[FoldResult], part: str = "test") -> list[OutOfFold]:
+def out_of_fold(results: list[FoldResult], part: str = "test", labelled: bool = True) -> list[OutOfFold]:
     """The predictions of each data set, encoder and model for the slides of a part, in the order of their first fold in
-    `results`. Only for `test` with those of shuffled positions. Raises ModelError for a damaged shuffled.csv."""
+    `results`. Only for `test` with those of shuffled positions. Those of an external data set are the ensemble's, whose members
+    are the models of all folds.
+
+    labelled: only of slides with a label; external data sets without any are then left out. Raises ModelError for a damaged
+    shuffled.csv.
+    """
+    models = [one.average_folds() if one.trained_on else one for one in join_folds(results, part)]
+    if not labelled:
+        return models
+    return [one.select(one.labels != UNLABELLED) for one in models if (one.labels != UNLABELLED).any()]
+
+
+def join_folds(results: list[FoldResult], part: str = "test") -> list[OutOfFold]:
+    """The same, but of an external data set the predictions of each fold's model, and of slides without a label too."""
     groups: dict[tuple[str, str, str], list[FoldResult]] = {}
     for result in results:
         groups.setdefault(result.key, []).append(result)
@@ -148,6 +199,7 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
         seeds=table.seed.to_numpy(),
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
         folds_per_repeat=folds_per_repeat,
+        trained_on=results[0].trained_on if results[0].is_external else "",
     )
 
 

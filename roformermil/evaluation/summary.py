@@ -31,12 +31,15 @@ def fold_metrics(
     """The metrics of each fold and seed on a part, a row per metric; and each data set's mean number of slides per fold:
     evaluated (`test`) and `train`.
 
-    slides: if given, only these slide ids of each data set count; a metric that is undefined for them is NaN.
+    slides: if given, only these slide ids of each data set count; a metric that is undefined for them is NaN. An external data
+    set without labels has no rows.
     """
     rows, sizes = [], []
     for result in results:
         table = read_table(result.path)
-        chosen = table[table.part == part]
+        chosen = table[(table.part == part) & table.label.notna()]
+        if result.is_external and chosen.empty:
+            continue
         if slides is not None:
             chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
@@ -45,6 +48,22 @@ def fold_metrics(
         rows += [(*run, name, values.get(name, np.nan)) for name in METRICS]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
+
+
+def metrics_of_ensemble(model: OutOfFold) -> pd.DataFrame:
+    """The metrics of the ensemble on an external data set, by seed, in the columns of `fold_metrics`."""
+    rows = []
+    for (fold, seed), tested in zip(model.runs, model.tests, strict=True):
+        values = compute_metrics(model.labels[tested], model.probabilities[tested])
+        rows += [(*model.key, fold, seed, name, values[name]) for name in METRICS]
+    return pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
+
+
+def with_ensembles(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFrame:
+    """The metrics of each fold; of external data sets those of the ensemble instead of those of its members."""
+    external = [model for model in models if model.trained_on]
+    internal = metrics[~metrics.dataset.isin([model.dataset for model in external])]
+    return pd.concat([internal, *map(metrics_of_ensemble, external)], ignore_index=True) if external else metrics
 
 
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -74,13 +93,16 @@ def _std(values: np.ndarray) -> float:
 
 def summary_table(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFrame:
     """The rows of summary.csv: each model's METRICS, means over folds, and POOLED; with intervals over patients, the spread
-    over seeds and, for models that use positions, the metric with shuffled positions.
+    over seeds and, for models that use positions, the metric with shuffled positions. Of an external data set, those of the
+    ensemble, as one fold.
 
     metrics: of all these models, as of `fold_metrics`.
     """
     left_out = {model.key: metrics_without_patients(model) for model in models}
     degrees = {model.key: degrees_of_freedom(model) for model in models}
-    summary = summarise(metrics, lambda row, _: jackknife_interval(left_out[row[:3]][row[3]], degrees[row[:3]]))
+    summary = summarise(
+        with_ensembles(metrics, models), lambda row, _: jackknife_interval(left_out[row[:3]][row[3]], degrees[row[:3]])
+    )
     tables = []
     for model in models:
         own = summary[(summary[KEYS] == list(model.key)).all(axis=1)]

@@ -36,13 +36,47 @@ def interval_text(row: Mapping[Any, Any], form: str = ".2f", low: str = "ci_low"
     return f"[{row[low]:{form}}, {row[high]:{form}}]"
 
 
-def summary_text(summary: pd.DataFrame, notes: Mapping[Group, list[str]], pooled: Collection[Group] = ()) -> str:
-    """The content of summary.md: the paper's table, each model's results with their intervals, each data set's notes.
+def summary_text(
+    summary: pd.DataFrame,
+    notes: Mapping[Group, list[str]],
+    pooled: Collection[Group] = (),
+    external: pd.DataFrame | None = None,
+) -> str:
+    """The content of summary.md: the paper's table, each model's results with their intervals, those on external data sets beside
+    those of cross-validation, each data set's notes.
 
-    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too.
+    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; external: as in external.csv.
     """
     lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
-    return "\n\n".join([paper_table(summary), results_table(summary, pooled), "\n".join(lines)]) + "\n"
+    parts = [paper_table(summary), results_table(summary, pooled)]
+    parts += [] if external is None or external.empty else [external_text(external)]
+    return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+
+
+def external_text(external: pd.DataFrame) -> str:
+    """The AUROCs of external.csv in Markdown, with a title."""
+    title = "External validation: AUROC [95% interval] in cross-validation, of the same single models on external slides, and of "
+    title += "their ensemble there; the drop is the first less the second"
+    return f"{title}\n\n{markdown_table(EXTERNAL_HEADER, external_rows(external))}"
+
+
+EXTERNAL_HEADER = ["external data set", "model", "cross-validation", "single models", "ensemble", "drop"]
+
+
+def external_rows(external: pd.DataFrame) -> list[list[str]]:
+    """The cells below EXTERNAL_HEADER: of each external data set and model, its AUROCs and their drop."""
+    rows = []
+    for row in external[external.metric == "auroc"].to_dict("records"):
+        values = [_bounded_text(row, name) for name in ("internal", "members", "external")]
+        drop = difference_text(row, "drop", "drop")
+        rows.append([f"{row['dataset']}, trained on {row['trained_on']}", row["model"], *values, drop])
+    return rows
+
+
+def _bounded_text(row: Mapping[Any, Any], name: str) -> str:
+    if not np.isfinite(row[name]):
+        return NONE
+    return f"{row[name]:.2f} {interval_text(row, low=f'{name}_low', high=f'{name}_high')}"
 
 
 def paper_table(summary: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
@@ -25,7 +26,7 @@ from roformermil.runtime.provenance import write_provenance
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
-    `confusion.csv`, `comparisons.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `confusion.csv`, `comparisons.csv`, `external.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -38,7 +39,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     notes = dataset_notes(models, datasets)
     for group, lines in balance_cautions(results).items():
         notes[group] += lines
-    for (dataset, encoder, _), lines in learning_cautions(results).items():
+    trained = [result for result in results if not result.is_external]
+    for (dataset, encoder, _), lines in learning_cautions(trained).items():
         notes[dataset, encoder] += lines
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
     for group, lines in position_notes(summary).items():
@@ -51,11 +53,16 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "confusion": confusion(models),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
+        "external": (external := external_table(results)),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    pooled = {(model.dataset, model.encoder) for model in models if has_few_tests(model) or model.seed_count > 1}
-    write_text(out / "summary.md", summary_text(summary, notes, pooled))
+    pooled = {
+        (model.dataset, model.encoder)
+        for model in models
+        if not model.trained_on and (has_few_tests(model) or model.seed_count > 1)
+    }
+    write_text(out / "summary.md", summary_text(summary, notes, pooled, external))
     write_provenance(out / "provenance.json", config)
 
 
@@ -75,6 +82,8 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         folder = next(folder for folder in datasets if folder.name == model.dataset)
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
         seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
-        size = f"{model.dataset}: {describe_folds(model)}{seeds}; {attrition_summary(records)}"
+        tests = f"external, predicted by the ensemble trained on {model.trained_on}"
+        tests = tests if model.trained_on else f"{describe_folds(model)}{seeds}"
+        size = f"{model.dataset}: {tests}; {attrition_summary(records)}"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

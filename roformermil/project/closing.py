@@ -18,7 +18,7 @@ SHOWN_NOTES, SHOWN_STEPS = 12, 5
 WITH_TABLE = {"all", "evaluation", "report_files", "deployment"}
 ERROR_LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ERROR ", re.MULTILINE)  # of a job's log
 SLIDES_NOTE = re.compile(
-    r"- [^:]+: (\d+ repeats of )?\d+ folds; \d+ of \d+ slides"
+    r"- [^:]+: ((\d+ repeats of )?\d+ folds|external, [^;]+); \d+ of \d+ slides"
 )  # which the closing text begins with
 EXIT_STATUS = {
     "exit status 127": "the command `roformermil` was not found",

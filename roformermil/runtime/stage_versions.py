@@ -14,6 +14,7 @@ EMBED = 2
 IMPORT = 3
 SPLIT = 6
 TRAIN = 5
+EXTERNAL = 1
 MEASURE = 1
 
 PACKAGE = Path(__file__).parents[1]

@@ -9,10 +9,10 @@ from safetensors.torch import save
 from roformermil import __version__
 from roformermil.bags.folds import rows_fingerprint
 from roformermil.config.base import to_json
-from roformermil.evaluation.fold_results import MODEL_FILE, SHUFFLED_FILE
+from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE
 from roformermil.models.build import parameter_count
 from roformermil.runtime import stage_versions
-from roformermil.runtime.files import atomic_path, file_sha256
+from roformermil.runtime.files import atomic_path, file_sha256, remove
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.records import write_rows
@@ -59,6 +59,7 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     write_rows(out / "history.csv", fit.history)
     write_rows(out / PREDICTIONS, predictions(fit))
     write_rows(out / SHUFFLED_FILE, shuffled_predictions(fit), shuffled_columns(fit))
+    remove(out / EXTERNAL_FILE)  # where the data set was external before
     save_model(out, fit)
     checkpoint.remove()
 

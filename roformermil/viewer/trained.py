@@ -53,7 +53,7 @@ def _untrained_view(folder: Path, records: dict[str, SlideRecord]) -> View:
 def _model_view(folder: Path, model: Path, records: dict[str, SlideRecord]) -> View | None:
     """The view of a model's folder; None, with a warning, where its folds do not fit one another."""
     try:
-        (predictions,) = out_of_fold(read_results(sorted(model.glob("fold_*/predictions.csv"))))
+        (predictions,) = out_of_fold(read_results(sorted(model.glob("fold_*/predictions.csv"))), labelled=False)
     except ModelError as error:
         log.warning("%s is not shown: %s", model.relative_to(folder), error)
         return None
@@ -76,8 +76,11 @@ def _with_predictions(records: dict[str, SlideRecord], predictions: OutOfFold) -
     slides = {name: ShownSlide(record) for name, record in records.items()}
     for k, name in enumerate(predictions.slides):
         if name in records:
-            label, probabilities = predictions.classes[predictions.labels[k]], predictions.probabilities[k].tolist()
-            fold = int(predictions.folds[k])
+            label, probabilities = (
+                [*predictions.classes, ""][predictions.labels[k]],
+                predictions.probabilities[k].tolist(),
+            )
+            fold = None if predictions.trained_on else int(predictions.folds[k])
             slides[name] = ShownSlide(records[name], predictions.patients[k], label, tuple(probabilities), fold)
     return slides
 

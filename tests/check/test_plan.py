@@ -55,3 +55,29 @@ def test_planning_imports_neither_pandas_nor_image_libraries():
     code = "import sys; from roformermil.check import check_plan, Problem; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pandas", "cv2", "openslide", "PIL", "torch", "sklearn"} & set(loaded)
+
+
+def external(folder, sheet: str, **changes):
+    """The plan's problems where a slide sheet of these rows validates the data set of `folder`."""
+    (folder / "external.csv").write_text(f"slide_id,patient_id,label,path,site\n{sheet}\n")
+    datasets = settings(folder)["datasets"] | {
+        "other": {"slides": str(folder / "external.csv"), "root": str(folder), "validates": "set"}
+    }
+    config = configure(folder, datasets=datasets, **changes)
+
+    def read(name):
+        return read_slide_sheet(config.datasets[name].slides, folder, check_files=False)
+
+    return [(problem.level, problem.message) for problem in check_plan(config, read) if problem.dataset == "other"]
+
+
+def test_what_an_external_data_set_shares_with_the_one_trained_on_is_reported(folder):
+    path = next(slide.path for slide in read_slide_sheet(folder / "sheet.csv", folder)).name
+    assert external(folder, "e0,q0,a,e0.svs,\ne1,q1,b,e1.svs,") == []  # fewer patients than folds: none divide them
+    ((level, message),) = external(folder, "e0,p1,a,e0.svs,\ne1,q1,b,e1.svs,")
+    assert level == "error" and message.startswith("1 patient also in set: p1; if these are different patients")
+    assert [level for level, _ in external(folder, "e0,p1,a,e0.svs,", leakage={"patients": "warn"})] == ["warning"]
+    ((level, message),) = external(folder, f"e0,q0,a,{path},")
+    assert level == "error" and "1 slide with the same file as a slide of set: e0" in message
+    ((level, message),) = external(folder, "e0,q0,,e0.svs,")
+    assert level == "info" and message.startswith("has no labels")

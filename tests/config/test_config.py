@@ -246,3 +246,29 @@ def test_the_papers_configuration_is_that_of_its_release():
 def test_settings_that_contradict_each_other_or_would_be_ignored_are_refused(section, given, message):
     with pytest.raises(ConfigError, match=message):
         read_settings(section, given)
+
+
+def external(**values):
+    other = {"slides": "t.csv", "root": ".", "validates": "d"} | values
+    return read_settings(Config, {"datasets": {"first": other, **DATASETS}})
+
+
+def test_an_external_data_set_has_the_classes_of_the_one_it_validates_and_is_not_trained_on():
+    for given in ({}, {"classes": ["a", "b"]}):
+        config = external(**given)
+        assert config.datasets["first"].classes == ["a", "b"]
+        assert (config.trained_datasets, config.external_datasets) == (["d"], {"first": "d"})
+        assert config.ablation_datasets == ["d"]
+
+
+def test_an_external_data_set_of_no_other_or_with_other_classes_is_refused():
+    for wrong in ("nothing", "first"):
+        with pytest.raises(ConfigError, match=f"first.validates: {wrong} is no data set that is trained on: d"):
+            external(validates=wrong)
+    with pytest.raises(
+        ConfigError, match=r"first.classes: leave them out, or give those of d in their order: \[a, b\]"
+    ):
+        external(classes=["b", "a"])
+    with pytest.raises(ConfigError, match="ablation.datasets: x is none of the datasets trained on: d"):
+        changed = {"x": {"slides": "t.csv", "root": ".", "validates": "d"}, **DATASETS}
+        read_settings(Config, {"datasets": changed, "ablation": {"datasets": ["x"]}})

@@ -15,10 +15,18 @@ from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import read_metadata
 from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import read_table
+from roformermil.evaluation.shift import fit_reference, write_reference
 from roformermil.evaluation.tables import write_tables
 from tests.factories import SimulatedRun
 
 CLASSES = ["inflamed", "excluded"]
+
+
+def write_some_reference(folder):
+    """A reference of drawn training slides: these runs have no features."""
+    vectors = np.random.default_rng(0).normal(size=(24, 4))
+    write_reference(path := folder / "reference.safetensors", fit_reference(vectors, [str(k) for k in range(24)]))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,14 @@ def seeded(tmp_path_factory):
     folds = run.add_dataset("mine", CLASSES, slides=60)
     run.add_model("mine", folds, CLASSES, "ro-abmil", strength=2.0, seeds=2, shuffled_strength=0.0)
     write_tables(run.predictions, run.datasets, run.folder)
-    export_model(run.predictions[::-1], run.datasets[0], run.folder, Preparation(), run.folder / "model")
+    export_model(
+        run.predictions[::-1],
+        run.datasets[0],
+        run.folder,
+        Preparation(),
+        run.folder / "model",
+        write_some_reference(run.folder),
+    )
     return run
 
 
@@ -74,7 +89,8 @@ def test_members_are_the_first_training_of_each_fold(seeded, tmp_path):
 def test_the_card_names_trainings_that_went_wrong(tmp_path):
     run = SimulatedRun(tmp_path)
     run.add_model("mine", run.add_dataset("mine", CLASSES), CLASSES, strength=0.0)
-    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
+    given = write_some_reference(tmp_path)
+    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model", given)
     *_, caution = json.loads((tmp_path / "model/model.json").read_text())["cautions"]
     assert caution.startswith("mine, abmil: all 3 trainings overfit from the start")
     assert f"- {caution}\n" in (tmp_path / "model/README.md").read_text()

@@ -24,11 +24,28 @@ TARGETS = ("all", "overhead", "ablation")
 NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": [], "normalizations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
 AFTER_TRAINING = {"plots": 1, "heatmap": 5, "gallery": 1, "package": 1, **TABLES}  # of one data set
-AFTER_TILES = {"check_slides": 1, "contact_sheet": 1, "collect": 1, "split": 1, "train": 9, **AFTER_TRAINING}
+AFTER_TILES = {
+    "check_slides": 1,
+    "contact_sheet": 1,
+    "collect": 1,
+    "split": 1,
+    "reference": 1,
+    "train": 9,
+    **AFTER_TRAINING,
+}
 OTHER_SLIDE = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
 ONE_BATCH = {"list_slides": 1, **OTHER_SLIDE}
 ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 13, "gallery": 3, "package": 3, **TABLES}  # of three data sets
-ALL_TILED = {"tile": 13, "embed": 13, "check_slides": 3, "contact_sheet": 3, "collect": 3, "split": 3, **ALL_TRAINED}
+ALL_TILED = {
+    "tile": 13,
+    "embed": 13,
+    "check_slides": 3,
+    "contact_sheet": 3,
+    "collect": 3,
+    "split": 3,
+    "reference": 3,
+    **ALL_TRAINED,
+}
 FOUR_BATCHES_JOIN = {**ALL_TILED, **dict.fromkeys(("list_slides", "segment", "tile", "embed"), 4), "heatmap": 9}
 
 
@@ -133,13 +150,13 @@ LEARNING_RATE = partial(change_config, training={"learning_rate": 0.01})
 TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, {"name": "max", "hidden_dim": 16}])
 FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those of results that were moved
     "the learning rate": (lambda folder: change_config(folder, training={"learning_rate": 0.01}), ALL_TRAINED),
-    "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
-    "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 3, **ALL_TRAINED}),
+    "a label": (CHANGE_A_LABEL, {"split": 1, "reference": 1, "train": 9, **AFTER_TRAINING}),
+    "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 3, "reference": 3, **ALL_TRAINED}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
     "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
     "an encoder setting": (
         partial(change_config, encoder={"seed": 3}),
-        {"embed": 13, "collect": 3, "split": 3, **ALL_TRAINED},
+        {"embed": 13, "collect": 3, "split": 3, "reference": 3, **ALL_TRAINED},
     ),
     "a slide is excluded": (EXCLUDE_THE_FIRST, ONE_BATCH),
     "a data set less": (drop_the_last_data_set, {"evaluate": 1, "pages": 1}),
@@ -151,7 +168,7 @@ CHANGES = {
     "a slide is added at the end": (add_a_slide, ONE_BATCH),
     "a slide is added on top": (partial(add_a_slide, line=1), ONE_BATCH),
     "a slide is removed, which joins two batches": (REMOVE_THE_LAST, ONE_BATCH | {"heatmap": 4}),
-    "the order of a slide sheet's rows": (reverse_the_rows, {"split": 1, "train": 9, **AFTER_TRAINING}),
+    "the order of a slide sheet's rows": (reverse_the_rows, {"split": 1, "reference": 1, "train": 9, **AFTER_TRAINING}),
     "a slide is replaced by another": (replace_a_slide, OTHER_SLIDE),
     "a slide is replaced by another with an older date": (replace_by_an_older_slide, OTHER_SLIDE),
     "a broken slide is mended by a file with an older date": (mend_by_an_older_file, OTHER_SLIDE),
@@ -160,7 +177,7 @@ CHANGES = {
         ONE_BATCH | {"embed": 2},
     ),
     "slides are touched, one of them broken": (touch_slides, {}),
-    "a label": (CHANGE_A_LABEL, {"split": 1, "train": 9, **AFTER_TRAINING}),
+    "a label": (CHANGE_A_LABEL, {"split": 1, "reference": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
     "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
@@ -216,3 +233,15 @@ def test_the_ablation_compares_variants_on_the_same_folds(finished):
     both = both.set_index("model")
     assert both.loc["ro-abmil.position-none", "parameters"] == both.loc["ro-abmil", "parameters"].iloc[0]
     assert (finished / "results/ablation.png").exists()  # what it shows: tests/studies
+
+
+def test_an_external_data_set_is_predicted_without_training_again(copy):
+    """Its first run, and another label of it, plan no job of the data set that is trained on but tables and report."""
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    sheet = write_demo_slides(copy / "other", 4, seed=1)
+    config["datasets"]["other"] = {"slides": "other/slides.csv", "root": "other", "validates": "one"}
+    sheet.write_text(sheet.read_text().replace("patient_", "other_"))
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    plan = planned_jobs(snakemake(copy, copy / "config.yaml", "all", "-n", checkout=copy / "checkout"))
+    assert not plan.keys() & {"train", "package", "reference"}
+    assert plan | {"external": 3, "external_plots": 1, "shift": 1, "split": 1, "heatmap": 1} == plan

@@ -177,8 +177,36 @@ def collected_slides(wildcards):
     return checkpoints.collect.get(dataset=wildcards.dataset).output.slides
 
 
+def trained_dataset(wildcards):
+    """The data set whose models predict a job's data set: of an external one, the one that it validates."""
+    return EXTERNAL.get(wildcards.dataset, wildcards.dataset)
+
+
+def of_trained_dataset(pattern):
+    """An input or params function: a file of that data set."""
+    return lambda wildcards: expand(pattern, **{**wildcards, "dataset": trained_dataset(wildcards)}, allow_missing=True)
+
+
+def fold_models(wildcards):
+    """An input function: the models of all folds, of the data set that they were trained on."""
+    return expand(f"{FOLD}/model.safetensors", dataset=trained_dataset(wildcards), model=wildcards.model, fold=FIRST_FOLDS)
+
+
+def validated_tables(wildcards):
+    """An input function: folds and slides of the data set that an external one validates; none for another."""
+    folders = [f"{RESULTS}/{EXTERNAL[wildcards.dataset]}"] if wildcards.dataset in EXTERNAL else []
+    return expand("{folder}/{table}.csv", folder=folders, table=("folds", "slides"))
+
+
+def validates_option(wildcards):
+    """A params function: the option that names that data set's folder."""
+    return ["--validates", f"{RESULTS}/{EXTERNAL[wildcards.dataset]}"] if wildcards.dataset in EXTERNAL else []
+
+
 def labels_to_train_on(wildcards):
     """An input function without files. Ends the run, before the first job, where labels or classes are missing."""
+    if wildcards.dataset in EXTERNAL:
+        return []
     used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
     try:
         check_labels(used, dataset_settings(wildcards).classes)

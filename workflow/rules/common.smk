@@ -80,6 +80,8 @@ LIVE_LOG = f"{RESULTS}/logs/live.log"
 PUBLISHED = f"{RESULTS}/weights/{ENCODER}.txt"
 PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
 
+TRAINED = CONFIG.trained_datasets
+EXTERNAL = CONFIG.external_datasets  # by name, the data set that each validates
 MODEL_IDS = [model.id for model in CONFIG.models]
 VARIANT_IDS = list(dict.fromkeys(variant.model.id for variant in VARIANTS))  # the varied model first
 TRAINABLE_MODELS = {model.id: model for model in [*CONFIG.models, *(variant.model for variant in VARIANTS)]}
@@ -162,6 +164,11 @@ def has_gpu(rule):
 def training_settings(wildcards):
     """The settings of a training: those of its model, with its seed."""
     return training_of_run(wildcards.fold, TRAININGS[wildcards.model])
+
+
+def one_of(names):
+    """A wildcard constraint: these names alone, none where there are none."""
+    return "|".join(map(re.escape, names)) or r"(?!)"
 
 
 def ablation_variants(wildcards):

@@ -3,7 +3,7 @@
 
 rule deployment:
     input:
-        expand(f"{MODEL}/model", dataset=CONFIG.datasets, model=MODEL_IDS),
+        expand(f"{MODEL}/model", dataset=TRAINED, model=MODEL_IDS),
 
 
 rule package:
@@ -13,6 +13,7 @@ rule package:
         histories=expand(f"{FOLD}/history.csv", fold=RUNS, allow_missing=True),
         models=expand(f"{FOLD}/model.safetensors", fold=RUNS, allow_missing=True),
         slides=f"{DATASET}/slides.csv",
+        reference=f"{DATASET}/{ENCODER}/reference.safetensors",
         leakage=f"{DATASET}/leakage.csv",
     output:
         folder=directory(f"{MODEL}/model"),
@@ -37,5 +38,5 @@ rule package:
     shell:
         command_line(
             "package {input.predictions:q} --data {params.data:q} --features {params.features:q}"
-            " --settings {resources.settings:q} --out {output.folder:q}"
+            " --reference {input.reference:q} --settings {resources.settings:q} --out {output.folder:q}"
         )

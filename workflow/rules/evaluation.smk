@@ -11,7 +11,7 @@ rule evaluate:
         again=made_again(f"{RESULTS}/provenance.json", models_changed),
         predictions=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.datasets, model=MODEL_IDS, fold=RUNS),
         shuffled=expand(f"{FOLD}/shuffled.csv", dataset=CONFIG.datasets, model=MODEL_IDS, fold=RUNS),
-        histories=expand(f"{FOLD}/history.csv", dataset=CONFIG.datasets, model=MODEL_IDS, fold=RUNS),
+        histories=expand(f"{FOLD}/history.csv", dataset=TRAINED, model=MODEL_IDS, fold=RUNS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
     output:
@@ -32,6 +32,7 @@ rule evaluate:
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
+        external=f"{RESULTS}/external.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="1 Tables",

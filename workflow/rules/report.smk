@@ -21,6 +21,8 @@ rule plots:
         f"{RESULTS}/logs/{{dataset}}/plots.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/plots.tsv"
+    wildcard_constraints:
+        dataset=one_of(TRAINED),
     conda:
         "../../envs/report.yaml"
     resources:
@@ -40,9 +42,9 @@ rule heatmap:
         again=made_again(f"{MODEL}/heatmaps/batch_{{batch}}.csv", slides_changed("heatmap")),
         table=f"{FEATURES}/batch_{{batch}}.csv",
         folds=f"{DATASET}/folds.csv",
-        models=expand(f"{FOLD}/model.safetensors", fold=FIRST_FOLDS, allow_missing=True),
+        models=fold_models,
         # its AUROC is of the models above: a package that was only written again, as by another version, changes no picture
-        card=ancient(f"{MODEL}/model"),
+        card=ancient(of_trained_dataset(f"{MODEL}/model")),
     output:
         table=f"{MODEL}/heatmaps/batch_{{batch}}.csv",
     log:
@@ -57,10 +59,11 @@ rule heatmap:
         timeout=str(CONFIG.slide_timeout),
     params:
         version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
-        models=lambda wildcards: MODEL.format(**wildcards),
+        models=of_trained_dataset(MODEL),
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         features=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
+        ensemble=lambda wildcards: "--ensemble" if wildcards.dataset in EXTERNAL else "",
         smooth="--smooth" if CONFIG.heatmaps.smooth else "",
     message:
         "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
@@ -68,7 +71,7 @@ rule heatmap:
         command_line(
             "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
             " --features {params.features:q} --classes {params.classes:q} --out {params.out:q} --table {output.table:q}"
-            " --card {input.card:q} {params.smooth} --timeout {resources.timeout}"
+            " --card {input.card:q} {params.ensemble} {params.smooth} --timeout {resources.timeout}"
             " --threads {threads} --memory {resources.mem_mb}"
         )
 
@@ -113,6 +116,7 @@ rule pages:
                 "classes.csv",
                 "comparisons.csv",
                 "calibration.csv",
+                "external.csv",
                 "provenance.json",
             ),
         ),
@@ -121,9 +125,11 @@ rule pages:
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
         plots=expand(
             f"{DATASET}/plots/{{plot}}.png",
-            dataset=CONFIG.datasets,
+            dataset=TRAINED,
             plot=("curves", "calibration", "confusion", "history"),
         ),
+        shift=expand(f"{DATASET}/{ENCODER}/shift.csv", dataset=EXTERNAL),
+        external_plots=expand(f"{DATASET}/plots", dataset=EXTERNAL),
         heatmaps=expand(f"{MODEL}/heatmaps/gallery", dataset=CONFIG.datasets, model=CONFIG.heatmap_models),
         outlines=CONTACT_SHEETS,
     output:

@@ -6,6 +6,7 @@ rule split:
         labels=labels_to_train_on,
         again=made_again(f"{DATASET}/folds.csv", split_changed),
         slides=collected_slides,
+        validated=validated_tables,
     output:
         folds=f"{DATASET}/folds.csv",
         description=f"{DATASET}/folds.json",
@@ -27,6 +28,7 @@ rule split:
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         sites=lambda wildcards: dataset_settings(wildcards).sites,
         absolute=allow_absolute_option,
+        validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
     message:
@@ -35,7 +37,7 @@ rule split:
         command_line(
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-            " --sites {params.sites} --out {output.folds:q} {params.absolute}"
+            " --sites {params.sites} --out {output.folds:q} {params.absolute} {params.validates:q}"
         )
 
 
@@ -53,6 +55,8 @@ rule train:
         f"{RESULTS}/logs/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}/fold_{{fold}}.tsv"
+    wildcard_constraints:
+        dataset=one_of(TRAINED),
     conda:
         "../../envs/training.yaml"
     threads: 1

@@ -3,29 +3,34 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from roformermil.evaluation.consistency import read_results
-from roformermil.evaluation.predictions import out_of_fold
+from roformermil.evaluation.predictions import UNLABELLED, out_of_fold
 from roformermil.runtime.files import atomic_path
 
 
 def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: int) -> list[str]:
     """Copy the panels of the most confident predictions into `out/{label}/{right or wrong}`: of each class `per_class`
-    right ones and `per_class` wrong ones. Returns their slide ids.
+    right ones and `per_class` wrong ones; of slides without a label into `out/{predicted class}/unlabelled`. Returns their
+    slide ids.
 
     predictions: predictions.csv of a model's folds; heatmaps: the folder of its panels.
     """
-    (model,) = out_of_fold(read_results(predictions))
+    (model,) = out_of_fold(read_results(predictions), labelled=False)
     model = model.without_repeats()  # the fold that drew the panel
-    table = pd.DataFrame({"slide_id": model.slides, "label": model.labels, "right": model.labels == model.decisions})
+    right, without = model.labels == model.decisions, model.labels == UNLABELLED
+    outcomes = np.select([without, right], ["unlabelled", "right"], "wrong")
+    labels = np.where(without, model.decisions, model.labels)
+    table = pd.DataFrame({"slide_id": model.slides, "label": labels, "outcome": outcomes})
     table["confidence"] = model.probabilities.max(axis=1)
     table = table[[(heatmaps / f"{slide_id}.jpg").exists() for slide_id in table.slide_id]]
-    chosen = table.sort_values("confidence", ascending=False).groupby(["label", "right"]).head(per_class)
+    chosen = table.sort_values("confidence", ascending=False).groupby(["label", "outcome"]).head(per_class)
     with atomic_path(out) as scratch:
         scratch.mkdir()
-        for slide_id, label, right in zip(chosen.slide_id, chosen.label, chosen.right, strict=True):
-            folder = scratch / model.classes[label] / ("right" if right else "wrong")
+        for slide_id, label, outcome in zip(chosen.slide_id, chosen.label, chosen.outcome, strict=True):
+            folder = scratch / model.classes[label] / outcome
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(heatmaps / f"{slide_id}.jpg", folder)
     return chosen.slide_id.tolist()

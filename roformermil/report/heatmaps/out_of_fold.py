@@ -9,7 +9,7 @@ import torch
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
 from roformermil.bags.dataset import read_valid_store
-from roformermil.bags.folds import read_folds
+from roformermil.bags.folds import FoldRow, read_folds
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.errors import ModelError
 from roformermil.features.store import SlideFeatures
@@ -29,14 +29,18 @@ def write_out_of_fold_heatmaps(
     timeout: float,
     warning: str = "",
     smooth: bool = False,
+    ensemble: bool = False,
 ) -> list[SlideRecord]:
     """Write each slide's heat maps into `out`; returns the records, failed where a slide cannot be read.
 
     folds: folds.csv; models: folder with `fold_{k}/model.safetensors`; stores: folder of feature stores; classes: in the order
-    of the configuration; warning, smooth: as of `write_heatmaps`. Of several folds that test a slide the first counts; a
-    slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
+    of the configuration; warning, smooth: as of `write_heatmaps`; ensemble: whether all folds that test a slide
+    predict it together, as those of an external data set do. Else the first counts. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
     """
-    tested = {row.slide_id: row for row in reversed(read_folds(folds)) if row.part == "test"}
+    tested: dict[str, list[FoldRow]] = {}
+    for row in read_folds(folds):
+        if row.part == "test" and (ensemble or row.slide_id not in tested):
+            tested.setdefault(row.slide_id, []).append(row)
 
     @cache
     def fold_model(fold: int) -> TrainedModel:
@@ -48,12 +52,15 @@ def write_out_of_fold_heatmaps(
         return model
 
     def draw(record: SlideRecord) -> dict[str, Any]:
-        if row := tested.get(record.slide_id):
-            model, features = fold_model(row.fold), read_valid_store(stores / f"{record.slide_id}.zarr")
-            prediction = model.predict(features.features, features.grid)
-            shuffled = predict_shuffled(model, features, record.slide_id)
+        if rows := tested.get(record.slide_id):
+            members = [fold_model(row.fold) for row in rows]
+            features = read_valid_store(stores / f"{record.slide_id}.zarr")
+            prediction = average_predictions([one.predict(features.features, features.grid) for one in members])
+            predicted = [predict_shuffled(one, features, record.slide_id) for one in members]
+            complete = [one for one in predicted if one]
+            shuffled = average_predictions(complete) if complete else None
             write_heatmaps(
-                record, features, prediction, model.classes, out, timeout, row.label, shuffled, warning, smooth
+                record, features, prediction, classes, out, timeout, rows[0].label, shuffled, warning, smooth
             )
         return {}
 

@@ -15,13 +15,14 @@ from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
 from roformermil.evaluation.summary_text import COLUMNS
 from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
-from roformermil.report.pages.data_sets import describe_dataset, heat_maps
+from roformermil.report.pages.data_sets import describe_dataset, heat_maps, trained_on
+from roformermil.report.pages.external import describe_external
 from roformermil.report.pages.pictures import png_uri
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
 
-TABLES = ("summary", "cautions", "classes", "comparisons", "calibration")
+TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external")
 LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole at the end of the page
 
 
@@ -31,13 +32,18 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
     """
-    summary, cautions, by_class, comparisons, calibration = (read_table(results / f"{name}.csv") for name in TABLES)
+    summary, cautions, by_class, comparisons, calibration, external = (
+        read_table(results / f"{name}.csv") for name in TABLES
+    )
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     run = provenance["run"]
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)
-    described = {folder.name: describe_dataset(folder, classes[folder.name]) for folder in datasets}
+    trained = {folder.name: trained_on(folder) for folder in datasets}
+    described = {
+        folder.name: describe_dataset(folder, classes.get(folder.name, []), trained[folder.name]) for folder in datasets
+    }
     folders = {folder.name: folder for folder in datasets}
     for group in groups:
         group["short_encoder"] = shorten_id(group["encoder"])
@@ -52,6 +58,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "metrics": metric_titles(),
         "seeds": int(summary.seeds.max()),
         "cautions": cautions.caution.unique().tolist(),
+        "external": describe_external(external, datasets, trained) if any(trained.values()) else {},
         "paper": beside_the_paper(summary, classes),
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
@@ -60,7 +67,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "findings": [
             (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")
         ],
-        "tables": _all_tables(summary, by_class, comparisons, calibration, described),
+        "tables": _all_tables(summary, by_class, comparisons, calibration, external, described),
         "encoders": [group["encoder"] for group in groups],
         "settings": _settings(provenance["config"]),
         "versions": [(name, version) for name, version in run.items() if version],
@@ -96,6 +103,7 @@ def _all_tables(
     by_class: pd.DataFrame,
     comparisons: pd.DataFrame,
     calibration: pd.DataFrame,
+    external: pd.DataFrame,
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
@@ -106,6 +114,7 @@ def _all_tables(
         "With tile positions shuffled": summary[summary.shuffled.notna()][[*KEYS, "metric", "mean", *POSITION]],
         "Each class against the rest": by_class,
         "Each pair of models": comparisons,
+        "External validation": external,
         "Expected calibration error": calibration[calibration.dataset.isin(readable)][[*KEYS, "ece"]].drop_duplicates(),
     }
     shown = {title: table for title, table in tables.items() if len(table)}

@@ -24,6 +24,7 @@ from roformermil.evaluation.summary_text import (
 from roformermil.runtime.text import p_text
 
 SHOWN_METRICS = ("auroc", "balanced_accuracy", "average_precision", POOLED)
+PRIMARY_TESTS = {"corrected_t": "corrected resampled t-test", "jackknife": "jackknife over external patients"}
 Row = Mapping[Any, Any]  # of summary.csv
 
 
@@ -140,15 +141,18 @@ def beside_the_paper(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]
 
 def describe_comparisons(table: pd.DataFrame) -> dict[str, list[str]]:
     """What the primary test, of AUROC over folds, says of the pairs of models: a `summary`, and the `differences`."""
-    table = table[(table.metric == "auroc") & (table.test == "corrected_t")]
+    table = table[(table.metric == "auroc") & table.test.isin(PRIMARY_TESTS)]
     tested, untested, different = table[table.p_holm.notna()], table[table.p_holm.isna()], table[table.p_holm < 0.05]
-    summary, test = [], "corrected resampled t-test, Holm's correction"
+    tests = [name for test, name in PRIMARY_TESTS.items() if (table.test == test).any()]
+    summary, test = [], f"{', '.join(tests)}, Holm's correction"
     if len(tested):
         pairs = "pair of models differs" if len(tested) == 1 else "pairs of models differ"
         summary.append(f"{len(different)} of {len(tested)} {pairs} at the 5% level ({test}).")
     if len(different) < len(tested):
         summary.append("A difference that is not significant does not show that two models are equal.")
-    causes = np.where(untested.folds < 2, "fewer than two folds allow one", "the models differ equally in every fold")
+    of_folds = np.where(untested.folds < 2, "fewer than two folds allow one", "the models differ equally in every fold")
+    unchanged = "leaving out any one patient changes no difference, or a class is missing"
+    causes = np.where(untested.test == "jackknife", unchanged, of_folds)
     for cause, count in Counter(causes.tolist()).items():
         summary.append(f"{count} {'comparison has' if count == 1 else 'comparisons have'} no p value: {cause}.")
     return {"summary": summary, "differences": [_difference_sentence(row) for row in different.to_dict("records")]}

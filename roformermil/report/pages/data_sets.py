@@ -9,23 +9,35 @@ from roformermil.bags.folds import FoldRow, read_folds
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, shorten_warnings
 from roformermil.errors import Status
 from roformermil.evaluation.calibration import calibration_caution
+from roformermil.evaluation.fold_results import FoldResult
 from roformermil.report.pages.pictures import jpeg_uri, outline_uri, png_uri
 
 PLOTS = ("curves", "confusion", "calibration", "history")
 SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
-OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong"}
+OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
 
 
-def describe_dataset(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
+def trained_on(folder: Path) -> str:
+    """The data set that the models which predict an external one were trained on; "" for a data set that is trained on."""
+    described = sorted(folder.glob("*/*/fold_*/predictions.csv"))[:1]
+    results = [result for result in map(FoldResult.at, described) if result.is_external]
+    return results[0].trained_on if results else ""
+
+
+def describe_dataset(folder: Path, classes: Sequence[str], trained: str = "") -> dict[str, Any]:
     """A data set by the files in its folder: `size`, the line of a table; why its `calibration` cannot be read, if so; its
-    plots; its slides."""
+    plots; its slides.
+
+    classes: of its labels, none where it has no labels; trained: as of `trained_on`, kept as `external`.
+    """
     rows = read_folds(folder / "folds.csv")
     patients = {name: patients_of(rows, name) for name in classes}
-    caution = calibration_caution({name: len(ids) for name, ids in patients.items()})
+    caution = calibration_caution({name: len(ids) for name, ids in patients.items()}) if classes else ""
     shown = [name for name in PLOTS if not (caution and name == "calibration")]
     return {
         "name": folder.name,
-        "size": [folder.name, *_size(rows, patients, classes)],
+        "external": trained,
+        "size": [folder.name, *_size(rows, patients, classes, trained)],
         "positive": classes[1] if len(classes) == 2 else "",
         "calibration": caution,
         "plots": {name: png_uri(folder / f"plots/{name}.png") if name in shown else "" for name in PLOTS},
@@ -39,7 +51,7 @@ def patients_of(rows: Iterable[FoldRow], label: str) -> set[str]:
     return {row.patient_id for row in rows if row.label == label}
 
 
-def _size(rows: Sequence[FoldRow], patients: dict[str, set[str]], classes: Sequence[str]) -> list[Any]:
+def _size(rows: Sequence[FoldRow], patients: dict[str, set[str]], classes: Sequence[str], trained: str) -> list[Any]:
     """Slides, patients, slides by class, folds, test slides per fold and positive class."""
     labels = {row.slide_id: row.label for row in rows}
     counts = {name: sum(label == name for label in labels.values()) for name in classes}
@@ -47,7 +59,8 @@ def _size(rows: Sequence[FoldRow], patients: dict[str, set[str]], classes: Seque
     folds, everyone = len({row.fold for row in rows}), len({row.patient_id for row in rows})
     tested = sum(row.part == "test" for row in rows) / folds
     positive = classes[1] if len(classes) == 2 else "each against the rest"
-    return [len(labels), everyone, by_class, folds, f"{tested:.1f}", positive]
+    divided = [f"external, trained on {trained}", len(labels)] if trained else [folds, f"{tested:.1f}"]
+    return [len(labels), everyone, by_class or "no labels", *divided, positive if classes else "–"]
 
 
 def heat_maps(folder: Path, encoder: str, model: str) -> list[dict[str, str]]:

@@ -5,7 +5,11 @@ from matplotlib.figure import Figure
 
 from roformermil.runtime.text import p_text
 
-TESTS = {"corrected_t": ("corrected t", "tab:blue"), "delong": ("DeLong", "tab:green")}
+TESTS = {
+    "corrected_t": ("corrected t", "tab:blue"),
+    "jackknife": ("jackknife", "tab:blue"),
+    "delong": ("DeLong", "tab:green"),
+}
 
 
 def plot_comparisons(table: pd.DataFrame) -> Figure:

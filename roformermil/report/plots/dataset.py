@@ -25,17 +25,22 @@ LEGEND_ROWS = 25
 
 
 def plot_dataset(predictions: list[Path], out: Path) -> None:
-    """Write `curves.png`, `calibration.png`, `confusion.png` and `history.png` into `out`.
+    """Write `curves.png`, `calibration.png`, `confusion.png` and `history.png` into `out`. Of an external data set no history.png,
+    and nothing where it has no labels.
 
     predictions: predictions.csv of every fold of every model of one data set, each beside its history.csv and its
     model.safetensors.
     """
     results = read_results(predictions)
     models = out_of_fold(results)
+    out.mkdir(parents=True, exist_ok=True)
+    if not models:
+        return
     save_plot(plot_curves(models), out / "curves.png")
     save_plot(plot_calibration(models), out / "calibration.png")
     save_plot(plot_confusion(models), out / "confusion.png")
-    save_plot(plot_history(results), out / "history.png")
+    if trained := [result for result in results if not result.is_external]:
+        save_plot(plot_history(trained), out / "history.png")
 
 
 def plot_curves(models: list[OutOfFold]) -> Figure:
@@ -55,7 +60,8 @@ def plot_curves(models: list[OutOfFold]) -> Figure:
     axes[0, 0].set_ylabel("true positive rate", fontsize=8)
     axes[1, 0].set_ylabel("precision", fontsize=8)
     axes[1, -1].legend(fontsize=7, loc="lower left")
-    average = "mean over folds and seeds" if models[0].seed_count > 1 else "mean over folds"
+    over = ["folds"] * (not models[0].trained_on) + ["seeds"] * (models[0].seed_count > 1)
+    average = f"mean over {' and '.join(over)}" if over else _predicted_by(models)
     return _titled(figure, models, f"{average}, 95% bands from a bootstrap of patients")
 
 
@@ -83,7 +89,7 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[1, 0].set_ylabel("slides", fontsize=8)
     too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
-    return _titled(figure, models, f"reliability of all out-of-fold predictions{_which_predictions(models)}{too_few}")
+    return _titled(figure, models, f"reliability of {_predicted_by(models)}{_which_predictions(models)}{too_few}")
 
 
 def plot_confusion(models: list[OutOfFold]) -> Figure:
@@ -105,7 +111,8 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
         panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
         panel.set_xlabel("predicted", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    return _titled(figure, models, f"test slides of all folds{_which_predictions(models)}")
+    slides = "external slides" if models[0].trained_on else "test slides of all folds"
+    return _titled(figure, models, f"{slides}{_which_predictions(models)}")
 
 
 def plot_history(results: list[FoldResult]) -> Figure:
@@ -156,6 +163,12 @@ def _which_predictions(models: list[OutOfFold]) -> str:
     """What a title adds where slides have several predictions, of repeats or seeds, and the plot counts each slide once."""
     repeat = ", first repeat" if models[0].folds_per_repeat else ""
     return repeat + (", first seed" if models[0].seed_count > 1 else "")
+
+
+def _predicted_by(models: list[OutOfFold]) -> str:
+    """Which predictions a plot shows."""
+    trained = models[0].trained_on
+    return f"the ensemble trained on {trained}" if trained else "all out-of-fold predictions"
 
 
 def _titled(figure: Figure, models: list[OutOfFold], text: str) -> Figure:

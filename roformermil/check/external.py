@@ -1,0 +1,31 @@
+"""The checks of an external data set beside the one that it validates: what both slide sheets contain."""
+
+from collections.abc import Iterator, Sequence
+
+from roformermil.bags.external import SAME_NAMES
+from roformermil.check.problems import Level, Problem
+from roformermil.cohort.slide_sheet import Slide
+from roformermil.config import Config
+from roformermil.runtime.text import join_some, plural
+
+
+def check_external(config: Config, name: str, slides: Sequence[Slide], trained: Sequence[Slide]) -> Iterator[Problem]:
+    """Patients, files and sites that an external data set shares with the one trained on. slides, trained: those in use."""
+    other = config.external_datasets[name]
+    exclude = "leave them out of one of the two (column exclude), or set leakage.{}: warn"
+    if shared := sorted({one.patient_id for one in slides} & {one.patient_id for one in trained}):
+        message = f"{plural(len(shared), 'patient')} also in {other}: {join_some(shared)}; {SAME_NAMES}, else "
+        yield Problem(_level(config.leakage.patients), message + exclude.format("patients"), name)
+    files = {one.path.resolve() for one in trained}
+    if same := [one.slide_id for one in slides if one.path.resolve() in files]:
+        message = f"{plural(len(same), 'slide')} with the same file as a slide of {other}: {join_some(same)}; "
+        yield Problem(_level(config.leakage.duplicates), message + exclude.format("duplicates"), name)
+    if sites := sorted({one.site for one in slides if one.site} & {one.site for one in trained}):
+        advice = "a model may know what their scanners and stains look like"
+        yield Problem("warning", f"{plural(len(sites), 'site')} also in {other}: {join_some(sites)}; {advice}", name)
+    if not any(one.label for one in slides):
+        yield Problem("info", f"has no labels: its slides are predicted by the models of {other}, not evaluated", name)
+
+
+def _level(on_leak: str) -> Level:
+    return "error" if on_leak == "fail" else "warning"

@@ -1,0 +1,96 @@
+"""External validation: each model's metrics where it was trained and on an external data set, and the drop between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.intervals import (
+    LEVEL,
+    degrees_of_freedom,
+    jackknife_error,
+    jackknife_interval,
+    leave_patients_out,
+)
+from roformermil.evaluation.metrics import METRICS, weighted_metrics
+from roformermil.evaluation.predictions import KEYS, UNLABELLED, OutOfFold, join_folds
+
+ESTIMATES = (
+    "internal",
+    "members",
+    "external",
+)  # in cross-validation; of single models and of their ensemble on external slides
+COLUMNS = [*KEYS, "trained_on", "slides", "patients", "metric"]
+COLUMNS += [column for name in (*ESTIMATES, "drop") for column in (name, f"{name}_low", f"{name}_high")]
+
+
+def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
+    """The rows of external.csv: of each external data set, model and metric, the mean over folds in cross-validation (`internal`),
+    the mean over the same models on the external slides (`members`), what their ensemble reaches there (`external`), and
+    the `drop`, internal less members; each with its 95% interval over patients.
+
+    The drop compares like with like: single models on both sides, since an ensemble is better than its members.
+    """
+    models = {one.key: one for one in join_folds(list(results))}
+    rows = []
+    for model in models.values():
+        members = model.select(model.labels != UNLABELLED)
+        if not model.trained_on or not len(members.labels):
+            continue
+        internal = models.get((model.trained_on, model.encoder, model.model))
+        given = {"internal": internal, "members": members, "external": members.average_folds()}
+        left_out = {name: leave_patients_out(one, weighted_metrics) for name, one in given.items() if one}
+        degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one} | {
+            "members": patients_less_one(members)  # all models are tested on the same patients
+        }
+        size = (len(set(members.slides)), len(set(members.patients)))
+        for metric in METRICS:
+            values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
+            cells = [_estimate(*values[name]) if name in values else (np.nan,) * 3 for name in ESTIMATES]
+            drop = difference(*values["internal"], *values["members"]) if internal else (np.nan,) * 3
+            rows.append((*model.key, model.trained_on, *size, metric, *(x for cell in [*cells, drop] for x in cell)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def patients_less_one(model: OutOfFold) -> int:
+    """The degrees of freedom of intervals over patients who are tested by all models."""
+    return max(1, len(set(model.patients)) - 1)
+
+
+def _estimate(left_out: np.ndarray, degrees: int) -> tuple[float, ...]:
+    return left_out[0], *jackknife_interval(left_out, degrees)
+
+
+def difference(first: np.ndarray, degrees: int, second: np.ndarray, other_degrees: int) -> tuple[float, float, float]:
+    """The first value less the second, which come from different patients, with its 95% interval.
+
+    first, second: as of `leave_patients_out`. Variances of independent samples add up; Student's t has the degrees of freedom of
+    Welch and Satterthwaite (Welch, Biometrika 34, 1947). NaN bounds where neither changes with the patients.
+    """
+    variances = np.array([jackknife_error(one) ** 2 for one in (first, second)])
+    value = float(first[0] - second[0])
+    if not (total := variances.sum()) > 0:  # also where one is NaN
+        return value, np.nan, np.nan
+    effective = total**2 / (variances**2 / [degrees, other_degrees]).sum()
+    half = t.ppf((1 + LEVEL) / 2, effective) * np.sqrt(total)
+    return value, max(-1.0, value - half), min(1.0, value + half)
+
+
+def drop_sentence(row: Mapping[Any, Any]) -> str:
+    """What a row of external.csv on AUROC says in words; "" where it has no drop."""
+    if not np.isfinite(row["drop"]):
+        return ""
+    change = f"AUROC of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
+    change += f" on {row['trained_on']}"
+    low, high = row["drop_low"], row["drop_high"]
+    if not np.isfinite([low, high]).all():
+        return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
+    interval = f"{row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if low > 0:
+        return f"{change}: it drops, {interval}."
+    if high < 0:
+        return f"{change}: it rises, drop {interval}."
+    return f"{change}: no measurable drop, {interval}."

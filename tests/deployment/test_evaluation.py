@@ -1,0 +1,73 @@
+"""Metrics of labelled slides that `predict` was given, and slides that look unlike those of the training."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from roformermil.cli import app
+from roformermil.deployment.evaluation import evaluate_predictions
+from roformermil.deployment.model_card import read_card
+from roformermil.deployment.predict import load_packaged_model
+from roformermil.deployment.prediction_table import shift_fields
+from roformermil.deployment.prediction_text import describe_predictions
+from roformermil.deployment.slide_inputs import read_labels
+from roformermil.evaluation.metrics import probability_columns
+from roformermil.evaluation.shift import fit_reference
+from tests.deployment.lab import CLASSES, STORES
+
+
+@pytest.fixture
+def sheet(lab, tmp_path):
+    """A slide sheet of six stores, one with a label that is no class of the model and one without a label."""
+    labels = ["inflamed", "excluded", "inflamed", "excluded", "other", ""]
+    rows = [f"s{k},p{k},{label},s{k}.zarr" for k, label in enumerate(labels)]
+    shutil.copytree(lab / STORES, tmp_path / "stores")
+    (tmp_path / "stores/sheet.csv").write_text("\n".join(["slide_id,patient_id,label,path", *rows]) + "\n")
+    return tmp_path / "stores/sheet.csv"
+
+
+def test_predict_computes_metrics_where_the_sheet_has_labels(lab, sheet, tmp_path):
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["predict", str(sheet), "--model", str(lab / "model"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(out / "predictions.csv").query("label in @CLASSES")
+    expected = roc_auc_score(table.label == "excluded", table.probability_excluded)
+    metrics = pd.read_csv(out / "metrics.csv").set_index("metric")
+    assert metrics.loc["auroc", "mean"] == pytest.approx(expected) and set(metrics.slides) == {4}
+    assert f"AUROC: {expected:.2f}" in result.output and "in cross-validation on set" in result.output
+    assert {path.name for path in (out / "plots").iterdir()} == {"curves.png", "calibration.png", "confusion.png"}
+    assert set(pd.read_csv(out / "classes.csv")["class"]) == set(CLASSES)
+
+
+def test_without_labels_there_are_no_metrics_and_none_of_earlier_ones(lab, predicted, tmp_path):
+    shutil.copy(lab / "out/predictions.csv", tmp_path)
+    (tmp_path / "metrics.csv").write_text("of another table")
+    assert evaluate_predictions(tmp_path, read_card(lab / "model")) is None
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_labels_that_are_no_class_are_named(sheet, caplog):
+    labels = read_labels([sheet], CLASSES)
+    assert labels["s4"] == {"patient_id": "p4", "label": ""} and labels["s1"]["label"] == "excluded"
+    assert "labels that are no class of the model (inflamed, excluded) are not evaluated: other" in caplog.text
+
+
+def test_a_shifted_slide_has_a_warning_and_many_have_a_sentence(lab, predicted):
+    rng = np.random.default_rng(0)
+    reference = fit_reference(rng.normal(size=(40, 8)), [str(k) for k in range(40)])
+    near, far = (shift_fields({"warnings": "odd"}, rng.normal(size=(50, 8)) / 9 + shift, reference) for shift in (0, 9))
+    assert near["warnings"] == "odd" and near["farther"] > 0.05
+    assert far["warnings"].startswith("odd; looks unlike the training slides") and far["farther"] < 0.05
+    row = dict.fromkeys(probability_columns(CLASSES), 0.5) | {"message": "", "status": "ok", "predicted": "excluded"}
+    row |= {"disagreement": 0.0, "tiles": 9, "heatmap": None, "geojson": None, "path": "x", "warnings": ""}
+    rows = [row | far | {"slide_id": f"s{k}"} for k in range(6)]
+    assert "These slides look unlike the training slides: 6 of 6" in describe_predictions(rows, lab)
+
+
+def test_a_package_of_few_slides_cannot_tell(lab, predicted):
+    assert not len(load_packaged_model(lab / "model").reference.distances)
+    assert all(row["farther"] is None for row in predicted) and predicted[0]["distance"] > 0

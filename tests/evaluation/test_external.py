@@ -1,0 +1,166 @@
+"""Results on external data sets, beside those of the data set that the models were trained on."""
+
+import json
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_ind
+from sklearn.metrics import roc_auc_score
+
+from roformermil.bags.folds import FoldRow, rows_fingerprint, write_folds
+from roformermil.bags.leakage import write_findings
+from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
+from roformermil.config import Folds, Leakage
+from roformermil.errors import ModelError
+from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.external import difference, drop_sentence
+from roformermil.evaluation.fold_results import (
+    EXTERNAL_FILE,
+    SHUFFLED_FILE,
+    FoldResult,
+    read_metadata,
+    training_identity,
+)
+from roformermil.evaluation.predictions import UNLABELLED, join_folds, out_of_fold, read_table
+from roformermil.evaluation.tables import write_tables
+from roformermil.runtime.files import file_sha256
+from tests.factories import NO_LEAK, SimulatedRun, write_predictions_csv
+
+CLASSES, MODELS, FOLDS = ["x", "y"], ("abmil", "ro-abmil"), 3
+
+
+def add_external(run: SimulatedRun, name: str, labels: list[str], strength: float) -> None:
+    """Write an external data set that all models of `in` predicted, as the workflow does: a slide per label, two per patient."""
+    rng = np.random.default_rng(len(labels))
+    slides = [(f"e{k}", f"q{k // 2}", label) for k, label in enumerate(labels)]
+    rows = [FoldRow(fold, *slide, "test") for fold in range(FOLDS) for slide in slides]
+    data = run.folder / name
+    write_folds(data / "folds.csv", rows)
+    write_slides_csv(data / "slides.csv", [SlideRecord(slide[0], data / "e.svs") for slide in slides])
+    write_findings([NO_LEAK], Leakage(), Folds(), name, data / "leakage.csv")
+    run.datasets.append(data)
+    for model in MODELS:
+        shared = rng.normal(size=len(slides))
+        for fold in range(FOLDS):
+            truth = np.array([{"x": -1, "y": 1, "": 0}[label] for *_, label in slides])
+            y = 1 / (1 + np.exp(-strength * truth - shared - 0.5 * rng.normal(size=len(slides))))
+            table = pd.DataFrame(slides, columns=["slide_id", "patient_id", "label"])
+            table = table.assign(part="test", probability_x=1 - y, probability_y=y)
+            path = data / f"net/{model}/fold_{fold}/predictions.csv"
+            write_predictions_csv(path, table)
+            write_predictions_csv(path.with_name(SHUFFLED_FILE), table.drop(columns="part").assign(repeat=0)[:0])
+            describe(run, path)
+            run.predictions.append(path)
+
+
+def describe(run: SimulatedRun, path) -> None:
+    """Write external.json beside predictions of the slides of a folder."""
+    trained = read_metadata(run.folder / "in" / path.relative_to(path.parents[3]).with_name("model.safetensors"))
+    fold = int(trained["fold"])
+    table = pd.read_csv(path, keep_default_na=False)
+    own = {
+        "external": path.parents[3].name,
+        "training_identity": training_identity(trained),
+        "rows": rows_fingerprint(
+            FoldRow(fold, *row) for row in table[["slide_id", "patient_id", "label", "part"]].itertuples(index=False)
+        ),
+        "predictions": file_sha256(path),
+        "shuffled": file_sha256(path.with_name(SHUFFLED_FILE)),
+        "features": "{}",
+    }
+    path.with_name(EXTERNAL_FILE).write_text(json.dumps(trained | own))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> SimulatedRun:
+    """A data set with two models, an external one with a slide without a label, and another without any label; and their tables."""
+    run = SimulatedRun(tmp_path_factory.mktemp("external"))
+    folds = run.add_dataset("in", CLASSES, slides=48)
+    for seed, model in enumerate(MODELS):
+        run.add_model("in", folds, CLASSES, model, strength=1.5, seed=seed)
+    add_external(run, "out", ["x", "y"] * 20 + [""], strength=0.5)
+    add_external(run, "blind", [""] * 6, strength=0.5)
+    write_tables(run.predictions, run.datasets, run.folder)
+    return run
+
+
+def members(run: SimulatedRun, model="abmil") -> list[pd.DataFrame]:
+    """The predictions of labelled external slides by the model of each fold."""
+    tables = [pd.read_csv(run.folder / f"out/net/{model}/fold_{fold}/predictions.csv") for fold in range(FOLDS)]
+    return [table[table.label.notna()] for table in tables]
+
+
+def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
+    table = read_table(run.folder / "external.csv")
+    assert set(table.dataset) == {"out"} and set(table.trained_on) == {"in"}
+    (row,) = table[(table.model == "abmil") & (table.metric == "auroc")].to_dict("records")
+    tables = members(run)
+    of_members = [roc_auc_score(one.label == "y", one.probability_y) for one in tables]
+    ensemble = roc_auc_score(tables[0].label == "y", np.mean([one.probability_y for one in tables], axis=0))
+    summary = read_table(run.folder / "summary.csv").set_index(["dataset", "model", "metric"])
+    assert row["external"] == pytest.approx(ensemble) == summary.loc[("out", "abmil", "auroc"), "mean"]
+    assert row["members"] == pytest.approx(np.mean(of_members)) != pytest.approx(ensemble)
+    assert row["internal"] == pytest.approx(summary.loc[("in", "abmil", "auroc"), "mean"])
+    assert row["drop"] == pytest.approx(row["internal"] - row["members"])
+    assert row["drop_low"] < row["drop"] < row["drop_high"] and (row["slides"], row["patients"]) == (40, 20)
+    metrics = read_table(run.folder / "metrics.csv")
+    rows = metrics[(metrics.dataset == "out") & (metrics.model == "abmil") & (metrics.metric == "auroc")]
+    assert rows.value.tolist() == pytest.approx(of_members)  # a row per member
+    text = (run.folder / "summary.md").read_text()
+    assert "External validation" in text and "out, trained on in" in text and "blind" not in text
+
+
+def test_every_slide_counts_once_in_confusion_and_calibration(run):
+    for name in ("confusion", "calibration"):
+        table = read_table(run.folder / f"{name}.csv")
+        assert table[(table.dataset == "out") & (table.model == "abmil")].slides.sum() == 40
+
+
+def test_models_are_compared_over_external_patients(run):
+    table = read_table(run.folder / "comparisons.csv").query("dataset == 'out' and metric == 'auroc'").set_index("test")
+    assert set(table.index) == {"jackknife", "delong"}  # no t-test over folds, which all test the same slides
+    assert table.loc["jackknife", "difference"] == pytest.approx(table.loc["delong", "difference"])
+    widths = table.ci_high - table.ci_low
+    assert widths.jackknife == pytest.approx(widths.delong, rel=0.25)  # of which the second is asymptotic
+
+
+def test_slides_without_labels_are_predicted_and_not_evaluated(run):
+    results = [FoldResult.at(path) for path in run.predictions]
+    assert {one.dataset for one in out_of_fold(results)} == {"in", "out"}
+    everything = {one.key: one for one in out_of_fold(results, labelled=False)}
+    assert (everything["blind", "net", "abmil"].labels == UNLABELLED).all()
+    joined = {one.key: one for one in join_folds(results)}["out", "net", "abmil"]
+    assert len(joined.slides) == FOLDS * 41 and len(everything["out", "net", "abmil"].slides) == 41
+
+
+def test_predictions_of_another_model_than_that_of_now_are_refused(run):
+    path = run.folder / "out/net/abmil/fold_0" / EXTERNAL_FILE
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"training_identity": "of another training"}))
+    with pytest.raises(ModelError, match="predicted by another model than that of in now"):
+        read_results(run.predictions, run.datasets)
+    path.write_text(before)
+    read_results(run.predictions, run.datasets)
+
+
+def test_a_difference_between_independent_patients_is_welchs():
+    """Means are a statistic whose interval is known: the jackknife's error of a mean is s / sqrt(n)."""
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0.6, 0.1, 30), rng.normal(0.5, 0.2, 12)
+    left_out = [np.append(x.mean(), [np.delete(x, k).mean() for k in range(len(x))]) for x in samples]
+    expected = ttest_ind(*samples, equal_var=False).confidence_interval()
+    found = difference(left_out[0], 29, left_out[1], 11)
+    assert found == pytest.approx((samples[0].mean() - samples[1].mean(), expected.low, expected.high))
+
+
+def test_a_drop_is_told_in_words():
+    row = {"dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
+    intervals = {(0.02, 0.18): "it drops", (-0.05, 0.25): "no measurable drop", (-0.2, -0.1): "it rises"}
+    for (low, high), words in intervals.items():
+        assert words in drop_sentence(row | {"drop_low": low, "drop_high": high})
+    assert drop_sentence(row | {"drop": np.nan}) == ""
+    assert (
+        len({drop_sentence(row | {"drop_low": a, "drop_high": b}) for a, b in combinations((-0.1, 0.1, 0.3), 2)}) == 3
+    )
