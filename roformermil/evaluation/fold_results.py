@@ -16,6 +16,7 @@ from roformermil.runtime import stage_versions
 
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
+VALIDATION_FILE, TRIAL_FILE = "validation.csv", "trial.json"  # of trainings without test slides, to choose settings
 FOLDER = re.compile(r"fold_(\d+)(?:_seed_(-?\d+))?")
 
 

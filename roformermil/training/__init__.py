@@ -1,6 +1,6 @@
 """One fold of one model: fit, stop early, keep the best epoch, predict every part."""
 
 from roformermil.training.fit import Fit, TrainingJob
-from roformermil.training.fold import train_fold
+from roformermil.training.fold import train_fold, try_fold
 
-__all__ = ["Fit", "TrainingJob", "train_fold"]
+__all__ = ["Fit", "TrainingJob", "train_fold", "try_fold"]
