@@ -140,7 +140,9 @@ class Config(Settings):
                 raise ValueError(f"{section}.models: {unknown[0]} is none of the models: {', '.join(ids)}")
         for section, named in (("ablation", self.ablation.datasets), ("search", self.search.datasets)):
             if unknown := sorted(set(named or []) - set(self.datasets)):
-                raise ValueError(f"{section}.datasets: {unknown[0]} is none of the datasets: {', '.join(self.datasets)}")
+                raise ValueError(
+                    f"{section}.datasets: {unknown[0]} is none of the datasets: {', '.join(self.datasets)}"
+                )
         return self
 
 
