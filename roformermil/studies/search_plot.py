@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from roformermil.studies.search_space import DEFAULT
 
@@ -45,9 +46,16 @@ def _draw_winners(panel: Axes, trials: pd.DataFrame, column: str) -> None:
     curves = winners.pivot(index="trial", columns="fold", values="value")
     panel.plot(curves.index, curves, color=VALIDATION, lw=0.6, alpha=0.5, drawstyle="steps-post")
     panel.plot(
-        curves.index, curves.mean(axis=1), color=VALIDATION, lw=2, drawstyle="steps-post", label="validation, winner"
+        curves.index,
+        curves.mean(axis=1),
+        color=VALIDATION,
+        lw=2,
+        marker=".",
+        drawstyle="steps-post",
+        label="validation, winner",
     )
     panel.set_xlabel("trainings per fold", fontsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.tick_params(labelsize=7)
     panel.grid(alpha=0.3)
 

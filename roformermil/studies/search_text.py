@@ -13,8 +13,8 @@ Group = tuple[str, str]  # data set and encoder
 METRICS = {"auroc": "AUROC", "log_loss": "log loss, lower is better"}
 SCORES = {"loss": "log loss", "auroc": "AUROC"}
 LEGEND = """Settings are chosen in each fold on its validation slides; the trainings among which they are chosen never see its test slides.
-So *test* of the chosen settings is an unbiased estimate of this model **with its search**, and *validation*, on which they were
-chosen, is optimistic. *validation − test* is that optimism, and how the two groups of patients differ. Intervals are of 95% over
+So *test* of the chosen settings tells what this model **with its search** reaches on new patients, and *validation*, on which
+they were chosen, is optimistic. *validation − test* is that optimism, and how the two groups of patients differ. Intervals are of 95% over
 patients; they do not account for other training runs. Each trial, and the best up to it: search_trials.csv; other metrics:
 search.csv."""
 
@@ -49,7 +49,7 @@ def search_verdict(group: pd.DataFrame) -> list[str]:
         effect += ": it helps"
     elif row.default_high < 0:
         effect += ": it harms, so the validation slides are too few to choose on"
-    else:
+    else:  # or there is no interval, as of perfect scores
         effect += ": no measurable effect"
     return [f"{effect}.", f"On the validation slides that chose, AUROC exceeds that on test slides by {optimism}."]
 
