@@ -63,17 +63,43 @@ def train(
     out: Annotated[Path, typer.Option(help="folder for the model, its history and its predictions")],
     training: Annotated[Training, options.section(Training, "--training")],
     dataset: Annotated[str, typer.Option(help="name of the data set, from which seeds are derived")] = "dataset",
+    trial: Annotated[
+        bool, typer.Option("--trial", help="leave out the test slides and keep no model: for `choose`")
+    ] = False,
+    chosen: Annotated[
+        Path | None, typer.Option(help="what `choose` wrote: settings that replace those given here", exists=True)
+    ] = None,
     threads: options.Threads = 0,
 ) -> None:
     """Train one fold of one model and predict its slides."""
     from roformermil.bags.folds import read_folds
-    from roformermil.training import TrainingJob, train_fold
+    from roformermil.studies.trials import read_choice
+    from roformermil.training import TrainingJob, train_fold, try_fold
 
     options.use_machine(threads)
+    if chosen:
+        _, model, training = read_choice(chosen, model, training)
     job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training)
     finish_before_ending()
     with exclusive(out):
-        train_fold(job, out)
+        (try_fold if trial else train_fold)(job, out)
+
+
+@app.command(
+    epilog="Example: snakemake search --cores all --configfile mine.yaml, whose rules train the trials and call this verb."
+    " Settings: `search`."
+)
+def choose(
+    trials: Annotated[
+        list[Path], typer.Argument(help="trial.json of each setting of a fold, as `train --trial` wrote", exists=True)
+    ],
+    out: Annotated[Path, typer.Option(help="file to write: the chosen setting")],
+    score: Annotated[str, typer.Option(help="what chooses: `loss` or `auroc` of the validation slides")] = "loss",
+) -> None:
+    """Choose the best of a fold's trials by its validation slides."""
+    from roformermil.studies.trials import write_choice
+
+    log.info("chosen: %s", write_choice(trials, score, out))
 
 
 @app.command(

@@ -139,6 +139,20 @@ def ablation(
 
 
 @app.command(
+    epilog="Example: snakemake search --cores all --configfile mine.yaml, whose rule gives this verb the configuration."
+    " Settings: `search`."
+)
+def search(
+    out: Annotated[Path, typer.Option(help="results folder, for search.csv, search.md and search.png", exists=True)],
+    config: Annotated[str, typer.Option(help="the configuration as JSON")],
+) -> None:
+    """Compare the settings that were chosen in each fold with the default on test slides."""
+    from roformermil.studies.search import write_search
+
+    write_search(out, config)
+
+
+@app.command(
     epilog="Example: roformermil measure --model '{name: ro-abmil}' --tiles 1000 --out times.csv. Settings: `overhead`,"
     " `models`."
 )

@@ -16,6 +16,7 @@ from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.folds import Folds, Leakage
 from roformermil.config.model import Model, ModelEntry, ModelName, check_distinct_ids
 from roformermil.config.runtime import Runtime
+from roformermil.config.search import Search
 from roformermil.config.studies import Ablation, Heatmaps, Overhead
 from roformermil.config.tiles import Tiles
 from roformermil.config.tissue import Tissue
@@ -59,6 +60,8 @@ class Config(Settings):
     """Which models get heat maps: section Heatmaps."""
     ablation: Ablation = Ablation()
     """What `snakemake ablation` compares: section Ablation."""
+    search: Search = Search()
+    """What `snakemake search` tries: section Search."""
     overhead: Overhead = Overhead()
     """What `snakemake overhead` measures: section Overhead."""
     runtime: Runtime = Runtime()
@@ -91,12 +94,27 @@ class Config(Settings):
             return []
         if self.heatmaps.models is not None:
             return self.heatmaps.models
-        return [next((model for model in self.models if model.is_roformer), self.models[0]).id]
+        return [self._main_model.id]
+
+    @property
+    def _main_model(self) -> Model:
+        return next((model for model in self.models if model.is_roformer), self.models[0])
 
     @property
     def ablation_datasets(self) -> list[str]:
         """Data sets on which the variants are compared."""
         return self.trained_datasets if self.ablation.datasets is None else self.ablation.datasets
+
+    @property
+    def search_datasets(self) -> list[str]:
+        """Data sets on which settings are searched."""
+        return self.search.datasets or self.trained_datasets
+
+    @property
+    def search_models(self) -> list[Model]:
+        """The models whose settings are searched."""
+        ids = self.search.models or [self._main_model.id]
+        return [model for model in self.models if model.id in ids]
 
     @field_validator("datasets")
     @classmethod
@@ -144,16 +162,18 @@ class Config(Settings):
     @model_validator(mode="after")
     def _configured_names(self) -> "Config":
         ids = [model.id for model in self.models]
-        if unknown := sorted(set(self.heatmaps.models or []) - set(ids)):
-            raise ValueError(f"heatmaps.models: {unknown[0]} is none of the models: {', '.join(ids)}")
+        for section, named in (("heatmaps", self.heatmaps.models), ("search", self.search.models)):
+            if unknown := sorted(set(named or []) - set(ids)):
+                raise ValueError(f"{section}.models: {unknown[0]} is none of the models: {', '.join(ids)}")
         weights = self.training.class_weights
         for name, dataset in self.datasets.items():
             if isinstance(weights, tuple) and dataset.classes and len(weights) != len(dataset.classes):
                 classes = f"the classes of {name} are {len(dataset.classes)}: {', '.join(dataset.classes)}"
                 raise ValueError(f"training.class_weights: {len(weights)} values, but {classes}")
-        if unknown := sorted(set(self.ablation.datasets or []) - set(self.trained_datasets)):
-            trained = ", ".join(self.trained_datasets)
-            raise ValueError(f"ablation.datasets: {unknown[0]} is none of the datasets trained on: {trained}")
+        for section, named in (("ablation", self.ablation.datasets), ("search", self.search.datasets)):
+            if unknown := sorted(set(named or []) - set(self.trained_datasets)):
+                trained = ", ".join(self.trained_datasets)
+                raise ValueError(f"{section}.datasets: {unknown[0]} is none of the datasets trained on: {trained}")
         return self
 
 

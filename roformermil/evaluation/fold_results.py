@@ -19,6 +19,7 @@ from roformermil.runtime.files import fingerprint
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
 EXTERNAL_FILE = "external.json"  # beside predictions of an external data set: the metadata of the model that made them
+VALIDATION_FILE, TRIAL_FILE = "validation.csv", "trial.json"  # of trainings without test slides, to choose settings
 FOLDER = re.compile(r"fold_(\d+)(?:_seed_(-?\d+))?")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save
@@ -9,10 +10,10 @@ from safetensors.torch import save
 from roformermil import __version__
 from roformermil.bags.folds import rows_fingerprint
 from roformermil.config.base import to_json
-from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE
+from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE, TRIAL_FILE, VALIDATION_FILE
 from roformermil.models.build import parameter_count
 from roformermil.runtime import stage_versions
-from roformermil.runtime.files import atomic_path, file_sha256, remove
+from roformermil.runtime.files import atomic_path, file_sha256, remove, write_text
 from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.records import write_rows
@@ -20,7 +21,7 @@ from roformermil.runtime.termination import end_if_requested, end_is_requested
 from roformermil.training.checkpoint import Checkpoint
 from roformermil.training.fit import Fit
 from roformermil.training.fold_model import FoldModel, TrainingJob
-from roformermil.training.prediction_rows import predictions, shuffled_columns, shuffled_predictions
+from roformermil.training.prediction_rows import part_predictions, predictions, shuffled_columns, shuffled_predictions
 from roformermil.training.tensorboard import TensorBoard
 
 PREDICTIONS = "predictions.csv"
@@ -34,10 +35,35 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     is saved in `out` between epochs, and the same job resumes from there on the same kind of device. Test slides are read
     only for the final predictions. Raises BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
     """
+    fit, checkpoint = _fit_fold(job, out, progress)
+    write_rows(out / "history.csv", fit.history)
+    write_rows(out / PREDICTIONS, predictions(fit))
+    write_rows(out / SHUFFLED_FILE, shuffled_predictions(fit), shuffled_columns(fit))
+    remove(out / EXTERNAL_FILE)  # where the data set was external before
+    save_model(out, fit)
+    checkpoint.remove()
+
+
+def try_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
+    """Train a fold as `train_fold` does, but without its test slides, to choose among settings.
+
+    Writes `history.csv`, `validation.csv`, the predictions of the validation slides, and `trial.json`, the metadata of the
+    model, which is not kept. The test slides are neither read nor predicted.
+    """
+    job = replace(job, rows=[row for row in job.rows if row.part != "test"])
+    fit, checkpoint = _fit_fold(job, out, progress)
+    write_rows(out / "history.csv", fit.history)
+    write_rows(out / VALIDATION_FILE, part_predictions(fit, "validation"))
+    write_text(out / TRIAL_FILE, json.dumps(_metadata(fit, validation=out / VALIDATION_FILE), indent=1) + "\n")
+    checkpoint.remove()
+
+
+def _fit_fold(job: TrainingJob, out: Path, progress: bool) -> tuple[FoldModel, Checkpoint]:
+    """The fit with the parameters of its best epoch, and its saved state, which may be removed once the results are written."""
     fit = start_fit(job)
     name = f"{job.model.id} fold {job.fold}"
     log.info("%s: %s", name, fit.summary())
-    if (out / PREDICTIONS).exists():
+    if (out / "history.csv").exists():
         log.info("%s: the results in %s will be replaced when this run is finished", name, out)
     checkpoint = Checkpoint(fit, out)
     if checkpoint.resume():
@@ -56,12 +82,7 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
     checkpoint.save()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
-    write_rows(out / "history.csv", fit.history)
-    write_rows(out / PREDICTIONS, predictions(fit))
-    write_rows(out / SHUFFLED_FILE, shuffled_predictions(fit), shuffled_columns(fit))
-    remove(out / EXTERNAL_FILE)  # where the data set was external before
-    save_model(out, fit)
-    checkpoint.remove()
+    return fit, checkpoint
 
 
 def start_fit(job: TrainingJob) -> FoldModel:
@@ -75,8 +96,16 @@ def start_fit(job: TrainingJob) -> FoldModel:
 
 def save_model(out: Path, fit: FoldModel) -> None:
     """Write model.safetensors: the parameters, with metadata to build and feed it and to trace where it comes from."""
+    metadata = _metadata(fit, predictions=out / PREDICTIONS, shuffled=out / SHUFFLED_FILE)
+    state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
+    with atomic_path(out / MODEL_FILE) as scratch:
+        scratch.write_bytes(save(state, metadata))  # `save_file` would make the file readable to its owner alone
+
+
+def _metadata(fit: FoldModel, **files: Path) -> dict[str, str]:
+    """What a fold was trained with and on, as text, and the digests of these files of its predictions."""
     job = fit.job
-    metadata = {
+    return {
         "model": to_json(job.model),
         "training": to_json(job.training),
         "in_dim": str(fit.model.in_dim),
@@ -90,10 +119,6 @@ def save_model(out: Path, fit: FoldModel) -> None:
         "train_version": str(stage_versions.TRAIN),
         "run": json.dumps(run_metadata(fit.device)),
         "rows": rows_fingerprint(job.rows),
-        "predictions": file_sha256(out / PREDICTIONS),
-        "shuffled": file_sha256(out / SHUFFLED_FILE),
+        **{name: file_sha256(path) for name, path in files.items()},
         "features": json.dumps(job.feature_fingerprints()),
     }
-    state = {name: tensor.contiguous().cpu() for name, tensor in fit.model.state_dict().items()}
-    with atomic_path(out / MODEL_FILE) as scratch:
-        scratch.write_bytes(save(state, metadata))  # `save_file` would make the file readable to its owner alone

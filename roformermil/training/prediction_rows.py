@@ -14,7 +14,12 @@ from roformermil.training.fold_model import FoldModel
 
 def predictions(fit: FoldModel) -> list[dict[str, Any]]:
     """Rows of predictions.csv, all slides of one part after the other: the slide, its label, a probability per class."""
-    return [row for part in PARTS for row in _rows(fit, part, {"part": part})]
+    return [row for part in PARTS for row in part_predictions(fit, part)]
+
+
+def part_predictions(fit: Fit, part: str) -> list[dict[str, Any]]:
+    """The rows of one part."""
+    return _rows(fit, part, {"part": part})
 
 
 def shuffled_predictions(fit: FoldModel) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from roformermil.cohort.slide_table import read_slide_table
 from roformermil.runtime.locks import exclusive
 
 VERBS = """
-ablation check clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
-measure overhead package pages plots predict run schema segment split tile trace train version view weights
+ablation check choose clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
+measure overhead package pages plots predict run schema search segment split tile trace train version view weights
 """
 COMMANDS = typer.main.get_command(app).commands
 

@@ -90,6 +90,7 @@ MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, 
         "augmentations": [],
         "normalizations": [],
     },
+    "search": {"space": {"dropout": [0.0]}, "budget": 2},
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }
 USERS_FILES = {"/data/slides": "data/demo", "labels.csv": "data/demo/slides.csv", "labels.xlsx": "data/demo/slides.csv"}

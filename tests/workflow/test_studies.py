@@ -103,3 +103,40 @@ def test_augmentations_are_compared_on_imported_features(tmp_path):
     change_config(tmp_path, training={"augment_grid": "rotate"})
     jobs = planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "ablation", "-n"))
     assert jobs == {"train": 12, "ablation": 1}, "of the varied model again, and of its variant `flip`"
+
+
+@pytest.mark.slow
+def test_settings_are_searched_in_each_fold_on_imported_features(tmp_path):
+    """A trial per setting, the chosen one trained beside the default; a larger budget adds trials, and trains again only the folds
+    that choose another setting."""
+    write_bags(tmp_path)
+    search = {"space": {"learning_rate": [1e-3], "dropout": [0.0, 0.5]}, "budget": 2, "datasets": ["d"]}
+    change_config(tmp_path, search=search)
+    run_workflow(tmp_path, "search")
+    folder = tmp_path / "results/d/net/ro-abmil"
+    trials = list(folder.glob("search/fold_*/*/trial.json"))
+    assert len(trials) == 2 * 3 and not (tmp_path / "results/e").exists(), "a data set without search"
+    assert not any(
+        file.name.startswith(("model", "predictions")) for trial in trials for file in trial.parent.iterdir()
+    )
+    for fold in range(3):
+        chosen = json.loads((folder / f"search/fold_{fold}/chosen.json").read_text())["training"]["learning_rate"]
+        for run in (f"{fold}", f"{fold}_seed_2"):
+            model = folder.with_name("ro-abmil.searched") / f"fold_{run}/model.safetensors"
+            assert json.loads(read_metadata(model)["training"])["learning_rate"] == chosen
+    table = pd.read_csv(tmp_path / "results/search.csv")
+    assert set(table.setting) == {"default", "chosen"} and set(table.seeds) == {2} and len(table) == 12
+    shutil.rmtree(tmp_path / ".snakemake")  # as of results that were moved
+    assert planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "search", "-n")) == {}
+    change_config(tmp_path, search={"budget": 3})
+    jobs = planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "search", "-n"))
+    assert jobs["trial"] == 3 and jobs["search"] == 1 and "train" not in jobs
+
+
+def test_a_search_without_a_space_says_what_to_write(tmp_path):
+    write_bags(tmp_path)
+    result = snakemake(tmp_path, tmp_path / "config.yaml", "search", "-n")
+    assert (
+        result.returncode
+        and "search: nothing to search: give search.space keys and values" in result.stdout + result.stderr
+    )

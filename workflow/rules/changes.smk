@@ -12,6 +12,7 @@ from roformermil.cohort.outdated import (
     tile_digest,
 )
 from roformermil.evaluation.consistency import reasons_to_evaluate_again, reasons_to_train_again
+from roformermil.studies.trials import reasons_to_train_chosen_again, reasons_to_try_again
 
 SEGMENT_SETTINGS = segment_digest(CONFIG.tissue)
 TILE_SETTINGS = tile_digest(CONFIG.tiles)
@@ -70,6 +71,17 @@ def split_changed(folds, wildcards):
 def settings_changed(model_file, wildcards):
     """For `made_again`: settings that a fold was not trained with. Snakemake has no record of results that were moved."""
     return reasons_to_train_again(model_file, CONFIG, TRAINABLE_MODELS, TRAININGS)
+
+
+def trial_changed(trial, wildcards):
+    """For `made_again`: settings that a trial was not made with."""
+    return reasons_to_try_again(trial, CONFIG, SEARCHES[wildcards.model])
+
+
+def choice_changed(model_file, wildcards):
+    """For `made_again`: chosen settings that a fold was not trained with."""
+    choice = Path(CHOICE.format(dataset=wildcards.dataset, model=wildcards.model, fold=fold_of_run(wildcards.fold)))
+    return reasons_to_train_chosen_again(model_file, CONFIG, model_to_search(wildcards), choice)
 
 
 def models_changed(provenance, wildcards):

@@ -54,6 +54,7 @@ from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
 from roformermil.runtime.memory import machine_memory
 from roformermil.runtime.provenance import check_command, code_variables
+from roformermil.studies.search_space import SUFFIX, check_searches, list_searches, searched_id
 from roformermil.studies.variants import list_variants, variants_json
 
 for name, value in code_variables().items():  # jobs compare their code with it; envs/*.post-deploy.sh installs it
@@ -63,6 +64,7 @@ for name, value in code_variables().items():  # jobs compare their code with it;
 try:
     CONFIG = read_settings(Config, given_config())
     VARIANTS = list_variants(CONFIG)
+    SEARCHES = list_searches(CONFIG)
 except RoFormerMILError as error:
     raise WorkflowError(str(error)) from None
 
@@ -76,6 +78,9 @@ BATCH = f"{DATASET}/batches/{{batch}}.csv"
 FEATURES = f"{DATASET}/features/{ENCODER}"
 MODEL = f"{DATASET}/{ENCODER}/{{model}}"
 FOLD = f"{MODEL}/fold_{{fold}}"
+SEARCHED = f"{MODEL}{SUFFIX}/fold_{{fold}}"
+TRIAL = f"{MODEL}/search/fold_{{fold}}/{{setting}}"
+CHOICE = f"{MODEL}/search/fold_{{fold}}/chosen.json"
 LIVE_LOG = f"{RESULTS}/logs/live.log"
 PUBLISHED = f"{RESULTS}/weights/{ENCODER}.txt"
 PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
@@ -108,6 +113,7 @@ wildcard_constraints:
     tiles=r"\d+",
     batch="all|[01]+",  # see cohort/batches.py
     fold=r"\d+(_seed_-?\d+)?",
+    setting="[^/]+",
 
 
 if workflow.is_main_process and workflow.local_exec and workflow.global_resources.get("mem_mb") is None:
@@ -162,7 +168,9 @@ def has_gpu(rule):
 
 
 def training_settings(wildcards):
-    """The settings of a training: those of its model, with its seed."""
+    """The settings of a training: those of its model, with its seed; of a trial, those that it tries."""
+    if "setting" in wildcards.keys():
+        return SEARCHES[wildcards.model][wildcards.setting].training
     return training_of_run(wildcards.fold, TRAININGS[wildcards.model])
 
 
@@ -177,3 +185,38 @@ def ablation_variants(wildcards):
         return variants_json(VARIANTS)
     except RoFormerMILError as error:
         raise WorkflowError(f"ablation: {error}") from None
+
+
+def trials_of_fold(wildcards):
+    """An input function: the trials of a fold."""
+    return expand(f"{TRIAL}/trial.json", setting=SEARCHES[wildcards.model], allow_missing=True)
+
+
+def all_trials(wildcards):
+    """An input function: the trials of all folds."""
+    patterns = [
+        expand(f"{TRIAL}/trial.json", model=m, setting=tried, allow_missing=True) for m, tried in SEARCHES.items()
+    ]
+    return [file for pattern in patterns for file in expand(pattern, dataset=CONFIG.search_datasets, fold=FOLDS)]
+
+
+def model_to_search(wildcards):
+    """The model of a job under the id with which its chosen settings are trained."""
+    model = TRAINABLE_MODELS[wildcards.model]
+    return model.model_copy(update={"id": searched_id(model)})
+
+
+def choice_of_fold(wildcards):
+    """An input function: what a fold's search chose. Jobs are planned again once it is written: where the choice is the same as
+    before, the fold is not trained again."""
+    fold = fold_of_run(wildcards.fold)
+    return checkpoints.choose.get(dataset=wildcards.dataset, model=wildcards.model, fold=fold).output.chosen
+
+
+def settings_searched(wildcards):
+    """A params function: the settings that were tried, by model. Raises where the configuration has nothing to search."""
+    try:
+        check_searches(SEARCHES)
+    except RoFormerMILError as error:
+        raise WorkflowError(f"search: {error}") from None
+    return {model: list(settings) for model, settings in SEARCHES.items()}

@@ -73,11 +73,12 @@ rule train:
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),
         out=subpath(output.model, parent=True),
+        options="",
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
         command_line(
             "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {params.fold}"
             " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
-            " --training {resources.training:q} --threads {threads} --out {params.out:q}"
+            " --training {resources.training:q} --threads {threads} --out {params.out:q} {params.options}"
         )
