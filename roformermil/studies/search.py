@@ -49,7 +49,8 @@ def write_search(out: Path, config: str) -> None:
     settings = read_settings(Config, config, "--config")
     searches = list_searches(settings)
     check_searches(searches)
-    trials, tables, notes = [], [], {}
+    trials, tables = [], []
+    notes: dict[tuple[str, str], list[str]] = {}
     for dataset in settings.search_datasets:
         for model in settings.search_models:
             tried, choices = read_search(out, settings, dataset, model, searches[model.id])

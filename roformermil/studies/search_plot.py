@@ -62,16 +62,15 @@ def _draw_winners(panel: Axes, trials: pd.DataFrame, column: str) -> None:
 
 def _draw_tests(panel: Axes, rows: pd.DataFrame, spent: int) -> None:
     """The default, after its one training, and the chosen settings, after all, on test slides."""
-    for row in rows.itertuples():
-        x = 1 if row.setting == DEFAULT else spent
-        error = [[row.mean - row.ci_low], [row.ci_high - row.mean]]
+    for row in rows.to_dict("records"):
+        setting, mean = row["setting"], row["mean"]
         panel.errorbar(
-            x,
-            row.mean,
-            error,
+            1 if setting == DEFAULT else spent,
+            mean,
+            [[mean - row["ci_low"]], [row["ci_high"] - mean]],
             fmt="o",
-            color=COLOURS[row.setting],
+            color=COLOURS[setting],
             markersize=5,
             capsize=3,
-            label=f"test, {row.setting}",
+            label=f"test, {setting}",
         )

@@ -42,12 +42,12 @@ def search_text(table: pd.DataFrame, trials: pd.DataFrame, score: str, notes: Ma
 def search_verdict(group: pd.DataFrame) -> list[str]:
     """Two sentences on AUROC: what the chosen settings gain on test slides, and how far their validation slides mislead.
     group: the rows of search.csv of a model."""
-    row = group[(group.metric == "auroc") & (group.setting != DEFAULT)].iloc[0]
+    row = group[(group.metric == "auroc") & (group.setting != DEFAULT)].to_dict("records")[0]
     gain, optimism = difference_text(row, "default_difference", "default"), difference_text(row, "optimism", "optimism")
     effect = f"The search changes AUROC on test slides by {gain}"
-    if row.default_low > 0:
+    if row["default_low"] > 0:
         effect += ": it helps"
-    elif row.default_high < 0:
+    elif row["default_high"] < 0:
         effect += ": it harms, so the validation slides are too few to choose on"
     else:  # or there is no interval, as of perfect scores
         effect += ": no measurable effect"

@@ -17,7 +17,7 @@ def predictions(fit: FoldModel) -> list[dict[str, Any]]:
     return [row for part in PARTS for row in part_predictions(fit, part)]
 
 
-def part_predictions(fit: Fit, part: str) -> list[dict[str, Any]]:
+def part_predictions(fit: FoldModel, part: str) -> list[dict[str, Any]]:
     """The rows of one part."""
     return _rows(fit, part, {"part": part})
 
