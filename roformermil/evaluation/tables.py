@@ -9,10 +9,12 @@ from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import attrition_summary, read_slide_table
 from roformermil.config import Config
 from roformermil.config.base import read_settings
+from roformermil.config.decisions import Decisions
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
@@ -24,7 +26,7 @@ from roformermil.runtime.provenance import write_provenance
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
-    `confusion.csv`, `comparisons.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `confusion.csv`, `comparisons.csv`, those of `decision_tables`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -48,6 +50,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "confusion": confusion(models),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
+        **decision_tables(results, models, settings.decisions if settings else Decisions()),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
