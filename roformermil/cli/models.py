@@ -9,7 +9,7 @@ import typer
 from roformermil.cli import options
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
-from roformermil.config import Folds, Leakage, Training
+from roformermil.config import Decisions, Folds, Leakage, Training
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.termination import finish_before_ending
 
@@ -71,7 +71,7 @@ def train(
 @app.command(
     epilog="Example: roformermil package results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --data"
     " results/demo --features results/demo/features/resnet50-random --out packaged. Settings: `tissue`, `tiles`,"
-    " `encoder`."
+    " `encoder`, `decisions`."
 )
 def package(
     predictions: options.Predictions,
@@ -80,6 +80,7 @@ def package(
     ],
     features: options.Features,
     out: Annotated[Path, typer.Option(help="folder to write")],
+    decisions: Annotated[Decisions, options.section(Decisions, "--decisions")],
     settings: Annotated[
         str, typer.Option(help="sections tissue, tiles and encoder of the configuration, as YAML")
     ] = "{}",
@@ -89,4 +90,4 @@ def package(
     from roformermil.deployment.export import export_model
     from roformermil.deployment.model_card import Preparation
 
-    export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out)
+    export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out, decisions)

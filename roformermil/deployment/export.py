@@ -18,15 +18,18 @@ from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
+from roformermil.config.decisions import Decisions
 from roformermil.deployment import model_card
 from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
+from roformermil.deployment.operating_point import ClassDecision, DecisionResult, PackagedDecisions
 from roformermil.errors import ModelError
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.decisions import decision_table, prepare_decisions
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_sentence
-from roformermil.evaluation.predictions import out_of_fold, read_table
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
@@ -36,11 +39,18 @@ from roformermil.runtime.text import join_some
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
 
-def export_model(predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path) -> None:
+def export_model(
+    predictions: list[Path],
+    data: Path,
+    stores: Path,
+    settings: Preparation,
+    out: Path,
+    decisions: Decisions = Decisions(),  # noqa: B008 - settings do not change
+) -> None:
     """Write the folder `out`: `fold_{k}.safetensors`, `model.json`, `README.md`.
 
     predictions: predictions.csv of every fold and seed of one model, each beside its model.safetensors; data: folder with the
-    data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. The members are each fold's first
+    data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores; decisions: how operating points are chosen. The members are each fold's first
     training; the results are those of all seeds. Raises ModelError for folds that differ in settings or classes, are not of
     these slides, or lack their first training.
     """
@@ -54,13 +64,18 @@ def export_model(predictions: list[Path], data: Path, stores: Path, settings: Pr
         for result in firsts:
             _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
         members = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
-        card = _describe_model(results, data, stores, settings, members)
+        card = _describe_model(results, data, stores, settings, members, decisions)
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
         write_text(scratch / "README.md", model_card.render_card(card))
 
 
 def _describe_model(
-    results: list[FoldResult], data: Path, stores: Path, settings: Preparation, members: dict[str, str]
+    results: list[FoldResult],
+    data: Path,
+    stores: Path,
+    settings: Preparation,
+    members: dict[str, str],
+    decisions: Decisions,
 ) -> ModelCard:
     (ensemble,) = out_of_fold(results)
     records = read_slide_table(data / "slides.csv")
@@ -82,6 +97,7 @@ def _describe_model(
         training=read_settings(Training, metadata["training"]),
         training_data=_describe_data(results, records),
         results=_metric_results(summary),
+        decisions=_describe_decisions(results, ensemble, decisions),
         position=position_sentence(auroc),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
@@ -98,6 +114,28 @@ def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> Tra
         labels=Counter(table.label),
         tiles=_spread([record.tiles or 0 for record in usable]),
         mpp=_spread(mpp) if (mpp := [record.mpp for record in usable if record.mpp]) else None,
+    )
+
+
+def _describe_decisions(results: list[FoldResult], ensemble: OutOfFold, settings: Decisions) -> PackagedDecisions:
+    """Operating points and temperatures of the members, and what those of all trainings reach on test slides."""
+    decided = prepare_decisions([ensemble], out_of_fold(results, "validation"), settings)
+    reached = decision_table(decided.models, decided.points, settings)
+    firsts = {(result.fold, result.trained_seed): result.fold for result in results if result.seed is None}
+    runs = zip(decided.points.fold, decided.points.seed, strict=True)
+    points = decided.points[[run in firsts for run in runs]]
+    classes = {}
+    for name, group in points.groupby("class", sort=False):
+        if len(thresholds := group.threshold.dropna()):
+            rows = json.loads(reached[reached["class"] == name].to_json(orient="records"))  # without NaN
+            own = [DecisionResult(**{key: row[key] for key in DecisionResult.model_fields}) for row in rows]
+            bounds = {"lowest": thresholds.min(), "highest": thresholds.max()}
+            classes[str(name)] = ClassDecision(threshold=thresholds.mean(), **bounds, results=own)
+    temperatures = dict(zip(points.fold, points.temperature, strict=True)) if settings.temperature else {}
+    return PackagedDecisions(
+        operating_point=settings.rule,
+        classes=classes,
+        temperatures={f"fold_{fold}.safetensors": value for fold, value in temperatures.items()},
     )
 
 

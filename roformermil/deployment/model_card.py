@@ -9,6 +9,7 @@ from pydantic import Field
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
+from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
 
@@ -94,6 +95,7 @@ class ModelCard(Settings):
     training: Training
     training_data: TrainingData
     results: list[MetricResult] = Field(min_length=1)
+    decisions: PackagedDecisions
     position: str
     """What shuffling the tiles' positions did to AUROC, in a sentence; empty for a model that uses no positions."""
     cautions: list[str]

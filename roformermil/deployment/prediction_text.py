@@ -54,6 +54,8 @@ def _rows_table(rows: Sequence[Row]) -> str:
         "spread": [f"{row['disagreement']:.3f}" for row in rows],
         "tiles": [f"{row['tiles']:,}" for row in rows],
     }
+    if any(row["decision"] for row in rows):
+        columns["decision"] = [row["decision"] or "" for row in rows]
     if any(SHUFFLED + "predicted" in row for row in rows):
         columns["positions shuffled"] = [_shuffled_text(row) for row in rows]
     return aligned_table(list(columns), zip(*columns.values(), strict=True), RIGHT)

@@ -113,15 +113,19 @@ def reasons_to_train_again(
 
 
 def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
-    """A sentence if the tables beside provenance.json are of other data sets, models or seeds than the configuration's."""
+    """A sentence if the tables beside provenance.json are of other data sets, models, seeds or operating points than the
+    configuration's."""
     if not provenance.exists():
         return []
     try:
         before = json.loads(provenance.read_text(encoding="utf-8"))["config"]
         tabulated = set(before["datasets"]), {model["id"] for model in before["models"]}, before["training"]["seeds"]
+        decisions = before.get("decisions")
     except (ValueError, KeyError, TypeError) as error:
         return [f"{provenance}: damaged ({error!r})"]
     wanted = set(config.datasets), {model.id for model in config.models}, config.training.seeds
+    if decisions != config.decisions.model_dump(mode="json"):
+        return ["its tables are of other operating points"]
     return [] if tabulated == wanted else ["its tables are of other data sets, models or seeds"]
 
 

@@ -8,14 +8,13 @@ import pandas as pd
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import abstention_table
-from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.net_benefit import decision_curves
 from roformermil.evaluation.operating_points import calls, operating_points
-from roformermil.evaluation.predictions import KEYS, OutOfFold, out_of_fold
+from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.probability_scores import score_table
 from roformermil.evaluation.proportions import Bounds, predictive_value, proportion
-from roformermil.evaluation.temperature import fit_temperatures, scaled
+from roformermil.evaluation.temperature import fit_temperatures, scaled_models
 
 AT_PREVALENCE = "_at_prevalence"  # after `ppv` and `npv`: at the prevalence that the settings give
 COLUMNS = [*KEYS, "class", "operating_point", "metric", "prevalence", "value", "ci_low", "ci_high", "slides", "folds"]
@@ -31,27 +30,33 @@ class Decided(NamedTuple):
     points: pd.DataFrame
 
 
-def decision_tables(results: list[FoldResult], models: list[OutOfFold], settings: Decisions) -> dict[str, pd.DataFrame]:
-    """The tables by name. models: predictions of the test slides of these results."""
-    validation, trained = (out_of_fold(results, part) for part in ("validation", "train"))
-    after = [scaled(model, fit_temperatures(own)) for model, own in zip(models, validation, strict=True)]
+def decision_tables(
+    models: list[OutOfFold],
+    validation: list[OutOfFold],
+    trained: list[OutOfFold],
+    scaled: list[OutOfFold],
+    settings: Decisions,
+) -> dict[str, pd.DataFrame]:
+    """The tables by name.
+
+    models, validation, trained: predictions of test, validation and training slides; scaled: `models` at their temperatures.
+    """
     decided = prepare_decisions(models, validation, settings)
+    temperatures = [fit_temperatures(own) for own in validation]
     return {
         "operating_points": decided.points,
         "decisions": decision_table(decided.models, decided.points, settings),
         "decision_curves": decision_curves(decided.models),
         "abstention": abstention_table(*decided),
-        "probabilities": score_table(models, after, trained),
+        "probabilities": score_table(models, scaled, trained, temperatures),
     }
 
 
 def prepare_decisions(models: list[OutOfFold], validation: list[OutOfFold], settings: Decisions) -> Decided:
     """Temperatures and operating points of models, from predictions of their validation slides alone."""
     temperatures = [fit_temperatures(own) if settings.temperature else {} for own in validation]
-    models, validation = (
-        [scaled(*pair) for pair in zip(group, temperatures, strict=True)] if settings.temperature else group
-        for group in (models, validation)
-    )
+    if settings.temperature:
+        models, validation = scaled_models(models, validation), scaled_models(validation, validation)
     points = [operating_points(*pair, settings) for pair in zip(validation, temperatures, strict=True)]
     return Decided(models, validation, pd.concat(points, ignore_index=True))
 

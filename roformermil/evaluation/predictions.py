@@ -14,7 +14,7 @@ from roformermil.evaluation.metrics import probability_columns
 KEYS = ["dataset", "encoder", "model"]
 IDS = (*KEYS, "slide_id", "patient_id")
 TEXT_COLUMNS = (*IDS, "label", "part", "metric", "class", "predicted", "against", "test", "caution", "axis", "name")
-TEXT_COLUMNS += ("operating_point", "probabilities")
+TEXT_COLUMNS += ("operating_point", "probabilities", "decision")
 TEXT_COLUMNS += ("what", "measure", "device", "status")  # of the studies
 
 

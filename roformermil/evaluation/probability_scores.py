@@ -1,6 +1,6 @@
 """How good probabilities are, before and after temperature scaling: log loss and Brier score."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,13 @@ from roformermil.evaluation.intervals import (
 )
 from roformermil.evaluation.metrics import finite_mean
 from roformermil.evaluation.predictions import KEYS, OutOfFold
+from roformermil.evaluation.temperature import Run
 
 SMALLEST = np.finfo(float).eps  # as in scikit-learn: a wrong certain prediction would have an infinite loss
 NAMES = ("log_loss", "brier")
 VALUES = ["mean", "ci_low", "ci_high", "scaled", "scaled_low", "scaled_high"]
 VALUES += ["difference", "difference_low", "difference_high", "baseline"]
-COLUMNS = [*KEYS, "metric", *VALUES]
+COLUMNS = [*KEYS, "metric", *VALUES, "temperature"]
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -34,14 +35,20 @@ def weighted_scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
     return {"log_loss": weights @ -np.log(np.maximum(own, SMALLEST)) / total, "brier": weights @ halved / total}
 
 
-def score_table(models: Sequence[OutOfFold], scaled: Sequence[OutOfFold], trained: Sequence[OutOfFold]) -> pd.DataFrame:
+def score_table(
+    models: Sequence[OutOfFold],
+    scaled: Sequence[OutOfFold],
+    trained: Sequence[OutOfFold],
+    temperatures: Sequence[Mapping[Run, float]],
+) -> pd.DataFrame:
     """Each model's scores, means over folds with 95% intervals by patient, as predicted and `scaled` by a temperature; by how much
-    scaling lowers them; and the `baseline` of predicting the class frequencies of the training slides: COLUMNS.
+    scaling lowers them; the `baseline` of predicting the class frequencies of the training slides; and the temperature, mean over
+    trainings: COLUMNS.
 
     models, scaled: the same test slides; trained: predictions of the training slides.
     """
     rows = []
-    for model, after, training in zip(models, scaled, trained, strict=True):
+    for model, after, training, own in zip(models, scaled, trained, temperatures, strict=True):
         before, lowered = (leave_patients_out(one, weighted_scores) for one in (model, after))
         baseline = mean_over_folds(_frequencies(model, training), weighted_scores)
         degrees = degrees_of_freedom(model)
@@ -50,7 +57,8 @@ def score_table(models: Sequence[OutOfFold], scaled: Sequence[OutOfFold], traine
             cells = [(value[0], *jackknife_interval(value, degrees, bounds=(0, np.inf))) for value in values]
             change = values[0] - values[1]
             cells += [(change[0], *jackknife_interval(change, degrees, bounds=UNBOUNDED)), (baseline[name][0],)]
-            rows.append((*model.key, name, *(number for cell in cells for number in cell)))
+            numbers = [number for cell in cells for number in cell]
+            rows.append((*model.key, name, *numbers, np.mean(list(own.values()))))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -20,6 +20,7 @@ from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
+from roformermil.evaluation.temperature import scaled_models
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
 
@@ -36,6 +37,9 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     models = out_of_fold(results)
     metrics, sizes = fold_metrics(results)
     summary = summary_table(metrics, models)
+    validation, trained = (out_of_fold(results, part) for part in ("validation", "train"))
+    scaled = scaled_models(models, validation)
+    decisions = settings.decisions if settings else Decisions()
     notes = dataset_notes(models, datasets)
     for (dataset, encoder, _), lines in learning_cautions(results).items():
         notes[dataset, encoder] += lines
@@ -46,11 +50,11 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "metrics": metrics,
         "summary": summary,
         "classes": class_table(models),
-        "calibration": calibration_table(models),
+        "calibration": calibration_table(models, scaled),
         "confusion": confusion(models),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
-        **decision_tables(results, models, settings.decisions if settings else Decisions()),
+        **decision_tables(models, validation, trained, scaled, decisions),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -1,5 +1,7 @@
 # Every published number, from the folds' predictions.
 
+FURTHER_DECISION_TABLES = ("operating_points", "decision_curves", "abstention", "probabilities")
+
 
 rule evaluation:
     input:
@@ -32,6 +34,13 @@ rule evaluate:
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
+        decisions=report(
+            f"{RESULTS}/decisions.csv",
+            category="1 Tables",
+            labels={"table": "decisions.csv"},
+            caption="../report/decisions.rst",
+        ),
+        further=expand(f"{RESULTS}/{{table}}.csv", table=FURTHER_DECISION_TABLES),
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="1 Tables",
@@ -57,6 +66,7 @@ rule evaluate:
     params:
         version=stage_versions.source_digest("evaluation/tables"),
         datasets=",".join(CONFIG.datasets),
+        decisions=CONFIG.decisions.deciding_values(),
         out=subpath(output.table, parent=True),
     message:
         "Computing the tables"
