@@ -44,7 +44,10 @@ def abstention_table(models: list[OutOfFold], validation: list[OutOfFold], point
             kept = _kept(model, confidences, own, of_validation, share)
             labels, patients, means = model.mean_by_slide(np.stack([kept, kept * (decisions == model.labels)], axis=1))
             for metric, name, value in _proportions(labels, patients, *means.T, model.classes):
-                rows.append((*model.key, share, metric, name, value.value, *value.interval))
+                interval = (
+                    value.interval if share or metric != "left" else (np.nan, np.nan)
+                )  # none is left by definition
+                rows.append((*model.key, share, metric, name, value.value, *interval))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

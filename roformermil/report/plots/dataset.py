@@ -79,8 +79,8 @@ def plot_calibration(models: list[OutOfFold], scaled: list[OutOfFold]) -> Figure
         above.plot(
             curve_after.probability, curve_after.observed, "--o", ms=3, lw=1, color="C1", label="temperature-scaled"
         )
-        errors = f"{calibration_error(curve):.3f}, scaled {calibration_error(curve_after):.3f}"
-        above.set_title(f"{one.model}\nECE {errors}", fontsize=9)
+        scaled_error = f"temperature-scaled {calibration_error(curve_after):.3f}"
+        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}\n{scaled_error}", fontsize=9)
         above.set(**UNIT)
         below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
         below.set(xlim=UNIT["xlim"])
