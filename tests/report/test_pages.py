@@ -306,7 +306,7 @@ def test_a_browser_shows_it_without_a_network_and_without_javascript(seeded, wid
         assert page.get_by_text("In words").first.bounding_box()["y"] < 400, "the answer is seen without scrolling"
         pictures = page.locator("img")
         sizes = [pictures.nth(k).bounding_box() for k in range(pictures.count())]
-        assert len(sizes) == 7 and all(size["width"] > 300 and size["height"] > 100 for size in sizes)
+        assert len(sizes) == 8 and all(size["width"] > 300 and size["height"] > 100 for size in sizes)
         assert all(size["x"] >= 0 and size["x"] + size["width"] <= width for size in sizes)
         assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
         assert page.errors == []
