@@ -7,11 +7,16 @@ import numpy as np
 import pandas as pd
 
 from roformermil.evaluation.decisions import AT_PREVALENCE
-from roformermil.evaluation.summary_text import NONE, difference_text, number_text, value_text
+from roformermil.evaluation.summary_text import NONE, interval_text, value_text
 
 FEW_SLIDES = 20  # validation slides of a class: fewer make thresholds vary widely
 SHOWN_SHARES = (0, 0.1, 0.2, 0.3, 0.5)  # of validation slides that are left to a person; abstention.csv has more
 TITLES = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
+LOSSES = (  # columns of probabilities.csv
+    ("mean", "ci_low", "ci_high", ".3f"),
+    ("scaled", "scaled_low", "scaled_high", ".3f"),
+    ("difference", "difference_low", "difference_high", "+.3f"),
+)
 SCORES = {"log_loss": "log loss", "brier": "Brier score"}
 Row = Mapping[Any, Any]
 
@@ -109,7 +114,13 @@ def _temperature_table(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]
     header = ["model", "", "as predicted", "temperature-scaled", "lower by", "class frequencies alone", "temperature"]
     rows = []
     for row in table.to_dict("records"):
-        scaled = {"mean": row["scaled"], "ci_low": row["scaled_low"], "ci_high": row["scaled_high"]}
-        cells = [value_text(row), value_text(scaled), difference_text(row, "difference"), number_text(row["baseline"])]
-        rows.append([row["model"], SCORES[row["metric"]], *cells, number_text(row["temperature"])])
+        cells = [_loss_text(row, *names) for names in LOSSES]
+        rows.append(
+            [row["model"], SCORES[row["metric"]], *cells, f"{row['baseline']:.3f}", f"{row['temperature']:.2f}"]
+        )
     return header, rows
+
+
+def _loss_text(row: Row, value: str, low: str, high: str, form: str) -> str:
+    """A value of probabilities.csv with its interval: three digits, since scaling often changes only the third."""
+    return f"{row[value]:{form}} {interval_text(row, form, low, high)}"
