@@ -106,7 +106,12 @@ def test_what_shuffling_changes_is_told_for_each_slide_and_for_all(lab, shuffled
     paths = [lab / STORES / "s6.zarr", "--model", lab / "model", "--out", tmp_path]
     result = CliRunner().invoke(app, ["predict", *map(str, paths), "--shuffle-positions"])
     row = shuffled[0]
-    cells = [row["predicted"], f"{row['probability_' + row['predicted']]:.3f}", f"{row['disagreement']:.3f}"]
+    cells = [
+        row["predicted"],
+        row["decision"],
+        f"{row['probability_' + row['predicted']]:.3f}",
+        f"{row['disagreement']:.3f}",
+    ]
     then = row["shuffled_predicted"]
     cells += [str(row["tiles"]), then, f"{row['shuffled_probability_' + then]:.3f}"]
     assert ["s6", *cells] in [line.split() for line in result.output.splitlines()]
