@@ -43,7 +43,7 @@ def abstention_table(models: list[OutOfFold], validation: list[OutOfFold], point
         for share in SHARES:
             kept = _kept(model, confidences, own, of_validation, share)
             labels, patients, means = model.mean_by_slide(np.stack([kept, kept * (decisions == model.labels)], axis=1))
-            for metric, name, value in _proportions(labels, patients, *means.T, model.classes):
+            for metric, name, value in _proportions(labels, patients, means, model.classes):
                 interval = (
                     value.interval if share or metric != "left" else (np.nan, np.nan)
                 )  # none is left by definition
@@ -67,9 +67,11 @@ def _kept(
 
 
 def _proportions(
-    labels: np.ndarray, patients: np.ndarray, kept: np.ndarray, right: np.ndarray, classes: list[str]
+    labels: np.ndarray, patients: np.ndarray, means: np.ndarray, classes: list[str]
 ) -> list[tuple[str, str, Proportion]]:
-    """Metric, class and value of a table's rows, of s slides: which share of trainings decides each, and decides it right."""
+    """Metric, class and value of a table's rows, of s slides. means: (s, 2), which share of trainings decides each, and
+    decides it right."""
+    kept, right = means.T
     by_class = [
         ("recall", name, proportion(*(values[labels == c] for values in (right, kept, patients))))
         for c, name in enumerate(classes)

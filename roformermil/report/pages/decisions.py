@@ -61,7 +61,7 @@ def _rule_sentence(decisions: pd.DataFrame, points: pd.DataFrame) -> str:
 def _few_slides(points: pd.DataFrame) -> list[str]:
     """A sentence where thresholds were chosen on few slides of a class."""
     counts = points.groupby("class", sort=False)[["positives", "negatives"]].mean()
-    name, fewest = counts.min(axis=1).idxmin(), counts.min(axis=1).min()
+    name, fewest = str(counts.min(axis=1).idxmin()), counts.min(axis=1).min()
     if fewest >= FEW_SLIDES:
         return []
     kind = name if counts.loc[name].idxmin() == "positives" else f"other than {name}"
@@ -96,7 +96,7 @@ def _abstention_table(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     classes = [name for name in table["class"].unique() if isinstance(name, str) and name]
     rows = []
     for (model, share), group in table.groupby(["model", "share"], sort=False):
-        if not any(np.isclose(share, shown) for shown in SHOWN_SHARES):
+        if not any(np.isclose(float(str(share)), shown) for shown in SHOWN_SHARES):
             continue
         lines = [row | {"mean": row["value"]} for row in group.to_dict("records")]
         rows.append([str(model), f"{share:.0%}", *map(value_text, lines)])
