@@ -10,7 +10,7 @@ from roformermil.cli import options
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.tcga_sites import with_sites
-from roformermil.config import Folds, Leakage, Training
+from roformermil.config import Decisions, Folds, Leakage, Training
 from roformermil.config.dataset import SitesFrom
 from roformermil.runtime.files import write_text
 from roformermil.runtime.locks import exclusive
@@ -163,7 +163,7 @@ def shift(
 @app.command(
     epilog="Example: roformermil package results/demo/resnet50-random/ro-abmil/fold_*/predictions.csv --data"
     " results/demo --features results/demo/features/resnet50-random --out packaged. Settings: `tissue`, `tiles`,"
-    " `encoder`."
+    " `encoder`, `decisions`."
 )
 def package(
     predictions: options.Predictions,
@@ -172,6 +172,7 @@ def package(
     ],
     features: options.Features,
     out: Annotated[Path, typer.Option(help="folder to write")],
+    decisions: Annotated[Decisions, options.section(Decisions, "--decisions")],
     settings: Annotated[
         str, typer.Option(help="sections tissue, tiles and encoder of the configuration, as YAML")
     ] = "{}",
@@ -185,4 +186,5 @@ def package(
     from roformermil.deployment.export import export_model
     from roformermil.deployment.model_card import Preparation
 
-    export_model(predictions, data, features, read_settings(Preparation, settings, "--settings"), out, reference)
+    preparation = read_settings(Preparation, settings, "--settings")
+    export_model(predictions, data, features, preparation, out, reference, decisions)

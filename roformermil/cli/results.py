@@ -19,7 +19,7 @@ log = logging.getLogger("roformermil")
 
 @app.command(
     epilog="Example: roformermil evaluate results/demo/resnet50-random/*/fold_*/predictions.csv --datasets demo --out"
-    " results. Settings: none; it reads what the trainings wrote."
+    " results. Settings: `decisions`, in --config; else it reads what the trainings wrote."
 )
 def evaluate(
     predictions: options.Predictions,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from roformermil.config.base import Name, Settings, UserPath, read_settings
 from roformermil.config.dataset import Dataset
+from roformermil.config.decisions import Decisions
 from roformermil.config.encoder import Encoder
 from roformermil.config.encoder_specs import encoder_spec
 from roformermil.config.folds import Folds, Leakage
@@ -56,6 +57,8 @@ class Config(Settings):
     """Models to train, by default the baseline `mean-linear` and the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
     """How models are trained: section Training."""
+    decisions: Decisions = Decisions()
+    """How probabilities become decisions: section Decisions."""
     heatmaps: Heatmaps = Heatmaps()
     """Which models get heat maps: section Heatmaps."""
     ablation: Ablation = Ablation()
@@ -174,6 +177,10 @@ class Config(Settings):
             if unknown := sorted(set(named or []) - set(self.trained_datasets)):
                 trained = ", ".join(self.trained_datasets)
                 raise ValueError(f"{section}.datasets: {unknown[0]} is none of the datasets trained on: {trained}")
+        try:
+            self.decisions.check_classes({name: dataset.classes for name, dataset in self.datasets.items()})
+        except ValueError as error:
+            raise ValueError(f"decisions.{error}") from None
         return self
 
 

@@ -29,6 +29,6 @@ def config_reference() -> str:
 def _default(value: dict, required: bool) -> str:
     if required:
         return "required"
-    if "$ref" in value or isinstance(value.get("default"), dict):
+    if "$ref" in value or (isinstance(value.get("default"), dict) and value["default"]):
         return "see below"
     return f"`{json.dumps(value['default'])}`" if "default" in value else "derived"

@@ -21,11 +21,14 @@ from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
+from roformermil.config.decisions import Decisions
 from roformermil.deployment import model_card
 from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
+from roformermil.deployment.operating_point import ClassDecision, DecisionResult, PackagedDecisions
 from roformermil.errors import ModelError
 from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.decisions import decision_table, prepare_decisions
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_sentence
@@ -42,14 +45,20 @@ NAMES_SLIDES = "features"  # the key of a model file's metadata whose value cont
 
 
 def export_model(
-    predictions: list[Path], data: Path, stores: Path, settings: Preparation, out: Path, reference: Path | None = None
+    predictions: list[Path],
+    data: Path,
+    stores: Path,
+    settings: Preparation,
+    out: Path,
+    reference: Path | None = None,
+    decisions: Decisions = Decisions(),  # noqa: B008 - settings do not change
 ) -> None:
     """Write the folder `out`: `fold_{k}.safetensors`, `reference.safetensors`, `model.json`, `README.md`.
 
     predictions: predictions.csv of every fold and seed of one model, each beside its model.safetensors; data: folder with the
     data set's slides.csv, folds.csv and leakage.csv; stores: folder of its feature stores. The members are each fold's first
     training, of the first repeat; the results are those of all repeats and seeds. reference: what the training slides look like,
-    as of the verb `reference`; by default it is computed. Raises ModelError for folds that differ in settings or classes, are not of
+    as of the verb `reference`; by default it is computed. decisions: how operating points are chosen. Raises ModelError for folds that differ in settings or classes, are not of
     these slides, or lack their first training.
     """
     results = read_results(predictions, [data])
@@ -68,7 +77,7 @@ def export_model(
             write_reference(scratch / REFERENCE_FILE, reference_of_folds(read_folds(data / "folds.csv"), stores))
         members = {path.name: file_sha256(path) for path in sorted(scratch.glob("fold_*"))}
         card = _describe_model(
-            results, ensemble, data, stores, settings, members, file_sha256(scratch / REFERENCE_FILE)
+            results, ensemble, data, stores, settings, members, file_sha256(scratch / REFERENCE_FILE), decisions
         )
         write_text(scratch / "model.json", card.model_dump_json(indent=1) + "\n")
         write_text(scratch / "README.md", model_card.render_card(card))
@@ -82,6 +91,7 @@ def _describe_model(
     settings: Preparation,
     members: dict[str, str],
     reference: str,
+    decisions: Decisions,
 ) -> ModelCard:
     records = read_slide_table(data / "slides.csv")
     # a finding's own detail names patients and slides
@@ -104,6 +114,7 @@ def _describe_model(
         training_data=_describe_data(results, records),
         results=_metric_results(summary),
         repeats=ensemble.repeat_count,
+        decisions=_describe_decisions(results, ensemble, decisions),
         position=position_sentence(auroc),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
@@ -120,6 +131,28 @@ def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> Tra
         labels=Counter(table.label),
         tiles=_spread([record.tiles or 0 for record in usable]),
         mpp=_spread(mpp) if (mpp := [record.mpp for record in usable if record.mpp]) else None,
+    )
+
+
+def _describe_decisions(results: list[FoldResult], ensemble: OutOfFold, settings: Decisions) -> PackagedDecisions:
+    """Operating points and temperatures of the members, and what those of all trainings reach on test slides."""
+    decided = prepare_decisions([ensemble], out_of_fold(results, "validation"), settings)
+    reached = decision_table(decided.models, decided.points, settings)
+    firsts = {(result.fold, result.trained_seed): result.fold for result in results if result.seed is None}
+    runs = zip(decided.points.fold, decided.points.seed, strict=True)
+    points = decided.points[[run in firsts for run in runs]]
+    classes = {}
+    for name, group in points.groupby("class", sort=False):
+        if len(thresholds := group.threshold.dropna()):
+            rows = json.loads(reached[reached["class"] == name].to_json(orient="records"))  # without NaN
+            own = [DecisionResult(**{key: row[key] for key in DecisionResult.model_fields}) for row in rows]
+            bounds = {"lowest": thresholds.min(), "highest": thresholds.max()}
+            classes[str(name)] = ClassDecision(threshold=thresholds.mean(), **bounds, results=own)
+    temperatures = dict(zip(points.fold, points.temperature, strict=True)) if settings.temperature else {}
+    return PackagedDecisions(
+        operating_point=settings.rule,
+        classes=classes,
+        temperatures={f"fold_{fold}.safetensors": value for fold, value in temperatures.items()},
     )
 
 

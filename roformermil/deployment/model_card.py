@@ -10,6 +10,7 @@ from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
 from roformermil.evaluation.balance import balance_sentences
+from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
 
@@ -99,6 +100,7 @@ class ModelCard(Settings):
     results: list[MetricResult] = Field(min_length=1)
     repeats: int = 1
     """Of the whole cross-validation; the members are the models of the first."""
+    decisions: PackagedDecisions
     position: str
     """What shuffling the tiles' positions did to AUROC, in a sentence; empty for a model that uses no positions."""
     cautions: list[str]

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
@@ -27,6 +28,7 @@ from roformermil.deployment.slide_inputs import read_inputs, read_labels
 from roformermil.errors import BagError, ConfigError, ModelError, SlideError, Status, StoreError
 from roformermil.evaluation.shift import FILE as REFERENCE_FILE
 from roformermil.evaluation.shift import Reference, read_reference
+from roformermil.evaluation.temperature import scale
 from roformermil.features.store import SlideFeatures, read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 from roformermil.runtime.files import file_sha256
@@ -52,14 +54,23 @@ class PackagedModel:
 
     def predict(self, slide: SlideFeatures) -> tuple[Prediction, list[Prediction]]:
         """The ensemble's prediction of a slide, and each member's. Raises BagError for features that do not fit."""
-        members = [member.predict(slide.features, slide.grid) for member in self.members]
+        members = self._predict_members(slide, slide.grid)
         return average_predictions(members), members
+
+    def _predict_members(self, slide: SlideFeatures, grid: np.ndarray) -> list[Prediction]:
+        """Each member's prediction, its probabilities at its temperature where the package has one."""
+        temperatures = self.card.decisions.temperatures
+        predictions = [member.predict(slide.features, grid) for member in self.members]
+        return [
+            replace(one, probabilities=scale(one.probabilities, temperatures[name])) if name in temperatures else one
+            for name, one in zip(self.card.members, predictions, strict=True)
+        ]
 
     def predict_shuffled(self, slide: SlideFeatures, slide_id: str) -> Prediction:
         """The ensemble's prediction of a slide with the positions of its tiles shuffled: the mean over SHUFFLE_REPEATS repeats,
         which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
         grids = [shuffle_positions(torch.from_numpy(slide.grid), slide_id, k).numpy() for k in range(SHUFFLE_REPEATS)]
-        return average_predictions([m.predict(slide.features, grid) for grid in grids for m in self.members])
+        return average_predictions([member for grid in grids for member in self._predict_members(slide, grid)])
 
     def check_features(self, store: Path | str) -> None:
         """Raises ModelError for a store of another encoder or other weights, or with tiles of another size or scale."""
@@ -124,6 +135,8 @@ def predict(
     out, packaged = Path(out), load_packaged_model(model)
     for caution in packaged.card.all_cautions:
         log.warning("the model's training: %s", caution)
+    for sentence in packaged.card.decisions.sentences:
+        log.info("%s", sentence)
     if shuffle_positions and not packaged.card.model.uses_position:
         shuffle_positions = False
         problem = "uses no tile positions, so shuffling them cannot change its predictions"
@@ -178,6 +191,7 @@ def _predict_slide(record: SlideRecord, store: Path, packaged: PackagedModel, sh
         prediction, members = packaged.predict(slide)
         fields = prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
         fields |= shift_fields(fields, slide.features, packaged.reference)
+        fields["decision"] = packaged.card.decisions.decide(prediction.probabilities, packaged.classes)
         shuffled = packaged.predict_shuffled(slide, record.slide_id) if shuffle else None
         if shuffled:
             fields |= shuffled_fields(shuffled.probabilities, packaged.classes)

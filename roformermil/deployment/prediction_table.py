@@ -23,7 +23,7 @@ SHUFFLED = "shuffled_"  # before the name of a column: the same with the positio
 
 def table_row(record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False) -> Row:
     """The row of a slide without a prediction. shuffled: also with the columns of `shuffled_fields`."""
-    names = ["predicted", *probability_columns(classes), "disagreement", "tiles", "distance", "farther"]
+    names = ["predicted", "decision", *probability_columns(classes), "disagreement", "tiles", "distance", "farther"]
     fields = {
         "slide_id": record.slide_id,
         "path": record.path.absolute(),

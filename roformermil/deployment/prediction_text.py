@@ -54,12 +54,14 @@ def _rows_table(rows: Sequence[Row]) -> str:
     columns = {
         "slide": [row["slide_id"] for row in rows],
         "predicted": [row["predicted"] for row in rows],
+        "decision": [row.get("decision") or "" for row in rows],
         "probability": [_probability(row) for row in rows],
         "spread": [f"{row['disagreement']:.3f}" for row in rows],
         "tiles": [f"{row['tiles']:,}" for row in rows],
     }
     if any(SHUFFLED + "predicted" in row for row in rows):
         columns["positions shuffled"] = [_shuffled_text(row) for row in rows]
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
     return aligned_table(list(columns), zip(*columns.values(), strict=True), RIGHT)
 
 

@@ -1,6 +1,6 @@
 """Whether probabilities are right: reliability curve, expected calibration error, confusion matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -44,13 +44,16 @@ def calibration_error(curve: pd.DataFrame) -> float:
     return float(np.average((curve.probability - curve.observed).abs(), weights=curve.slides))
 
 
-def calibration_table(models: list[OutOfFold]) -> pd.DataFrame:
-    """Every model's reliability curve over all out-of-fold slides, with its calibration error in each row as `ece`."""
+def calibration_table(models: list[OutOfFold], scaled: Sequence[OutOfFold] = ()) -> pd.DataFrame:
+    """Every model's reliability curve over all out-of-fold slides, with its calibration error in each row as `ece`; as `predicted`
+    and, of the same models with their probabilities at a temperature, `scaled`."""
     curves = []
-    for model in map(OutOfFold.without_repeats, models):
-        curve = reliability(model.labels, model.probabilities)
-        curves.append(curve.assign(**dict(zip(KEYS, model.key, strict=True)), ece=calibration_error(curve)))
-    return pd.concat(curves)[[*KEYS, "ece", "low", "high", "slides", "probability", "observed"]]
+    for probabilities, group in (("predicted", models), ("scaled", scaled)):
+        for model in map(OutOfFold.without_repeats, group):
+            curve = reliability(model.labels, model.probabilities)
+            names = dict(zip([*KEYS, "probabilities"], (*model.key, probabilities), strict=True))
+            curves.append(curve.assign(**names, ece=calibration_error(curve)))
+    return pd.concat(curves)[[*KEYS, "probabilities", "ece", "low", "high", "slides", "probability", "observed"]]
 
 
 def confusion(models: list[OutOfFold]) -> pd.DataFrame:

@@ -134,17 +134,21 @@ def reasons_to_train_again(
 
 
 def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
-    """A sentence if the tables beside provenance.json are of other data sets, models or seeds than the configuration's."""
+    """A sentence if the tables beside provenance.json are of other data sets, models, seeds or operating points than the
+    configuration's."""
     if not provenance.exists():
         return []
     try:
         before = json.loads(provenance.read_text(encoding="utf-8"))["config"]
         ids, seeds, folds = {model["id"] for model in before["models"]}, before["training"]["seeds"], before["folds"]
         tabulated = set(before["datasets"]), ids, seeds, folds["count"], folds["repeats"]
+        decisions = before.get("decisions")
     except (ValueError, KeyError, TypeError) as error:
         return [f"{provenance}: damaged ({error!r})"]
     wanted_ids, folds = {model.id for model in config.models}, config.folds
     wanted = set(config.datasets), wanted_ids, config.training.seeds, folds.count, folds.repeats
+    if decisions != config.decisions.model_dump(mode="json"):
+        return ["its tables are of other operating points"]
     return [] if tabulated == wanted else ["its tables are of other data sets, models, folds or seeds"]
 
 

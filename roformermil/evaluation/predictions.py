@@ -28,6 +28,7 @@ TEXT_COLUMNS = (
     "name",
     "trained_on",
 )
+TEXT_COLUMNS += ("operating_point", "probabilities", "decision")
 TEXT_COLUMNS += ("what", "measure", "device", "status")  # of the studies
 
 
@@ -127,6 +128,18 @@ class OutOfFold(ModelKey):
         repeated cross-validation, the first repeat."""
         order = np.lexsort((self.seeds, self.folds))
         return self.select(np.sort(order[np.unique(self.slides[order], return_index=True)[1]]))
+
+    def mean_by_slide(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the s slides that have a value: labels (s,), patients (s,) and values (s, ...), means over the trainings that test
+        the slide, for statistics to which each slide contributes once. values: (n, ...); NaN where a training has none."""
+        known = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        _, first, numbers, counts = np.unique(
+            self.slides[known], return_index=True, return_inverse=True, return_counts=True
+        )
+        sums = np.zeros((len(first), *values.shape[1:]))
+        np.add.at(sums, numbers, values[known])
+        means = sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+        return self.labels[known][first], self.patients[known][first], means
 
     def with_positions_shuffled(self) -> "OutOfFold | None":
         """The predictions with shuffled positions, each repeat as a training of its own: means over them are means over

@@ -10,23 +10,27 @@ from roformermil.cohort.slide_table import attrition_summary, read_slide_table
 from roformermil.config import Config
 from roformermil.config.base import read_settings
 from roformermil.evaluation.balance import balance_cautions
+from roformermil.config.decisions import Decisions
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
+from roformermil.evaluation.temperature import scaled_models
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
 
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
-    `confusion.csv`, `comparisons.csv`, `external.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `confusion.csv`, `comparisons.csv`, `external.csv`, those of `decision_tables`,
+    and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -36,6 +40,9 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     models = out_of_fold(results)
     metrics, sizes = fold_metrics(results)
     summary = summary_table(metrics, models)
+    validation, trained = (out_of_fold(results, part) for part in ("validation", "train"))
+    scaled = scaled_models(models, validation)
+    decisions = settings.decisions if settings else Decisions()
     notes = dataset_notes(models, datasets)
     for group, lines in balance_cautions(results).items():
         notes[group] += lines
@@ -49,11 +56,12 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "metrics": metrics,
         "summary": summary,
         "classes": class_table(models),
-        "calibration": calibration_table(models),
+        "calibration": calibration_table(models, scaled),
         "confusion": confusion(models),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
         "external": (external := external_table(results)),
+        **decision_tables(models, validation, trained, scaled, decisions),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

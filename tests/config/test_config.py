@@ -34,6 +34,8 @@ MISTAKES = [
     ({"datasets": {"d": {**DATASETS["d"], "classes": "benign, tumor"}}}, r"is not a list; write \[benign, tumor\]$"),
     ({"datasets": {"d": {**DATASETS["d"], "classes": {"no": 0, "yes": 1}}}}, r'is not a list; write \["no", "yes"\]$'),
     ({"datasets": {"d": {**DATASETS["d"], "classes": "0 1"}}}, r"""'0 1' is not a list; write \["0", "1"\]$"""),
+    ({"decisions": {"sensitivity": 0.9, "specificity": 0.9}}, "decisions: .*leave one out"),
+    ({"decisions": {"prevalence": {"a": 0.1}}}, r"decisions.prevalence: a is none of the classes b; of two classes"),
     ({"ablation": {"datasets": ["e"]}}, "ablation.datasets: e is none of the datasets: d$"),
     ({"ablation": {"datasets": []}}, "ablation.datasets: .*at least 1"),
     ({"ablation": {"layers": "0, 1"}}, r"is not a list; write \[0, 1\]$"),

@@ -8,9 +8,10 @@ import pytest
 
 from roformermil.bags.folds import make_folds, write_folds
 from roformermil.cohort.slide_sheet import Slide
-from roformermil.config import Folds
+from roformermil.config import Decisions, Folds
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation
+from roformermil.deployment.operating_point import ClassDecision, PackagedDecisions
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import read_metadata
 from roformermil.evaluation.position import position_sentence
@@ -107,3 +108,45 @@ def test_members_are_those_of_the_first_repeat_and_results_those_of_all(tmp_path
     assert list(card["members"]) == [f"fold_{fold}.safetensors" for fold in range(3)]
     assert (card["repeats"], card["results"][0]["folds"]) == (2, 6)
     assert "The cross-validation was done 2 times, with other folds" in (tmp_path / "model/README.md").read_text()
+
+
+def test_the_card_has_the_operating_points_of_its_members_and_what_they_reach(seeded):
+    """The threshold is the mean of those of the members, which are the first seeds; the results are of all seeds."""
+    card = json.loads((seeded.folder / "model/model.json").read_text())["decisions"]
+    points = read_table(seeded.folder / "operating_points.csv")
+    thresholds = points[points.seed == 1].threshold
+    (name, decision), text = *card["classes"].items(), (seeded.folder / "model/README.md").read_text()
+    assert name == "excluded" and card["operating_point"] == "Youden's index" and not card["temperatures"]
+    expected = [thresholds.mean(), thresholds.min(), thresholds.max()]
+    assert [decision[key] for key in ("threshold", "lowest", "highest")] == pytest.approx(expected)
+    table = read_table(seeded.folder / "decisions.csv")
+    assert [row["value"] for row in decision["results"]] == pytest.approx(table.value.tolist())
+    assert f"A slide is called excluded from a probability of {thresholds.mean():.2f} on (Youden's index" in text
+    se = table[table.metric == "sensitivity"].iloc[0]
+    assert f"sensitivity {se.value:.2f} [{se.ci_low:.2f} to {se.ci_high:.2f}]" in text
+
+
+def test_temperatures_of_the_members_are_packaged_where_the_settings_say_so(seeded, tmp_path):
+    settings = Decisions(temperature=True, sensitivity=0.9, prevalence={"excluded": 0.1})
+    export_model(seeded.predictions, seeded.datasets[0], seeded.folder, Preparation(), tmp_path / "model", settings)
+    card = json.loads((tmp_path / "model/model.json").read_text())["decisions"]
+    assert list(card["temperatures"]) == [f"fold_{k}.safetensors" for k in range(3)]
+    assert len({1.0, *card["temperatures"].values()}) == 4
+    text = (tmp_path / "model/README.md").read_text()
+    assert "at a prevalence of 0.1" in text and "scaled by a temperature" in text and "(sensitivity 0.9 on each" in text
+
+
+@pytest.mark.parametrize(
+    ("classes", "thresholds", "probabilities", "expected"),
+    [
+        ("ab", {"b": 0.3}, [0.6, 0.4], "b"),
+        ("ab", {"b": 0.3}, [0.8, 0.2], "a"),
+        ("abc", {"a": 0.5, "b": 0.2, "c": 0.2}, [0.5, 0.3, 0.2], "a; b; c"),
+        ("abc", {"a": 0.6, "b": 0.5, "c": 0.5}, [0.5, 0.3, 0.2], "none"),
+        ("ab", {}, [0.5, 0.5], None),
+    ],
+)
+def test_a_slide_is_called_what_reaches_its_operating_point(classes, thresholds, probabilities, expected):
+    points = {k: ClassDecision(threshold=v, lowest=v, highest=v, results=[]) for k, v in thresholds.items()}
+    packaged = PackagedDecisions(operating_point="Youden's index", classes=points)
+    assert packaged.decide(np.array(probabilities), list(classes)) == expected

@@ -41,6 +41,28 @@ def test_a_new_slide_gets_the_mean_probability_of_the_folds_models(lab, predicte
         assert row["disagreement"] == pytest.approx(float(np.ptp(ps[:, predicted_class].numpy())), abs=1e-5)
 
 
+def test_the_packaged_operating_point_and_temperatures_are_applied(lab, change_card, tmp_path):
+    """Compared with the folds' models, whose logits are divided by the temperature before torch's softmax."""
+    temperatures = [0.5, 2.0, 4.0]
+    point = {"threshold": 0.5, "lowest": 0.4, "highest": 0.6, "results": []}
+    store, rows = lab / STORES / "s6.zarr", {}
+    for threshold in (0.0, 1.0):
+        decisions = {
+            "operating_point": "Youden's index",
+            "classes": {"excluded": point | {"threshold": threshold}},
+            "temperatures": {f"fold_{k}.safetensors": value for k, value in enumerate(temperatures)},
+        }
+        (rows[threshold],) = predict([store], change_card(decisions=decisions), tmp_path / "out", progress=False)
+    assert [rows[threshold]["decision"] for threshold in (0.0, 1.0)] == ["excluded", "inflamed"]
+    bag = pack([BagDataset([FoldRow(0, "s6", "p", "excluded", "test")], lab / STORES, CLASSES)[0]])
+    members = [load_model(lab / RUN / f"fold_{k}/model.safetensors").model for k in range(3)]
+    with torch.no_grad():
+        logits = [member(bag.features, bag.grid, bag.lengths).logits[0] for member in members]
+    expected = torch.stack([(one / t).softmax(-1) for one, t in zip(logits, temperatures, strict=True)]).mean(0)
+    assert rows[0.0]["probability_excluded"] == pytest.approx(expected[1].item(), abs=1e-5)
+    assert read_rows(tmp_path / "out/predictions.csv")[0]["decision"] == "inflamed"
+
+
 @pytest.fixture(scope="module")
 def shuffled(lab, predicted, tmp_path_factory):
     """The rows of the same slides, and of a missing one, also predicted with shuffled positions."""
@@ -84,7 +106,12 @@ def test_what_shuffling_changes_is_told_for_each_slide_and_for_all(lab, shuffled
     paths = [lab / STORES / "s6.zarr", "--model", lab / "model", "--out", tmp_path]
     result = CliRunner().invoke(app, ["predict", *map(str, paths), "--shuffle-positions"])
     row = shuffled[0]
-    cells = [row["predicted"], f"{row['probability_' + row['predicted']]:.3f}", f"{row['disagreement']:.3f}"]
+    cells = [
+        row["predicted"],
+        row["decision"],
+        f"{row['probability_' + row['predicted']]:.3f}",
+        f"{row['disagreement']:.3f}",
+    ]
     then = row["shuffled_predicted"]
     cells += [str(row["tiles"]), then, f"{row['shuffled_probability_' + then]:.3f}"]
     assert ["s6", *cells] in [line.split() for line in result.output.splitlines()]

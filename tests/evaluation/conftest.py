@@ -32,3 +32,14 @@ def simulate():
         return OutOfFold("set", "net", model, names, *of_slide, probabilities, numbers, repeats)
 
     return make
+
+
+@pytest.fixture
+def clustered():
+    """40 slides of 17 patients, whose scores are alike: truth (n,), scores (n,) and patients (n,), from a formula, so that another
+    program can be given the same."""
+    k = np.arange(40)
+    number = (k * 7) % 17
+    truth = number % 3 == 0
+    scores = ((number * 5) % 17) / 25 + ((k * 37) % 41) / 200 + 0.15 * truth
+    return truth, scores, np.array([f"p{one}" for one in number])

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from roformermil.bags.folds import read_folds, write_folds
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table, write_slides_csv
-from roformermil.config import Config, Model, Training
+from roformermil.config import Config, Decisions, Model, Training
 from roformermil.config.base import to_json
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation
@@ -201,6 +201,8 @@ def test_tables_of_other_data_sets_models_or_seeds_are_made_again(tmp_path):
     for changed in (other, config(training={"seeds": 2}), repeated):
         reasons = reasons_to_evaluate_again(provenance, changed)
         assert reasons == ["its tables are of other data sets, models, folds or seeds"]
+    changed = config().model_copy(update={"decisions": Decisions(sensitivity=0.9)})
+    assert reasons_to_evaluate_again(provenance, changed) == ["its tables are of other operating points"]
     provenance.write_text("{")
     assert "damaged" in reasons_to_evaluate_again(provenance, config())[0]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from roformermil.bags.leakage import Finding
 from roformermil.cohort.slide_table import SlideRecord
+from roformermil.config import Config
 from roformermil.evaluation.tables import write_tables
 from roformermil.report.pages import run_name, shorten_id, write_report
 from roformermil.report.pages.answers import against_chance
@@ -305,9 +306,42 @@ def test_a_browser_shows_it_without_a_network_and_without_javascript(seeded, wid
         assert page.get_by_text("In words").first.bounding_box()["y"] < 400, "the answer is seen without scrolling"
         pictures = page.locator("img")
         sizes = [pictures.nth(k).bounding_box() for k in range(pictures.count())]
-        assert len(sizes) == 7 and all(size["width"] > 300 and size["height"] > 100 for size in sizes)
+        assert len(sizes) == 8 and all(size["width"] > 300 and size["height"] > 100 for size in sizes)
         assert all(size["x"] >= 0 and size["x"] + size["width"] <= width for size in sizes)
         assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
         assert page.errors == []
     source = (seeded / "report.html").read_text()
     assert not re.search(r"<script|<link|url\(|(src|href)=\"(?!data:|#)", source), "nothing is loaded from elsewhere"
+
+
+def test_decisions_are_shown_with_their_thresholds_and_intervals(results, page):
+    section, table = page["decisions"], pd.read_csv(results / "decisions.csv")
+    header, *lines = cells(section)
+    assert header == ["model", "threshold (of folds)", "sensitivity", "specificity", "PPV", "NPV"]
+    points = pd.read_csv(results / "operating_points.csv")
+    for line in lines:
+        own = table[(table.dataset == "camelyon16") & (table.model == line[0])]
+        expected = [f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in own.itertuples()]
+        assert line[2:] == expected and len(expected) == 4
+        thresholds = points[(points.dataset == "camelyon16") & (points.model == line[0])].threshold
+        assert line[1] == f"{thresholds.mean():.2f} ({thresholds.min():.2f} to {thresholds.max():.2f})"
+    assert "Chosen on each fold's validation slides: the highest Youden's index" in text(section)
+    assert "There are 3 validation slides of class tumor per fold" in text(section)
+    assert cells(section, 3)[0][:2] == ["model", "class"], "of three classes each has its own"
+    assert len(captions(section)) == 2 and all("Net benefit" in caption for caption in captions(section))
+    assert "temperature: true} would" in text(section)
+
+
+def test_a_given_prevalence_and_temperatures_are_named(tmp_path):
+    run, classes = SimulatedRun(tmp_path), ["a", "b"]
+    run.add_model("mine", run.add_dataset("mine", classes, slides=60), classes, strength=2.0)
+    dataset = {"slides": "s.csv", "root": ".", "classes": classes}
+    decisions = {"specificity": 0.8, "prevalence": {"b": 0.05}, "temperature": True}
+    models = [{"name": "mean", "id": "other"}]
+    config = Config(datasets={"mine": dataset}, decisions=decisions, models=models)
+    write_tables(run.predictions, run.datasets, run.folder, config.model_dump_json())
+    write_report(run.folder, run.datasets)
+    section = read_sections(run.folder)["decisions"]
+    assert cells(section)[0][-2:] == ["PPV at prevalence 0.05", "NPV at prevalence 0.05"]
+    assert "a specificity of at least 0.8 and the highest sensitivity" in text(section)
+    assert "Decisions here and in packaged models use the scaled probabilities." in text(section)

@@ -12,6 +12,7 @@ from roformermil.evaluation.calibration import reliability
 from roformermil.evaluation.curves import POINTS, curves
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import out_of_fold
+from roformermil.evaluation.temperature import scaled_models
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.dataset import (
     fold_colours,
@@ -103,13 +104,14 @@ def test_confusion_has_labels_down_and_predictions_across(models, first_seeds):
 
 
 def test_calibration_shows_what_is_observed_and_how_many_slides(models, first_seeds):
-    figure = plot_calibration(models)
+    figure = plot_calibration(models, scaled_models(models, models))
     assert ("first seed" in title(figure)) == (models[0].dataset == "seeds")
     assert title(figure).endswith("Too few patients to read this plot"), "30 slides"
     axes = np.reshape(figure.axes, (2, 2))
     for (above, below), model in zip(axes.T, first_seeds, strict=True):
         curve = reliability(model.labels, model.probabilities)
-        assert above.lines[-1].get_xydata() == pytest.approx(curve[["probability", "observed"]].to_numpy())
+        assert above.lines[1].get_xydata() == pytest.approx(curve[["probability", "observed"]].to_numpy())
+        assert len(above.lines[2].get_xydata()) and "temperature-scaled 0." in above.get_title()
         assert [bar.get_height() for bar in below.patches] == curve.slides.tolist()
         predicted = "squamous" if len(model.classes) == 2 else "the predicted class"
         assert below.get_xlabel() == f"probability of {predicted}"

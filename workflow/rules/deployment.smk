@@ -32,11 +32,13 @@ rule package:
         version=stage_versions.source_digest("deployment/export"),
         data=subpath(input.slides, parent=True),
         features=FEATURES,
+        decisions=to_json(CONFIG.decisions),
         encoder=CONFIG.encoder.deciding_values(),  # tissue and tiles decide what comes before
     message:
         "Packaging: {wildcards.dataset}, {wildcards.model}"
     shell:
         command_line(
             "package {input.predictions:q} --data {params.data:q} --features {params.features:q}"
-            " --reference {input.reference:q} --settings {resources.settings:q} --out {output.folder:q}"
+            " --reference {input.reference:q} --settings {resources.settings:q} --decisions {params.decisions:q}"
+            " --out {output.folder:q}"
         )

@@ -1,5 +1,7 @@
 # Every published number, from the folds' predictions.
 
+FURTHER_DECISION_TABLES = ("operating_points", "decision_curves", "abstention", "probabilities")
+
 
 rule evaluation:
     input:
@@ -33,6 +35,13 @@ rule evaluate:
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
         external=f"{RESULTS}/external.csv",
+        decisions=report(
+            f"{RESULTS}/decisions.csv",
+            category="1 Tables",
+            labels={"table": "decisions.csv"},
+            caption="../report/decisions.rst",
+        ),
+        further=expand(f"{RESULTS}/{{table}}.csv", table=FURTHER_DECISION_TABLES),
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="1 Tables",
@@ -58,6 +67,7 @@ rule evaluate:
     params:
         version=stage_versions.source_digest("evaluation/tables"),
         datasets=",".join(CONFIG.datasets),
+        decisions=CONFIG.decisions.deciding_values(),
         out=subpath(output.table, parent=True),
     message:
         "Computing the tables"

@@ -118,6 +118,8 @@ rule pages:
                 "calibration.csv",
                 "external.csv",
                 "provenance.json",
+                "decisions.csv",
+                *(f"{table}.csv" for table in FURTHER_DECISION_TABLES),
             ),
         ),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
@@ -135,6 +137,7 @@ rule pages:
     output:
         page=f"{RESULTS}/report.html",  # not in Snakemake's: browsers show no page above 2 MB inside another
         comparisons=f"{RESULTS}/comparisons.png",
+        decisions=expand(f"{DATASET}/plots/decisions.png", dataset=CONFIG.datasets),
     log:
         f"{RESULTS}/logs/pages.log",
     benchmark:

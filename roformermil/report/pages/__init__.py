@@ -16,22 +16,29 @@ from roformermil.evaluation.summary import POSITION
 from roformermil.evaluation.summary_text import COLUMNS
 from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
 from roformermil.report.pages.data_sets import describe_dataset, heat_maps, trained_on
+from roformermil.report.pages.decisions import describe_decisions
 from roformermil.report.pages.external import describe_external
 from roformermil.report.pages.pictures import png_uri
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
+from roformermil.report.plots.decisions import plot_decisions
 from roformermil.runtime.files import write_text
 
 TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external")
+DECISION_TABLES = ("operating_points", "decisions", "decision_curves", "abstention", "probabilities")
 LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole at the end of the page
 
 
 def write_report(results: Path, datasets: Sequence[Path]) -> None:
-    """Write `report.html` and `comparisons.png` into `results`, from the tables that it contains.
+    """Write `report.html`, `comparisons.png` and each data set's `plots/decisions.png`, from the tables in `results`.
 
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
     """
+    decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
+    for folder in datasets:
+        own = (decisions[name][decisions[name].dataset == folder.name] for name in ("decision_curves", "abstention"))
+        save_plot(plot_decisions(*own), folder / "plots/decisions.png")
     summary, cautions, by_class, comparisons, calibration, external = (
         read_table(results / f"{name}.csv") for name in TABLES
     )
@@ -63,11 +70,12 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
+        "decisions": describe_decisions(decisions),
         "datasets": described,
         "findings": [
             (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")
         ],
-        "tables": _all_tables(summary, by_class, comparisons, calibration, external, described),
+        "tables": _all_tables(summary, by_class, comparisons, calibration, external, decisions, described),
         "encoders": [group["encoder"] for group in groups],
         "settings": _settings(provenance["config"]),
         "versions": [(name, version) for name, version in run.items() if version],
@@ -104,6 +112,7 @@ def _all_tables(
     comparisons: pd.DataFrame,
     calibration: pd.DataFrame,
     external: pd.DataFrame,
+    decisions: Mapping[str, pd.DataFrame],
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
@@ -115,7 +124,11 @@ def _all_tables(
         "Each class against the rest": by_class,
         "Each pair of models": comparisons,
         "External validation": external,
-        "Expected calibration error": calibration[calibration.dataset.isin(readable)][[*KEYS, "ece"]].drop_duplicates(),
+        "Expected calibration error": calibration[calibration.dataset.isin(readable)][
+            [*KEYS, "probabilities", "ece"]
+        ].drop_duplicates(),
+        "Operating points of each fold": decisions["operating_points"],
+        "What operating points reach": decisions["decisions"],
     }
     shown = {title: table for title, table in tables.items() if len(table)}
     return {title: (table.columns.tolist(), table.map(_cell_text).values.tolist()) for title, table in shown.items()}
@@ -133,7 +146,7 @@ def _shown(value: Any) -> str:
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections of the configuration that decide the numbers, each as `key: value, ...`; none where it is not known."""
-    sections = {name: config[name] for name in ("tissue", "tiles", "folds", "training") if name in config}
+    sections = {name: config[name] for name in ("tissue", "tiles", "folds", "training", "decisions") if name in config}
     lines = [
         (name, ", ".join(f"{key}: {_shown(value)}" for key, value in section.items() if value is not None))
         for name, section in sections.items()

@@ -12,7 +12,7 @@ from roformermil.evaluation.calibration import calibration_caution
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.report.pages.pictures import jpeg_uri, outline_uri, png_uri
 
-PLOTS = ("curves", "confusion", "calibration", "history")
+PLOTS = ("curves", "confusion", "calibration", "decisions", "history")
 SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
 OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
 

@@ -15,6 +15,7 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.curves import POINTS, Curve, curves
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
+from roformermil.evaluation.temperature import scaled_models
 from roformermil.report.plots import make_panels, save_plot
 
 UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "aspect": "equal"}
@@ -36,8 +37,9 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not models:
         return
+    scaled = scaled_models(models, out_of_fold(results, "validation"))
     save_plot(plot_curves(models), out / "curves.png")
-    save_plot(plot_calibration(models), out / "calibration.png")
+    save_plot(plot_calibration(models, scaled), out / "calibration.png")
     save_plot(plot_confusion(models), out / "confusion.png")
     if trained := [result for result in results if not result.is_external]:
         save_plot(plot_history(trained), out / "history.png")
@@ -71,15 +73,20 @@ def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner:
     panel.fill_between(POINTS, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
 
 
-def plot_calibration(models: list[OutOfFold]) -> Figure:
+def plot_calibration(models: list[OutOfFold], scaled: list[OutOfFold]) -> Figure:
     """Reliability curves over all out-of-fold predictions, and the number of slides behind each point. Each slide counts once,
-    as the first repeat's and seed's model predicted it."""
+    as the first repeat's and seed's model predicted it. scaled: the same models at their temperatures, whose curves are dashed."""
     figure, axes = make_panels([one.model for one in models], rows=2)
-    for (above, below), one in zip(axes.T, map(OutOfFold.without_repeats, models), strict=True):
-        curve = reliability(one.labels, one.probabilities)
+    groups = (map(OutOfFold.without_repeats, group) for group in (models, scaled))
+    for (above, below), one, after in zip(axes.T, *groups, strict=True):
+        curve, curve_after = (reliability(each.labels, each.probabilities) for each in (one, after))
         above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
-        above.plot(curve.probability, curve.observed, marker="o", ms=4, lw=1.2)
-        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}", fontsize=9)
+        above.plot(curve.probability, curve.observed, marker="o", ms=4, lw=1.2, label="as predicted")
+        above.plot(
+            curve_after.probability, curve_after.observed, "--o", ms=3, lw=1, color="C1", label="temperature-scaled"
+        )
+        scaled_error = f"temperature-scaled {calibration_error(curve_after):.3f}"
+        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}\n{scaled_error}", fontsize=9)
         above.set(**UNIT)
         below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
         below.set(xlim=UNIT["xlim"])
@@ -87,6 +94,7 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
         predicted = one.classes[1] if len(one.classes) == 2 else "the predicted class"
         below.set_xlabel(f"probability of {predicted}", fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
+    axes[0, 0].legend(fontsize=7, loc="upper left")
     axes[1, 0].set_ylabel("slides", fontsize=8)
     too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
     return _titled(figure, models, f"reliability of {_predicted_by(models)}{_which_predictions(models)}{too_few}")
