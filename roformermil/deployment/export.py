@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def export_model(
     with atomic_path(out) as scratch:
         scratch.mkdir()
         for result in (one for one in firsts if one.fold < (ensemble.folds_per_repeat or math.inf)):
-            _copy_parameters(result, scratch / f"fold_{result.fold}.safetensors")
+            _copy_parameters(result, scratch / _member(result.fold))
         if reference:
             shutil.copyfile(reference, scratch / REFERENCE_FILE)
         else:
@@ -114,11 +114,16 @@ def _describe_model(
         training_data=_describe_data(results, records),
         results=_metric_results(summary),
         repeats=ensemble.repeat_count,
-        decisions=_describe_decisions(results, ensemble, decisions),
+        decisions=_describe_decisions(results, ensemble, members, decisions),
         position=position_sentence(auroc),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
     )
+
+
+def _member(fold: int) -> str:
+    """The name of the file of a fold's parameters."""
+    return f"fold_{fold}.safetensors"
 
 
 def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> TrainingData:
@@ -134,11 +139,13 @@ def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> Tra
     )
 
 
-def _describe_decisions(results: list[FoldResult], ensemble: OutOfFold, settings: Decisions) -> PackagedDecisions:
+def _describe_decisions(
+    results: list[FoldResult], ensemble: OutOfFold, members: Collection[str], settings: Decisions
+) -> PackagedDecisions:
     """Operating points and temperatures of the members, and what those of all trainings reach on test slides."""
     decided = prepare_decisions([ensemble], out_of_fold(results, "validation"), settings)
     reached = decision_table(decided.models, decided.points, settings)
-    firsts = {(result.fold, result.trained_seed): result.fold for result in results if result.seed is None}
+    firsts = [(one.fold, one.trained_seed) for one in results if one.seed is None and _member(one.fold) in members]
     runs = zip(decided.points.fold, decided.points.seed, strict=True)
     points = decided.points[[run in firsts for run in runs]]
     classes = {}
@@ -152,7 +159,7 @@ def _describe_decisions(results: list[FoldResult], ensemble: OutOfFold, settings
     return PackagedDecisions(
         operating_point=settings.rule,
         classes=classes,
-        temperatures={f"fold_{fold}.safetensors": value for fold, value in temperatures.items()},
+        temperatures={_member(fold): value for fold, value in temperatures.items()},
     )
 
 

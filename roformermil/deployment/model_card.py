@@ -9,8 +9,8 @@ from pydantic import Field
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
-from roformermil.evaluation.balance import balance_sentences
 from roformermil.deployment.operating_point import PackagedDecisions
+from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
 

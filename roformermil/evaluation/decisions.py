@@ -10,8 +10,8 @@ from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import abstention_table
 from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.net_benefit import decision_curves
-from roformermil.evaluation.operating_points import calls, operating_points
-from roformermil.evaluation.predictions import KEYS, OutOfFold
+from roformermil.evaluation.operating_points import calls, mean_points, operating_points
+from roformermil.evaluation.predictions import KEYS, OutOfFold, of_ensembles
 from roformermil.evaluation.probability_scores import score_table
 from roformermil.evaluation.proportions import Bounds, predictive_value, proportion
 from roformermil.evaluation.temperature import fit_temperatures, scaled_models
@@ -29,36 +29,43 @@ class Decided(NamedTuple):
     validation: list[OutOfFold]
     points: pd.DataFrame
 
+    @property
+    def internal(self) -> tuple[list[OutOfFold], list[OutOfFold]]:
+        """Models and validation slides without external data sets, whose ensemble has predicted no validation slides."""
+        pairs = [pair for pair in zip(self.models, self.validation, strict=True) if not pair[0].trained_on]
+        return [model for model, _ in pairs], [own for _, own in pairs]
+
 
 def decision_tables(
-    models: list[OutOfFold],
-    validation: list[OutOfFold],
-    trained: list[OutOfFold],
-    scaled: list[OutOfFold],
-    settings: Decisions,
+    members: list[OutOfFold], validation: list[OutOfFold], trained: list[OutOfFold], settings: Decisions
 ) -> dict[str, pd.DataFrame]:
     """The tables by name.
 
-    models, validation, trained: predictions of test, validation and training slides; scaled: `models` at their temperatures.
+    members, validation, trained: predictions of test, validation and training slides by each fold's model, as of `join_folds`.
     """
-    decided = prepare_decisions(models, validation, settings)
+    decided = prepare_decisions(members, validation, settings)
     temperatures = [fit_temperatures(own) for own in validation]
+    models, scaled = of_ensembles(members), of_ensembles(scaled_models(members, validation))
     return {
         "operating_points": decided.points,
         "decisions": decision_table(decided.models, decided.points, settings),
         "decision_curves": decision_curves(decided.models),
-        "abstention": abstention_table(*decided),
+        "abstention": abstention_table(*decided.internal, decided.points),
         "probabilities": score_table(models, scaled, trained, temperatures),
     }
 
 
-def prepare_decisions(models: list[OutOfFold], validation: list[OutOfFold], settings: Decisions) -> Decided:
-    """Temperatures and operating points of models, from predictions of their validation slides alone."""
+def prepare_decisions(members: list[OutOfFold], validation: list[OutOfFold], settings: Decisions) -> Decided:
+    """Temperatures and operating points of models, from predictions of their validation slides alone. An external data set's
+    slides are decided as a package decides: by the ensemble's probability, at the mean of its members' operating points."""
     temperatures = [fit_temperatures(own) if settings.temperature else {} for own in validation]
     if settings.temperature:
-        models, validation = scaled_models(models, validation), scaled_models(validation, validation)
+        members, validation = scaled_models(members, validation), scaled_models(validation, validation)
     points = [operating_points(*pair, settings) for pair in zip(validation, temperatures, strict=True)]
-    return Decided(models, validation, pd.concat(points, ignore_index=True))
+    points = [
+        mean_points(own, table) if own.trained_on else table for own, table in zip(validation, points, strict=True)
+    ]
+    return Decided(of_ensembles(members), validation, pd.concat(points, ignore_index=True))
 
 
 def decision_table(models: list[OutOfFold], points: pd.DataFrame, settings: Decisions) -> pd.DataFrame:

@@ -4,7 +4,7 @@ maps' environment need not load."""
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,16 @@ class FoldResult(ModelKey):
     @property
     def model_file(self) -> Path:
         """The model that made the predictions."""
-        folder = self.path.absolute().parent
-        if self.is_external:
-            folder = folder.parents[3] / self.trained_on / self.encoder / self.model / folder.name
-        return folder / MODEL_FILE
+        return self.training_result.path.with_name(MODEL_FILE)
+
+    @property
+    def training_result(self) -> "FoldResult":
+        """The result of the fold that the model was trained in: another one for an external data set."""
+        path = self.path.absolute()
+        if not self.is_external:
+            return replace(self, path=path)
+        folder = path.parents[4] / self.trained_on / self.encoder / self.model / path.parent.name
+        return FoldResult.at(folder / path.name)
 
     @cached_property
     def metadata(self) -> dict[str, str]:

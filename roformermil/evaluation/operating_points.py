@@ -14,8 +14,9 @@ from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.temperature import Run, runs_of_rows
 
 NONE_POSITIVE = 1.01  # a threshold above every probability
-COLUMNS = [*KEYS, "fold", "seed", "class", "operating_point", "temperature", "threshold"]
-COLUMNS += ["sensitivity", "specificity", "positives", "negatives"]  # of the validation slides
+MEANS = ["temperature", "threshold"]
+MEANS += ["sensitivity", "specificity", "positives", "negatives"]  # of the validation slides
+COLUMNS = [*KEYS, "fold", "seed", "class", "operating_point", *MEANS]
 
 
 class OperatingPoint(NamedTuple):
@@ -60,6 +61,14 @@ def operating_points(validation: OutOfFold, temperatures: Mapping[Run, float], s
             chosen = (validation.classes[c], settings.rule, temperatures.get(run, 1.0), *point)
             rows.append((*validation.key, *run, *chosen, int(truth.sum()), int((~truth).sum())))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def mean_points(validation: OutOfFold, points: pd.DataFrame) -> pd.DataFrame:
+    """The operating points of the ensemble of each seed's models, as one fold: means over its members, which are of the first
+    repeat."""
+    members = points[points.fold < (validation.folds_per_repeat or np.inf)]
+    keys = [*KEYS, "seed", "class", "operating_point"]
+    return members.groupby(keys, sort=False)[MEANS].mean().reset_index().assign(fold=0)[COLUMNS]
 
 
 def thresholds_of_rows(model: OutOfFold, points: pd.DataFrame, c: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Predictions as each fold's predictions.csv contains them, and as arrays over the test slides of all folds."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,9 +106,12 @@ class OutOfFold(ModelKey):
 
     def average_folds(self) -> "OutOfFold":
         """The mean prediction of the models of all folds for each slide, per seed: that of a packaged ensemble, as one fold.
+        Of a repeated cross-validation only the models of the first repeat, as in a package.
 
         For an external data set, whose slides every model predicts.
         """
+        if self.repeat_count > 1:
+            return self.select(self.repeats == 0).average_folds()
         pairs = pd.DataFrame({"seed": self.seeds, "slide": self.slides})
         group = pairs.groupby(["seed", "slide"], sort=False).ngroup().to_numpy()
         first = np.unique(group, return_index=True)[1]
@@ -120,7 +124,11 @@ class OutOfFold(ModelKey):
         shuffled = None if self.shuffled is None else np.stack([averaged(one) for one in self.shuffled])
         one = replace(self, shuffled=None).select(first)
         return replace(
-            one, folds=np.zeros_like(one.folds), probabilities=averaged(self.probabilities), shuffled=shuffled
+            one,
+            folds=np.zeros_like(one.folds),
+            probabilities=averaged(self.probabilities),
+            shuffled=shuffled,
+            folds_per_repeat=None,
         )
 
     def without_repeats(self) -> "OutOfFold":
@@ -173,29 +181,45 @@ def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[n
 def out_of_fold(results: list[FoldResult], part: str = "test", labelled: bool = True) -> list[OutOfFold]:
     """The predictions of each data set, encoder and model for the slides of a part, in the order of their first fold in
     `results`. Only for `test` with those of shuffled positions. Those of an external data set are the ensemble's, whose members
-    are the models of all folds.
+    are the models of all folds, or of the first repeat's.
 
     labelled: only of slides with a label; external data sets without any are then left out. Raises ModelError for a damaged
     shuffled.csv.
     """
-    models = [one.average_folds() if one.trained_on else one for one in join_folds(results, part)]
+    return of_ensembles(join_folds(results, part, labelled))
+
+
+def of_ensembles(models: Sequence[OutOfFold]) -> list[OutOfFold]:
+    """The same predictions, but of external data sets those of the ensemble instead of those of each fold's model."""
+    return [one.average_folds() if one.trained_on else one for one in models]
+
+
+def join_folds(results: list[FoldResult], part: str = "test", labelled: bool = False) -> list[OutOfFold]:
+    """As `out_of_fold`, but of an external data set the predictions of each fold's model. The training and validation slides of
+    an external data set are those of the one that its models were trained on."""
+    groups: dict[tuple[str, str, str], list[FoldResult]] = {}
+    for result in results:
+        groups.setdefault(result.key, []).append(result)
+    models = [
+        _join_runs(sorted(group, key=lambda one: (one.fold, one.trained_seed)), part) for group in groups.values()
+    ]
     if not labelled:
         return models
     return [one.select(one.labels != UNLABELLED) for one in models if (one.labels != UNLABELLED).any()]
 
 
-def join_folds(results: list[FoldResult], part: str = "test") -> list[OutOfFold]:
-    """The same, but of an external data set the predictions of each fold's model, and of slides without a label too."""
-    groups: dict[tuple[str, str, str], list[FoldResult]] = {}
-    for result in results:
-        groups.setdefault(result.key, []).append(result)
-    return [_join_runs(sorted(group, key=lambda one: (one.fold, one.trained_seed)), part) for group in groups.values()]
+def matching(models: Sequence[OutOfFold], others: Sequence[OutOfFold]) -> list[OutOfFold]:
+    """Of `others`, those of the data sets, encoders and models of `models`, in their order."""
+    by_key = {one.key: one for one in others}
+    return [by_key[one.key] for one in models]
 
 
 def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
     classes = results[0].classes
-    tables = [read_table(one.path).assign(fold=one.fold, seed=one.trained_seed) for one in results]
-    folds_per_repeat = _folds_per_repeat(pd.concat([table[table.part == "test"] for table in tables]))
+    trainings, is_external = [one.training_result for one in results], results[0].is_external
+    trained = _read_tables(trainings) if all(one.path.exists() for one in trainings) else []
+    folds_per_repeat = _folds_per_repeat(pd.concat([one[one.part == "test"] for one in trained])) if trained else None
+    tables = _read_tables(results) if part == "test" and is_external else trained
     tables = [table[table.part == part] for table in tables]
     table = pd.concat(tables)
     labels, probabilities = labels_and_probabilities(table, classes)
@@ -212,8 +236,12 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
         seeds=table.seed.to_numpy(),
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
         folds_per_repeat=folds_per_repeat,
-        trained_on=results[0].trained_on if results[0].is_external else "",
+        trained_on=results[0].trained_on if is_external else "",
     )
+
+
+def _read_tables(results: list[FoldResult]) -> list[pd.DataFrame]:
+    return [read_table(one.path).assign(fold=one.fold, seed=one.trained_seed) for one in results]
 
 
 def _folds_per_repeat(tested: pd.DataFrame) -> int | None:

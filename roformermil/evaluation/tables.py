@@ -9,8 +9,8 @@ from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import attrition_summary, read_slide_table
 from roformermil.config import Config
 from roformermil.config.base import read_settings
-from roformermil.evaluation.balance import balance_cautions
 from roformermil.config.decisions import Decisions
+from roformermil.evaluation.balance import balance_cautions
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
@@ -19,7 +19,7 @@ from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.position import position_notes
-from roformermil.evaluation.predictions import OutOfFold, out_of_fold
+from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
@@ -37,11 +37,11 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     """
     settings = read_settings(Config, config, "--config") if json.loads(config) else None
     results = read_results(predictions, datasets, settings, settings.models if settings else ())
-    models = out_of_fold(results)
+    members = join_folds(results, labelled=True)
+    models = of_ensembles(members)
     metrics, sizes = fold_metrics(results)
     summary = summary_table(metrics, models)
-    validation, trained = (out_of_fold(results, part) for part in ("validation", "train"))
-    scaled = scaled_models(models, validation)
+    validation, training = (matching(members, join_folds(results, part)) for part in ("validation", "train"))
     decisions = settings.decisions if settings else Decisions()
     notes = dataset_notes(models, datasets)
     for group, lines in balance_cautions(results).items():
@@ -56,12 +56,12 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "metrics": metrics,
         "summary": summary,
         "classes": class_table(models),
-        "calibration": calibration_table(models, scaled),
+        "calibration": calibration_table(models, of_ensembles(scaled_models(members, validation))),
         "confusion": confusion(models),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
         "external": (external := external_table(results)),
-        **decision_tables(models, validation, trained, scaled, decisions),
+        **decision_tables(members, validation, training, decisions),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

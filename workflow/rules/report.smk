@@ -137,7 +137,7 @@ rule pages:
     output:
         page=f"{RESULTS}/report.html",  # not in Snakemake's: browsers show no page above 2 MB inside another
         comparisons=f"{RESULTS}/comparisons.png",
-        decisions=expand(f"{DATASET}/plots/decisions.png", dataset=CONFIG.datasets),
+        decisions=expand(f"{DATASET}/plots/decisions.png", dataset=TRAINED),
     log:
         f"{RESULTS}/logs/pages.log",
     benchmark:

@@ -30,13 +30,14 @@ LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole
 
 
 def write_report(results: Path, datasets: Sequence[Path]) -> None:
-    """Write `report.html`, `comparisons.png` and each data set's `plots/decisions.png`, from the tables in `results`.
+    """Write `report.html`, `comparisons.png` and, of each data set that models are trained on, `plots/decisions.png`, from the tables in `results`.
 
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
     """
     decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
-    for folder in datasets:
+    trained = {folder.name: trained_on(folder) for folder in datasets}
+    for folder in (one for one in datasets if not trained[one.name]):
         own = (decisions[name][decisions[name].dataset == folder.name] for name in ("decision_curves", "abstention"))
         save_plot(plot_decisions(*own), folder / "plots/decisions.png")
     summary, cautions, by_class, comparisons, calibration, external = (
@@ -47,7 +48,6 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     run = provenance["run"]
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)
-    trained = {folder.name: trained_on(folder) for folder in datasets}
     described = {
         folder.name: describe_dataset(folder, classes.get(folder.name, []), trained[folder.name]) for folder in datasets
     }

@@ -1,5 +1,6 @@
 """All plots of one data set: what its models predicted, and how they were trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from roformermil.evaluation.calibration import calibration_caution, calibration_
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.curves import POINTS, Curve, curves
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
+from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles, read_table
 from roformermil.evaluation.temperature import scaled_models
 from roformermil.report.plots import make_panels, save_plot
 
@@ -33,11 +34,12 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     model.safetensors.
     """
     results = read_results(predictions)
-    models = out_of_fold(results)
+    members = join_folds(results, labelled=True)
+    models = of_ensembles(members)
     out.mkdir(parents=True, exist_ok=True)
     if not models:
         return
-    scaled = scaled_models(models, out_of_fold(results, "validation"))
+    scaled = of_ensembles(scaled_models(members, matching(members, join_folds(results, "validation"))))
     save_plot(plot_curves(models), out / "curves.png")
     save_plot(plot_calibration(models, scaled), out / "calibration.png")
     save_plot(plot_confusion(models), out / "confusion.png")
@@ -73,20 +75,22 @@ def _draw_curve(panel: Axes, curve: Curve, colour: str, label: str, from_corner:
     panel.fill_between(POINTS, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
 
 
-def plot_calibration(models: list[OutOfFold], scaled: list[OutOfFold]) -> Figure:
+def plot_calibration(models: list[OutOfFold], scaled: Sequence[OutOfFold] = ()) -> Figure:
     """Reliability curves over all out-of-fold predictions, and the number of slides behind each point. Each slide counts once,
     as the first repeat's and seed's model predicted it. scaled: the same models at their temperatures, whose curves are dashed."""
     figure, axes = make_panels([one.model for one in models], rows=2)
-    groups = (map(OutOfFold.without_repeats, group) for group in (models, scaled))
-    for (above, below), one, after in zip(axes.T, *groups, strict=True):
-        curve, curve_after = (reliability(each.labels, each.probabilities) for each in (one, after))
+    for column, one in enumerate(map(OutOfFold.without_repeats, models)):
+        (above, below), curve = axes[:, column], reliability(one.labels, one.probabilities)
+        title = f"{one.model}, ECE {calibration_error(curve):.3f}"
         above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
         above.plot(curve.probability, curve.observed, marker="o", ms=4, lw=1.2, label="as predicted")
-        above.plot(
-            curve_after.probability, curve_after.observed, "--o", ms=3, lw=1, color="C1", label="temperature-scaled"
-        )
-        scaled_error = f"temperature-scaled {calibration_error(curve_after):.3f}"
-        above.set_title(f"{one.model}, ECE {calibration_error(curve):.3f}\n{scaled_error}", fontsize=9)
+        if scaled:
+            after = scaled[column].without_repeats()
+            curve_after = reliability(after.labels, after.probabilities)
+            points = curve_after.probability, curve_after.observed
+            above.plot(*points, "--o", ms=3, lw=1, color="C1", label="temperature-scaled")
+            title += f"\ntemperature-scaled {calibration_error(curve_after):.3f}"
+        above.set_title(title, fontsize=9)
         above.set(**UNIT)
         below.bar(curve.low, curve.slides, width=curve.high - curve.low, align="edge", color="0.7", edgecolor="white")
         below.set(xlim=UNIT["xlim"])
