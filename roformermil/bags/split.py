@@ -7,10 +7,11 @@ from typing import Any
 
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
+from roformermil.bags.patients import check_patient_labels
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.config import Folds, Leakage
+from roformermil.config import Folds, Leakage, Unit
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint, write_text
 
@@ -18,7 +19,13 @@ COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, whi
 
 
 def split_slides(
-    slides: list[Slide], records: list[SlideRecord], classes: list[str], settings: Folds, leakage: Leakage, out: Path
+    slides: list[Slide],
+    records: list[SlideRecord],
+    classes: list[str],
+    settings: Folds,
+    leakage: Leakage,
+    out: Path,
+    unit: Unit = "slide",
 ) -> list[str]:
     """Write the folds of the usable slides to `out`, the findings to leakage.csv and what decided the folds to folds.json;
     returns a warning per leak.
@@ -27,6 +34,8 @@ def split_slides(
     """
     dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
+    if unit == "patient":
+        check_patient_labels(usable)
     folds = assign_folds(dataset, usable, settings, classes)
     findings = find_leaks(folds, usable, records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))

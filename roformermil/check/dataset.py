@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from roformermil.bags.folds import FoldRow, assign_folds, check_enough
 from roformermil.bags.leakage import find_leaks, leak_message
+from roformermil.bags.patients import check_patient_labels
 from roformermil.check.inspection import InspectedSlide, inspect_slides
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.cohort import slide_table
@@ -98,6 +99,8 @@ class _Found:
         """The folds, where all slides are there and folds can be made, and what is wrong with them."""
         classes, usable = self.config.datasets[self.name].classes, self._usable(absent)
         try:
+            if self.config.unit == "patient":
+                check_patient_labels(usable)
             if absent:
                 check_enough(usable, self.config.folds, classes)
             elif usable:

@@ -20,7 +20,7 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`."
+    " `datasets.NAME.classes`, `unit`."
 )
 def split(
     sheet: options.Sheet,
@@ -31,20 +31,21 @@ def split(
     leakage: Annotated[Leakage, options.section(Leakage, "--leakage")],
     root: options.Root = None,
     allow_absolute: options.Absolute = False,
+    unit: options.UnitOption = "slide",
 ) -> None:
     """Divide the usable slides into folds, and check them for leaks."""
     from roformermil.bags.split import split_slides
 
     names, records = classes.split(","), read_slide_table(slides)
     listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
-    for warning in split_slides(listed, records, names, folds, leakage, out):
+    for warning in split_slides(listed, records, names, folds, leakage, out, unit):
         log.warning("%s", warning)
 
 
 @app.command(
     epilog="Example: roformermil train --folds results/demo/folds.csv --fold 0 --features"
     " results/demo/features/resnet50-random --classes inflamed,excluded --model '{name: ro-abmil, hidden_dim:"
-    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`."
+    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`, `unit`."
 )
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
@@ -56,13 +57,14 @@ def train(
     training: Annotated[Training, options.section(Training, "--training")],
     dataset: Annotated[str, typer.Option(help="name of the data set, from which seeds are derived")] = "dataset",
     threads: options.Threads = 0,
+    unit: options.UnitOption = "slide",
 ) -> None:
-    """Train one fold of one model and predict its slides."""
+    """Train one fold of one model and predict its slides or patients."""
     from roformermil.bags.folds import read_folds
     from roformermil.training import TrainingJob, train_fold
 
     options.use_machine(threads)
-    job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training)
+    job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training, unit)
     finish_before_ending()
     with exclusive(out):
         train_fold(job, out)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from roformermil.config import Unit
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import FoldResult, ModelKey
 from roformermil.evaluation.metrics import probability_columns
@@ -33,6 +34,7 @@ class OutOfFold(ModelKey):
     probabilities: np.ndarray  # (n, C)
     seeds: np.ndarray  # (n,) int, of the training
     shuffled: np.ndarray | None = None  # (R, n, C) the probabilities in R repeats with shuffled positions
+    unit: Unit = "slide"  # what the n are: slides, or patients, whose ids are then in `slides` too
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -104,6 +106,11 @@ def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[n
     return table.label.map(classes.index).to_numpy(int), table[probability_columns(classes)].to_numpy(float)
 
 
+def bag_ids(table: pd.DataFrame) -> pd.Series:
+    """What each row of predictions is of: its slide_id, or the patient_id where patients are the unit."""
+    return table["slide_id"] if "slide_id" in table else table["patient_id"]
+
+
 def out_of_fold(results: list[FoldResult], part: str = "test") -> list[OutOfFold]:
     """The predictions of each data set, encoder and model for the slides of a part, in the order of their first fold in
     `results`. Only for `test` with those of shuffled positions. Raises ModelError for a damaged shuffled.csv."""
@@ -124,13 +131,14 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
     return OutOfFold(
         *results[0].key,
         classes=classes,
-        slides=table.slide_id.to_numpy(),
+        slides=bag_ids(table).to_numpy(),
         patients=table.patient_id.to_numpy(),
         folds=table.fold.to_numpy(),
         labels=labels,
         probabilities=probabilities,
         seeds=table.seed.to_numpy(),
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
+        unit=results[0].unit,
     )
 
 
@@ -140,7 +148,7 @@ def _read_shuffled(result: FoldResult, table: pd.DataFrame, classes: list[str]) 
         return None
     rows = read_table(result.shuffled_file)
     try:
-        repeats = [group.set_index("slide_id").loc[table.slide_id] for _, group in rows.groupby("repeat")]
+        repeats = [group.set_index(bag_ids(group)).loc[bag_ids(table)] for _, group in rows.groupby("repeat")]
         return np.stack([labels_and_probabilities(one, classes)[1] for one in repeats]) if repeats else None
     except (KeyError, ValueError, AttributeError) as error:
         raise ModelError(f"{result.shuffled_file.absolute()}: damaged ({error})") from error

@@ -17,7 +17,7 @@ from roformermil.evaluation.intervals import (
 )
 from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
 from roformermil.evaluation.pooled import POOLED, pooled_auroc
-from roformermil.evaluation.predictions import KEYS, OutOfFold, labels_and_probabilities, read_table
+from roformermil.evaluation.predictions import KEYS, OutOfFold, bag_ids, labels_and_probabilities, read_table
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds
@@ -38,7 +38,7 @@ def fold_metrics(
         table = read_table(result.path)
         chosen = table[table.part == part]
         if slides is not None:
-            chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
+            chosen = chosen[bag_ids(chosen).isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         values = compute_metrics(*labels_and_probabilities(chosen, result.classes)) if len(chosen) else {}
         run = (*result.key, result.fold, result.trained_seed)

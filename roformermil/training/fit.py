@@ -17,7 +17,7 @@ from roformermil.bags.dataset import Bag, BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
-from roformermil.config import Model, Training
+from roformermil.config import Model, Training, Unit
 from roformermil.config.training import grid_augmentation
 from roformermil.errors import BagError
 from roformermil.evaluation.metrics import auroc
@@ -41,6 +41,7 @@ class TrainingJob:
     classes: list[str]
     model: Model
     training: Training
+    unit: Unit = "slide"
 
     def feature_fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of what decided each slide's features, by slide_id."""
@@ -57,7 +58,7 @@ class Fit:
         repeat_exactly()
         self.device = best_device()
         self.on_gpu = self.device.type == "cuda"
-        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
+        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9, job.unit)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
         self.model.checkpointing = settings.checkpointing
         if settings.normalize != "none":
@@ -83,8 +84,8 @@ class Fit:
         machine = f"{self.device}, {precision}, {torch.get_num_threads()} threads"
         limits = [f"{settings.tile_fraction:.0%}"] if settings.tile_fraction < 1 else []
         limits += [f"at most {settings.max_tiles:,}"] if settings.max_tiles else []
-        tiles = f"{', '.join(limits)} of a slide's tiles in each training step" if limits else "all tiles"
-        return f"{parameter_count(self.model):,} parameters; {sizes} slides; {machine}; {tiles}"
+        tiles = f"{', '.join(limits)} of a {self.job.unit}'s tiles in each training step" if limits else "all tiles"
+        return f"{parameter_count(self.model):,} parameters; {sizes} {self.job.unit}s; {machine}; {tiles}"
 
     def epoch(self, number: int) -> None:
         """Pass over the training slides, then over the validation slides; add a row to the history."""
@@ -104,14 +105,14 @@ class Fit:
         monitor = self.job.training.monitor
         score = -metrics["loss"] if monitor == "loss" else metrics[monitor]
         if not np.isfinite(score):
-            problem = f"the validation {monitor} is undefined, since a class has no validation slide"
+            problem = f"the validation {monitor} is undefined, since a class has no validation {self.job.unit}"
             raise BagError(f"{self.job.model.id}: {problem}; set training.monitor to loss")
         if score > self.best_score:
             self.best_epoch, self.best_score = number, score
             self.best_state = deepcopy(self.model.state_dict())
 
     def _train(self) -> float:
-        """The mean loss per slide of one epoch: a pass over the training slides, or the number of passes closest to `epoch_steps`."""
+        """The mean loss per bag of one epoch: a pass over the training slides or patients, or the number of passes closest to `epoch_steps`."""
         self.model.train()
         settings, slides = self.job.training, self.slides("train")
         passes = max(1, round(settings.epoch_steps / math.ceil(len(slides) / settings.batch_size)))
@@ -143,7 +144,7 @@ class Fit:
     def evaluate(
         self, part: str, change: Callable[[Bag], Bag] = lambda bag: bag
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """The mean loss, probabilities (n, C) and labels (n,) of a part's slides, one at a time with all their tiles.
+        """The mean loss, probabilities (n, C) and labels (n,) of a part's bags, one at a time with all their tiles.
 
         change: applied to each bag.
         """
@@ -164,12 +165,12 @@ class Fit:
         """The model's output for a batch, and its loss."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
-            out = self.model(batch.features, batch.grid, batch.lengths)
+            out = self.model(batch.features, batch.grid, batch.lengths, batch.slide_lengths)
             return out, mil_loss(out, batch.labels, batch.lengths)
 
     def slides(self, part: str) -> list[int]:
-        """Indices of a part's slides."""
-        return [k for k, row in enumerate(self.job.rows) if row.part == part]
+        """Indices of a part's bags: slides, or patients where these are the unit."""
+        return [k for k, bag in enumerate(self.data.bags) if bag[0].part == part]
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""

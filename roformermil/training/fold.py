@@ -71,6 +71,7 @@ def save_model(out: Path, fit: Fit) -> None:
         "in_dim": str(fit.model.in_dim),
         "classes": json.dumps(job.classes),
         "dataset": job.dataset,
+        "unit": job.unit,
         "fold": str(job.fold),
         "seed": str(job.training.seed),
         "best_epoch": str(fit.best_epoch),

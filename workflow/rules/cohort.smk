@@ -4,6 +4,7 @@ from functools import cache
 from snakemake.io import contains_wildcard
 
 from roformermil.bags.folds import check_labels
+from roformermil.bags.patients import check_patient_labels
 from roformermil.check import check_plan
 from roformermil.cohort.batches import divide_into_batches
 from roformermil.cohort.slide_files import content_id
@@ -180,6 +181,8 @@ def labels_to_train_on(wildcards):
     used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
     try:
         check_labels(used, dataset_settings(wildcards).classes)
+        if CONFIG.unit == "patient":
+            check_patient_labels(used)
     except RoFormerMILError as error:
         remedy = "The targets `tissue` and `features` need no labels"
         logger.error(f"{wildcards.dataset} cannot be trained on: {error}. {remedy}")
