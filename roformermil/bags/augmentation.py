@@ -66,6 +66,11 @@ def orient(grid: Tensor, orientation: int) -> Tensor:
     return _move_back(turned * signs.to(grid.dtype), grid)
 
 
+def shuffle_bag(bag: Bag, repeat: int) -> Bag:
+    """The bag with the positions of each slide's tiles shuffled within the slide, as of `shuffle_positions`."""
+    return bag.with_moved_tiles(lambda grid, slide_id: shuffle_positions(grid, slide_id, repeat))
+
+
 def shuffle_positions(grid: Tensor, slide_id: str, repeat: int) -> Tensor:
     """The positions of `grid` (n, 2), exchanged among the tiles at random: for every model the same, by slide and repeat."""
     generator = Generator().manual_seed(derive_seed("shuffle", slide_id, repeat))

@@ -73,13 +73,13 @@ def _size_cautions(model: OutOfFold) -> list[str]:
     """Sentences on few test slides and patients, and on slides that several folds test."""
     lines, slides = [], _slides_per_fold(model)
     if slides < FEW_SLIDES:
-        effect = "one slide changes a metric considerably, and a perfect score may be luck"
-        lines.append(f"{slides:.2g} test slides per fold are few: {effect}")
+        effect = f"one {model.unit} changes a metric considerably, and a perfect score may be luck"
+        lines.append(f"{slides:.2g} test {model.unit}s per fold are few: {effect}")
     if caution := few_patients_caution(_patients_per_fold(model), model.classes):
         lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"
         lines.append(
-            f"{model.repeated} slides are tested by several folds, which are therefore not independent: {effect}"
+            f"{model.repeated} {model.unit}s are tested by several folds, which are therefore not independent: {effect}"
         )
     return lines

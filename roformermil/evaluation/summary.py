@@ -47,6 +47,15 @@ def fold_metrics(
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
+def metrics_of(model: OutOfFold) -> pd.DataFrame:
+    """The metrics of a model's predictions, as of `fold_metrics`."""
+    rows = []
+    for (fold, seed), tested in zip(model.runs, model.tests, strict=True):
+        values = compute_metrics(model.labels[tested], model.probabilities[tested])
+        rows += [(*model.key, fold, seed, name, values[name]) for name in METRICS]
+    return pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
+
+
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Each fold's metrics, means over its seeds: the columns of metrics.csv without `seed`."""
     return metrics.groupby([*KEYS, "fold", "metric"], sort=False).value.mean().reset_index()

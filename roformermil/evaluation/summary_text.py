@@ -36,13 +36,33 @@ def interval_text(row: Mapping[Any, Any], form: str = ".2f", low: str = "ci_low"
     return f"[{row[low]:{form}}, {row[high]:{form}}]"
 
 
-def summary_text(summary: pd.DataFrame, notes: Mapping[Group, list[str]], pooled: Collection[Group] = ()) -> str:
+def summary_text(
+    summary: pd.DataFrame,
+    notes: Mapping[Group, list[str]],
+    pooled: Collection[Group] = (),
+    patients: pd.DataFrame | None = None,
+) -> str:
     """The content of summary.md: the paper's table, each model's results with their intervals, each data set's notes.
 
-    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too.
+    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; patients: as in patients.csv.
     """
     lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
-    return "\n\n".join([paper_table(summary), results_table(summary, pooled), "\n".join(lines)]) + "\n"
+    parts = [paper_table(summary), results_table(summary, pooled)]
+    if patients is not None and len(patients):
+        titles, rows = patient_rows(patients)
+        parts.append(f"By patient: the mean prediction for each patient's slides\n\n{markdown_table(titles, rows)}")
+    return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+
+
+def patient_rows(patients: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of a table of results by patient. patients: as in patients.csv."""
+    metrics = ("auroc", "balanced_accuracy", "average_precision", POOLED)
+    titles = ["data set", "model", *(f"{METRIC_TITLES[name]} [95% interval]" for name in metrics)]
+    rows = []
+    for key, of_model in patients.groupby(KEYS, sort=False):
+        by_metric = {row["metric"]: row for row in of_model.to_dict("records")}
+        rows.append([_group_title(key[:2]), key[2], *(value_text(by_metric[name]) for name in metrics)])
+    return titles, rows
 
 
 def paper_table(summary: pd.DataFrame) -> str:

@@ -14,17 +14,19 @@ from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.learning import learning_cautions
+from roformermil.evaluation.patients import mixed_patients, patient_predictions, patients_table
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
+from roformermil.runtime.text import plural
 
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
-    `confusion.csv`, `comparisons.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `confusion.csv`, `comparisons.csv`, `patients.csv`, `patient_predictions.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -42,7 +44,9 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         notes[group][1:1] = lines  # after the size of the data set, before why to be careful
     tables = {
         "metrics": metrics,
-        "summary": summary,
+        "summary": summary.assign(level=models[0].unit),
+        "patients": (patients := patients_table(models)),
+        "patient_predictions": patient_predictions(models),
         "classes": class_table(models),
         "calibration": calibration_table(models),
         "confusion": confusion(models),
@@ -52,7 +56,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     pooled = {(model.dataset, model.encoder) for model in models if has_few_tests(model) or model.seed_count > 1}
-    write_text(out / "summary.md", summary_text(summary, notes, pooled))
+    write_text(out / "summary.md", summary_text(summary, notes, pooled, patients))
     write_provenance(out / "provenance.json", config)
 
 
@@ -66,5 +70,9 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
         seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
         size = f"{model.dataset}: {model.fold_count} folds{seeds}; {attrition_summary(records)}"
+        if model.unit == "patient":
+            size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"
+        elif len(set(model.slides)) > len(set(model.patients)) and (mixed := mixed_patients(model)):
+            size += f"; {plural(len(mixed), 'patient')} with slides of several labels {'is' if len(mixed) == 1 else 'are'} in no result by patient"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_positions
+from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_bag
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
@@ -23,7 +23,7 @@ def shuffled_predictions(fit: Fit) -> list[dict[str, Any]]:
     model that uses no positions."""
 
     def shuffled(repeat: int) -> Callable[[Bag], Bag]:
-        return lambda bag: bag.with_moved_tiles(lambda grid, slide_id: shuffle_positions(grid, slide_id, repeat))
+        return lambda bag: shuffle_bag(bag, repeat)
 
     repeats = range(SHUFFLE_REPEATS if fit.job.model.uses_position else 0)
     return [row for repeat in repeats for row in _rows(fit, "test", {"repeat": repeat}, shuffled(repeat))]

@@ -32,6 +32,8 @@ rule evaluate:
         ),
         calibration=f"{RESULTS}/calibration.csv",
         confusion=f"{RESULTS}/confusion.csv",
+        patients=f"{RESULTS}/patients.csv",
+        patient_predictions=f"{RESULTS}/patient_predictions.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="1 Tables",

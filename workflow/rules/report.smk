@@ -113,6 +113,7 @@ rule pages:
                 "classes.csv",
                 "comparisons.csv",
                 "calibration.csv",
+                "patients.csv",
                 "provenance.json",
             ),
         ),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from roformermil.bags.folds import read_folds
+from roformermil.bags.patients import slides_of_bags
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.runtime.files import atomic_path
@@ -18,9 +20,12 @@ def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: 
     """
     (model,) = out_of_fold(read_results(predictions))
     model = model.without_repeats()  # the fold that drew the panel
-    table = pd.DataFrame({"slide_id": model.slides, "label": model.labels, "right": model.labels == model.decisions})
+    table = pd.DataFrame({"bag": model.slides, "label": model.labels, "right": model.labels == model.decisions})
     table["confidence"] = model.probabilities.max(axis=1)
+    slides = slides_of_bags(read_folds(predictions[0].absolute().parents[3] / "folds.csv"), model.unit)
+    table = table.assign(slide_id=table.bag.map(slides)).explode("slide_id")  # several, where patients are predicted
     table = table[[(heatmaps / f"{slide_id}.jpg").exists() for slide_id in table.slide_id]]
+    table = table.drop_duplicates("bag")  # one slide of each patient
     chosen = table.sort_values("confidence", ascending=False).groupby(["label", "right"]).head(per_class)
     with atomic_path(out) as scratch:
         scratch.mkdir()

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from roformermil.bags.leakage import read_findings
 from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
-from roformermil.evaluation.summary_text import COLUMNS
+from roformermil.evaluation.summary_text import COLUMNS, patient_rows
 from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
 from roformermil.report.pages.data_sets import describe_dataset, heat_maps
 from roformermil.report.pages.pictures import png_uri
@@ -21,7 +21,7 @@ from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.runtime.files import write_text
 
-TABLES = ("summary", "cautions", "classes", "comparisons", "calibration")
+TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "patients")
 LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole at the end of the page
 
 
@@ -31,7 +31,9 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
     """
-    summary, cautions, by_class, comparisons, calibration = (read_table(results / f"{name}.csv") for name in TABLES)
+    summary, cautions, by_class, comparisons, calibration, patients = (
+        read_table(results / f"{name}.csv") for name in TABLES
+    )
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     run = provenance["run"]
@@ -55,6 +57,8 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "paper": beside_the_paper(summary, classes),
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
+        "unit": summary.level.iloc[0],
+        "patients": patient_rows(patients) if len(patients) else None,
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
         "datasets": described,
         "findings": [
@@ -99,6 +103,7 @@ def _all_tables(
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
+    summary = summary.drop(columns="level")
     several_seeds = summary.seeds.max() > 1
     readable = [name for name, dataset in datasets.items() if not dataset["calibration"]]
     tables = {

@@ -81,7 +81,7 @@ def plot_calibration(models: list[OutOfFold]) -> Figure:
         predicted = one.classes[1] if len(one.classes) == 2 else "the predicted class"
         below.set_xlabel(f"probability of {predicted}", fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
-    axes[1, 0].set_ylabel("slides", fontsize=8)
+    axes[1, 0].set_ylabel(f"{models[0].unit}s", fontsize=8)
     too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
     return _titled(figure, models, f"reliability of all out-of-fold predictions{_first_seed(models)}{too_few}")
 
@@ -105,7 +105,7 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
         panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
         panel.set_xlabel("predicted", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    return _titled(figure, models, f"test slides of all folds{_first_seed(models)}")
+    return _titled(figure, models, f"test {models[0].unit}s of all folds{_first_seed(models)}")
 
 
 def plot_history(results: list[FoldResult]) -> Figure:
