@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from roformermil.config import Encoder, Model, Tiles, Tissue, Training
+from roformermil.config import Encoder, Model, Tiles, Tissue, Training, Unit
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
 from roformermil.evaluation.chance import chance_warning
@@ -39,7 +39,7 @@ class Preparation(Settings):
 
 
 class Spread(Settings):
-    """Smallest, median and largest value over slides."""
+    """Smallest, median and largest value over slides, or over patients where these are the unit."""
 
     least: float
     median: float
@@ -53,7 +53,7 @@ class TrainingData(Settings):
     slides: int
     patients: int
     labels: dict[str, int]
-    """Slides per class."""
+    """Slides per class, or patients where these are the unit."""
     tiles: Spread
     mpp: Spread | None
 
@@ -93,6 +93,10 @@ class ModelCard(Settings):
     settings: Preparation
     training: Training
     training_data: TrainingData
+    unit: Unit = "slide"
+    """What its bags are: `slide`, or all slides of a `patient`."""
+    by_patient: list[MetricResult] = Field([])
+    """Results by patient, of the mean prediction for their slides; none where no patient has several."""
     results: list[MetricResult] = Field(min_length=1)
     position: str
     """What shuffling the tiles' positions did to AUROC, in a sentence; empty for a model that uses no positions."""
@@ -128,6 +132,7 @@ def render_card(card: ModelCard) -> str:
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
     content |= {"results": _results_table(card.results), "training": _training_sentences(card)}
+    content |= {"by_patient": _results_table(card.by_patient) if card.by_patient else ""}
     return templates.get_template("model_card.md.j2").render(card=card, **content) + "\n"
 
 

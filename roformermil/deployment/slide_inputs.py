@@ -40,6 +40,13 @@ def read_inputs(paths: Sequence[Path], out: Path) -> list[SlideRecord]:
     return list(records.values())
 
 
+def read_patients(paths: Sequence[Path]) -> dict[str, str]:
+    """The patient_id of each slide that a slide sheet among `paths` names. Raises SheetError as `read_inputs`."""
+    sheets = [path.absolute() for path in paths if path.suffix.lower() == SHEET]
+    slides = (read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False) for path in sheets)
+    return {slide.slide_id: slide.patient_id for of_sheet in slides for slide in of_sheet}
+
+
 def _records_of(path: Path, out: Path) -> list[SlideRecord]:
     if path.suffix.lower() == SHEET:
         slides = read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False)
