@@ -115,14 +115,21 @@ def minutes_of_encoding(wildcards, input, threads):
     return encoding_minutes(Path(input.table), len(slides_of_job(wildcards)), threads, has_gpu("embed"))
 
 
+def folds_of_patients(input):
+    """A training's folds.csv, which lists the slides of each patient, where patients are bags."""
+    return Path(input.folds) if CONFIG.unit == "patient" else None
+
+
 def minutes_of_training(wildcards, input, threads):
     """A resource function: time of a training."""
-    return training_minutes(Path(input.slides), training_settings(wildcards), threads, has_gpu("train"))
+    given = (training_settings(wildcards), threads, has_gpu("train"))
+    return training_minutes(Path(input.slides), *given, folds_of_patients(input))
 
 
 def memory_of_training(wildcards, input, attempt):
     """A resource function: memory of a training."""
-    return attempt * training_memory(Path(input.slides), training_settings(wildcards), has_gpu("train"))
+    given = (training_settings(wildcards), has_gpu("train"))
+    return attempt * training_memory(Path(input.slides), *given, folds_of_patients(input))
 
 
 def all_batches(pattern):
