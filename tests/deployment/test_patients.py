@@ -23,10 +23,10 @@ from tests.factories import read_rows
 CLASSES, MODEL = ["a", "b"], Model(name="ro-abmil", hidden_dim=16, attention_dim=8, num_heads=2)
 
 
-def write_slide(path, seed):
+def write_slide(path, seed, encoder="net"):
     rng, tiles = np.random.default_rng(seed), 4 + seed % 5
     grid = np.stack([np.arange(tiles) % 3, np.arange(tiles) // 3], axis=1)
-    attributes = {"slide_id": path.stem, "encoder": "net", "base_px": 256}
+    attributes = {"slide_id": path.stem, "encoder": encoder, "base_px": 256}
     write_store(path, rng.normal(seed % 2, 1, (tiles, 8)), grid * 256, grid, attributes)
     return tiles
 
@@ -56,6 +56,7 @@ def lab(request, tmp_path_factory):
     sheet = (
         "slide_id,patient_id,path\nn100,new1,n100.zarr\nn102,new2,n102.zarr\nn101,new1,n101.zarr\ngone,new2,gone.zarr\n"
     )
+    write_slide(folder / "new/gone.zarr", 103, encoder="other")
     (folder / "new/slides.csv").write_text(sheet)
     return unit, folder
 
@@ -94,7 +95,7 @@ def test_slides_of_a_patient_are_predicted_together_or_averaged(lab, tmp_path):
     assert abs(together - mean) > 1e-5, "the two differ"
     assert rows["n102"]["probability_b"] == pytest.approx(alone["n102"], abs=1e-6)
     assert ("1 of the patient's 2 slides cannot be used" in rows["n102"]["warnings"]) == (unit == "patient")
-    assert rows["gone"]["status"] == "missing"
+    assert rows["gone"]["status"] == "wrong_features"
     patients = {row["patient_id"]: row for row in read_rows(tmp_path / "patients.csv")}
     assert float(patients["new1"]["probability_b"]) == pytest.approx(together if unit == "patient" else mean, abs=1e-6)
     assert [(row["slides"], row["lost"]) for row in patients.values()] == [("2", "0"), ("1", "1")]
