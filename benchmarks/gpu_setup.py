@@ -107,7 +107,7 @@ def make_batch(lengths: tuple[int, ...], device: torch.device, pinned: bool = Fa
     """Slides of random features, as they come from a store. pinned: as in `pack`."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(sum(lengths), WIDTH, generator=generator).half().split(list(lengths))
-    bags = [Bag(x, square_grid(len(x)), k % len(CLASSES), f"s{k}") for k, x in enumerate(features)]
+    bags = [Bag(x, square_grid(len(x)), k % len(CLASSES), [f"s{k}"], [len(x)]) for k, x in enumerate(features)]
     return pack(bags, pinned).to(device)
 
 

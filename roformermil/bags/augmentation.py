@@ -28,7 +28,7 @@ class Augmentation:
     def __call__(self, bag: Bag) -> Bag:
         count = math.ceil(self.tile_fraction * len(bag.grid))
         bag = sample_tiles(bag, min(count, self.max_tiles or count), self.tiles)
-        return bag._replace(grid=augment(bag.grid, self.mode, self.grid))
+        return bag.with_moved_tiles(lambda grid, _: augment(grid, self.mode, self.grid))
 
 
 def sample_tiles(bag: Bag, count: int, generator: Generator) -> Bag:
@@ -36,7 +36,10 @@ def sample_tiles(bag: Bag, count: int, generator: Generator) -> Bag:
     if len(bag.grid) <= count:
         return bag
     chosen = torch.randperm(len(bag.grid), generator=generator)[:count].sort().values
-    return bag._replace(features=bag.features[chosen], grid=bag.grid[chosen])
+    slides = torch.arange(len(bag.slide_ids)).repeat_interleave(torch.tensor(bag.slide_lengths))[chosen]
+    counts = zip(bag.slide_ids, slides.bincount(minlength=len(bag.slide_ids)).tolist(), strict=True)
+    slide_ids, slide_lengths = zip(*((slide_id, tiles) for slide_id, tiles in counts if tiles), strict=True)
+    return Bag(bag.features[chosen], bag.grid[chosen], bag.label, list(slide_ids), list(slide_lengths))
 
 
 def augment(grid: Tensor, mode: str, generator: Generator) -> Tensor:
@@ -61,6 +64,11 @@ def orient(grid: Tensor, orientation: int) -> Tensor:
     turned = grid.flip(1) if orientation & 4 else grid
     signs = torch.tensor([-1 if orientation & 1 else 1, -1 if orientation & 2 else 1], device=grid.device)
     return _move_back(turned * signs.to(grid.dtype), grid)
+
+
+def shuffle_bag(bag: Bag, repeat: int) -> Bag:
+    """The bag with the positions of each slide's tiles shuffled within the slide, as of `shuffle_positions`."""
+    return bag.with_moved_tiles(lambda grid, slide_id: shuffle_positions(grid, slide_id, repeat))
 
 
 def shuffle_positions(grid: Tensor, slide_id: str, repeat: int) -> Tensor:

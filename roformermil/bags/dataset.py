@@ -1,6 +1,6 @@
-"""Bags for training: a torch Dataset of slides, and batches of them packed without padding."""
+"""Bags for training: a torch Dataset of slides or patients, and batches of them packed without padding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -11,19 +11,28 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from roformermil.bags.folds import FoldRow
+from roformermil.bags.patients import group_into_bags
+from roformermil.config import Unit
 from roformermil.errors import BagError
 from roformermil.features.store import SlideFeatures, read_store
 
+UNKNOWN = -1  # the class index of a bag without a label
 CACHE_LOCK = Lock()  # outside the data set, which is pickled for the processes of a DataLoader
 
 
 class Bag(NamedTuple):
-    """A slide's tiles as vectors, with its label."""
+    """The tiles of a slide, or of one slide of a patient after the other, as vectors, with their label."""
 
     features: Tensor  # (n, d) float16
-    grid: Tensor  # (n, 2) int32
-    label: int
-    slide_id: str
+    grid: Tensor  # (n, 2) int32, on the slide of each tile
+    label: int  # UNKNOWN where it has none
+    slide_ids: list[str]
+    slide_lengths: list[int]  # tiles of each slide, n in sum
+
+    def with_moved_tiles(self, move: Callable[[Tensor, str], Tensor]) -> "Bag":
+        """The bag with the grid of each slide replaced by what `move` returns for it and the slide's id."""
+        grids = zip(self.grid.split(self.slide_lengths), self.slide_ids, strict=True)
+        return self._replace(grid=_join([move(grid, slide_id) for grid, slide_id in grids]))
 
 
 class Batch(NamedTuple):
@@ -33,7 +42,8 @@ class Batch(NamedTuple):
     grid: Tensor  # (T, 2) int32
     lengths: list[int]  # tiles of each bag, T in sum
     labels: Tensor  # (B,) int64
-    slide_ids: list[str]
+    slide_ids: list[str]  # of all bags
+    slide_lengths: list[int]  # tiles of each slide, T in sum; `lengths` where a bag is a slide
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`. The host does not wait for the copy where the batch is pinned."""
@@ -42,16 +52,25 @@ class Batch(NamedTuple):
 
 
 class BagDataset(Dataset[Bag]):
-    """The bags of a fold's slides, read from feature stores. For a torch DataLoader use `collate_fn=pack`."""
+    """The bags of a fold's slides or patients, read from feature stores. For a torch DataLoader use `collate_fn=pack`."""
 
-    def __init__(self, rows: Sequence[FoldRow], stores: Path, classes: Sequence[str], cache_bytes: float = 0):
-        """cache_bytes: how much of the features to keep in memory. Raises BagError for a label that is not in `classes`."""
+    def __init__(
+        self,
+        rows: Sequence[FoldRow],
+        stores: Path,
+        classes: Sequence[str],
+        cache_bytes: float = 0,
+        unit: Unit = "slide",
+    ):
+        """cache_bytes: how much of the features to keep in memory. Raises BagError for a label that is not in `classes`, and
+        as `group_into_bags` does."""
         self.rows, self.stores = list(rows), Path(stores)
         for row in self.rows:
             if row.label not in classes:
                 message = f"label {row.label!r} is not one of {', '.join(classes)}; fix the slide sheet"
                 raise BagError(f"slide {row.slide_id}: {message}")
-        self.labels = [list(classes).index(row.label) for row in self.rows]
+        self.bags = group_into_bags(self.rows, unit)
+        self.labels = [list(classes).index(bag[0].label) for bag in self.bags]
         self._cache: dict[int, Bag] = {}
         self._cache_bytes = self._free_bytes = cache_bytes
 
@@ -60,31 +79,34 @@ class BagDataset(Dataset[Bag]):
         return {**self.__dict__, "_cache": {}, "_free_bytes": self._cache_bytes}
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.bags)
 
     @cached_property
     def width(self) -> int:
         """Values per tile of the first slide, which all others must have too."""
-        return read_store(self._path(0)).features.shape[1]
+        return read_store(self._path(self.rows[0].slide_id)).features.shape[1]
 
     def __getitem__(self, index: int) -> Bag:
-        """The bag of one slide; several threads may read. Raises StoreError or BagError naming a slide that cannot be used."""
+        """One bag; several threads may read. Raises StoreError or BagError naming a slide that cannot be used."""
         if index in self._cache:
             return self._cache[index]
-        slide_id, stored = self.rows[index].slide_id, read_valid_store(self._path(index))
-        if (width := stored.features.shape[1]) != self.width:
-            widths = f"slide {slide_id} has {width} values per tile, slide {self.rows[0].slide_id} has {self.width}"
-            remedy = f"name files of one encoder in the slide sheet (if imported), or {_remedy(self._path(index))}"
-            raise BagError(f"{widths}: their features come from different encoders; {remedy}")
-        bag = Bag(torch.from_numpy(stored.features), torch.from_numpy(stored.grid), self.labels[index], slide_id)
+        bag = join_slides({row.slide_id: self._read(row.slide_id) for row in self.bags[index]}, self.labels[index])
         with CACHE_LOCK:
-            if index not in self._cache and stored.features.nbytes <= self._free_bytes:
-                self._free_bytes -= stored.features.nbytes
+            if index not in self._cache and bag.features.nbytes <= self._free_bytes:
+                self._free_bytes -= bag.features.nbytes
                 self._cache[index] = bag
         return bag
 
-    def _path(self, index: int) -> Path:
-        return self.stores / f"{self.rows[index].slide_id}.zarr"
+    def _read(self, slide_id: str) -> SlideFeatures:
+        stored = read_valid_store(self._path(slide_id))
+        if (width := stored.features.shape[1]) != self.width:
+            widths = f"slide {slide_id} has {width} values per tile, slide {self.rows[0].slide_id} has {self.width}"
+            remedy = f"name files of one encoder in the slide sheet (if imported), or {_remedy(self._path(slide_id))}"
+            raise BagError(f"{widths}: their features come from different encoders; {remedy}")
+        return stored
+
+    def _path(self, slide_id: str) -> Path:
+        return self.stores / f"{slide_id}.zarr"
 
 
 def read_valid_store(store: Path) -> SlideFeatures:
@@ -103,14 +125,22 @@ def _remedy(store: Path) -> str:
     return f"delete {store.absolute()} and encode the slide again {again}"
 
 
+def join_slides(slides: Mapping[str, SlideFeatures], label: int = UNKNOWN) -> Bag:
+    """One bag of all tiles of slides, by slide_id. label: its class index."""
+    stored = slides.values()
+    features, grid = (_join([torch.from_numpy(getattr(one, name)) for one in stored]) for name in ("features", "grid"))
+    return Bag(features, grid, label, list(slides), [len(one.grid) for one in stored])
+
+
 def pack(bags: Sequence[Bag], pinned: bool = False) -> Batch:
     """Bags of any sizes as one batch without padding. pinned: in memory from which a GPU copies while the host goes on."""
-    features, grids, labels, slide_ids = zip(*bags, strict=True)
+    features, grids, labels, slide_ids, slide_lengths = zip(*bags, strict=True)
     packed = (_join(features, pinned), _join(grids, pinned))
-    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), list(slide_ids))
+    slides = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
+    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), *slides)
 
 
-def _join(tensors: Sequence[Tensor], pinned: bool) -> Tensor:
+def _join(tensors: Sequence[Tensor], pinned: bool = False) -> Tensor:
     """The tensors, one after another; a single one is not copied unless it is to be pinned."""
     if not pinned:
         return torch.cat(list(tensors)) if len(tensors) > 1 else tensors[0]

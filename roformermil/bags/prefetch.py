@@ -16,7 +16,7 @@ def prefetch_batches(
     change: Callable[[Bag], Bag] = lambda bag: bag,
     pinned: bool = False,
 ) -> Generator[Batch, None, None]:
-    """One batch for each group of slide indices, in order, read by `readers` threads and packed by another.
+    """One batch for each group of bags' indices, in order, read by `readers` threads and packed by another.
 
     change: applied to each bag as it is packed, in order, whichever was read first; pinned: as in `pack`. Raises what reading
     a bag raises.

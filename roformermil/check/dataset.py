@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from roformermil.bags.folds import FoldRow, assign_folds, check_enough
 from roformermil.bags.leakage import find_leaks, leak_message
+from roformermil.bags.patients import check_patient_labels
 from roformermil.check.inspection import InspectedSlide, inspect_slides
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.cohort import slide_table
@@ -104,6 +105,8 @@ class _Found:
         if self.name in self.config.external_datasets:  # no folds divide its slides
             return [], []
         try:
+            if self.config.unit == "patient":
+                check_patient_labels(usable)
             if absent:
                 check_enough(usable, self.config.folds, classes)
             elif usable:

@@ -23,7 +23,7 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`."
+    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`, `unit`."
 )
 def split(
     sheet: options.Sheet,
@@ -38,6 +38,7 @@ def split(
     validates: Annotated[
         Path | None, typer.Option(help="results folder of the data set whose models these slides validate", exists=True)
     ] = None,
+    unit: options.UnitOption = "slide",
 ) -> None:
     """Divide the usable slides into folds, and check them for leaks. Those of an external data set are only tested."""
     from roformermil.bags.split import split_slides
@@ -45,14 +46,14 @@ def split(
     names, records = classes.split(","), read_slide_table(slides)
     listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
     listed = with_sites(listed, sites)
-    for warning in split_slides(listed, records, names, folds, leakage, out, validates):
+    for warning in split_slides(listed, records, names, folds, leakage, out, validates, unit):
         log.warning("%s", warning)
 
 
 @app.command(
     epilog="Example: roformermil train --folds results/demo/folds.csv --fold 0 --features"
     " results/demo/features/resnet50-random --classes inflamed,excluded --model '{name: ro-abmil, hidden_dim:"
-    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`."
+    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`, `unit`."
 )
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
@@ -70,8 +71,9 @@ def train(
         Path | None, typer.Option(help="what `choose` wrote: settings that replace those given here", exists=True)
     ] = None,
     threads: options.Threads = 0,
+    unit: options.UnitOption = "slide",
 ) -> None:
-    """Train one fold of one model and predict its slides."""
+    """Train one fold of one model and predict its slides or patients."""
     from roformermil.bags.folds import read_folds
     from roformermil.studies.trials import read_choice
     from roformermil.training import TrainingJob, train_fold, try_fold
@@ -79,7 +81,7 @@ def train(
     options.use_machine(threads)
     if chosen:
         _, model, training = read_choice(chosen, model, training)
-    job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training)
+    job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training, unit)
     finish_before_ending()
     with exclusive(out):
         (try_fold if trial else train_fold)(job, out)

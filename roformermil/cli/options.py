@@ -9,7 +9,7 @@ import typer
 
 from roformermil.cohort.slide_files import file_state
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
-from roformermil.config import Model
+from roformermil.config import Model, Unit
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.records import write_records
@@ -43,6 +43,9 @@ Timeout = Annotated[float, typer.Option(min=0, help="seconds that reading a slid
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all")]
 Memory = Annotated[int, typer.Option(min=0, help="MB that the processes reading slides share; 0: all of the machine's")]
 Predictions = Annotated[list[Path], typer.Argument(help="predictions.csv of every fold", exists=True)]
+UnitOption = Annotated[
+    Unit, typer.Option("--unit", help="what a bag is: a slide, or all slides of a patient, who have one label")
+]
 Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
 
 

@@ -5,7 +5,7 @@ Defaults are the paper's values where the paper gives one.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from roformermil.errors import ConfigError
 
 DEFAULT_MODELS: tuple[ModelName, ...] = ("mean-linear", "abmil", "ro-abmil", "dsmil", "ro-dsmil")
 SLIDE_TIMEOUT = 600.0  # seconds
+Unit = Literal["slide", "patient"]
 # what else is in the results folder; on some disks `Logs` is `logs`
 RESERVED_FOLDERS = {"logs", "benchmarks", "overhead", "weights"}
 RESERVED_SUFFIXES = {".csv", ".html", ".json", ".md", ".png"}
@@ -47,6 +48,10 @@ class Config(Settings):
     """What turns tiles into vectors: section Encoder."""
     tiles: Tiles = Field(default_factory=dict, validate_default=True)  # see _tiles_of_encoder
     """Which tiles are cut: section Tiles."""
+    unit: Unit = "slide"
+    """What is classified. `slide`: each slide is a bag; tables also show results by patient, whose prediction is the mean of
+    those of their slides. `patient`: all slides of a patient are one bag: tiles attend to those of their slide, and tiles of
+    all slides are pooled; the slides of a patient must have one label."""
     folds: Folds = Folds()
     """How slides are divided: section Folds."""
     leakage: Leakage = Leakage()
@@ -181,6 +186,21 @@ class Config(Settings):
             self.decisions.check_classes({name: dataset.classes for name, dataset in self.datasets.items()})
         except ValueError as error:
             raise ValueError(f"decisions.{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _unit_fits(self) -> "Config":
+        if self.unit == "slide":
+            return self
+        if not self.folds.group_by_patient:
+            raise ValueError(
+                "unit: patient needs folds by patient: leave out folds.mode: paper and group_by_patient: false"
+            )
+        if models := [model.id for model in self.models if not model.joins_slides]:
+            one_grid = "TransMIL lays all tiles of a bag out on one grid, which several slides do not have"
+            raise ValueError(
+                f"unit: patient cannot train {', '.join(models)}: {one_grid}; leave it out, or set unit: slide"
+            )
         return self
 
 

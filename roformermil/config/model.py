@@ -59,6 +59,11 @@ class Model(Settings):
         needs_layer = self.position in ("rope", "alibi") and self.num_layers > 0
         return needs_layer or self.position == "sine" or self.name == "transmil"
 
+    @property
+    def joins_slides(self) -> bool:
+        """Whether a bag may have several slides. TransMIL lays all tiles of a bag out on one grid."""
+        return self.name != "transmil"
+
     @model_validator(mode="after")
     def _consistent(self) -> "Model":
         if not self.is_roformer and self.position != "none":

@@ -35,7 +35,7 @@ class Training(Settings):
     weight_decay: float = Field(1e-5, ge=0)
     """Adam's weight decay."""
     batch_size: int = Field(4, ge=1)
-    """Slides per step."""
+    """Slides per step, or patients with `unit: patient`."""
     scheduler_factor: float = Field(0.1, gt=0, lt=1)
     """Factor on the learning rate after more than `scheduler_patience` epochs without a better validation loss."""
     scheduler_patience: int = Field(5, ge=0)
@@ -64,7 +64,8 @@ class Training(Settings):
     """Predictions are means over the eight orientations of the grid; they take eight times as long. Has no effect on
     models that use no position."""
     max_tiles: int | None = Field(None, ge=1)
-    """At most this many tiles of a slide in a training step, drawn again each time; evaluation uses whole slides."""
+    """At most this many tiles of a slide (with `unit: patient`, of a patient) in a training step, drawn again each time;
+    evaluation uses whole slides."""
     tile_fraction: float = Field(1.0, gt=0, le=1)
     """Share of a slide's tiles in a training step, drawn again each time."""
     checkpointing: bool = False

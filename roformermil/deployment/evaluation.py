@@ -12,7 +12,7 @@ from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
 from roformermil.evaluation.metrics import METRICS, probability_columns
 from roformermil.evaluation.predictions import OutOfFold, labels_and_probabilities, read_table
-from roformermil.evaluation.summary import POSITION, class_table, metrics_of_ensemble, summary_table
+from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
 
@@ -45,7 +45,7 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
         for name in (*TABLES, PLOTS):
             remove(out / name)
         return None
-    summary = summary_table(metrics_of_ensemble(model), [model])
+    summary = summary_table(metrics_of(model), [model])
     metrics = summary[summary.metric.isin(METRICS)].drop(columns=NOT_FOR_ONE)
     metrics = metrics if model.shuffled is not None else metrics.drop(columns=POSITION)
     size = {"slides": len(model.slides), "patients": len(set(model.patients))}
@@ -64,6 +64,8 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
     rows = rows[(rows.status == Status.OK) & rows.label.isin(card.classes)]
     if rows.empty:
         return None
+    if card.unit == "patient":  # all slides of a patient have the patient's prediction
+        rows = rows.drop_duplicates("patient_id")
     labels, probabilities = labels_and_probabilities(rows, card.classes)
     once = np.zeros(len(rows), int)
     return OutOfFold(
@@ -71,7 +73,7 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
         encoder=str(card.features["encoder"]),
         model=card.model.id,
         classes=card.classes,
-        slides=rows.slide_id.to_numpy(),
+        slides=rows["patient_id" if card.unit == "patient" else "slide_id"].to_numpy(),
         patients=rows.patient_id.to_numpy(),
         folds=once,
         labels=labels,
@@ -79,6 +81,7 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
         seeds=once,
         shuffled=_shuffled(rows, card.classes),
         trained_on=card.training_data.dataset,
+        unit=card.unit,
     )
 
 

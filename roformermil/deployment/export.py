@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save
 from roformermil import __version__
 from roformermil.bags.folds import read_folds
 from roformermil.bags.leakage import read_findings
+from roformermil.bags.patients import slides_of_bags
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
@@ -31,8 +32,9 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.decisions import decision_table, prepare_decisions
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import learning_cautions
+from roformermil.evaluation.patients import patients_table
 from roformermil.evaluation.position import position_sentence
-from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
+from roformermil.evaluation.predictions import OutOfFold, bag_ids, out_of_fold, read_table
 from roformermil.evaluation.shift import FILE as REFERENCE_FILE
 from roformermil.evaluation.shift import reference_of_folds, write_reference
 from roformermil.evaluation.summary import fold_metrics, summary_table
@@ -111,10 +113,12 @@ def _describe_model(
         features={name: attributes.get(name) for name in model_card.FEATURE_ATTRIBUTES},
         settings=settings.without_folders(),
         training=read_settings(Training, metadata["training"]),
-        training_data=_describe_data(results, records),
+        training_data=_describe_data(results, records, data),
+        unit=ensemble.unit,
         results=_metric_results(summary),
         repeats=ensemble.repeat_count,
         decisions=_describe_decisions(results, ensemble, members, decisions),
+        by_patient=_metric_results(patients_table([ensemble])),
         position=position_sentence(auroc),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
@@ -126,15 +130,22 @@ def _member(fold: int) -> str:
     return f"fold_{fold}.safetensors"
 
 
-def _describe_data(results: list[FoldResult], records: list[SlideRecord]) -> TrainingData:
-    table = pd.concat([read_table(result.path) for result in results]).drop_duplicates("slide_id")
-    usable = [record for record in records if record.is_ok]
+def _describe_data(results: list[FoldResult], records: list[SlideRecord], data: Path) -> TrainingData:
+    table = pd.concat([read_table(result.path) for result in results])
+    table = table[~bag_ids(table).duplicated()]
+    usable, slides, unit = [record for record in records if record.is_ok], len(table), results[0].unit
+    tiles = {record.slide_id: record.tiles or 0 for record in usable}
+    counts = list(tiles.values())
+    if unit == "patient":
+        bags = slides_of_bags(read_folds(data / "folds.csv"), unit)
+        slides = sum(map(len, bags.values()))
+        counts = [sum(tiles.get(name, 0) for name in of_patient) for of_patient in bags.values()]
     return TrainingData(
         dataset=results[0].dataset,
-        slides=len(table),
+        slides=slides,
         patients=table.patient_id.nunique(),
         labels=Counter(table.label),
-        tiles=_spread([record.tiles or 0 for record in usable]),
+        tiles=_spread(counts),
         mpp=_spread(mpp) if (mpp := [record.mpp for record in usable if record.mpp]) else None,
     )
 

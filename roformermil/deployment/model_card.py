@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from roformermil.config import Encoder, Model, Tiles, Tissue, Training
+from roformermil.config import Encoder, Model, Tiles, Tissue, Training, Unit
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
 from roformermil.deployment.operating_point import PackagedDecisions
@@ -41,7 +41,7 @@ class Preparation(Settings):
 
 
 class Spread(Settings):
-    """Smallest, median and largest value over slides."""
+    """Smallest, median and largest value over slides, or over patients where these are the unit."""
 
     least: float
     median: float
@@ -55,7 +55,7 @@ class TrainingData(Settings):
     slides: int
     patients: int
     labels: dict[str, int]
-    """Slides per class."""
+    """Slides per class, or patients where these are the unit."""
     tiles: Spread
     mpp: Spread | None
 
@@ -97,6 +97,10 @@ class ModelCard(Settings):
     settings: Preparation
     training: Training
     training_data: TrainingData
+    unit: Unit = "slide"
+    """What its bags are: `slide`, or all slides of a `patient`."""
+    by_patient: list[MetricResult] = Field([])
+    """Results by patient, of the mean prediction for their slides; none where no patient has several."""
     results: list[MetricResult] = Field(min_length=1)
     repeats: int = 1
     """Of the whole cross-validation; the members are the models of the first."""
@@ -135,6 +139,7 @@ def render_card(card: ModelCard) -> str:
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
     content |= {"results": _results_table(card.results), "training": _training_sentences(card)}
+    content |= {"by_patient": _results_table(card.by_patient) if card.by_patient else ""}
     return templates.get_template("model_card.md.j2").render(card=card, **content) + "\n"
 
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
-from roformermil.bags.dataset import read_valid_store
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
+from roformermil.bags.dataset import Bag, join_slides
 from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import SLIDE_TIMEOUT
 from roformermil.config.base import read_settings
+from roformermil.deployment.bags import PredictBag, PredictedBags, PredictedSlide, group_by_patient
 from roformermil.deployment.model_card import ModelCard
+from roformermil.deployment.patients import write_patients
 from roformermil.deployment.prediction_table import (
     Row,
     check_names,
@@ -24,7 +23,7 @@ from roformermil.deployment.prediction_table import (
     table_row,
     write_prediction_table,
 )
-from roformermil.deployment.slide_inputs import read_inputs, read_labels
+from roformermil.deployment.slide_inputs import read_inputs, read_labels, read_patients
 from roformermil.errors import BagError, ConfigError, ModelError, SlideError, Status, StoreError
 from roformermil.evaluation.shift import FILE as REFERENCE_FILE
 from roformermil.evaluation.shift import Reference, read_reference
@@ -52,25 +51,31 @@ class PackagedModel:
     def classes(self) -> list[str]:
         return self.card.classes
 
-    def predict(self, slide: SlideFeatures) -> tuple[Prediction, list[Prediction]]:
-        """The ensemble's prediction of a slide, and each member's. Raises BagError for features that do not fit."""
-        members = self._predict_members(slide, slide.grid)
+    def predict(self, slides: SlideFeatures | Bag) -> tuple[Prediction, list[Prediction]]:
+        """The ensemble's prediction of a slide or of a bag of several, and each member's. Raises BagError for features that do not
+        fit."""
+        bag = slides if isinstance(slides, Bag) else join_slides({"": slides})
+        members = self._predict_members(bag)
         return average_predictions(members), members
 
-    def _predict_members(self, slide: SlideFeatures, grid: np.ndarray) -> list[Prediction]:
+    def _predict_members(self, bag: Bag) -> list[Prediction]:
         """Each member's prediction, its probabilities at its temperature where the package has one."""
         temperatures = self.card.decisions.temperatures
-        predictions = [member.predict(slide.features, grid) for member in self.members]
+        predictions = [member.predict_bag(bag) for member in self.members]
         return [
             replace(one, probabilities=scale(one.probabilities, temperatures[name])) if name in temperatures else one
             for name, one in zip(self.card.members, predictions, strict=True)
         ]
 
-    def predict_shuffled(self, slide: SlideFeatures, slide_id: str) -> Prediction:
-        """The ensemble's prediction of a slide with the positions of its tiles shuffled: the mean over SHUFFLE_REPEATS repeats,
-        which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
-        grids = [shuffle_positions(torch.from_numpy(slide.grid), slide_id, k).numpy() for k in range(SHUFFLE_REPEATS)]
-        return average_predictions([member for grid in grids for member in self._predict_members(slide, grid)])
+    def predict_shuffled(self, bag: Bag) -> Prediction:
+        """The ensemble's prediction of a bag with the positions of each slide's tiles shuffled: the mean over SHUFFLE_REPEATS
+        repeats, which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
+        bags = [shuffle_bag(bag, k) for k in range(SHUFFLE_REPEATS)]
+        return average_predictions([member for one in bags for member in self._predict_members(one)])
+
+    def predicts(self, shuffle: bool) -> PredictBag:
+        """A function of a bag: the ensemble's prediction, each member's and, if wanted, that with shuffled positions."""
+        return lambda bag: (*self.predict(bag), self.predict_shuffled(bag) if shuffle else None)
 
     def check_features(self, store: Path | str) -> None:
         """Raises ModelError for a store of another encoder or other weights, or with tiles of another size or scale."""
@@ -117,8 +122,9 @@ def predict(
     shuffle_positions: bool = False,
     geojson: bool = False,
 ) -> list[Row]:
-    """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files. With labels, from
-    a slide sheet, `deployment.evaluation` gives metrics.
+    """The rows of `predictions.csv`, one per slide, which is written into `out` with the heat maps of slide files, and
+    `patients.csv`, where a slide sheet names several slides of a patient. With labels, from a slide sheet,
+    `deployment.evaluation` gives metrics.
 
     slides: slide files, feature stores (`.zarr`), folders and slide sheets, as in `read_inputs`; model: a folder that
     `package` wrote; weights, tissue_weights: weights of the encoder and of the tissue segmentation, where they are files of
@@ -127,7 +133,8 @@ def predict(
     columns. Has no effect, with a warning, on a model that uses no positions. geojson: write each slide file's tiles for
     QuPath without `heatmaps` too, which include them.
 
-    A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
+    Where the model's bags are patients, all slides of a patient in a slide sheet are predicted together, and the rows of these
+    have the patient's prediction. A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
     predicted into `out` before are kept in `predictions.csv`. Raises ModelError for a damaged model, and for weights that
     are missing or not those of its training; SheetError for mistakes in a slide sheet; ConfigError for two slides of one
     name, also where `out` has the other, and where there is no slide.
@@ -141,7 +148,8 @@ def predict(
         shuffle_positions = False
         problem = "uses no tile positions, so shuffling them cannot change its predictions"
         log.warning("%s: %s: --shuffle-positions has no effect", packaged.card.name, problem)
-    ready = {record.slide_id: record for record in read_inputs([Path(path) for path in slides], out)}
+    paths = [Path(path) for path in slides]
+    ready, patients = {record.slide_id: record for record in read_inputs(paths, out)}, read_patients(paths)
     check_names(out / "predictions.csv", list(ready.values()))
     stores = {name: record.path for name, record in ready.items() if is_feature_store(record.path)}
     files = [record for name, record in ready.items() if name not in stores]
@@ -154,48 +162,34 @@ def predict(
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
         drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
-    labels = read_labels([Path(path) for path in slides], packaged.classes)
-    rows = []
-    for name, record in track(ready.items(), desc="predict", unit="slide", on=progress):
-        row = table_row(record, packaged.classes, packaged.id, shuffle_positions)
+    labels = read_labels(paths, packaged.classes)
+    bags = group_by_patient(list(ready), patients, packaged.card.unit)
+    usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
+    predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions))
+    by_name: dict[str, Row] = {}
+    for name in track([name for bag in bags for name in bag], desc="predict", unit="slide", on=progress):
+        record = ready[name]
+        given = (packaged.classes, packaged.id, shuffle_positions, patients.get(name, ""))
+        row = table_row(record, *given)
         try:
             if record.is_ok:
-                store = stores.get(name, out / "features" / f"{name}.zarr")
-                slide = _predict_slide(record, store, packaged, shuffle_positions)
-                row |= slide.fields
+                slide = _predict_slide(record, predicted, packaged)
+                row |= _fields(record, slide, packaged)
                 if drawing and name not in stores and (heatmaps or geojson):
                     row |= drawing.draw(record, slide.features, slide.prediction, slide.shuffled)
         except SlideError as error:
             failed = failed_record(record, "predict", error)
-            row = table_row(failed, packaged.classes, packaged.id, shuffle_positions)
-        rows.append(row | labels.get(name, {}))
-    write_prediction_table(out / "predictions.csv", rows)
+            row = table_row(failed, *given)
+        by_name[name] = row | labels.get(name, {})
+    rows = [by_name[name] for name in ready]
+    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.classes)
     return rows
 
 
-@dataclass(frozen=True)
-class PredictedSlide:
-    """A slide's features, and what the ensemble predicts from them."""
-
-    fields: Row  # of its row
-    features: SlideFeatures
-    prediction: Prediction
-    shuffled: Prediction | None  # with the tiles' positions shuffled
-
-
-def _predict_slide(record: SlideRecord, store: Path, packaged: PackagedModel, shuffle: bool) -> PredictedSlide:
-    """shuffle: also with the tiles' positions shuffled. Raises SlideError."""
+def _predict_slide(record: SlideRecord, predicted: PredictedBags, packaged: PackagedModel) -> PredictedSlide:
+    """Raises SlideError."""
     try:
-        packaged.check_features(store)
-        slide = read_valid_store(store)
-        prediction, members = packaged.predict(slide)
-        fields = prediction_fields(record, prediction, members, packaged.classes, packaged.card.training_data.tiles)
-        fields |= shift_fields(fields, slide.features, packaged.reference)
-        fields["decision"] = packaged.card.decisions.decide(prediction.probabilities, packaged.classes)
-        shuffled = packaged.predict_shuffled(slide, record.slide_id) if shuffle else None
-        if shuffled:
-            fields |= shuffled_fields(shuffled.probabilities, packaged.classes)
-        return PredictedSlide(fields, slide, prediction, shuffled)
+        return predicted.read(record.slide_id)
     except ModelError as error:
         raise SlideError(Status.WRONG_FEATURES, str(error)) from error
     except (StoreError, BagError) as error:
@@ -203,8 +197,18 @@ def _predict_slide(record: SlideRecord, store: Path, packaged: PackagedModel, sh
     except (RuntimeError, MemoryError) as error:
         if not is_memory(error):
             raise
-        message = "out of memory: a slide is predicted whole; use a machine or a GPU with more memory"
+        message = f"out of memory: a {packaged.card.unit} is predicted whole; use a machine or a GPU with more memory"
         raise SlideError(Status.OUT_OF_MEMORY, message) from error
+
+
+def _fields(record: SlideRecord, slide: PredictedSlide, packaged: PackagedModel) -> Row:
+    """What a slide's prediction fills into its row."""
+    given = (packaged.classes, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
+    fields = prediction_fields(record, slide.prediction, slide.members, *given)
+    fields["warnings"] = "; ".join(filter(None, [fields["warnings"], slide.warning]))
+    fields |= shift_fields(fields, slide.features.features, packaged.reference)
+    fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
+    return fields | (shuffled_fields(slide.shuffled.probabilities, packaged.classes) if slide.shuffled else {})
 
 
 def _shorten(value: Any) -> Any:

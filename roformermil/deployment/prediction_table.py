@@ -9,6 +9,7 @@ import numpy as np
 
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord
+from roformermil.config import Unit
 from roformermil.deployment.model_card import Spread
 from roformermil.errors import ConfigError, Status
 from roformermil.evaluation.metrics import probability_columns
@@ -21,11 +22,14 @@ Row = dict[str, Any]
 SHUFFLED = "shuffled_"  # before the name of a column: the same with the positions of tiles shuffled
 
 
-def table_row(record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False) -> Row:
+def table_row(
+    record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False, patient: str = ""
+) -> Row:
     """The row of a slide without a prediction. shuffled: also with the columns of `shuffled_fields`."""
     names = ["predicted", "decision", *probability_columns(classes), "disagreement", "tiles", "distance", "farther"]
     fields = {
         "slide_id": record.slide_id,
+        "patient_id": patient,
         "path": record.path.absolute(),
         "status": record.status,
         "message": record.message,
@@ -42,18 +46,26 @@ def prediction_fields(
     members: Sequence[Prediction],
     classes: Sequence[str],
     training_tiles: Spread,
+    bag_tiles: int | None = None,
+    unit: Unit = "slide",
 ) -> Row:
     """What a prediction fills in. disagreement: the range of the members' probabilities of the predicted class;
-    warnings: the slide's own, members that predict another class, more or fewer tiles than any slide in training."""
+    warnings: the slide's own, members that predict another class, more or fewer tiles than any slide in training.
+
+    bag_tiles, unit: the tiles of all slides of the patient, where the model's bags are patients.
+    """
     predicted, tiles = int(prediction.probabilities.argmax()), len(prediction.attention)
     of_members = [float(member.probabilities[predicted]) for member in members]
     warnings = [record.warnings] if record.warnings else []
     least, most = training_tiles.least, training_tiles.most
     if others := sum(member.probabilities.argmax() != predicted for member in members):
         warnings.append(f"{others} of {len(members)} members predict another class")
-    if not least <= tiles <= most:
+    in_bag = bag_tiles or tiles
+    if not least <= in_bag <= most:
         range_text = f"{least:,.0f} to {most:,.0f}" if least < most else f"{least:,.0f} each"
-        warnings.append(f"{tiles:,} {'tile' if tiles == 1 else 'tiles'}, the training slides had {range_text}")
+        of_all = " of all slides" if unit == "patient" else ""
+        text = f"{in_bag:,} {'tile' if in_bag == 1 else 'tiles'}{of_all}, the training {unit}s had {range_text}"
+        warnings.append(text)
     return {
         "predicted": classes[predicted],
         **dict(zip(probability_columns(classes), prediction.probabilities.tolist(), strict=True)),
@@ -87,13 +99,15 @@ def _shuffled_columns(classes: Sequence[str]) -> list[str]:
     return [SHUFFLED + name for name in ("predicted", *probability_columns(classes))]
 
 
-def write_prediction_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows after those of other slides that the same model predicted before. A column that only some rows have, as
+def write_prediction_table(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the table that is written: these after those of other slides that the same model predicted before. A column that only some rows have, as
     those with shuffled positions, is empty in the others."""
     current, model = {row["slide_id"] for row in rows}, rows[0]["model"]
     earlier = [row for row in _read_rows(path) if row["slide_id"] not in current and row["model"] == model]
     columns = dict.fromkeys(name for row in [*earlier, *rows] for name in row)
-    write_rows(path, [dict.fromkeys(columns) | row for row in [*earlier, *rows]])
+    table = [dict.fromkeys(columns) | row for row in [*earlier, *rows]]
+    write_rows(path, table)
+    return table
 
 
 def check_names(path: Path, records: Sequence[SlideRecord]) -> None:

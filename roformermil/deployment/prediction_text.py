@@ -9,6 +9,7 @@ import numpy as np
 
 from roformermil.cohort.slide_messages import NUMBER
 from roformermil.cohort.slide_table import shorten_warnings
+from roformermil.deployment.patients import PATIENTS_TABLE
 from roformermil.deployment.prediction_table import SHUFFLED, Row
 from roformermil.errors import Status
 from roformermil.evaluation.metrics import PROBABILITY_PREFIX
@@ -110,6 +111,8 @@ def _shuffling(good: Sequence[Row]) -> list[str]:
 def _places(good: Sequence[Row], out: Path) -> list[str]:
     """Where the results are, and how to look at them."""
     lines = [f"Table: {(out / 'predictions.csv').absolute()}"]
+    if (out / PATIENTS_TABLE).is_file():
+        lines.append(f"By patient: {(out / PATIENTS_TABLE).absolute()}")
     maps, tiles = (sum(row[column] is not None for row in good) for column in ("heatmap", "geojson"))
     kinds = [
         *([plural(maps, "heat map")] if maps else []),

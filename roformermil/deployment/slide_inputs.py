@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roformermil.cohort.slide_files import companions
-from roformermil.cohort.slide_sheet import read_slide_sheet
+from roformermil.cohort.slide_sheet import Slide, read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, failed_record, records_from_sheet
 from roformermil.errors import ConfigError, SlideError, Status
 from roformermil.runtime.text import join_some, plural
@@ -41,20 +41,26 @@ def read_inputs(paths: Sequence[Path], out: Path) -> list[SlideRecord]:
 
 
 def read_labels(paths: Sequence[Path], classes: Sequence[str]) -> dict[str, dict[str, str]]:
-    """By slide_id, `patient_id` and `label` of the slides in those of the `paths` that are slide sheets with labels.
+    """By slide_id, the `label` of the slides in those of the `paths` that are slide sheets with labels.
 
     A label that is none of the model's classes is left out, with a warning.
     """
-    sheets = [path.absolute() for path in paths if path.suffix.lower() == SHEET]
-    listed = [read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False) for path in sheets]
-    labelled = [slide for slides in listed if any(one.label for one in slides) for slide in slides]
+    labelled = [slide for slides in _read_sheets(paths) if any(one.label for one in slides) for slide in slides]
     if unknown := sorted({slide.label for slide in labelled} - {"", *classes}):
         known = ", ".join(classes)
         log.warning("labels that are no class of the model (%s) are not evaluated: %s", known, join_some(unknown))
-    return {
-        slide.slide_id: {"patient_id": slide.patient_id, "label": slide.label if slide.label in classes else ""}
-        for slide in labelled
-    }
+    return {slide.slide_id: {"label": slide.label if slide.label in classes else ""} for slide in labelled}
+
+
+def read_patients(paths: Sequence[Path]) -> dict[str, str]:
+    """The patient_id of each slide that a slide sheet among `paths` names. Raises SheetError as `read_inputs`."""
+    return {slide.slide_id: slide.patient_id for slides in _read_sheets(paths) for slide in slides}
+
+
+def _read_sheets(paths: Sequence[Path]) -> list[list[Slide]]:
+    """The slides of each slide sheet among `paths`."""
+    sheets = [path.absolute() for path in paths if path.suffix.lower() == SHEET]
+    return [read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False) for path in sheets]
 
 
 def _records_of(path: Path, out: Path) -> list[SlideRecord]:

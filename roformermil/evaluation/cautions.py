@@ -80,13 +80,13 @@ def _size_cautions(model: OutOfFold) -> list[str]:
     lines, slides = [], _slides_per_fold(model)
     per_fold = "" if model.trained_on else " per fold"
     if slides < FEW_SLIDES:
-        effect = "one slide changes a metric considerably, and a perfect score may be luck"
-        lines.append(f"{slides:.2g} test slides{per_fold} are few: {effect}")
+        effect = f"one {model.unit} changes a metric considerably, and a perfect score may be luck"
+        lines.append(f"{slides:.2g} test {model.unit}s{per_fold} are few: {effect}")
     if caution := few_patients_caution(_patients_per_fold(model), model.classes, per_fold):
         lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"
         lines.append(
-            f"{model.repeated} slides are tested by several folds, which are therefore not independent: {effect}"
+            f"{model.repeated} {model.unit}s are tested by several folds, which are therefore not independent: {effect}"
         )
     return lines

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from roformermil.config import Config, Model, Training
+from roformermil.config import Config, Model, Training, Unit
 from roformermil.config.base import read_settings
 from roformermil.config.training import run_name
 from roformermil.errors import ModelError
@@ -114,6 +114,11 @@ class FoldResult(ModelKey):
         return self.settings["classes"]
 
     @property
+    def unit(self) -> Unit:
+        """What its rows are: slides or patients. Raises ModelError."""
+        return self.settings["unit"]
+
+    @property
     def trained_seed(self) -> int:
         """The seed that it was trained with. Raises ModelError."""
         return self.settings["training.seed"]
@@ -127,13 +132,14 @@ class FoldResult(ModelKey):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decided the fold's result, by key: `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
+        """What decided the fold's result, by key: `unit`, `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
         try:
             classes, model, training = (json.loads(self.metadata[name]) for name in ("classes", "model", "training"))
         except (KeyError, ValueError) as error:
             raise ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})") from error
         training = {key: value for key, value in training.items() if key not in Training.runtime_only}
-        return _by_key(classes, model, training, self.metadata.get("train_version"))
+        unit = self.metadata.get("unit", "slide")
+        return _by_key(unit, classes, model, training, self.metadata.get("train_version"))
 
 
 def configured_settings(
@@ -146,7 +152,7 @@ def configured_settings(
     training, version = trainings.get(model.id, config.training).deciding_values(), str(stage_versions.TRAIN)
     if seed is not None:
         training["seed"] = seed
-    return _by_key(config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+    return _by_key(config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -169,7 +175,9 @@ def training_identity(metadata: Mapping[str, str]) -> str:
     return fingerprint(metadata=dict(metadata))
 
 
-def _by_key(classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any) -> dict[str, Any]:
+def _by_key(
+    unit: str, classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any
+) -> dict[str, Any]:
     of_model = {f"models.{key}": value for key, value in model.items()}
     of_training = {f"training.{key}": value for key, value in training.items()}
-    return {"classes": classes, **of_model, **of_training, "the training code's version": version}
+    return {"unit": unit, "classes": classes, **of_model, **of_training, "the training code's version": version}

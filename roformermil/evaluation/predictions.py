@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from roformermil.config import Unit
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import FoldResult, ModelKey
 from roformermil.evaluation.metrics import probability_columns
@@ -53,6 +54,7 @@ class OutOfFold(ModelKey):
         None  # where the whole cross-validation was repeated, which tests a slide once per repeat
     )
     trained_on: str = ""  # of an external data set: the one that the models were trained on
+    unit: Unit = "slide"  # what the n are: slides, or patients, whose ids are then in `slides` too
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -178,6 +180,11 @@ def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[n
     )
 
 
+def bag_ids(table: pd.DataFrame) -> pd.Series:
+    """What each row of predictions is of: its slide_id, or the patient_id where patients are the unit."""
+    return table["slide_id"] if "slide_id" in table else table["patient_id"]
+
+
 def out_of_fold(results: list[FoldResult], part: str = "test", labelled: bool = True) -> list[OutOfFold]:
     """The predictions of each data set, encoder and model for the slides of a part, in the order of their first fold in
     `results`. Only for `test` with those of shuffled positions. Those of an external data set are the ensemble's, whose members
@@ -228,7 +235,7 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
     return OutOfFold(
         *results[0].key,
         classes=classes,
-        slides=table.slide_id.to_numpy(),
+        slides=bag_ids(table).to_numpy(),
         patients=table.patient_id.to_numpy(),
         folds=table.fold.to_numpy(),
         labels=labels,
@@ -237,6 +244,7 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
         folds_per_repeat=folds_per_repeat,
         trained_on=results[0].trained_on if is_external else "",
+        unit=results[0].unit,
     )
 
 
@@ -247,10 +255,10 @@ def _read_tables(results: list[FoldResult]) -> list[pd.DataFrame]:
 def _folds_per_repeat(tested: pd.DataFrame) -> int | None:
     """How many consecutive folds test each slide once, where the folds are several such cross-validations; else None.
 
-    tested: `slide_id` and `fold` of all predictions of test slides.
+    tested: all predictions of test slides or patients, with their `fold`.
     """
-    pairs = tested[["slide_id", "fold"]].drop_duplicates()
-    slides, folds = pairs.slide_id.nunique(), pairs.fold.nunique()
+    pairs = pd.DataFrame({"bag": bag_ids(tested), "fold": tested.fold}).drop_duplicates()
+    slides, folds = pairs.bag.nunique(), pairs.fold.nunique()
     repeats = len(pairs) // max(1, slides)
     if repeats < 2 or len(pairs) % slides or folds % repeats or set(pairs.fold) != set(range(folds)):
         return None
@@ -265,7 +273,7 @@ def _read_shuffled(result: FoldResult, table: pd.DataFrame, classes: list[str]) 
         return None
     rows = read_table(result.shuffled_file)
     try:
-        repeats = [group.set_index("slide_id").loc[table.slide_id] for _, group in rows.groupby("repeat")]
+        repeats = [group.set_index(bag_ids(group)).loc[bag_ids(table)] for _, group in rows.groupby("repeat")]
         return np.stack([labels_and_probabilities(one, classes)[1] for one in repeats]) if repeats else None
     except (KeyError, ValueError, AttributeError) as error:
         raise ModelError(f"{result.shuffled_file.absolute()}: damaged ({error})") from error

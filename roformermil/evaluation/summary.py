@@ -17,7 +17,7 @@ from roformermil.evaluation.intervals import (
 )
 from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
 from roformermil.evaluation.pooled import POOLED, pooled_auroc
-from roformermil.evaluation.predictions import KEYS, OutOfFold, labels_and_probabilities, read_table
+from roformermil.evaluation.predictions import KEYS, OutOfFold, bag_ids, labels_and_probabilities, read_table
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds
@@ -41,7 +41,7 @@ def fold_metrics(
         if result.is_external and chosen.empty:
             continue
         if slides is not None:
-            chosen = chosen[chosen.slide_id.isin(slides[result.dataset])]
+            chosen = chosen[bag_ids(chosen).isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
         values = compute_metrics(*labels_and_probabilities(chosen, result.classes)) if len(chosen) else {}
         run = (*result.key, result.fold, result.trained_seed)
@@ -50,8 +50,8 @@ def fold_metrics(
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
 
-def metrics_of_ensemble(model: OutOfFold) -> pd.DataFrame:
-    """The metrics of the ensemble on an external data set, by seed, in the columns of `fold_metrics`."""
+def metrics_of(model: OutOfFold) -> pd.DataFrame:
+    """The metrics of a model's predictions by fold and seed, in the columns of `fold_metrics`."""
     rows = []
     for (fold, seed), tested in zip(model.runs, model.tests, strict=True):
         values = compute_metrics(model.labels[tested], model.probabilities[tested])
@@ -63,7 +63,7 @@ def with_ensembles(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFra
     """The metrics of each fold; of external data sets those of the ensemble instead of those of its members."""
     external = [model for model in models if model.trained_on]
     internal = metrics[~metrics.dataset.isin([model.dataset for model in external])]
-    return pd.concat([internal, *map(metrics_of_ensemble, external)], ignore_index=True) if external else metrics
+    return pd.concat([internal, *map(metrics_of, external)], ignore_index=True) if external else metrics
 
 
 def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:

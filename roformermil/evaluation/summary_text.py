@@ -41,14 +41,19 @@ def summary_text(
     notes: Mapping[Group, list[str]],
     pooled: Collection[Group] = (),
     external: pd.DataFrame | None = None,
+    patients: pd.DataFrame | None = None,
 ) -> str:
     """The content of summary.md: the paper's table, each model's results with their intervals, those on external data sets beside
     those of cross-validation, each data set's notes.
 
-    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; external: as in external.csv.
+    summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; external: as in external.csv;
+    patients: as in patients.csv.
     """
     lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
     parts = [paper_table(summary), results_table(summary, pooled)]
+    if patients is not None and len(patients):
+        titles, rows = patient_rows(patients)
+        parts.append(f"By patient: the mean prediction for each patient's slides\n\n{markdown_table(titles, rows)}")
     parts += [] if external is None or external.empty else [external_text(external)]
     return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
 
@@ -77,6 +82,18 @@ def _bounded_text(row: Mapping[Any, Any], name: str) -> str:
     if not np.isfinite(row[name]):
         return NONE
     return f"{row[name]:.2f} {interval_text(row, low=f'{name}_low', high=f'{name}_high')}"
+
+
+def patient_rows(patients: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of a table of results by patient. patients: as in patients.csv."""
+    metrics = ("auroc", "balanced_accuracy", "average_precision", POOLED)
+    titles = ["data set", "model", *(f"{METRIC_TITLES[name]} [95% interval]" for name in metrics)]
+    rows = []
+    for key, of_model in patients.groupby(KEYS, sort=False):
+        dataset, encoder, model = map(str, key)
+        by_metric = {row["metric"]: row for row in of_model.to_dict("records")}
+        rows.append([_group_title((dataset, encoder)), model, *(value_text(by_metric[name]) for name in metrics)])
+    return titles, rows
 
 
 def paper_table(summary: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
+from roformermil.evaluation.patients import mixed_patients, patient_predictions, patients_table
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
@@ -25,12 +26,13 @@ from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
+from roformermil.runtime.text import plural
 
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
-    `confusion.csv`, `comparisons.csv`, `external.csv`, those of `decision_tables`,
-    and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `confusion.csv`, `comparisons.csv`, `external.csv`, `patients.csv`,
+    `patient_predictions.csv`, those of `decision_tables`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -54,7 +56,9 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         notes[group][1:1] = lines  # after the size of the data set, before why to be careful
     tables = {
         "metrics": metrics,
-        "summary": summary,
+        "summary": summary.assign(level=models[0].unit),
+        "patients": (patients := patients_table(models)),
+        "patient_predictions": patient_predictions(models),
         "classes": class_table(models),
         "calibration": calibration_table(models, of_ensembles(scaled_models(members, validation))),
         "confusion": confusion(models),
@@ -70,7 +74,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         for model in models
         if not model.trained_on and (has_few_tests(model) or model.seed_count > 1)
     }
-    write_text(out / "summary.md", summary_text(summary, notes, pooled, external))
+    write_text(out / "summary.md", summary_text(summary, notes, pooled, external, patients))
     write_provenance(out / "provenance.json", config)
 
 
@@ -93,5 +97,9 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         tests = f"external, predicted by the ensemble trained on {model.trained_on}"
         tests = tests if model.trained_on else f"{describe_folds(model)}{seeds}"
         size = f"{model.dataset}: {tests}; {attrition_summary(records)}"
+        if model.unit == "patient":
+            size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"
+        elif len(set(model.slides)) > len(set(model.patients)) and (mixed := mixed_patients(model)):
+            size += f"; {plural(len(mixed), 'patient')} with slides of several labels {'is' if len(mixed) == 1 else 'are'} in no result by patient"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

@@ -1,6 +1,7 @@
 """A whole model: input projection, blocks, head."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -44,24 +45,30 @@ class MILModel(nn.Module):
         else:
             self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
 
-    def forward(self, features: Tensor, grid: Tensor, lengths: list[int]) -> ModelOutput:
+    def forward(
+        self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
+    ) -> ModelOutput:
         """features: (T, F) of any float type; grid: (T, 2) tile positions, integers or, as in training with a turned grid, floats; lengths: tiles of each of the B bags.
 
-        Raises BagError when the shapes do not fit together.
+        slide_lengths: tiles of each slide, T in sum, where bags have several: tiles attend only to those of their slide, and
+        the head pools those of all slides. Raises BagError when the shapes do not fit together, and for TransMIL with several
+        slides in a bag.
         """
-        return ModelOutput(*self._run(self.head, self._embed(features, grid, lengths), grid, lengths))
+        return ModelOutput(*self._run(self.head, self._embed(features, grid, lengths, slide_lengths), grid, lengths))
 
     def forward_with_contributions(
-        self, features: Tensor, grid: Tensor, lengths: list[int]
+        self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
     ) -> tuple[ModelOutput, Tensor | None]:
         """The output of `forward`, and what each tile's vector after the blocks adds to each logit: (T, C).
 
         A bag's contributions sum to its logits without the head's biases. None for TransMIL, which is not linear in the tiles.
         """
-        x = self._embed(features, grid, lengths)  # (T, D)
+        x = self._embed(features, grid, lengths, slide_lengths)  # (T, D)
         return ModelOutput(*self.head(x, grid, lengths)), self.head.contributions(x, grid, lengths)
 
-    def _embed(self, features: Tensor, grid: Tensor, lengths: list[int]) -> Tensor:
+    def _embed(
+        self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
+    ) -> Tensor:
         """The tiles' vectors after the blocks, (T, D)."""
         tiles = len(grid)
         shapes_fit = features.shape == (tiles, self.in_dim) and grid.shape == (tiles, 2)
@@ -69,6 +76,7 @@ class MILModel(nn.Module):
             given = f"features {tuple(features.shape)}, grid {tuple(grid.shape)} and lengths {lengths}"
             needed = f"(T, {self.in_dim}), (T, 2) and the number of tiles of each bag, at least 1 and T in sum,"
             raise BagError(f"{given} do not fit together: {needed} are needed")
+        slide_lengths = self._check_slides(lengths, slide_lengths)
         weights = next(self.head.parameters()).dtype
         dtype = weights if self.settings.is_linear else _product_type(features.device, weights)
         x = self.normalization(features, dtype) if self.normalization else features.to(dtype)  # (T, F)
@@ -76,8 +84,20 @@ class MILModel(nn.Module):
         if self.settings.position == "sine":
             x = x + sine_encoding(grid, x.shape[1]).to(x.dtype)
         for block in self.blocks:
-            x = self._run(block, x, grid, lengths)  # (T, D)
+            x = self._run(block, x, grid, slide_lengths)  # (T, D)
         return x
+
+    def _check_slides(self, lengths: list[int], slide_lengths: list[int] | None) -> list[int]:
+        """The tiles of each slide, by default of each bag."""
+        if slide_lengths is None or slide_lengths == lengths:
+            return lengths
+        if min(slide_lengths, default=0) < 1 or not set(accumulate(lengths)) <= set(accumulate(slide_lengths)):
+            raise BagError(
+                f"bags of {lengths} tiles do not consist of slides of {slide_lengths} tiles, at least 1 each"
+            )
+        if not self.settings.joins_slides:
+            raise BagError(f"{self.settings.name} lays a bag's tiles out on one grid: its bags have one slide each")
+        return slide_lengths
 
     def _run(self, part: nn.Module, *inputs: Any) -> Any:
         recompute = self.checkpointing and self.training

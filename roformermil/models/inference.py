@@ -1,8 +1,8 @@
-"""A trained model from its file, and its prediction for one slide."""
+"""A trained model from its file, and its prediction for one slide or patient."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roformermil.bags.augmentation import ORIENTATIONS, orient
-from roformermil.config import Model, Training
+from roformermil.bags.dataset import Bag
+from roformermil.config import Model, Training, Unit
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ModelError
 from roformermil.models.build import MILModel, build_model
@@ -23,7 +24,7 @@ from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's prediction for one slide of n tiles."""
+    """A model's prediction for one bag of n tiles."""
 
     probabilities: np.ndarray  # (C,), sum 1
     attention: np.ndarray  # (n, C), sums to 1 for each class
@@ -40,6 +41,21 @@ class Prediction:
         classes = self.contributions.shape[1]
         return (self.contributions - self.contributions.mean(axis=1, keepdims=True)) * classes / (classes - 1)
 
+    def split(self, slide_lengths: Sequence[int]) -> list["Prediction"]:
+        """The prediction with the tiles of one slide each: the probabilities remain those of the whole bag, and attention sums
+        to 1 over all its slides. slide_lengths: tiles of each slide."""
+        ends = np.cumsum(slide_lengths)
+        slices = [slice(end - tiles, end) for end, tiles in zip(ends, slide_lengths, strict=True)]
+        contributions = self.contributions
+        return [
+            replace(
+                self,
+                attention=self.attention[tiles],
+                contributions=None if contributions is None else contributions[tiles],
+            )
+            for tiles in slices
+        ]
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -52,20 +68,34 @@ class TrainedModel:
     device: torch.device
     average_orientations: bool = False  # as in its training's predictions
 
-    def predict(self, features: np.ndarray, grid: np.ndarray) -> Prediction:
-        """The prediction for one slide. features: (n, in_dim); grid: (n, 2) integer tile positions.
+    @property
+    def unit(self) -> Unit:
+        """What its bags were in training."""
+        return "patient" if self.metadata.get("unit") == "patient" else "slide"
+
+    def predict(self, features: np.ndarray, grid: np.ndarray, slide_lengths: Sequence[int] | None = None) -> Prediction:
+        """The prediction for one bag. features: (n, in_dim); grid: (n, 2) integer tile positions; slide_lengths: tiles of each
+        slide, n in sum, where it has several.
 
         Raises BagError when they do not fit the model, or when its output is not finite.
         """
         x, positions = (torch.from_numpy(np.asarray(a)).to(self.device) for a in (features, grid))
+        slides = [len(positions)] if slide_lengths is None else list(slide_lengths)
         if not (self.average_orientations and self.model.settings.uses_position):
-            return self._predict(x, positions)
-        return average_predictions([self._predict(x, orient(positions, k)) for k in range(ORIENTATIONS)])
+            return self._predict(x, positions, slides)
+        grids = positions.split(slides)
+        turned = [torch.cat([orient(one, k) for one in grids]) for k in range(ORIENTATIONS)]
+        return average_predictions([self._predict(x, one, slides) for one in turned])
+
+    def predict_bag(self, bag: Bag) -> Prediction:
+        """The prediction for a bag. Raises BagError as `predict` does."""
+        return self.predict(bag.features.numpy(), bag.grid.numpy(), bag.slide_lengths)
 
     @torch.no_grad()
-    def _predict(self, x: Tensor, positions: Tensor) -> Prediction:
+    def _predict(self, x: Tensor, positions: Tensor, slide_lengths: list[int]) -> Prediction:
         with autocast(self.device, self.precision):
-            out, contributions = self.model.forward_with_contributions(x, positions, [len(positions)])
+            given = (x, positions, [len(positions)], slide_lengths)
+            out, contributions = self.model.forward_with_contributions(*given)
         probabilities = out.logits[0].double().softmax(dim=-1).cpu().numpy()
         if not np.isfinite(probabilities).all():
             question = "do the features contain NaN, infinity or very large values?"

@@ -6,6 +6,8 @@ A job resumes where it ended, so none asks for more time at its next attempt, or
 from functools import cache
 from pathlib import Path
 
+from roformermil.bags.folds import FoldRow, read_folds
+from roformermil.bags.patients import slides_of_bags
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Encoder, Training
 
@@ -42,22 +44,43 @@ def encoding_minutes(tile_table: Path, slides: int, threads: int, on_gpu: bool) 
     return bounded(START + MARGIN * tiles / rate / 60)
 
 
-def training_memory(slide_table: Path, training: Training, on_gpu: bool) -> int:
-    """Memory of a training: features that are cached, and on a CPU a step with the largest slides."""
+def training_memory(slide_table: Path, training: Training, on_gpu: bool, folds: Path | None = None) -> int:
+    """Memory of a training: features that are cached, and on a CPU a step with the largest slides. folds: folds.csv, where
+    patients are bags: a step with the largest patients."""
     records = _read_table(slide_table) if slide_table.exists() else []
     cached = min(1e9 * training.cache_gb, sum(FLOAT16 * (r.tiles or 0) * (r.values or 0) for r in records)) / 1e6
-    largest = sorted((min(r.tiles or 0, training.max_tiles or r.tiles or 0) for r in records), reverse=True)
+    largest = sorted(
+        (min(tiles, training.max_tiles or tiles) for tiles in _tiles_of_bags(records, folds)), reverse=True
+    )
     step = WITH_GPU if on_gpu else PER_TILE * sum(largest[: training.batch_size])
     return round(TRAINING + cached + step)
 
 
-def training_minutes(slide_table: Path, training: Training, threads: int, on_gpu: bool) -> int:
-    """Time of a training with all its epochs. Most stop earlier."""
+def training_minutes(
+    slide_table: Path, training: Training, threads: int, on_gpu: bool, folds: Path | None = None
+) -> int:
+    """Time of a training with all its epochs. Most stop earlier. folds: as of `training_memory`."""
     records = _read_table(slide_table) if slide_table.exists() else []
-    steps = training.epoch_steps * training.batch_size / max(1, len(records))  # small data sets are seen several times
+    bags = len(_tiles_of_bags(records, folds))
+    steps = training.epoch_steps * training.batch_size / max(1, bags)  # small data sets are seen several times
     tiles = training.tile_fraction * _count_tiles(records) * max(1, steps)
     rate = TRAINING_GPU if on_gpu else TRAINING_CPU * threads
     return bounded(START + MARGIN * training.epochs * tiles / rate / 60)
+
+
+def _tiles_of_bags(records: list[SlideRecord], folds: Path | None) -> list[int]:
+    """The tiles of each slide, or where folds.csv is given and exists of each patient."""
+    tiles = {record.slide_id: record.tiles or 0 for record in records}
+    if folds is None or not folds.exists():
+        return list(tiles.values())
+    bags = slides_of_bags(_read_folds(folds, folds.stat().st_mtime_ns), "patient")
+    return [sum(tiles.get(name, 0) for name in slides) for slides in bags.values()]
+
+
+@cache
+def _read_folds(path: Path, modified: int) -> list[FoldRow]:
+    """As `_read_once`."""
+    return read_folds(path)
 
 
 def _count_tiles(records: list[SlideRecord]) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from roformermil.bags.folds import PARTS
+from roformermil.bags.folds import PARTS, read_folds
+from roformermil.bags.patients import slides_of_bags
 from roformermil.config import Config
 from roformermil.config.base import read_settings
 from roformermil.evaluation.cautions import has_few_tests
@@ -17,7 +18,7 @@ from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import degrees_of_freedom, jackknife_interval
 from roformermil.evaluation.learning import count_plateaus
 from roformermil.evaluation.pooled import POOLED
-from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
+from roformermil.evaluation.predictions import KEYS, out_of_fold
 from roformermil.evaluation.summary import fold_metrics, metrics_without_patients, summarise, summary_table
 from roformermil.evaluation.tables import dataset_notes
 from roformermil.features.store import read_grid
@@ -71,14 +72,15 @@ def write_ablation(
 
 
 def select_slides(results: list[FoldResult], stores: Mapping[str, Path]) -> Iterator[tuple[str, str, Selection]]:
-    """What to evaluate, all of each part and then test strata: part, name of the slides, and the slides."""
+    """What to evaluate, all of each part and then test strata: part, name of the slides (patients, where
+    these are the unit), and the ids."""
     for part in PARTS:
         yield part, "all", None
-    slides: dict[str, set[str]] = {dataset: set() for dataset in stores}
-    for result in results:  # given folds need not have every slide in every fold
-        slides[result.dataset] |= set(read_table(result.path).slide_id)
-    grids = {name: {s: read_grid(stores[name] / f"{s}.zarr") for s in ids} for name, ids in slides.items()}
-    strata = {dataset: split_by_strata(by_slide) for dataset, by_slide in grids.items()}
+    strata = {}
+    for dataset, folder in stores.items():
+        bags = slides_of_bags(read_folds(folder.parents[1] / "folds.csv"), results[0].unit)
+        grids = {bag: [read_grid(folder / f"{slide}.zarr") for slide in slides] for bag, slides in bags.items()}
+        strata[dataset] = split_by_strata(grids)
     for name in STRATA:
         yield "test", name, {dataset: strata[dataset][name] for dataset in strata}
 

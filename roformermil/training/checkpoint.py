@@ -73,6 +73,7 @@ def job_fingerprint(fit: FoldModel) -> str:
         threads=torch.get_num_threads(),
         dataset=job.dataset,
         classes=job.classes,
+        unit=job.unit,
         model=job.model.model_dump(mode="json"),
         training=job.training.deciding_values(),
         rows=[[row.fold, row.slide_id, row.label, row.part] for row in job.rows],

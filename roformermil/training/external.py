@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
-from roformermil.bags.dataset import Batch, read_valid_store
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
+from roformermil.bags.dataset import join_slides, pack, read_valid_store
 from roformermil.bags.folds import FoldRow, rows_fingerprint
+from roformermil.bags.patients import group_into_bags
 from roformermil.errors import BagError
 from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE, training_identity
 from roformermil.evaluation.metrics import probability_columns
-from roformermil.features.store import SlideFeatures, read_attributes
+from roformermil.features.store import read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, load_model
 from roformermil.runtime.files import file_sha256, remove, write_text
 from roformermil.runtime.progress import track
@@ -22,6 +21,7 @@ from roformermil.training.memory import memory_errors_named
 
 Row = dict[str, Any]
 PREDICTIONS = "predictions.csv"
+ID_COLUMNS = {"slide": ("slide_id", "patient_id"), "patient": ("patient_id",)}
 OF_A_TRAINING = (MODEL_FILE, "history.csv")  # in the same folder where the data set was trained on before
 
 
@@ -30,20 +30,22 @@ def predict_external(
 ) -> None:
     """Write `predictions.csv`, `shuffled.csv` and `external.json` into `out`.
 
-    model_file: a fold's model.safetensors; dataset: the external data set's name; rows: its slides, of the model's fold. Features
+    model_file: a fold's model.safetensors; dataset: the external data set's name; rows: its slides, of the model's fold; predicted by patient where
+    the model was trained so. Features
     are normalized by the training slides' statistics, which the model contains; nothing is learned from the slides. Raises
     ModelError for a file that is no model; BagError, StoreError or OutOfMemoryError naming the slide that cannot be used.
     """
     model = load_model(model_file)
     predicted, shuffled = [], []
-    for row in track(rows, desc=f"{dataset} fold {rows[0].fold}", unit="slide", on=progress):
-        first, *others = _predict_slide(model, row, stores)  # the prediction, then those of shuffled positions
-        predicted.append(_table_row(row, {"part": row.part}, first, model.classes))
-        shuffled += [_table_row(row, {"repeat": k}, one, model.classes) for k, one in enumerate(others)]
+    bags = group_into_bags(rows, model.unit)
+    for bag in track(bags, desc=f"{dataset} fold {rows[0].fold}", unit=model.unit, on=progress):
+        first, *others = _predict_bag(model, bag, stores)  # the prediction, then those of shuffled positions
+        predicted.append(_table_row(bag[0], model, {"part": bag[0].part}, first))
+        shuffled += [_table_row(bag[0], model, {"repeat": k}, one) for k, one in enumerate(others)]
     for name in OF_A_TRAINING:
         remove(out / name)
     write_rows(out / PREDICTIONS, predicted)
-    columns = ["slide_id", "patient_id", "label", "repeat", *probability_columns(model.classes)]
+    columns = [*ID_COLUMNS[model.unit], "label", "repeat", *probability_columns(model.classes)]
     write_rows(out / SHUFFLED_FILE, shuffled, columns)
     fingerprints = {row.slide_id: read_attributes(_store(stores, row)).get("fingerprint") for row in rows}
     metadata = model.metadata | {
@@ -57,28 +59,27 @@ def predict_external(
     write_text(out / EXTERNAL_FILE, json.dumps(metadata, indent=1) + "\n")
 
 
-def _predict_slide(model: TrainedModel, row: FoldRow, stores: Path) -> Iterator[Prediction]:
-    """The model's prediction, then those with shuffled positions; none of these for a model that uses no positions."""
-    slide = read_valid_store(_store(stores, row))
-    if (width := slide.features.shape[1]) != model.model.in_dim:
-        widths = f"{width} values per tile, the training slides have {model.model.in_dim}"
-        raise BagError(f"slide {row.slide_id} has {widths}: use features of one encoder for both data sets")
-    grid = torch.from_numpy(slide.grid)
-    with memory_errors_named(_batch(slide, row.slide_id), training=False):
-        yield model.predict(slide.features, slide.grid)
+def _predict_bag(model: TrainedModel, rows: Sequence[FoldRow], stores: Path) -> Iterator[Prediction]:
+    """The model's prediction for the slides of a bag, then those with shuffled positions; none of these for a model that uses no
+    positions."""
+    slides = {row.slide_id: read_valid_store(_store(stores, row)) for row in rows}
+    for slide_id, slide in slides.items():
+        if (width := slide.features.shape[1]) != model.model.in_dim:
+            widths = f"{width} values per tile, the training slides have {model.model.in_dim}"
+            raise BagError(f"slide {slide_id} has {widths}: use features of one encoder for both data sets")
+    bag = join_slides(slides)
+    with memory_errors_named(pack([bag]), training=False):
+        yield model.predict_bag(bag)
         for repeat in range(SHUFFLE_REPEATS if model.model.settings.uses_position else 0):
-            yield model.predict(slide.features, shuffle_positions(grid, row.slide_id, repeat).numpy())
-
-
-def _batch(slide: SlideFeatures, slide_id: str) -> Batch:
-    tensors = torch.from_numpy(slide.features), torch.from_numpy(slide.grid)
-    return Batch(*tensors, [len(slide.grid)], torch.zeros(1, dtype=torch.int64), [slide_id])
+            yield model.predict_bag(shuffle_bag(bag, repeat))
 
 
 def _store(stores: Path, row: FoldRow) -> Path:
     return stores / f"{row.slide_id}.zarr"
 
 
-def _table_row(row: FoldRow, columns: Row, prediction: Prediction, classes: Sequence[str]) -> Row:
-    probabilities = dict(zip(probability_columns(classes), prediction.probabilities.tolist(), strict=True))
-    return {"slide_id": row.slide_id, "patient_id": row.patient_id, "label": row.label, **columns, **probabilities}
+def _table_row(row: FoldRow, model: TrainedModel, columns: Row, prediction: Prediction) -> Row:
+    """row: of the bag's first slide."""
+    ids = {name: getattr(row, name) for name in (*ID_COLUMNS[model.unit], "label")}
+    names = probability_columns(model.classes)
+    return ids | columns | dict(zip(names, prediction.probabilities.tolist(), strict=True))

@@ -50,7 +50,7 @@ class Fit(FoldModel):
         settings = self.job.training
         limits = [f"{settings.tile_fraction:.0%}"] if settings.tile_fraction < 1 else []
         limits += [f"at most {settings.max_tiles:,}"] if settings.max_tiles else []
-        return f"{', '.join(limits)} of a slide's tiles in each training step" if limits else "all tiles"
+        return f"{', '.join(limits)} of a {self.job.unit}'s tiles in each training step" if limits else "all tiles"
 
     def epoch(self, number: int) -> None:
         """Pass over the training slides, then over the validation slides; add a row to the history."""
@@ -65,7 +65,7 @@ class Fit(FoldModel):
         self.history.append(row)
 
     def _train(self) -> float:
-        """The mean loss per slide of one epoch: a pass over the training slides, or the number of passes closest to `epoch_steps`."""
+        """The mean loss per bag of one epoch: a pass over the training slides or patients, or the number of passes closest to `epoch_steps`."""
         self.model.train()
         settings, count = self.job.training, len(self.slides("train"))
         passes = max(1, round(settings.epoch_steps / math.ceil(count / settings.batch_size)))

@@ -111,6 +111,7 @@ def _metadata(fit: FoldModel, **files: Path) -> dict[str, str]:
         "in_dim": str(fit.model.in_dim),
         "classes": json.dumps(job.classes),
         "dataset": job.dataset,
+        "unit": job.unit,
         "fold": str(job.fold),
         "seed": str(job.training.seed),
         "best_epoch": str(fit.best_epoch),

@@ -16,7 +16,7 @@ from roformermil.bags.dataset import Bag, BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
-from roformermil.config import Model, Training
+from roformermil.config import Model, Training, Unit
 from roformermil.errors import BagError
 from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
@@ -37,6 +37,7 @@ class TrainingJob:
     classes: list[str]
     model: Model
     training: Training
+    unit: Unit = "slide"
 
     def feature_fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of what decided each slide's features, by slide_id."""
@@ -53,7 +54,7 @@ class FoldModel(ABC):
         repeat_exactly()
         self.device = best_device()
         self.on_gpu = self.device.type == "cuda"
-        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9)
+        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9, job.unit)
         labels = [self.data.labels[k] for k in self.slides("train")]
         self.balance = class_balance(labels, len(job.classes), settings)
         self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
@@ -88,14 +89,14 @@ class FoldModel(ABC):
         """The model, the slides and the machine in one line."""
         sizes = ", ".join(f"{len(self.slides(part))} {part}" for part in PARTS)
         machine = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {torch.get_num_threads()} threads"
-        return f"{parameter_count(self.model):,} parameters; {sizes} slides; {machine}; {self.describe()}"
+        return f"{parameter_count(self.model):,} parameters; {sizes} {self.job.unit}s; {machine}; {self.describe()}"
 
     def keep_if_best(self, number: int, metrics: dict[str, float]) -> None:
         """Keep the parameters if this epoch is the best so far by `monitor`. metrics: of the validation slides."""
         monitor = self.job.training.monitor
         score = -metrics["loss"] if monitor == "loss" else metrics[monitor]
         if not np.isfinite(score):
-            problem = f"the validation {monitor} is undefined, since a class has no validation slide"
+            problem = f"the validation {monitor} is undefined, since a class has no validation {self.job.unit}"
             raise BagError(f"{self.job.model.id}: {problem}; set training.monitor to loss")
         if score > self.best_score:
             self.best_epoch, self.best_score = number, score
@@ -133,7 +134,7 @@ class FoldModel(ABC):
         """The model's output for a batch, and its loss. class_weights: (C,) on a slide's loss."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
-            out = self.model(batch.features, batch.grid, batch.lengths)
+            out = self.model(batch.features, batch.grid, batch.lengths, batch.slide_lengths)
             return out, mil_loss(out, batch.labels, batch.lengths, class_weights)
 
     def weighted_mean(self, losses: np.ndarray, labels: np.ndarray) -> float:
@@ -141,8 +142,8 @@ class FoldModel(ABC):
         return float(np.average(losses, weights=self.balance.per_slide[labels]))
 
     def slides(self, part: str) -> list[int]:
-        """Indices of a part's slides."""
-        return [k for k, row in enumerate(self.job.rows) if row.part == part]
+        """Indices of a part's bags: slides, or patients where these are the unit."""
+        return [k for k, bag in enumerate(self.data.bags) if bag[0].part == part]
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""

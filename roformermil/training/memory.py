@@ -22,7 +22,7 @@ def memory_errors_named(batch: Batch, training: bool) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_memory(error):
             raise
-        largest_first = sorted(zip(batch.lengths, batch.slide_ids, strict=True), reverse=True)
+        largest_first = sorted(zip(batch.slide_lengths, batch.slide_ids, strict=True), reverse=True)
         slides = ", ".join(f"{slide_id} ({tiles} tiles)" for tiles, slide_id in largest_first)
         remedy = TRAINING_REMEDY if training else EVALUATION_REMEDY
         raise OutOfMemoryError(f"out of memory with slides {slides}: {remedy}") from error

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_positions
+from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_bag
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import PARTS
 from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
@@ -13,7 +13,8 @@ from roformermil.training.fold_model import FoldModel
 
 
 def predictions(fit: FoldModel) -> list[dict[str, Any]]:
-    """Rows of predictions.csv, all slides of one part after the other: the slide, its label, a probability per class."""
+    """Rows of predictions.csv, all bags of one part after the other: the slide and its patient, or where patients are the unit
+    the patient alone; the label, and a probability per class."""
     return [row for part in PARTS for row in part_predictions(fit, part)]
 
 
@@ -23,11 +24,11 @@ def part_predictions(fit: FoldModel, part: str) -> list[dict[str, Any]]:
 
 
 def shuffled_predictions(fit: FoldModel) -> list[dict[str, Any]]:
-    """Rows of shuffled.csv: the test slides with the positions of their tiles shuffled, SHUFFLE_REPEATS times; none for a
+    """Rows of shuffled.csv: the test bags with the positions of each slide's tiles shuffled, SHUFFLE_REPEATS times; none for a
     model that uses no positions."""
 
     def shuffled(repeat: int) -> Callable[[Bag], Bag]:
-        return lambda bag: bag._replace(grid=shuffle_positions(bag.grid, bag.slide_id, repeat))
+        return lambda bag: shuffle_bag(bag, repeat)
 
     repeats = range(SHUFFLE_REPEATS if fit.job.model.uses_position else 0)
     return [row for repeat in repeats for row in _rows(fit, "test", {"repeat": repeat}, shuffled(repeat))]
@@ -35,27 +36,32 @@ def shuffled_predictions(fit: FoldModel) -> list[dict[str, Any]]:
 
 def shuffled_columns(fit: FoldModel) -> list[str]:
     """The columns of shuffled.csv."""
-    return ["slide_id", "patient_id", "label", "repeat", *probability_columns(fit.job.classes)]
+    return [*_id_columns(fit), "label", "repeat", *probability_columns(fit.job.classes)]
+
+
+def _id_columns(fit: FoldModel) -> list[str]:
+    return ["patient_id"] if fit.job.unit == "patient" else ["slide_id", "patient_id"]
 
 
 def _rows(
     fit: FoldModel, part: str, columns: Mapping[str, str | int], change: Callable[[Bag], Bag] = lambda bag: bag
 ) -> list[dict[str, Any]]:
-    """A row per slide of the part, predicted from its bag after `change`, with the same `columns` in each."""
-    slides = [row for row in fit.job.rows if row.part == part]
-    names = ("slide_id", "patient_id", "label", *columns, *probability_columns(fit.job.classes))
+    """A row per bag of the part, predicted after `change`, with the same `columns` in each."""
+    described, names = (*_id_columns(fit), "label"), (*columns, *probability_columns(fit.job.classes))
+    firsts = [fit.data.bags[k][0] for k in fit.slides(part)]
     return [
-        dict(zip(names, (row.slide_id, row.patient_id, row.label, *columns.values(), *probabilities), strict=True))
-        for row, probabilities in zip(slides, _probabilities(fit, part, change).tolist(), strict=True)
+        {name: getattr(first, name) for name in described}
+        | dict(zip(names, (*columns.values(), *probabilities), strict=True))
+        for first, probabilities in zip(firsts, _probabilities(fit, part, change).tolist(), strict=True)
     ]
 
 
 def _probabilities(fit: FoldModel, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
-    """Probabilities (n, C) of a part's slides, means over the orientations of their grids if the settings say so."""
+    """Probabilities (n, C) of a part's bags, means over the orientations of their grids if the settings say so."""
     if not (fit.job.training.average_orientations and fit.job.model.uses_position):
         return fit.evaluate(part, change)[1]
 
     def turned(orientation: int) -> Callable[[Bag], Bag]:
-        return lambda bag: (changed := change(bag))._replace(grid=orient(changed.grid, orientation))
+        return lambda bag: change(bag).with_moved_tiles(lambda grid, _: orient(grid, orientation))
 
     return np.mean([fit.evaluate(part, turned(orientation))[1] for orientation in range(ORIENTATIONS)], axis=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from roformermil.bags.folds import read_folds
+from roformermil.bags.patients import slides_of_bags
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
@@ -62,7 +63,7 @@ def _model_view(folder: Path, model: Path, records: dict[str, SlideRecord]) -> V
         encoder=predictions.encoder,
         model=predictions.model,
         classes=predictions.classes,
-        slides=_with_predictions(records, predictions.without_repeats()),
+        slides=_with_predictions(records, predictions.without_repeats(), folder / "folds.csv"),
         tissue=folder / "tissue",
         tiles=folder / "tiles",
         heatmaps=model / "heatmaps",
@@ -72,16 +73,16 @@ def _model_view(folder: Path, model: Path, records: dict[str, SlideRecord]) -> V
     )
 
 
-def _with_predictions(records: dict[str, SlideRecord], predictions: OutOfFold) -> dict[str, ShownSlide]:
+def _with_predictions(records: dict[str, SlideRecord], predictions: OutOfFold, folds: Path) -> dict[str, ShownSlide]:
+    """Where patients were predicted, each of their slides has the prediction of its patient."""
     slides = {name: ShownSlide(record) for name, record in records.items()}
-    for k, name in enumerate(predictions.slides):
-        if name in records:
-            label, probabilities = (
-                [*predictions.classes, ""][predictions.labels[k]],
-                predictions.probabilities[k].tolist(),
-            )
-            fold = None if predictions.trained_on else int(predictions.folds[k])
-            slides[name] = ShownSlide(records[name], predictions.patients[k], label, tuple(probabilities), fold)
+    of_bags = slides_of_bags(read_folds(folds), "patient") if predictions.unit == "patient" else {}
+    for k, bag in enumerate(predictions.slides):
+        label, probabilities = [*predictions.classes, ""][predictions.labels[k]], predictions.probabilities[k].tolist()
+        fold = None if predictions.trained_on else int(predictions.folds[k])
+        for name in of_bags.get(bag, [bag]):
+            if name in records:
+                slides[name] = ShownSlide(records[name], predictions.patients[k], label, tuple(probabilities), fold)
     return slides
 
 

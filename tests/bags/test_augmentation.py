@@ -15,7 +15,7 @@ def seeded(seed=0):
 
 def bag(tiles=20):
     grid = torch.stack((torch.arange(tiles) % 5, torch.arange(tiles) // 5), dim=1).int()
-    return Bag(torch.arange(tiles * 3.0).view(tiles, 3), grid, 1, "s0")
+    return Bag(torch.arange(tiles * 3.0).view(tiles, 3), grid, 1, ["s0"], [tiles])
 
 
 def distances(grid):

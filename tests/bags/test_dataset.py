@@ -31,7 +31,7 @@ def test_the_cache_stays_within_its_size_and_that_of_a_loaders_process_starts_em
     data = BagDataset(ROWS, make_stores(TILES), ["x", "y"], cache_bytes=5 * 16 * 2 + 40)
     assert [data[k] is data[k] for k in range(3)] == [True, True, False]
     copy = pickle.loads(pickle.dumps(data))
-    assert not copy._cache and copy[0].slide_id == "a" and copy[0] is copy[0]
+    assert not copy._cache and copy[0].slide_ids == ["a"] and copy[0] is copy[0]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

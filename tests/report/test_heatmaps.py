@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roformermil.bags.dataset import join_slides
 from roformermil.bags.folds import FoldRow, read_folds, write_folds
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import write_pyramid
@@ -317,3 +318,27 @@ def test_the_titles_say_when_even_the_highest_tiles_speak_against_the_class(lowe
         f"Tiles with the {end} contribution to striped (log-odds){sign}" for end in ("highest", "lowest")
     ]
     assert next(iter(strips[list(strips)[1]])) == 0, "the lowest first"
+
+
+def test_the_slides_of_a_patient_are_drawn_as_parts_of_one_prediction(cohort, panel_texts):
+    """s14 and s12 are striped and of one patient: what their tiles contribute adds up to the patient's logits."""
+    parts = {12: "test", 13: "test", 14: "test", 15: "test", 10: "validation", 11: "validation"}
+    rows = [
+        FoldRow(4, f"s{k}", f"p{k % 2}{k >= 12}", "plain" if k % 2 else "striped", parts.get(k, "train"))
+        for k in range(16)
+    ]
+    rows = [replace(row, patient_id=row.slide_id) if row.part != "test" else row for row in rows]
+    write_folds(cohort.folder / "patient_folds.csv", rows)
+    model = Model(name="abmil", hidden_dim=32, attention_dim=32, num_heads=1)
+    job = TrainingJob("set", 4, rows, cohort.folder / "stores", CLASSES, model, Training(epochs=2), "patient")
+    train_fold(job, cohort.folder / "models/fold_4", progress=False)
+    cohort.write_heatmaps([cohort.records[12], cohort.records[14]], "patients", folds="patient_folds.csv")
+    trained, slides = load_model(cohort.folder / "models/fold_4/model.safetensors"), ("s12", "s14")
+    bag = join_slides({name: cohort.features(name) for name in slides})
+    whole = trained.predict_bag(bag)
+    drawn = [value for name in slides for value in cohort.measurements(name, "contribution to striped", "patients")]
+    assert drawn == pytest.approx(whole.margins[:, 1].tolist(), abs=1e-6)
+    assert all("patient predicted" in text.title for text in panel_texts)
+    shares = [float(part.attention[:, 1].sum()) for part in whole.split(bag.slide_lengths)]
+    for text, share in zip(panel_texts, shares, strict=True):
+        assert f"this one has {share:.0%} of the attention" in text.sentences[1]

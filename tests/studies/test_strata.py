@@ -17,4 +17,4 @@ def test_density_is_the_fraction_of_neighbours():
 def test_strata_are_split_at_the_median():
     grids = {"a": square(3), "b": square(3, step=2), "c": square(9), "d": square(5, step=2)}
     expected = {"sparse": {"b", "d"}, "dense": {"a", "c"}, "small": {"a", "b"}, "large": {"c", "d"}}
-    assert split_by_strata(grids) == expected
+    assert split_by_strata({name: [grid] for name, grid in grids.items()}) == expected

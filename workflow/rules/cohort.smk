@@ -4,6 +4,7 @@ from functools import cache
 from snakemake.io import contains_wildcard
 
 from roformermil.bags.folds import check_labels
+from roformermil.bags.patients import check_patient_labels
 from roformermil.check import check_plan
 from roformermil.cohort.batches import divide_into_batches
 from roformermil.cohort.slide_files import content_id
@@ -116,14 +117,21 @@ def minutes_of_encoding(wildcards, input, threads):
     return encoding_minutes(Path(input.table), len(slides_of_job(wildcards)), threads, has_gpu("embed"))
 
 
+def folds_of_patients(input):
+    """A training's folds.csv, which lists the slides of each patient, where patients are bags."""
+    return Path(input.folds) if CONFIG.unit == "patient" else None
+
+
 def minutes_of_training(wildcards, input, threads):
     """A resource function: time of a training."""
-    return training_minutes(Path(input.slides), training_settings(wildcards), threads, has_gpu("train"))
+    given = (training_settings(wildcards), threads, has_gpu("train"))
+    return training_minutes(Path(input.slides), *given, folds_of_patients(input))
 
 
 def memory_of_training(wildcards, input, attempt):
     """A resource function: memory of a training."""
-    return attempt * training_memory(Path(input.slides), training_settings(wildcards), has_gpu("train"))
+    given = (training_settings(wildcards), has_gpu("train"))
+    return attempt * training_memory(Path(input.slides), *given, folds_of_patients(input))
 
 
 def all_batches(pattern):
@@ -189,7 +197,9 @@ def of_trained_dataset(pattern):
 
 def fold_models(wildcards):
     """An input function: the models of all folds, of the data set that they were trained on."""
-    return expand(f"{FOLD}/model.safetensors", dataset=trained_dataset(wildcards), model=wildcards.model, fold=FIRST_FOLDS)
+    return expand(
+        f"{FOLD}/model.safetensors", dataset=trained_dataset(wildcards), model=wildcards.model, fold=FIRST_FOLDS
+    )
 
 
 def validated_tables(wildcards):
@@ -210,6 +220,8 @@ def labels_to_train_on(wildcards):
     used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
     try:
         check_labels(used, dataset_settings(wildcards).classes)
+        if CONFIG.unit == "patient":
+            check_patient_labels(used)
     except RoFormerMILError as error:
         remedy = "The targets `tissue` and `features` need no labels"
         logger.error(f"{wildcards.dataset} cannot be trained on: {error}. {remedy}")

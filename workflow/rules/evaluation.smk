@@ -42,6 +42,8 @@ rule evaluate:
             caption="../report/decisions.rst",
         ),
         further=expand(f"{RESULTS}/{{table}}.csv", table=FURTHER_DECISION_TABLES),
+        patients=f"{RESULTS}/patients.csv",
+        patient_predictions=f"{RESULTS}/patient_predictions.csv",
         comparisons=report(
             f"{RESULTS}/comparisons.csv",
             category="1 Tables",

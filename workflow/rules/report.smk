@@ -117,6 +117,7 @@ rule pages:
                 "comparisons.csv",
                 "calibration.csv",
                 "external.csv",
+                "patients.csv",
                 "provenance.json",
                 "decisions.csv",
                 *(f"{table}.csv" for table in FURTHER_DECISION_TABLES),

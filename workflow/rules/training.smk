@@ -31,13 +31,14 @@ rule split:
         validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
+        unit=CONFIG.unit,
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
         command_line(
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-            " --sites {params.sites} --out {output.folds:q} {params.absolute} {params.validates:q}"
+            " --sites {params.sites} --unit {params.unit} --out {output.folds:q} {params.absolute} {params.validates:q}"
         )
 
 
@@ -72,6 +73,7 @@ rule train:
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),
+        unit=CONFIG.unit,
         out=subpath(output.model, parent=True),
         options="",
     message:
@@ -80,5 +82,6 @@ rule train:
         command_line(
             "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {params.fold}"
             " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
-            " --training {resources.training:q} --threads {threads} --out {params.out:q} {params.options}"
+            " --training {resources.training:q} --unit {params.unit} --threads {threads} --out {params.out:q}"
+            " {params.options}"
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from roformermil.bags.folds import read_folds
+from roformermil.bags.patients import slides_of_bags
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.predictions import UNLABELLED, out_of_fold
 from roformermil.runtime.files import atomic_path
@@ -23,9 +25,12 @@ def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: 
     right, without = model.labels == model.decisions, model.labels == UNLABELLED
     outcomes = np.select([without, right], ["unlabelled", "right"], "wrong")
     labels = np.where(without, model.decisions, model.labels)
-    table = pd.DataFrame({"slide_id": model.slides, "label": labels, "outcome": outcomes})
+    table = pd.DataFrame({"bag": model.slides, "label": labels, "outcome": outcomes})
     table["confidence"] = model.probabilities.max(axis=1)
+    slides = slides_of_bags(read_folds(predictions[0].absolute().parents[3] / "folds.csv"), model.unit)
+    table = table.assign(slide_id=table.bag.map(slides)).explode("slide_id")  # several, where patients are predicted
     table = table[[(heatmaps / f"{slide_id}.jpg").exists() for slide_id in table.slide_id]]
+    table = table.drop_duplicates("bag")  # one slide of each patient
     chosen = table.sort_values("confidence", ascending=False).groupby(["label", "outcome"]).head(per_class)
     with atomic_path(out) as scratch:
         scratch.mkdir()

@@ -1,18 +1,16 @@
-"""Heat maps of a data set, each slide by the model of the fold that tested it."""
+"""Heat maps of a data set, each slide by the model of the fold that tested it. Where patients are the unit, a slide is predicted
+with the others of its patient."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_positions
-from roformermil.bags.dataset import read_valid_store
+from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
+from roformermil.bags.dataset import Bag, join_slides, read_valid_store
 from roformermil.bags.folds import FoldRow, read_folds
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.errors import ModelError
-from roformermil.features.store import SlideFeatures
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
 from roformermil.report.heatmaps.draw import write_heatmaps
 
@@ -37,9 +35,10 @@ def write_out_of_fold_heatmaps(
     of the configuration; warning, smooth: as of `write_heatmaps`; ensemble: whether all folds that test a slide
     predict it together, as those of an external data set do. Else the first counts. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
     """
+    rows = [row for row in read_folds(folds) if row.part == "test"]
     tested: dict[str, list[FoldRow]] = {}
-    for row in read_folds(folds):
-        if row.part == "test" and (ensemble or row.slide_id not in tested):
+    for row in rows:
+        if ensemble or row.slide_id not in tested:
             tested.setdefault(row.slide_id, []).append(row)
 
     @cache
@@ -51,29 +50,41 @@ def write_out_of_fold_heatmaps(
             raise ModelError(f"{path}: was trained on the classes {trained}, not on {wanted}: train it again")
         return model
 
+    @lru_cache(maxsize=4)
+    def predict(fold: int, slide_ids: tuple[str, ...]) -> tuple[dict[str, Prediction], dict[str, Prediction]]:
+        """The predictions of a bag by slide, and those with shuffled positions, if the model uses them."""
+        bag = join_slides({name: read_valid_store(stores / f"{name}.zarr") for name in slide_ids})
+        predictions = fold_model(fold).predict_bag(bag), predict_shuffled(fold_model(fold), bag)
+        by_slide = (one.split(bag.slide_lengths) if one else [] for one in predictions)
+        first, second = (dict(zip(bag.slide_ids, parts, strict=False)) for parts in by_slide)
+        return first, second
+
+    def bag_of(tested: FoldRow) -> tuple[str, ...]:
+        """The slides that are predicted with this one: all of its patient in this fold, where patients are the unit."""
+        if fold_model(tested.fold).unit == "slide":
+            return (tested.slide_id,)
+        return tuple(row.slide_id for row in rows if (row.fold, row.patient_id) == (tested.fold, tested.patient_id))
+
     def draw(record: SlideRecord) -> dict[str, Any]:
-        if rows := tested.get(record.slide_id):
-            members = [fold_model(row.fold) for row in rows]
-            features = read_valid_store(stores / f"{record.slide_id}.zarr")
-            prediction = average_predictions([one.predict(features.features, features.grid) for one in members])
-            predicted = [predict_shuffled(one, features, record.slide_id) for one in members]
-            complete = [one for one in predicted if one]
+        if of_slide := tested.get(record.slide_id):
+            predicted = [predict(row.fold, bag_of(row)) for row in of_slide]
+            prediction = average_predictions([members[record.slide_id] for members, _ in predicted])
+            complete = [members[record.slide_id] for _, members in predicted if members]
             shuffled = average_predictions(complete) if complete else None
-            write_heatmaps(
-                record, features, prediction, classes, out, timeout, rows[0].label, shuffled, warning, smooth
-            )
+            features = read_valid_store(stores / f"{record.slide_id}.zarr")
+            given = (prediction, classes, out, timeout, of_slide[0].label, shuffled, warning, smooth)
+            write_heatmaps(record, features, *given)
         return {}
 
     return run_stage("heatmap", records, draw)
 
 
-def predict_shuffled(model: TrainedModel, features: SlideFeatures, slide_id: str) -> Prediction | None:
+def predict_shuffled(model: TrainedModel, bag: Bag) -> Prediction | None:
     """The mean prediction over SHUFFLE_REPEATS shuffles of the tiles' positions, those of shuffled.csv, or of one where there
     are MANY_TILES; None for a model that uses no positions. A shuffled grid is not also turned to eight orientations, which would
     take eight times as long."""
     if not model.model.settings.uses_position:
         return None
-    once, grid = replace(model, average_orientations=False), torch.from_numpy(features.grid)
-    repeats = SHUFFLE_REPEATS if len(grid) < MANY_TILES else 1
-    grids = [shuffle_positions(grid, slide_id, k).numpy() for k in range(repeats)]
-    return average_predictions([once.predict(features.features, shuffled) for shuffled in grids])
+    once = replace(model, average_orientations=False)
+    repeats = SHUFFLE_REPEATS if len(bag.grid) < MANY_TILES else 1
+    return average_predictions([once.predict_bag(shuffle_bag(bag, k)) for k in range(repeats)])

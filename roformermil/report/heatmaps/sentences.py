@@ -5,7 +5,15 @@ import math
 import numpy as np
 
 from roformermil.models.inference import Prediction
-from roformermil.report.heatmaps.values import is_even, short_text, shuffled_margins, tiles_with_half, times_mean
+from roformermil.report.heatmaps.values import (
+    is_even,
+    is_part,
+    share_of_bag,
+    short_text,
+    shuffled_margins,
+    tiles_with_half,
+    times_mean,
+)
 from roformermil.runtime.text import plural
 
 MOST_TIMES = 1e6  # larger factors are not spelled out
@@ -16,7 +24,8 @@ ALMOST_SURE = 0.995  # probabilities above would be rounded to 1
 def describe_prediction(prediction: Prediction, classes: list[str], label: str = "") -> str:
     """The predicted class, its probability and the label."""
     predicted = classes[int(prediction.probabilities.argmax())]
-    text = f"predicted {predicted} (probability {_probability_text(prediction.probabilities.max())})"
+    unit = "patient " if is_part(prediction) else ""
+    text = f"{unit}predicted {predicted} (probability {_probability_text(prediction.probabilities.max())})"
     if not label:
         return text
     return f"{text}, labelled {label}" + ("" if label == predicted else ": wrong")
@@ -26,17 +35,23 @@ def describe_maps(
     prediction: Prediction, shown: int, classes: list[str], shuffled: Prediction | None = None
 ) -> list[str]:
     """Sentences on what tiles together do to the odds of the class `shown`, on attention, and on positions: `shuffled` is the
-    prediction with these shuffled."""
+    prediction with these shuffled. Where a patient's other slides are in the bag, also on this slide's share."""
     sentences = [_attention_sentence(prediction.attention[:, shown])]
+    tiles = "the tiles"
+    if is_part(prediction):
+        tiles, share = "the tiles of this slide", share_of_bag(prediction, shown)
+        sentences.insert(
+            0, f"All slides of the patient are predicted together: this one has {share:.0%} of the attention."
+        )
     if prediction.margins is not None:
-        sentences.insert(0, _odds_sentence(float(prediction.margins[:, shown].sum()), shown, classes))
+        sentences.insert(0, _odds_sentence(float(prediction.margins[:, shown].sum()), shown, classes, tiles))
     if shuffled is not None:
         sentences.append(_position_sentence(prediction, shuffled, shown, classes))
     return sentences
 
 
-def _odds_sentence(log_odds: float, shown: int, classes: list[str]) -> str:
-    """How far all tiles move the odds of a class; and what the colours say."""
+def _odds_sentence(log_odds: float, shown: int, classes: list[str], tiles: str = "the tiles") -> str:
+    """How far all `tiles` move the odds of a class; and what the colours say."""
     two = len(classes) == 2
     colours = (
         f"Red speaks for {classes[shown]}, blue {f'for {classes[0]}' if two else 'against it'}; pale counts little."
@@ -45,10 +60,10 @@ def _odds_sentence(log_odds: float, shown: int, classes: list[str]) -> str:
     odds = f"the odds of {favoured}" + ("" if two else " against the other classes")
     times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
     if times < LEAST_TIMES:
-        return f"{colours} Together, the tiles hardly change {odds}."
+        return f"{colours} Together, {tiles} hardly change {odds}."
     factor = short_text(times) if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
     verb, place = ("raise", "over") if two or log_odds > 0 else ("lower", "below")
-    return f"{colours} Together, the tiles {verb} {odds} {factor} times {place} the model's baseline."
+    return f"{colours} Together, {tiles} {verb} {odds} {factor} times {place} the model's baseline."
 
 
 def _attention_sentence(attention: np.ndarray) -> str:

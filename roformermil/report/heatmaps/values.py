@@ -7,6 +7,7 @@ import numpy as np
 from roformermil.models.inference import Prediction
 
 EVEN = 1.5  # attention within this factor of its mean is called even: ranks of it would make a pattern of noise
+ROUND_OFF = 1e-3  # attention of one slide sums to 1 within it
 DIFFERENT = 0.1  # of all contributions, and log-odds: smaller differences between two maps are not shown
 
 
@@ -18,6 +19,16 @@ def shown_class(prediction: Prediction) -> int:
 def times_mean(attention: np.ndarray) -> np.ndarray:
     """Attention (n,) for a class in multiples of its mean."""
     return attention / attention.mean()
+
+
+def share_of_bag(prediction: Prediction, shown: int) -> float:
+    """The share of the attention for a class that is on these tiles: below 1 where other slides are in the bag."""
+    return float(prediction.attention[:, shown].sum(dtype=float))
+
+
+def is_part(prediction: Prediction) -> bool:
+    """Whether the prediction is of more slides than the one whose tiles it has."""
+    return bool((prediction.attention.sum(axis=0, dtype=float) < 1 - ROUND_OFF).any())
 
 
 def is_even(attention: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from roformermil.bags.leakage import read_findings
 from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
-from roformermil.evaluation.summary_text import COLUMNS
+from roformermil.evaluation.summary_text import COLUMNS, patient_rows
 from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
 from roformermil.report.pages.data_sets import describe_dataset, heat_maps, trained_on
 from roformermil.report.pages.decisions import describe_decisions
@@ -24,7 +24,7 @@ from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.decisions import plot_decisions
 from roformermil.runtime.files import write_text
 
-TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external")
+TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external", "patients")
 DECISION_TABLES = ("operating_points", "decisions", "decision_curves", "abstention", "probabilities")
 LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole at the end of the page
 
@@ -40,7 +40,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     for folder in (one for one in datasets if not trained[one.name]):
         own = (decisions[name][decisions[name].dataset == folder.name] for name in ("decision_curves", "abstention"))
         save_plot(plot_decisions(*own), folder / "plots/decisions.png")
-    summary, cautions, by_class, comparisons, calibration, external = (
+    summary, cautions, by_class, comparisons, calibration, external, patients = (
         read_table(results / f"{name}.csv") for name in TABLES
     )
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
@@ -69,6 +69,8 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "paper": beside_the_paper(summary, classes),
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
+        "unit": summary.level.iloc[0],
+        "patients": patient_rows(patients) if len(patients) else None,
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
         "decisions": describe_decisions(decisions),
         "datasets": described,
@@ -116,6 +118,7 @@ def _all_tables(
     datasets: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
+    summary = summary.drop(columns="level")
     several_seeds = summary.seeds.max() > 1
     readable = [name for name, dataset in datasets.items() if not dataset["calibration"]]
     tables = {

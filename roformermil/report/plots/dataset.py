@@ -99,7 +99,7 @@ def plot_calibration(models: list[OutOfFold], scaled: Sequence[OutOfFold] = ()) 
         below.set_xlabel(f"probability of {predicted}", fontsize=8)
     axes[0, 0].set_ylabel("observed fraction", fontsize=8)
     axes[0, 0].legend(fontsize=7, loc="upper left")
-    axes[1, 0].set_ylabel("slides", fontsize=8)
+    axes[1, 0].set_ylabel(f"{models[0].unit}s", fontsize=8)
     too_few = ". Too few patients to read this plot" if calibration_caution(models[0].patients_by_class()) else ""
     return _titled(figure, models, f"reliability of {_predicted_by(models)}{_which_predictions(models)}{too_few}")
 
@@ -123,7 +123,8 @@ def plot_confusion(models: list[OutOfFold]) -> Figure:
         panel.set_yticks(places, one.classes if panel is axes[0, 0] else [""] * len(places), fontsize=7)
         panel.set_xlabel("predicted", fontsize=8)
     axes[0, 0].set_ylabel("label", fontsize=8)
-    slides = "external slides" if models[0].trained_on else "test slides of all folds"
+    unit = models[0].unit
+    slides = f"external {unit}s" if models[0].trained_on else f"test {unit}s of all folds"
     return _titled(figure, models, f"{slides}{_which_predictions(models)}")
 
 

@@ -1,0 +1,45 @@
+"""The table `patients.csv` of `predict`: one row per patient, where a slide sheet names several slides of one."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roformermil.errors import Status
+from roformermil.evaluation.metrics import probability_columns
+from roformermil.runtime.files import remove
+from roformermil.runtime.records import write_rows
+
+PATIENTS_TABLE = "patients.csv"
+
+
+def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    """Write the predictions of patients into `folder`, from the rows of predictions.csv; remove the table where none has several
+    slides.
+
+    A patient's probabilities are means over those of their slides, which are equal where the model's bags are patients.
+    """
+    columns, patients = probability_columns(classes), defaultdict(list)
+    for row in rows:
+        if row.get("patient_id"):
+            patients[row["patient_id"]].append(row)
+    if all(len(of_patient) == 1 for of_patient in patients.values()):
+        remove(folder / PATIENTS_TABLE)
+        return
+    table = []
+    for patient, of_patient in patients.items():
+        usable = [row for row in of_patient if row["status"] == Status.OK]
+        means = np.array([[float(row[name]) for name in columns] for row in usable]).mean(axis=0) if usable else None
+        table.append(
+            {
+                "patient_id": patient,
+                "predicted": None if means is None else classes[int(means.argmax())],
+                **dict(zip(columns, [None] * len(columns) if means is None else means.tolist(), strict=True)),
+                "slides": len(usable),
+                "lost": len(of_patient) - len(usable),
+                "model": of_patient[0]["model"],
+            }
+        )
+    write_rows(folder / PATIENTS_TABLE, table)
