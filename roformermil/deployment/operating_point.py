@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from roformermil.config import Unit
 from roformermil.config.base import Settings
 
 
@@ -49,20 +50,19 @@ class PackagedDecisions(Settings):
             return reached[0] if reached else classes[0]
         return "; ".join(reached) or "none"
 
-    @property
-    def sentences(self) -> list[str]:
-        """What each class is called at and what that reached, for a person."""
-        chosen = f"{self.operating_point} on each fold's validation slides"
+    def describe(self, unit: Unit = "slide") -> list[str]:
+        """What each class is called at and what that reached, in sentences. unit: what the model's bags are."""
+        chosen = f"{self.operating_point} on each fold's validation {unit}s"
         lines = [
-            f"A slide is called {name} from a probability of {one.threshold:.2f} on ({chosen}; members {one.lowest:.2f} to"
-            f" {one.highest:.2f}). On test slides in cross-validation: {_results_text(one.results)}."
+            f"A {unit} is called {name} from a probability of {one.threshold:.2f} on ({chosen}; members {one.lowest:.2f} to"
+            f" {one.highest:.2f}). On test {unit}s in cross-validation: {_results_text(one.results)}."
             for name, one in self.classes.items()
         ]
         if self.temperatures:
             values = self.temperatures.values()
             spread = f"{min(values):.2f} to {max(values):.2f}"
             lines.append(
-                f"Each member's probabilities are scaled by a temperature of its validation slides ({spread})."
+                f"Each member's probabilities are scaled by a temperature of its validation {unit}s ({spread})."
             )
         return lines
 

@@ -142,7 +142,7 @@ def predict(
     out, packaged = Path(out), load_packaged_model(model)
     for caution in packaged.card.all_cautions:
         log.warning("the model's training: %s", caution)
-    for sentence in packaged.card.decisions.sentences:
+    for sentence in packaged.card.decisions.describe(packaged.card.unit):
         log.info("%s", sentence)
     if shuffle_positions and not packaged.card.model.uses_position:
         shuffle_positions = False

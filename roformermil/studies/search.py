@@ -15,7 +15,7 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import TRIAL_FILE, FoldResult
 from roformermil.evaluation.intervals import Values, degrees_of_freedom, jackknife_interval, leave_patients_out
 from roformermil.evaluation.metrics import weighted_metrics
-from roformermil.evaluation.predictions import OutOfFold, out_of_fold
+from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.tables import dataset_notes
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
@@ -85,7 +85,7 @@ def read_search(
         if read_choice(choices[fold], model, config.training)[0] != winners[-1]:
             raise ModelError(f"{choices[fold].absolute()}: not the best of these trials; delete it and run again")
         for number, (trial, winner) in enumerate(zip(trials, winners, strict=True), 1):
-            epochs = len(pd.read_csv(trial.path.with_name("history.csv")))
+            epochs = len(read_table(trial.path.with_name("history.csv")))
             line = (
                 number,
                 trial.setting,
@@ -143,7 +143,8 @@ def compare_with_default(default: list[FoldResult], chosen: list[FoldResult], se
             difference = values - baseline[metric]
             cells = [*default_tests.key, setting, metric, optimism[metric][0] + values[0], values[0]]
             cells += [*jackknife_interval(values, degrees, bounds=(0, most))]
-            of_both = jackknife_interval(optimism[metric], max(1, patients - tests.fold_count), bounds=(-most, most))
+            degrees_of_both = max(1, patients - (tests.folds_per_repeat or tests.fold_count))
+            of_both = jackknife_interval(optimism[metric], degrees_of_both, bounds=(-most, most))
             cells += [optimism[metric][0], *of_both]
             cells += [difference[0], *jackknife_interval(difference, degrees, bounds=(-most, most))]
             rows.append((*cells, tests.fold_count, tests.seed_count))

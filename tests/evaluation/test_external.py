@@ -112,6 +112,46 @@ def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
     assert "External validation" in text and "out, trained on in" in text and "blind" not in text
 
 
+def test_external_slides_are_decided_as_a_package_decides(run):
+    """By the ensemble's probability, at the mean of its members' operating points, from validation slides of the training data."""
+    points = read_table(run.folder / "operating_points.csv")
+    inside, outside = (points[(points.dataset == name) & (points.model == "abmil")] for name in ("in", "out"))
+    assert len(outside) == 1 and outside.threshold.iloc[0] == pytest.approx(inside.threshold.mean())
+    tables = members(run)
+    called = np.mean([one.probability_y for one in tables], axis=0) >= inside.threshold.mean()
+    decisions = read_table(run.folder / "decisions.csv")
+    decided = decisions[(decisions.dataset == "out") & (decisions.model == "abmil")].set_index("metric").value
+    truth = (tables[0].label == "y").to_numpy()
+    assert decided["sensitivity"] == pytest.approx(called[truth].mean())
+    assert decided["specificity"] == pytest.approx((~called)[~truth].mean())
+    scores = read_table(run.folder / "probabilities.csv")
+    assert set(scores.dataset) == {"in", "out"} and np.isfinite(scores.scaled).all()
+    assert set(read_table(run.folder / "abstention.csv").dataset) == {"in"}
+
+
+def test_the_ensemble_on_external_slides_is_of_the_first_repeat(run, tmp_path):
+    repeated = SimulatedRun(tmp_path)
+    folds = repeated.add_dataset("in", CLASSES, slides=24)
+    again = pd.concat([folds, folds.assign(fold=folds.fold + FOLDS)])
+    repeated.add_model("in", again, CLASSES, "abmil")
+    rows = [FoldRow(fold, f"e{k}", f"q{k}", CLASSES[k % 2], "test") for fold in range(2 * FOLDS) for k in range(12)]
+    rng = np.random.default_rng(0)
+    for fold in range(2 * FOLDS):
+        table = pd.DataFrame([row for row in rows if row.fold == fold]).drop(columns="fold")
+        table = table.assign(probability_x=(x := rng.random(12)), probability_y=1 - x)
+        path = tmp_path / f"out/net/abmil/fold_{fold}/predictions.csv"
+        write_predictions_csv(path, table)
+        write_predictions_csv(path.with_name(SHUFFLED_FILE), table.drop(columns="part").assign(repeat=0)[:0])
+        describe(repeated, path)
+        repeated.predictions.append(path)
+    results = [FoldResult.at(path) for path in repeated.predictions]
+    (one,) = (model for model in join_folds(results) if model.trained_on)
+    (ensemble,) = (model for model in out_of_fold(results) if model.trained_on)
+    assert one.folds_per_repeat == FOLDS and ensemble.folds_per_repeat is None
+    expected = [one.probabilities[(one.slides == name) & (one.folds < FOLDS)].mean(axis=0) for name in ensemble.slides]
+    assert ensemble.probabilities == pytest.approx(np.array(expected))
+
+
 def test_every_slide_counts_once_in_confusion_and_calibration(run):
     for name in ("confusion", "calibration"):
         table = read_table(run.folder / f"{name}.csv")

@@ -1,6 +1,7 @@
 """External slides never touch training: not the folds, not the normalization, not the choice of the epoch; they are predicted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,30 @@ def test_normalization_has_the_statistics_of_training_slides_alone(both):
     assert load_file(model / "model.safetensors")["normalization.mean"] == pytest.approx(
         np.mean(means, axis=0), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["ro-abmil", "mean-linear"])
+def test_models_of_patients_predict_external_patients_from_all_of_their_slides(tmp_path, name):
+    data = add_dataset(tmp_path, "inside", 12, 0)
+    rows = [
+        replace(row, patient_id=f"p{int(row.slide_id[1:]) // 2}", label="a")
+        for row in read_folds(data / "folds.csv", 0)
+    ]
+    parts = {f"p{k}": part for k, part in enumerate(["train", "train", "validation", "validation", "test", "test"])}
+    labels = {name: CLASSES[k % 2] for k, name in enumerate(parts)}
+    rows = [replace(row, part=parts[row.patient_id], label=labels[row.patient_id]) for row in rows]
+    model = Model(name=name) if name == "mean-linear" else MODEL
+    fold, out = data / f"net/{name}/fold_0", tmp_path / f"outside/net/{name}/fold_0"
+    job = TrainingJob("inside", 0, rows, data / "features", CLASSES, model, SETTINGS, "patient")
+    train_fold(job, fold, progress=False)
+    tested = [replace(row, part="test") for row in rows]
+    predict_external(fold / "model.safetensors", "outside", tested, data / "features", out, progress=False)
+    inside, external = (read_rows(folder / "predictions.csv") for folder in (fold, out))
+    assert [list(row)[:3] for row in external] == [["patient_id", "label", "part"]] * 6
+    values = {row["patient_id"]: float(row["probability_b"]) for row in external}
+    expected = {row["patient_id"]: float(row["probability_b"]) for row in inside}
+    assert values == pytest.approx(expected, abs=1e-5)
+    assert FoldResult.at(out / "predictions.csv").unit == "patient"
 
 
 def test_external_slides_are_only_tested_and_by_each_fold(both):

@@ -72,7 +72,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "unit": summary.level.iloc[0],
         "patients": patient_rows(patients) if len(patients) else None,
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
-        "decisions": describe_decisions(decisions),
+        "decisions": describe_decisions(decisions, str(summary.level.iloc[0])),
         "datasets": described,
         "findings": [
             (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")

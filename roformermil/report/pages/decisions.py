@@ -21,11 +21,11 @@ SCORES = {"log_loss": "log loss", "brier": "Brier score"}
 Row = Mapping[Any, Any]
 
 
-def describe_decisions(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def describe_decisions(tables: Mapping[str, pd.DataFrame], unit: str = "slide") -> list[dict[str, Any]]:
     """For each data set and encoder: sentences on how operating points were chosen, and tables (header and rows) of what they
     reach, of what remains when slides are left to a person, and of temperature scaling.
 
-    tables: `operating_points`, `decisions`, `abstention` and `probabilities`, as in the .csv files.
+    tables: `operating_points`, `decisions`, `abstention` and `probabilities`, as in the .csv files; unit: what their slides are.
     """
     groups = []
     for key, decisions in tables["decisions"].groupby(["dataset", "encoder"], sort=False):
@@ -34,8 +34,8 @@ def describe_decisions(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any
             {
                 "dataset": str(key[0]),
                 "sentences": [
-                    _rule_sentence(decisions, own["operating_points"]),
-                    *_few_slides(own["operating_points"]),
+                    _rule_sentence(decisions, own["operating_points"], unit),
+                    *_few_slides(own["operating_points"], unit),
                 ],
                 "points": _points_table(decisions, own["operating_points"]),
                 "abstention": _abstention_table(own["abstention"]),
@@ -46,7 +46,7 @@ def describe_decisions(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any
     return groups
 
 
-def _rule_sentence(decisions: pd.DataFrame, points: pd.DataFrame) -> str:
+def _rule_sentence(decisions: pd.DataFrame, points: pd.DataFrame, unit: str) -> str:
     rule = str(points.operating_point.iloc[0])
     target = f"the highest {rule}: sensitivity + specificity − 1"
     if not rule.startswith("Youden"):
@@ -55,10 +55,10 @@ def _rule_sentence(decisions: pd.DataFrame, points: pd.DataFrame) -> str:
         target = f"a {kind} of at least {value} and the highest {other}"
     mix = decisions.drop_duplicates("class")
     shares = ", ".join(f"{row.prevalence:.0%} {row['class']}" for _, row in mix.iterrows())
-    return f"Chosen on each fold's validation slides: {target}. Prevalence among the test slides: {shares}."
+    return f"Chosen on each fold's validation {unit}s: {target}. Prevalence among the test {unit}s: {shares}."
 
 
-def _few_slides(points: pd.DataFrame) -> list[str]:
+def _few_slides(points: pd.DataFrame, unit: str) -> list[str]:
     """A sentence where thresholds were chosen on few slides of a class."""
     counts = points.groupby("class", sort=False)[["positives", "negatives"]].mean()
     name, fewest = str(counts.min(axis=1).idxmin()), counts.min(axis=1).min()
@@ -66,8 +66,8 @@ def _few_slides(points: pd.DataFrame) -> list[str]:
         return []
     kind = name if counts.loc[name].idxmin() == "positives" else f"other than {name}"
     return [
-        f"There are {fewest:.2g} validation slides {'of class ' if kind == name else ''}{kind} per fold: thresholds that are"
-        " chosen on so few vary widely from fold to fold, and a sensitivity or specificity is often missed on other slides."
+        f"There are {fewest:.2g} validation {unit}s {'of class ' if kind == name else ''}{kind} per fold: thresholds that are"
+        f" chosen on so few vary widely from fold to fold, and a sensitivity or specificity is often missed on other {unit}s."
     ]
 
 
