@@ -72,8 +72,8 @@ def mean_points(validation: OutOfFold, points: pd.DataFrame) -> pd.DataFrame:
 
 
 def thresholds_of_rows(model: OutOfFold, points: pd.DataFrame, c: int) -> np.ndarray:
-    """The threshold for class `c` of the training of each of the n predictions; NaN where it has none."""
-    own = points[points["class"] == model.classes[c]]
+    """The threshold for class `c` of the training of each of the n predictions; NaN where it has none. points: of any models."""
+    own = points[(points[[*KEYS, "class"]] == [*model.key, model.classes[c]]).all(axis=1)]
     by_run = dict(zip(zip(own.fold, own.seed, strict=True), own.threshold, strict=True))
     return np.array([by_run.get(run, np.nan) for run in runs_of_rows(model)], float)
 
