@@ -52,7 +52,7 @@ def test_without_labels_there_are_no_metrics_and_none_of_earlier_ones(lab, predi
 
 def test_labels_that_are_no_class_are_named(sheet, caplog):
     labels = read_labels([sheet], CLASSES)
-    assert labels["s4"] == {"patient_id": "p4", "label": ""} and labels["s1"]["label"] == "excluded"
+    assert labels["s4"] == {"label": ""} and labels["s1"]["label"] == "excluded"
     assert "labels that are no class of the model (inflamed, excluded) are not evaluated: other" in caplog.text
 
 

@@ -103,7 +103,8 @@ def test_members_are_those_of_the_first_repeat_and_results_those_of_all(tmp_path
     folds = make_folds(slides, Folds(count=3, repeats=2), CLASSES)
     write_folds(tmp_path / "mine/folds.csv", folds)
     run.add_model("mine", pd.DataFrame(folds), CLASSES, strength=2.0)
-    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model")
+    given = write_some_reference(tmp_path)
+    export_model(run.predictions, run.datasets[0], tmp_path, Preparation(), tmp_path / "model", given)
     card = json.loads((tmp_path / "model/model.json").read_text())
     assert list(card["members"]) == [f"fold_{fold}.safetensors" for fold in range(3)]
     assert (card["repeats"], card["results"][0]["folds"]) == (2, 6)
@@ -128,7 +129,8 @@ def test_the_card_has_the_operating_points_of_its_members_and_what_they_reach(se
 
 def test_temperatures_of_the_members_are_packaged_where_the_settings_say_so(seeded, tmp_path):
     settings = Decisions(temperature=True, sensitivity=0.9, prevalence={"excluded": 0.1})
-    export_model(seeded.predictions, seeded.datasets[0], seeded.folder, Preparation(), tmp_path / "model", settings)
+    given = (tmp_path / "model", write_some_reference(tmp_path), settings)
+    export_model(seeded.predictions, seeded.datasets[0], seeded.folder, Preparation(), *given)
     card = json.loads((tmp_path / "model/model.json").read_text())["decisions"]
     assert list(card["temperatures"]) == [f"fold_{k}.safetensors" for k in range(3)]
     assert len({1.0, *card["temperatures"].values()}) == 4
