@@ -36,7 +36,7 @@ MISTAKES = [
     ({"datasets": {"d": {**DATASETS["d"], "classes": "0 1"}}}, r"""'0 1' is not a list; write \["0", "1"\]$"""),
     ({"decisions": {"sensitivity": 0.9, "specificity": 0.9}}, "decisions: .*leave one out"),
     ({"decisions": {"prevalence": {"a": 0.1}}}, r"decisions.prevalence: a is none of the classes b; of two classes"),
-    ({"ablation": {"datasets": ["e"]}}, "ablation.datasets: e is none of the datasets: d$"),
+    ({"ablation": {"datasets": ["e"]}}, "ablation.datasets: e is none of the datasets trained on: d$"),
     ({"ablation": {"datasets": []}}, "ablation.datasets: .*at least 1"),
     ({"ablation": {"layers": "0, 1"}}, r"is not a list; write \[0, 1\]$"),
     ({"models": "abmil"}, r"models: 'abmil' is not a list; write \[abmil\]"),

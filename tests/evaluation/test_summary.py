@@ -63,7 +63,7 @@ def test_tables_are_computed_from_test_predictions(run):
     metrics, summary = read_table(run.folder / "metrics.csv"), read_table(run.folder / "summary.csv")
     assert list(metrics) == ["dataset", "encoder", "model", "fold", "seed", "metric", "value"]
     columns = "mean std ci_low ci_high folds seeds seed_std shuffled shuffled_difference difference_low difference_high"
-    assert list(summary) == ["dataset", "encoder", "model", "metric", *columns.split()]
+    assert list(summary) == ["dataset", "encoder", "model", "metric", *columns.split(), "level"]
     assert len(metrics) == (1 + 2) * 2 * 3 * len(METRICS) and len(summary) == 2 * 2 * (len(METRICS) + 1)
     for (dataset, model), rows in metrics[metrics.metric == "auroc"].groupby(["dataset", "model"]):
         values = aurocs(run, dataset, model)
