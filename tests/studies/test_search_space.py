@@ -25,7 +25,7 @@ REFUSED = [
         "more than 1,000,000 settings",
     ),
     ({"models": ["dsmil"]}, "search.models: dsmil is none of the models"),
-    ({"datasets": ["e"]}, "search.datasets: e is none of the datasets: d$"),
+    ({"datasets": ["e"]}, "search.datasets: e is none of the datasets trained on: d$"),
     ({"space": {"dropout": [2]}}, r"search.space \(ro-abmil, dropout=2\): dropout: .*less than 1"),
     ({"space": {"hidden_dim": [100]}}, r"\(ro-abmil, hidden_dim=100\).*multiples of num_heads"),
 ]

@@ -27,8 +27,11 @@ def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: 
     labels = np.where(without, model.decisions, model.labels)
     table = pd.DataFrame({"bag": model.slides, "label": labels, "outcome": outcomes})
     table["confidence"] = model.probabilities.max(axis=1)
-    slides = slides_of_bags(read_folds(predictions[0].absolute().parents[3] / "folds.csv"), model.unit)
-    table = table.assign(slide_id=table.bag.map(slides)).explode("slide_id")  # several, where patients are predicted
+    if model.unit == "patient":  # whose slides are several
+        slides = slides_of_bags(read_folds(predictions[0].absolute().parents[3] / "folds.csv"), model.unit)
+        table = table.assign(slide_id=table.bag.map(slides)).explode("slide_id")
+    else:
+        table = table.assign(slide_id=table.bag)
     table = table[[(heatmaps / f"{slide_id}.jpg").exists() for slide_id in table.slide_id]]
     table = table.drop_duplicates("bag")  # one slide of each patient
     chosen = table.sort_values("confidence", ascending=False).groupby(["label", "outcome"]).head(per_class)
