@@ -63,8 +63,8 @@ def train(
 
     options.use_machine(threads)
     job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training)
-    finish_before_ending()
     with exclusive(out):
+        finish_before_ending()  # while it waits for another run, SIGTERM ends it at once
         train_fold(job, out)
 
 

@@ -53,6 +53,7 @@ def train_fold(job: TrainingJob, out: Path, progress: bool = True) -> None:
         if board:
             board.add(fit.history[-1])
     checkpoint.save()
+    end_if_requested()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     write_rows(out / "history.csv", fit.history)

@@ -1,5 +1,6 @@
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,18 @@ def test_a_second_job_on_a_table_waits_for_the_first(slides, tmp_path):
         assert any("table.csv: another run is writing here" in line for line in job.stderr)
         assert not (tmp_path / "table.csv").exists()
     assert job.wait() == 0 and (tmp_path / "table.csv").exists()
+
+
+def test_sigterm_ends_a_job_that_waits_for_another(slides, tmp_path):
+    command = [sys.executable, "-m", "roformermil", *map(str, segment(slides, "text.svs", tmp_path))]
+    with exclusive(tmp_path / "table.csv"):
+        job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert any("table.csv: another run is writing here" in line for line in job.stderr)
+        job.terminate()
+        try:
+            assert job.wait(timeout=30) == -signal.SIGTERM
+        finally:
+            job.kill()
 
 
 def test_a_job_on_a_machine_with_several_gpus_claims_one(monkeypatch):
