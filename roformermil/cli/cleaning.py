@@ -33,7 +33,7 @@ def clean(
     typer.echo(first_lines([str(path) for path in found], SHOWN))
     size = file_size(sum(map(size_on_disk, found)))
     what = f"{plural(len(found), 'result')} ({size}) of slides and batches that are no longer used"
-    if not (yes or confirmed(f"Remove {what}?")):
+    if not (yes or _confirmed(f"Remove {what}?")):
         typer.echo("Nothing was removed. --yes removes without asking.")
         return
     for path in found:
@@ -42,7 +42,7 @@ def clean(
     typer.echo(f"Removed {what}.")
 
 
-def confirmed(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     """Whether the user agrees; not where nobody can answer, as in a script."""
     try:
         return typer.confirm(question)

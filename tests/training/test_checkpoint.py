@@ -22,7 +22,7 @@ from roformermil.runtime.termination import _requested
 from roformermil.training import Fit, TrainingJob, checkpoint, fold, train_fold
 from roformermil.training.checkpoint import FILE_NAME, Checkpoint, job_fingerprint
 from tests.factories import assert_same_numbers, read_rows
-from tests.terminating import terminate
+from tests.terminating import terminate, terminate_while_waiting
 
 
 def train_command(job, folds, out):
@@ -128,14 +128,7 @@ def test_sigterm_ends_a_training_that_waits_for_another(job, tmp_path):
     made = job(epochs=1)
     write_folds(tmp_path / "folds.csv", made.rows)
     with exclusive(tmp_path / "out"):
-        command = train_command(made, tmp_path / "folds.csv", tmp_path / "out")
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert any("another run is writing here" in line for line in process.stderr)
-        process.terminate()
-        try:
-            assert process.wait(timeout=30) == -signal.SIGTERM
-        finally:
-            process.kill()
+        terminate_while_waiting(train_command(made, tmp_path / "folds.csv", tmp_path / "out"))
 
 
 def test_whatever_decides_the_numbers_is_in_the_fingerprint(job, monkeypatch):
