@@ -86,6 +86,7 @@ class LeakError(RoFormerMILError):
 
 class WeightsError(RoFormerMILError):
     status = "weights"
+    download = "`snakemake --forcerun weights` downloads it where there is a network"  # remedy for jobs, which download nothing
 
 
 class StoreError(RoFormerMILError):

@@ -8,6 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
+def terminate_while_waiting(command: Sequence[str | Path]) -> None:
+    """Start a job whose results another run is writing, which ends it at once."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr and any("another run is writing here" in line for line in process.stderr)
+        process.terminate()
+        assert process.wait(timeout=30) == -signal.SIGTERM
+    finally:
+        process.kill()
+
+
 def terminate(command: Sequence[str | Path], when: Callable[[], bool]) -> str:
     """What the command prints that gets SIGTERM as soon as `when` holds."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)

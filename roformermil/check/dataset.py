@@ -119,7 +119,7 @@ class _Found:
     def _without_folds(self, message: str) -> Problem:
         """What follows from folds that cannot be made, with the reason."""
         if not self.is_labelled:
-            possible = "slides can be segmented and encoded (`snakemake features`), but not trained on"
+            possible = "slides can be segmented and encoded (target `features`), but not trained on"
             return Problem("warning", f"{possible}: {message}", self.name)
         if self.mistakes:  # without their rows, patients may be too few
             later = "whether folds can be made cannot be judged before the rows above are corrected"

@@ -20,7 +20,8 @@ def clean(
     config: Annotated[Path, typer.Argument(help="configuration file")],
     yes: Annotated[bool, typer.Option("--yes", help="remove them without asking")] = False,
 ) -> None:
-    """List results of slides that left the slide sheet, and remove them once you agree. Do not run it beside the workflow."""
+    """List results of slides that left the slide sheet, and tables of batches that are no longer used, and remove them once you
+    agree. Do not run it beside the workflow."""
     settings = load_config(config)
     found: list[Path] = []
     for name, dataset in settings.datasets.items():
@@ -31,7 +32,20 @@ def clean(
         return
     typer.echo(first_lines([str(path) for path in found], SHOWN))
     size = file_size(sum(map(size_on_disk, found)))
-    if yes or typer.confirm(f"Remove {plural(len(found), 'result')} ({size})?"):
-        for path in found:
-            remove(path)
-        typer.echo(f"Removed {plural(len(found), 'result')} ({size}).")
+    what = f"{plural(len(found), 'result')} ({size}) of slides and batches that are no longer used"
+    if not (yes or _confirmed(f"Remove {what}?")):
+        typer.echo("Nothing was removed. --yes removes without asking.")
+        return
+    for path in found:
+        remove(path)
+        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+    typer.echo(f"Removed {what}.")
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the user agrees; not where nobody can answer, as in a script."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        typer.echo()
+        return False

@@ -82,8 +82,8 @@ def train(
     if chosen:
         _, model, training = read_choice(chosen, model, training)
     job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training, unit)
-    finish_before_ending()
     with exclusive(out):
+        finish_before_ending()  # while it waits for another run, SIGTERM ends it at once
         (try_fold if trial else train_fold)(job, out)
 
 

@@ -13,6 +13,7 @@ from roformermil.config import Model, Unit
 from roformermil.config.base import Settings, read_settings
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.records import write_records
+from roformermil.runtime.termination import finish_before_ending
 
 SECTION_HELP = "this section of the configuration, as YAML or JSON"
 
@@ -65,7 +66,14 @@ def read_first_table(table: Path) -> list[SlideRecord]:
     return [replace(record, **file_state(record.path)) for record in read_slide_table(table)]
 
 
-def write_exclusively(table: Path, work: Callable[[], list[SlideRecord]], settings: str = "") -> None:
-    """Write the slide table that `work` returns, with the digest of the stage's settings, under a lock."""
+def write_exclusively(
+    table: Path, work: Callable[[], list[SlideRecord]], settings: str = "", finish: bool = False
+) -> None:
+    """Write the slide table that `work` returns, with the digest of the stage's settings, under a lock.
+
+    finish: whether after SIGTERM the work finishes the slides in hand. While it waits for another run it ends at once.
+    """
     with exclusive(table):
+        if finish:
+            finish_before_ending()
         write_records(table, [replace(record, settings=settings) for record in work()])

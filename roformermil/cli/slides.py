@@ -17,7 +17,6 @@ from roformermil.config.dataset import Source
 from roformermil.config.runtime import Runtime
 from roformermil.runtime.files import write_text
 from roformermil.runtime.memory import share_memory
-from roformermil.runtime.termination import finish_before_ending
 
 app = typer.Typer()
 log = logging.getLogger("roformermil")
@@ -95,10 +94,9 @@ def segment(
     """Find the tissue of each slide of a batch."""
     from roformermil.slides.steps import segment_slides
 
-    finish_before_ending()
     share_memory(memory, threads)
     work = partial(segment_slides, options.read_first_table(slides), out, tissue, timeout, threads)
-    options.write_exclusively(table, work, segment_digest(tissue))
+    options.write_exclusively(table, work, segment_digest(tissue), finish=True)
 
 
 @app.command(
@@ -132,10 +130,9 @@ def tile(
     """Lay the grid of tiles over each segmented slide of a batch."""
     from roformermil.slides.steps import tile_slides
 
-    finish_before_ending()
     share_memory(memory, readers=1)
     work = partial(tile_slides, read_slide_table(slides), masks, out, tiles, timeout)
-    options.write_exclusively(table, work, tile_digest(tiles))
+    options.write_exclusively(table, work, tile_digest(tiles), finish=True)
 
 
 @app.command(
@@ -173,10 +170,9 @@ def embed(
 
     options.use_machine(threads)
     embedder = Embedder(encoder, timeout, scratch=runtime.scratch)
-    finish_before_ending()
     share_memory(memory, embedder.readers, own=encoder.memory)
     work = partial(embedder.embed, read_slide_table(slides), tiles, out)
-    options.write_exclusively(table, work, embed_digest(encoder))
+    options.write_exclusively(table, work, embed_digest(encoder), finish=True)
     if profile:
         typer.echo(embedder.profile.table())
 
@@ -197,10 +193,9 @@ def import_features(
     """Turn .h5 files of CLAM, TRIDENT, STAMP or alike (the paths of the slide table) into feature stores."""
     from roformermil.features.hdf5 import import_slides
 
-    finish_before_ending()
     share_memory(memory, readers=1)
     work = partial(import_slides, options.read_first_table(slides), out, encoder, timeout)
-    options.write_exclusively(table, work, import_digest(encoder))
+    options.write_exclusively(table, work, import_digest(encoder), finish=True)
 
 
 @app.command(

@@ -128,7 +128,8 @@ def _update(record: SlideRecord, fields: dict[str, Any]) -> SlideRecord:
     """The record with a stage's fields; the stage's warnings are added to those of the stages before."""
     if added := fields.get("warnings", ""):
         log.warning("%s: %s", record.slide_id, shorten_warnings(added))
-    warnings = "; ".join(filter(None, (record.warnings, added)))
+    both = f"{record.warnings}; {added}".split("; ")  # two stages may find the same
+    warnings = "; ".join(dict.fromkeys(filter(None, both)))
     return replace(record, **fields | {"warnings": warnings})
 
 

@@ -54,9 +54,14 @@ class Encoder(Settings):
         return self.name == IMPORTED
 
     @property
+    def is_large(self) -> bool:
+        """Whether it is a network of timm, which counts as a large one."""
+        return bool(encoder_spec(self.name).architecture)
+
+    @property
     def memory(self) -> int:
         """MB that a process with the network takes: a ResNet-50 with its compiler, or a large network loaded twice over."""
-        return 12_000 if encoder_spec(self.name).architecture else 4_000
+        return 12_000 if self.is_large else 4_000
 
     @property
     def is_downloaded(self) -> bool:

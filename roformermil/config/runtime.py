@@ -14,7 +14,7 @@ class Runtime(Settings):
     scratch: UserPath | None = None
     """Folder on a fast disk of the machine, or of each node, such as `$TMPDIR`: a slide is copied there, in one go, while the
     slide before is encoded, and the copy is removed once it is encoded. For slides on a slow or shared disk. Needs room for
-    three slides; a slide that does not fit is read where it is."""
+    four slides; a slide that does not fit is read where it is."""
     container: str | None = None
     """Image in which `--sdm apptainer` runs the jobs, made from `Dockerfile`: a file (`roformermil.sif`) or an address
     (`docker://...`)."""

@@ -29,7 +29,7 @@ from roformermil.runtime.progress import track
 from roformermil.runtime.provenance import commit, run_metadata
 from roformermil.runtime.subprocesses import run_in_subprocess
 from roformermil.runtime.termination import end_if_requested
-from roformermil.slides.scratch import Copy, copy_slide
+from roformermil.slides.scratch import Copies, Copy
 from roformermil.slides.steps import check_unchanged
 from roformermil.slides.tile_table import TileTable, read_valid_tile_table
 from roformermil.slides.tiles import reading_order
@@ -93,12 +93,10 @@ class Embedder:
         usable = [record for record in records if record.is_ok]
         results = {record.slide_id: record for record in records}
         total = sum(record.tiles or 0 for record in usable)
-        with self.profile.timed("whole"), track(desc="embed", unit="tile", on=self.progress, total=total) as bar:
-            outdated = self._copy(self._outdated_slides(usable, tile_tables, out, results, bar))
-            slides = self._open(compute_ahead(outdated, COPIES_AHEAD) if self.scratch else outdated)
-            spans = read_spans(slides, self.profile, results)
-            batches = self._stack(batch_spans(spans, self.encoder.batch_size))
-            with closing(compute_ahead(batches, BATCHES_AHEAD)) as stacked:
+        bars = track(desc="embed", unit="tile", on=self.progress, total=total)
+        with self.profile.timed("whole"), bars as bar, closing(Copies(self.scratch, self.timeout)) as copies:
+            outdated = self._copy(self._outdated_slides(usable, tile_tables, out, results, bar), copies)
+            with closing(compute_ahead(self._stack(outdated, results), BATCHES_AHEAD)) as stacked:
                 for batch, features in self._encode(stacked):
                     with self.profile.timed("encoding"):
                         complete = _distribute(batch, features)
@@ -106,7 +104,8 @@ class Embedder:
                     tiles = sum(count for _, _, count in batch.parts)
                     self.profile.tiles += tiles
                     bar.update(tiles)
-        end_if_requested()
+        if any(results[record.slide_id] is record for record in usable):  # left after SIGTERM
+            end_if_requested()
         return list(results.values())
 
     def _outdated_slides(
@@ -132,13 +131,10 @@ class Embedder:
                 continue
             yield OutdatedSlide(record, table, attributes)
 
-    def _copy(self, slides: Iterator[OutdatedSlide]) -> Generator[OutdatedSlide, None, None]:
+    def _copy(self, slides: Iterator[OutdatedSlide], copies: Copies) -> Generator[OutdatedSlide, None, None]:
         """The slides, each once its copy is there, if it is to have one."""
         for slide in slides:
-            if self.scratch:
-                name, path = slide.record.slide_id, slide.record.path
-                slide = slide._replace(copy=copy_slide(path, self.scratch, name, self.timeout))
-            yield slide
+            yield slide._replace(copy=copies.make(slide.record.path, slide.record.slide_id))
 
     def _open(self, slides: Iterator[OutdatedSlide]) -> Iterator[SlideWork]:
         """The slides with readers that run."""
@@ -157,14 +153,24 @@ class Embedder:
         origin = {"version": __version__, "commit": commit(), "run": run_metadata(self.encoder.device)}
         return {"slide_id": record.slide_id, **deciding, "fingerprint": current, **origin}
 
-    def _stack(self, batches: Iterator[list[TileSpan]]) -> Generator[Batch, None, None]:
-        """Each batch as one tensor. Runs in a thread of its own, with all that reads tiles."""
-        for batch in batches:
-            with self.profile.timed("stacking"):
-                shape = (self.encoder.batch_size, *batch[0].tiles.shape[1:])
-                tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self.encoder.on_gpu)
-                stack_tiles(batch, tiles.numpy())
-            yield Batch([(span.slide, span.first, len(span.tiles)) for span in batch], tiles)
+    def _stack(
+        self, slides: Generator[OutdatedSlide, None, None], results: dict[str, SlideRecord]
+    ) -> Generator[Batch, None, None]:
+        """The slides' tiles in batches. Runs in a thread of its own, with all that reads tiles."""
+        if self.scratch:
+            slides = compute_ahead(slides, COPIES_AHEAD)
+        # closed here: an error elsewhere keeps them alive, and with them the thread that copies and the readers
+        with closing(slides), closing(read_spans(self._open(slides), self.profile, results)) as spans:
+            for batch in batch_spans(spans, self.encoder.batch_size):
+                yield self._stack_batch(batch)
+
+    def _stack_batch(self, batch: list[TileSpan]) -> Batch:
+        """The batch as one tensor."""
+        with self.profile.timed("stacking"):
+            shape = (self.encoder.batch_size, *batch[0].tiles.shape[1:])
+            tiles = torch.empty(shape, dtype=torch.uint8, pin_memory=self.encoder.on_gpu)
+            stack_tiles(batch, tiles.numpy())
+        return Batch([(span.slide, span.first, len(span.tiles)) for span in batch], tiles)
 
     def _encode(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Each batch with its features (batch_size, d) float16. A GPU already works on the next ones."""

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -151,7 +151,9 @@ def stack_tiles(batch: list[TileSpan], out: np.ndarray) -> None:
     out[tiles:] = 0
 
 
-def read_spans(slides: Iterator[SlideWork], profile: Profile, results: dict[str, SlideRecord]) -> Iterator[TileSpan]:
+def read_spans(
+    slides: Iterator[SlideWork], profile: Profile, results: dict[str, SlideRecord]
+) -> Generator[TileSpan, None, None]:
     """All tiles of all slides, in order. A slide that cannot be read ends early, its failed record goes to `results`.
     While one slide is read, the next is taken from `slides`, so that its readers start. After SIGTERM they end with the slide."""
     opened = deque(islice(slides, 1))

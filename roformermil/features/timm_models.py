@@ -46,8 +46,9 @@ def create_timm_model(settings: Encoder, spec: EncoderSpec) -> nn.Module:
         trunk = timm.create_model(name, pretrained=from_hub, num_classes=0, **options)
     except Exception as error:  # timm and the hub raise all kinds
         raise WeightsError(
-            f"encoder {settings.name}: {error}. Check that timm has such a model. A gated model needs its owner's "
-            "permission and `huggingface-cli login`; without the hub, set encoder.weights to its file"
+            f"encoder {settings.name}: {error}. Check that timm has such a model. Jobs download nothing: "
+            f"{WeightsError.download}. A gated model needs its owner's permission and `huggingface-cli login`; without the "
+            "hub, set encoder.weights to its file"
         ) from error
     if path := settings.weights_path:
         load_weights(trunk, path, ignored=("head.", "fc."), network=settings.name)

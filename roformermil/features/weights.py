@@ -30,8 +30,7 @@ def weights_file(settings: Encoder) -> Path:
     target = imagenet_file()
     if not target.exists():
         if os.environ.get(OFFLINE) == "1":
-            remedy = "`snakemake --forcerun weights` downloads it where there is a network"
-            raise WeightsError(f"no file at {target.absolute()}, and jobs download nothing: {remedy}")
+            raise WeightsError(f"no file at {target.absolute()}, and jobs download nothing: {WeightsError.download}")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(IMAGENET_URL, str(target), hash_prefix=_sha256_prefix(target))
@@ -63,7 +62,8 @@ def weights_id(settings: Encoder, trunk: nn.Module) -> str:
     except OSError as error:
         raise WeightsError(f"encoder.weights: {file.absolute()} cannot be read: {error.strerror}") from error
     if settings.weights == "imagenet" and not digest.startswith(_sha256_prefix(file)):
-        raise WeightsError(f"{file.absolute()} is not torchvision's published file (its sha256 is {digest}): remove it")
+        problem = f"{file.absolute()} is not torchvision's published file (its sha256 is {digest})"
+        raise WeightsError(f"{problem}: remove it; {WeightsError.download}")
     return digest
 
 

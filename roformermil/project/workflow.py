@@ -27,12 +27,13 @@ def find_snakefile() -> Path:
 
 def check_rules(read: Callable[[str], str], install: str) -> None:
     """Raises ConfigError where the rules of the running workflow are not those that the package beside Snakemake has: a deployed
-    workflow of another release, or a checkout that was updated without the package.
+    workflow of another release, or a checkout that was updated without the package. `Snakefile` counts as rules.
 
     `read` returns the text of a file of the running workflow (`rules/common.smk`), `install` is the command that installs its package.
     """
     own = find_snakefile().parent
-    names = [path.relative_to(own).as_posix() for path in sorted(own.glob("rules/*.smk"))]
+    paths = [own / "Snakefile", *sorted(own.glob("rules/*.smk"))]
+    names = [path.relative_to(own).as_posix() for path in paths]
     if different := [name for name in names if read(name).strip() != (own / name).read_text(encoding="utf-8").strip()]:
         raise ConfigError(
             f"this workflow and the roformermil {__version__} beside Snakemake, in {HERE}, are of different releases or commits: "

@@ -31,7 +31,7 @@ def has_native_tiles(directory: TiffDirectory) -> bool:
 
 
 class NativeTiles:
-    """The pixels of a level with native tiles. Positions are in the level's pixels. Not thread-safe.
+    """The pixels of a level with native tiles. Positions are in the level's pixels. Threads may share it.
 
     Tiles decoded last are kept, 32 MB of them. Raises OSError where the file cannot be opened.
     """

@@ -25,12 +25,12 @@ GREY_MARGIN, LEAST_GREY = 25, 0.005  # grey levels between black and white; the 
 # difference of a pixel's channels through rounding and compression; the part of those pixels that differs by more where a
 # greyscale picture has a coloured scale bar
 GREY_SPREAD, COLOURED_MARK = 3, 0.005
-DIFFERENT_PIXELS = "its JPEG tiles decode to other pixels than OpenSlide shows; OpenSlide reads it, more slowly"
+DIFFERENT_PIXELS = "its JPEG tiles decode to other pixels than OpenSlide shows, so OpenSlide reads it, more slowly"
 EXCLUDE_IT = "exclude it (slide sheet: column exclude)"
 
 
 class SlideReader:
-    """An open slide. Not thread-safe: open one per thread.
+    """An open slide. Not thread-safe: open one per thread, or let threads only `read` levels after `open_level`.
 
     Raises SlideError, naming the file: `missing`, `empty_file`, `unreadable`, `needs_tiatoolbox`, `absurd_size`, those
     of `find_scale`; `read_failed` when pixels cannot be read, `not_brightfield` when they are not 8-bit RGB.
@@ -74,8 +74,13 @@ class SlideReader:
 
     @property
     def reader(self) -> str:
-        """The libraries that read the pixels of level 0."""
+        """The libraries that read the pixels of level 0. The first time, opens that level."""
         return f"{self._slide.name}+simplejpeg" if self._native_level(0) else self._slide.name
+
+    def open_level(self, level: int) -> None:
+        """Open a level before it is first read. Where its JPEG tiles are read without OpenSlide, a few are compared with what
+        OpenSlide shows: `warnings` says where they differ."""
+        self._native_level(level)
 
     def level_for(self, mpp: float, places: Sequence[Sequence[float]] = ()) -> int:
         """The coarsest level that is at least as fine as `mpp` and shows at `places` (level-0 x and y) what level 0 shows;

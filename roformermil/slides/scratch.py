@@ -3,9 +3,10 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Event, Lock
 
 from roformermil.cohort.slide_files import companions
 from roformermil.errors import SlideError
@@ -15,6 +16,7 @@ from roformermil.runtime.text import file_size
 
 BLOCK = 2**24  # bytes copied at a time
 SPARE = 2**30  # bytes of the disk that stay free
+END_SECONDS = 5.0  # that `Copies.close` waits for the copy in hand, whose disk may never answer
 log = logging.getLogger(__name__)
 preload(__name__)
 
@@ -29,11 +31,47 @@ class Copy:
         remove(self.path.parent)
 
 
-def copy_slide(path: Path, scratch: Path, name: str, timeout: float) -> Copy | None:
+class Copies:
+    """The copies that one job makes below `scratch`, none where that is None. `close` removes those that are left, also where
+    an error or SIGTERM ends the work on them."""
+
+    def __init__(self, scratch: Path | None, timeout: float):
+        self._scratch, self._timeout = scratch, timeout
+        self._made: list[Copy] = []
+        self._copying, self._closed = Lock(), Event()
+
+    def make(self, path: Path, name: str) -> Copy | None:
+        """As `copy_slide`, in any thread; None once these copies are closed."""
+        with self._copying:
+            if self._scratch is None or self._closed.is_set():
+                return None
+            copy = copy_slide(path, self._scratch, name, self._timeout, self._closed.is_set)
+            if copy and self._closed.is_set():  # it may be incomplete, and `close` may no longer wait for it
+                copy.remove()
+                return None
+            if copy:
+                self._made.append(copy)
+            return copy
+
+    def close(self) -> None:
+        """End the copy in hand at its next block, and remove all copies."""
+        self._closed.set()
+        has_ended = self._copying.acquire(timeout=END_SECONDS)
+        for copy in self._made:
+            with suppress(OSError):  # its own thread removes it too, or the next job does
+                copy.remove()
+        if has_ended:
+            self._copying.release()
+
+
+def copy_slide(
+    path: Path, scratch: Path, name: str, timeout: float, is_stopped: Callable[[], bool] = lambda: False
+) -> Copy | None:
     """A copy of a slide in a folder of this `name` below `scratch`, where environment variables are replaced; None, with a
     warning, where it does not fit or cannot be made: the slide is then read where it is.
 
     The folder is named after this process: those of killed processes are removed. timeout: seconds that reading may stall.
+    is_stopped: asked after each block; if so, the copy is incomplete, for the caller to remove.
     """
     folder = Path(os.path.expandvars(scratch)) / f".{name}.{HOST}-{os.getpid()}"
     try:
@@ -45,7 +83,8 @@ def copy_slide(path: Path, scratch: Path, name: str, timeout: float) -> Copy | N
             return None
         with closing(SubprocessStream(_copy_files, path, files, folder, timeout=timeout)) as blocks:
             for _ in blocks:
-                pass
+                if is_stopped():
+                    break
     except (OSError, SlideError) as error:
         log.warning("%s: not copied to %s (%s): read where it is", name, folder.parent, error)
         with suppress(OSError):

@@ -72,7 +72,7 @@ def tile_slides(
 
 
 def read_metadata(record: SlideRecord) -> dict[str, Any]:
-    """Size, scale and reader of a slide, as fields of SlideRecord. Reads no pixels. Raises SlideError."""
+    """Size, scale and reader of a slide, as fields of SlideRecord. Reads a few tiles at most. Raises SlideError."""
     with SlideReader(record.path, record.sheet_mpp) as slide:
         return _slide_fields(slide)
 
@@ -198,13 +198,14 @@ def _lay_grid(record: SlideRecord, mask: np.ndarray, settings: Tiles, content: s
 
 def _find_tissue(slide: SlideReader, settings: Tissue) -> tuple[np.ndarray, dict[str, Any]]:
     """The slide's tissue mask and fields of SlideRecord."""
+    known = _slide_fields(slide)  # first: finding the reader may add a warning
     image = slide.overview(settings.mpp)
     mask = segment(image, settings)
     mm2 = slide.size[0] * slide.size[1] * slide.scale.mpp**2 / 1e6
     tissue_mm2 = round(float(mask.mean()) * mm2, 4)
     warnings = "; ".join(filter(None, (slide.scale.warning, *slide.warnings, *tissue_warnings(mask))))
     fields = {"thumbnail": thumbnail_hex(image), "tissue_mm2": tissue_mm2, "warnings": warnings}
-    return mask, _slide_fields(slide) | fields
+    return mask, known | fields
 
 
 def _slide_fields(slide: SlideReader) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def lay_grid(slide: SlideReader, mask: np.ndarray, settings: Tiles) -> TileGrid:
     centres = (grid[:: len(grid) // COMPARED_TILES + 1] + 0.5) * spec.base_px
     level = slide.level_for(settings.target_mpp, centres.tolist())
     spec = _at_level(slide, spec.base_px, level, settings)  # a finer one where that level does not show the tissue
+    slide.open_level(spec.level)  # which may add a warning
     warnings = list(slide.warnings)
     if (absent := absent_tissue(slide, mask, spec, grid) > MOST_ABSENT).any():
         count = f"{np.count_nonzero(absent)} of {len(grid)} tiles on tissue"

@@ -57,8 +57,8 @@ def load_grandqc(weights: Path | None) -> tuple[Any, Any]:
     try:
         return get_pretrained_model(GRANDQC, weights)
     except Exception as error:
-        message = f"GrandQC's network cannot be loaded ({error!r}): give its file, or run with access to the hub"
-        raise WeightsError(f"tissue.weights: {message}") from error
+        remedy = f"{WeightsError.download}, jobs download nothing; or give its file"
+        raise WeightsError(f"tissue.weights: GrandQC's network cannot be loaded ({error!r}): {remedy}") from error
 
 
 def grandqc_mask(image: np.ndarray, mpp: float, weights: Path | None) -> np.ndarray:

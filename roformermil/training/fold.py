@@ -80,6 +80,7 @@ def _fit_fold(job: TrainingJob, out: Path, progress: bool) -> tuple[FoldModel, C
         if board:
             board.add(fit.history[-1])
     checkpoint.save()
+    end_if_requested()
     log.info("%s: epochs 0 to %d, best %d", name, fit.history[-1]["epoch"], fit.best_epoch)
     fit.model.load_state_dict(fit.best_state)
     return fit, checkpoint

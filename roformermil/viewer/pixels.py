@@ -58,6 +58,8 @@ class ShownPixels(AbstractSlide):
         if (coarse := max(self.levels[-1].size) / OVERVIEW_PX) > 1:
             image = self.reader.overview(self.reader.scale.mpp * self.levels[-1].downsample * coarse)
             self.levels.append(Level(image.shape[1::-1], self.reader.size[0] / image.shape[1], image))
+        for level in range(len(self.reader.level_sizes)):
+            self.reader.open_level(level)  # here, as threads must not
         self._large = Lock()
 
     @classmethod

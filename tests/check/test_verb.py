@@ -35,7 +35,7 @@ def test_slides_without_labels_can_be_encoded_but_not_trained_on(folder):
     dataset = {"slides": "sheet.csv", "root": "."}
     result = check(folder, "--no-measure", datasets={"set": dataset})
     assert result.returncode == 0 and result.stderr.splitlines()[-1].endswith("run config.yaml features")
-    assert "slides can be segmented and encoded (`snakemake features`), but not trained on: no usable" in result.stderr
+    assert "slides can be segmented and encoded (target `features`), but not trained on: no usable" in result.stderr
     place = f"set: slide sheet {folder}/sheet.csv ('sheet.csv' in {folder}, the folder in which this command runs)"
     assert f"{place}; its paths are relative to the root {folder} ('.' in {folder}" in result.stderr
 

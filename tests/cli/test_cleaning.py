@@ -21,8 +21,9 @@ def test_clean_lists_leftovers_and_removes_them_once_confirmed(tmp_path):
         return result.output, sorted(path.name for path in stores.iterdir())
 
     text, left = clean(answer="n\n")
-    assert f"{stores / 'gone.zarr'}\nRemove 1 result (2.0 kB)?" in text and left == ["a.zarr", "gone.zarr"]
-    assert clean()[1] == ["a.zarr", "gone.zarr"], "no answer, as in a script"
+    assert f"{stores / 'gone.zarr'}\nRemove 1 result (2.0 kB) of slides" in text and left == ["a.zarr", "gone.zarr"]
+    text, left = clean()
+    assert "Nothing was removed. --yes" in text and left == ["a.zarr", "gone.zarr"], "no answer, as in a script"
     text, left = clean("--yes")
     assert "Removed 1 result" in text and left == ["a.zarr"]
     assert "Nothing to remove" in clean()[0]

@@ -12,6 +12,7 @@ from roformermil import __version__
 from roformermil.cli import app, options
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.runtime.locks import exclusive
+from tests.terminating import terminate_while_waiting
 
 VERBS = """
 ablation check choose clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
@@ -56,6 +57,12 @@ def test_a_second_job_on_a_table_waits_for_the_first(slides, tmp_path):
         assert any("table.csv: another run is writing here" in line for line in job.stderr)
         assert not (tmp_path / "table.csv").exists()
     assert job.wait() == 0 and (tmp_path / "table.csv").exists()
+
+
+def test_sigterm_ends_a_job_that_waits_for_another(slides, tmp_path):
+    command = [sys.executable, "-m", "roformermil", *map(str, segment(slides, "text.svs", tmp_path))]
+    with exclusive(tmp_path / "table.csv"):
+        terminate_while_waiting(command)
 
 
 def test_a_job_on_a_machine_with_several_gpus_claims_one(monkeypatch):

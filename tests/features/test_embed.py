@@ -1,4 +1,6 @@
+import errno
 import re
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -12,12 +14,13 @@ import torch
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Encoder, Tiles, Tissue
-from roformermil.errors import SlideError, Status
+from roformermil.errors import SlideError, Status, TerminatedError
 from roformermil.features.embed import BATCHES_BEGUN, Batch, Embedder
 from roformermil.features.encoders import load_trunk
 from roformermil.features.profile import Profile
 from roformermil.features.store import read_store
 from roformermil.features.tile_stream import CHUNK, SlideWork, TileSpan, TileStream, batch_spans, stack_tiles
+from roformermil.runtime.termination import _requested
 from roformermil.slides import steps
 from roformermil.slides.reader import SlideReader
 from roformermil.slides.scratch import Copy, copy_slide
@@ -45,6 +48,12 @@ def embed_one(path, folder, encoder=RANDOM, **settings):
     (record,) = embed([tile(path, folder, **settings)], folder, encoder)
     assert record.is_ok
     return read_store(folder / "one.zarr")
+
+
+def wait_until(holds):
+    end = time.monotonic() + 30
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def assert_equals_plain_loop(slide, store, encoder, side):
@@ -201,10 +210,10 @@ def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encode
     (tmp_path / "fast").mkdir()
     events, read = [], []
 
-    def copy_slowly(path, scratch, name, timeout):
+    def copy_slowly(path, scratch, name, *arguments):
         events.append(f"copy {name}")
         time.sleep(1)
-        return copy_slide(path, scratch, name, timeout)
+        return copy_slide(path, scratch, name, *arguments)
 
     class Stream(TileStream):
         def __init__(self, record, *arguments):
@@ -215,7 +224,7 @@ def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encode
         events.append(f"write {slide.record.slide_id}")
         return written(embedder, slide, out)
 
-    monkeypatch.setattr("roformermil.features.embed.copy_slide", copy_slowly)
+    monkeypatch.setattr("roformermil.slides.scratch.copy_slide", copy_slowly)
     monkeypatch.setattr("roformermil.features.embed.TileStream", Stream)
     monkeypatch.setattr(Embedder, "_write", write)
     plain, *records = [tile(slide, tmp_path, SMALL, slide_id=name) for name in ("plain", *"abc")]
@@ -232,6 +241,63 @@ def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encode
     assert all(tmp_path / "fast" in path.parents for path in read) and len(read) == 3
     assert events.index("copy b") < events.index("write a") and events.index("copy c") < events.index("write b")
     assert list((tmp_path / "fast").iterdir()) == []
+
+
+@pytest.mark.parametrize("cause", ["SIGTERM", "full disk"])
+def test_no_copy_thread_or_reader_is_left_where_the_work_ends_early(slide, tmp_path, monkeypatch, cause):
+    """All copies that there may be at once exist by then: two slides are open, one waits, one is just copied."""
+    fast, most = tmp_path / "fast", 4
+    fast.mkdir()
+    records = [tile(slide, tmp_path, SMALL, slide_id=name) for name in "abcdef"]
+    open_streams, copies, threads = set(), [], threading.active_count()
+
+    class Stream(TileStream):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            open_streams.add(self)
+
+        def __iter__(self):
+            if not copies:
+                wait_until(lambda: len(list(fast.iterdir())) >= most)
+                time.sleep(0.5)
+                copies.append(len(list(fast.iterdir())))
+            if cause == "SIGTERM":
+                _requested.set()
+            return super().__iter__()
+
+        def close(self):
+            super().close()
+            open_streams.discard(self)
+
+    def write(embedder, slide, out, written=Embedder._write):
+        if cause == "full disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(embedder, slide, out)
+
+    monkeypatch.setattr("roformermil.features.embed.TileStream", Stream)
+    monkeypatch.setattr(Embedder, "_write", write)
+    embedder = Embedder(RANDOM, 60, progress=False, scratch=fast)
+    try:
+        with pytest.raises(TerminatedError if cause == "SIGTERM" else OSError):
+            embedder.embed(records, tmp_path, tmp_path)
+    finally:
+        _requested.clear()
+    assert copies[0] == most
+    assert list(fast.iterdir()) == [] and not open_streams and threading.active_count() == threads
+    assert len(list(tmp_path.glob("*.zarr"))) == (cause == "SIGTERM")
+
+
+def test_after_sigterm_during_the_last_slide_the_work_is_complete(slide, tmp_path, monkeypatch):
+    def write(embedder, slide, out, written=Embedder._write):
+        _requested.set()
+        return written(embedder, slide, out)
+
+    monkeypatch.setattr(Embedder, "_write", write)
+    try:
+        (record,) = embed([tile(slide, tmp_path, SMALL)], tmp_path)
+        assert record.is_ok and record.fingerprint
+    finally:
+        _requested.clear()
 
 
 def test_an_error_names_the_slide_not_its_copy():

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from roformermil.cohort.synthetic import write_demo_slides
-from roformermil.project.workflow import find_snakefile, snakemake_command
+from roformermil.errors import ConfigError
+from roformermil.project.workflow import check_rules, find_snakefile, snakemake_command
 from tests import ROOT
 from tests.workflow.running import COARSE_TILES, environment, planned_jobs
 
@@ -26,6 +27,16 @@ def test_the_snakefile_is_that_of_the_checkout_and_cores_are_all_unless_chosen()
     assert snakemake_command(Path("a.yaml"), ["tissue", "-n"]) == [*start, "--cores", "all", "tissue", "-n", *end]
     for chosen in (["--cores", "4"], ["-c4"], ["-c", "4"], ["-j8"], ["--jobs=8"], ["--workflow-profile", "slurm"]):
         assert snakemake_command(Path("a.yaml"), chosen) == [*start, *chosen, *end]
+
+
+def test_a_snakefile_or_rules_of_another_release_are_refused():
+    own = find_snakefile().parent
+    check_rules(lambda name: (own / name).read_text(), "pip install it")
+    for other in ("Snakefile", "rules/common.smk"):
+        with pytest.raises(ConfigError, match=f"{other} differ.*pip install it"):
+            check_rules(
+                lambda name, other=other: "other" if name == other else (own / name).read_text(), "pip install it"
+            )
 
 
 def run(folder, *arguments, command=(sys.executable, "-m", "roformermil"), **variables):

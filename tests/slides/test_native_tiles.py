@@ -1,13 +1,17 @@
 """Every pixel is compared with OpenSlide's own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import openslide
 import pytest
 import tifffile
 
-from roformermil.slides import native_tiles
+from roformermil.cohort.slide_table import SlideRecord, _update
+from roformermil.config import Tiles, Tissue
+from roformermil.slides import native_tiles, steps
 from roformermil.slides.native_tiles import NativeTiles
-from roformermil.slides.reader import SlideReader
+from roformermil.slides.reader import DIFFERENT_PIXELS, SlideReader
 from roformermil.slides.tiff import read_directories
 from roformermil.slides.tiles import TileSpec, read_tile, reading_order
 from tests.factories import raises_slide_error
@@ -114,6 +118,20 @@ def test_a_level_that_decodes_to_other_pixels_is_read_by_openslide(shared, monke
         assert reader.reader == "openslide" and "level 0: its JPEG tiles decode to other pixels" in reader.warnings[0]
 
 
+def test_the_slide_table_tells_of_levels_that_decode_to_other_pixels(tmp_path, monkeypatch):
+    path = write_tiled(tmp_path / "s.tif")
+    decode = NativeTiles._decode_tile
+    monkeypatch.setattr(NativeTiles, "_decode_tile", lambda tiles, number: decode(tiles, number) ^ 1)
+    record = SlideRecord("s", path)
+    record = _update(record, steps.segment_slide(record, tmp_path, Tissue()))
+    level_0, level_1 = (f"level {level}: {DIFFERENT_PIXELS}" for level in (0, 1))
+    assert record.reader == "openslide" and level_0 in record.warnings.split("; ")
+    for mpp, found in ((0.5, level_0), (1.0, level_1)):
+        fields = steps.tile_slide(record, tmp_path, tmp_path, Tiles(tile_px=64, target_mpp=mpp))
+        warnings = _update(record, fields).warnings.split("; ")
+        assert found in warnings and len(warnings) == len(set(warnings)), "the same is said once"
+
+
 def test_other_compressions_and_formats_are_left_to_openslide(tmp_path, shared):
     image = draw_tissue(np.random.default_rng(1), 512, 512)
     tifffile.imwrite(tmp_path / "s.tif", image, tile=(256, 256), compression="deflate", photometric="rgb")
@@ -147,3 +165,13 @@ def test_real_slides_have_the_pixels_of_openslide(shared):
                 assert (reader.read(x, y, 300, 300) == plain(path, x, y, 300, 300)).all(), path
                 assert read_tile(reader, x, y, TileSpec(512, 0, 512, 256)).shape == (512, 512, 3)
     assert len(paths) == 29
+
+
+def test_threads_may_share_a_level(tmp_path):
+    path = write_tiled(tmp_path / "s.tif", width=64, height=64)
+    (directory, _), _ = read_directories(path)
+    tiles = NativeTiles(path, directory)
+    places = [(x, y, 150, 150) for x in range(0, 550, 11) for y in range(0, 450, 50)]
+    with ThreadPoolExecutor(8) as threads:
+        for place, pixels in zip(places, threads.map(lambda place: tiles.read(*place), places), strict=True):
+            assert (pixels == plain(path, *place)).all()

@@ -13,13 +13,16 @@ import zarr
 
 from roformermil.bags.folds import write_folds
 from roformermil.config.base import to_json
+from roformermil.errors import TerminatedError
 from roformermil.models.inference import load_model
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import HOST, remove_abandoned
+from roformermil.runtime.locks import exclusive
+from roformermil.runtime.termination import _requested
 from roformermil.training import Fit, TrainingJob, checkpoint, fold, train_fold
 from roformermil.training.checkpoint import FILE_NAME, Checkpoint, job_fingerprint
 from tests.factories import assert_same_numbers, read_rows
-from tests.terminating import terminate
+from tests.terminating import terminate, terminate_while_waiting
 
 
 def train_command(job, folds, out):
@@ -103,6 +106,29 @@ def test_after_the_last_epoch_its_state_is_on_disk(job, tmp_path, monkeypatch):
         train_fold(job(epochs=2), tmp_path, progress=False)
     saved = torch.load(tmp_path / FILE_NAME, weights_only=True)["fit"]
     assert [row["epoch"] for row in saved["history"]] == [0, 1]
+
+
+def test_after_sigterm_in_the_last_epoch_the_predictions_are_left_to_the_retry(job, tmp_path, monkeypatch):
+    def epoch(fit, number, run=Fit.epoch):
+        run(fit, number)
+        if number == 1:
+            _requested.set()
+
+    monkeypatch.setattr(Fit, "epoch", epoch)
+    try:
+        with pytest.raises(TerminatedError):
+            train_fold(job(epochs=2), tmp_path / "out", progress=False)
+    finally:
+        _requested.clear()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_training_that_waits_for_another(job, tmp_path):
+    made = job(epochs=1)
+    write_folds(tmp_path / "folds.csv", made.rows)
+    with exclusive(tmp_path / "out"):
+        terminate_while_waiting(train_command(made, tmp_path / "folds.csv", tmp_path / "out"))
 
 
 def test_whatever_decides_the_numbers_is_in_the_fingerprint(job, monkeypatch):

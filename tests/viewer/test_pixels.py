@@ -33,6 +33,14 @@ def test_a_tile_of_the_finest_level_is_a_part_of_the_slide(slide):
     assert image.facts == {"width": 1500, "height": 1200, "tile": TILE, "overlap": OVERLAP, "mpp": 0.5}
 
 
+def test_threads_open_no_level(slide, monkeypatch):
+    """They may read it at once only then."""
+    image = ShownImage(SlideRecord("s", slide), [])
+    monkeypatch.setattr(SlideReader, "_open_native", lambda *_: pytest.fail("opened while read"))
+    for level in range(12):
+        image.tile(level, 0, 0)
+
+
 def test_coarse_tiles_show_the_whole_slide(slide):
     with SlideReader(slide) as reader:
         expected = reader.overview(reader.scale.mpp * 4)

@@ -13,7 +13,7 @@ from roformermil.cohort.slide_table import read_slide_table, read_slide_tables
 from roformermil.cohort.synthetic import write_demo_slides
 from tests import ROOT
 from tests.factories import serve_folder
-from tests.workflow.running import snakemake
+from tests.workflow.running import change_config, planned_jobs, run_workflow, snakemake, write_demo
 
 
 @pytest.fixture
@@ -38,6 +38,25 @@ def write_checksums(folder: Path) -> None:
     files = [file for file in folder.iterdir() if file.name != "md5"]
     lines = [f"{hashlib.md5(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / "md5").write_text("".join(lines))
+
+
+@pytest.mark.slow
+def test_weights_are_downloaded_again_where_others_are_needed_or_elsewhere(tmp_path):
+    write_demo(tmp_path, 6, encoder={"id": "net", "weights": "imagenet"})
+    (tmp_path / "results/weights").mkdir(parents=True)
+    (tmp_path / "results/weights/net.txt").touch()
+    run_workflow(tmp_path, "--touch", "weights")  # as if it had run
+    plain = (tmp_path / "config.yaml").read_text()
+    for sections in (
+        {},
+        {"encoder": {"name": "resnet50-full"}},
+        {"tissue": {"method": "grandqc"}},
+        {"runtime": {"weights": "elsewhere"}},
+    ):
+        (tmp_path / "config.yaml").write_text(plain)
+        change_config(tmp_path, **sections)
+        planned = planned_jobs(snakemake(tmp_path, tmp_path / "config.yaml", "-n", "results/weights/net.txt"))
+        assert planned == ({"weights": 1} if sections else {}), sections
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The workflow as a module of another workflow."""
 
+import json
 import subprocess
 import sys
 from functools import partial
@@ -30,7 +31,26 @@ rule report:
 
 print("local:", *sorted(workflow._localrules))  # Snakemake has no public list of them
 """
-LOCAL_RULES = ("check_slides", "collect", "download_batch", "gallery", "package", "pages", "split")
+DEPLOYED = """
+configfile: "settings.yaml"
+
+module roformermil:
+    snakefile: "{snakefile}"
+    config: config
+
+use rule * from roformermil as roformermil_*
+"""
+LOCAL_RULES = (
+    "batch_template",
+    "check_slides",
+    "collect",
+    "download_batch",
+    "gallery",
+    "package",
+    "pages",
+    "split",
+    "weights",
+)
 
 
 @pytest.fixture(params=["a folder", pytest.param("a web server", marks=pytest.mark.slow)])
@@ -63,6 +83,28 @@ def test_another_workflow_uses_this_one_with_a_configuration_of_its_own(snakefil
     result = run([*command, "theirs/mine/tiles/batch_all.csv"])
     assert result.returncode == 0, result.stderr[-3000:]
     assert all(record.is_ok for record in read_slide_table(tmp_path / "theirs/mine/tiles/batch_all.csv"))
+
+
+def test_data_sets_of_the_command_line_keep_the_other_settings_of_the_outer_workflow(tmp_path):
+    write_demo_slides(tmp_path / "slides", 6)
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"results": "theirs"}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "Snakefile").write_text(DEPLOYED.format(snakefile=ROOT / "Snakefile"))
+    dataset = {"slides": "slides/slides.csv", "root": "slides", "classes": ["inflamed", "excluded"]}
+    given = f"datasets={json.dumps({'demo': dataset})}"
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "-n",
+        "theirs/demo/batches/all.csv",
+        "--config",
+        given,
+    ]
+    plan = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert planned_jobs(plan)["roformermil_list_slides"] == 1
 
 
 def test_the_workflow_catalog_has_the_files_that_it_needs():

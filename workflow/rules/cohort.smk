@@ -14,7 +14,6 @@ from roformermil.cohort.tcga_sites import with_sites
 from roformermil.errors import Status
 from roformermil.project.closing import closing_text
 from roformermil.project.job_resources import (
-    bounded,
     encoding_memory,
     encoding_minutes,
     training_memory,
@@ -114,7 +113,8 @@ def minutes(base, per_slide):
 
 def minutes_of_encoding(wildcards, input, threads):
     """A resource function: time of encoding a batch's tiles."""
-    return encoding_minutes(Path(input.table), len(slides_of_job(wildcards)), threads, has_gpu("embed"))
+    slides = len(slides_of_job(wildcards))
+    return encoding_minutes(CONFIG.encoder, Path(input.table), slides, threads, has_gpu("embed"))
 
 
 def folds_of_patients(input):
@@ -143,6 +143,12 @@ def all_batches(pattern):
     return files_of_batches
 
 
+def feature_tables(wildcards):
+    """An input function: the slide tables of all batches that were encoded."""
+    pattern, batches = f"{FEATURES}/batch_{{batch}}.csv", {name: batches_of_dataset(name) for name in CONFIG.datasets}
+    return [table for name in batches for table in expand(pattern, dataset=name, batch=batches[name])]
+
+
 def download_tables(name):
     """The slide tables of a data set's downloads, one per batch; none where its settings state no source."""
     batches = batches_of_dataset(name) if CONFIG.datasets[name].source else ()
@@ -163,6 +169,13 @@ def user_file(path):
 def published_weights(section):
     """An input: the list of published weights, where a section's are downloaded. Its date does not count."""
     return ancient(PUBLISHED) if section.is_downloaded else []
+
+
+def published_networks():
+    """A parameter: the networks whose published weights are downloaded. Where it changes, they are downloaded again: the list of
+    them has the name of the encoder's `id` alone, and its readers take it as `ancient`."""
+    encoder = [f"{CONFIG.encoder.name} ({CONFIG.encoder.weights})"] if CONFIG.encoder.is_downloaded else []
+    return encoder + (["GrandQC"] if CONFIG.tissue.is_downloaded else [])
 
 
 def file_digest(path):

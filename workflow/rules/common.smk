@@ -33,9 +33,11 @@ def install_command():
 
 
 def given_config():
-    """The configuration. Snakemake merges a --configfile into that of a deployed Snakefile, whose demo it should replace."""
+    """The configuration. Snakemake merges a --configfile into that of a deployed Snakefile, whose demo it should replace; what
+    only --config gives is merged."""
     given = workflow.config_settings.overwrite_config
-    is_merged = IS_MODULE and "datasets" in given and config.get("datasets", {}).items() >= given["datasets"].items()
+    from_file = IS_MODULE and workflow.overwrite_configfiles and "datasets" in given
+    is_merged = from_file and config.get("datasets", {}).items() >= given["datasets"].items()
     return given if is_merged else config
 
 
@@ -49,6 +51,7 @@ from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
 from roformermil.config.runtime import cache_variables
 from roformermil.config.training import fold_of_run, run_names, training_of_run
+from roformermil.project.job_resources import bounded
 from roformermil.project.live_view import time_steps
 from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
@@ -156,8 +159,14 @@ def command_line(arguments, downloads=False):
 
 
 def times_attempt(megabytes):
-    """A resource function: memory, which each retry asks for once more. A retry needs no more time: jobs resume."""
+    """A resource function: memory, which each retry asks for once more."""
     return lambda wildcards, attempt: attempt * megabytes
+
+
+def minutes_times_attempt(minutes):
+    """A resource function: time of a job that begins again at a retry, which asks for once more. Jobs that work slide by slide or
+    epoch by epoch resume, and need no more time."""
+    return lambda wildcards, attempt: bounded(attempt * minutes)
 
 
 def has_gpu(rule):

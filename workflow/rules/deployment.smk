@@ -26,7 +26,7 @@ rule package:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
         settings=CONFIG.model_dump_json(include={"tissue", "tiles", "encoder"}),
     params:
         version=stage_versions.source_digest("deployment/export"),

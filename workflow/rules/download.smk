@@ -18,6 +18,9 @@ rule weights:
         runtime=60,
         encoder=to_json(CONFIG.encoder),
         tissue=to_json(CONFIG.tissue),
+    params:
+        networks=published_networks(),
+        cache=cache_variables(CONFIG.runtime.weights),
     message:
         "Downloading weights"
     shell:

@@ -64,7 +64,7 @@ rule evaluate:
         "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=30,
+        runtime=minutes_times_attempt(30),
         config=CONFIG.model_dump_json(),
     params:
         version=stage_versions.source_digest("evaluation/tables"),

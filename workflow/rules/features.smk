@@ -4,6 +4,7 @@
 rule features:
     input:
         expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
+        feature_tables,  # also where slides.csv is still there
         CONTACT_SHEETS,
 
 
@@ -61,7 +62,7 @@ checkpoint collect:
         "../../envs/download.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
         max_failed_fraction=str(CONFIG.max_failed_fraction),
     message:
         "Counting slides: {wildcards.dataset}"

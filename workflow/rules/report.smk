@@ -27,7 +27,7 @@ rule plots:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=20,
+        runtime=minutes_times_attempt(20),
     params:
         version=stage_versions.source_digest("report/plots/dataset"),
         out=subpath(output.curves, parent=True),
@@ -92,7 +92,7 @@ rule gallery:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
     params:
         version=stage_versions.source_digest("report/heatmaps/gallery"),
         heatmaps=subpath(output.panels, parent=True),
@@ -148,7 +148,7 @@ rule pages:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
     params:
         version=stage_versions.source_digest("report/pages/__init__"),
         datasets=",".join(CONFIG.datasets),

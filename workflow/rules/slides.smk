@@ -85,7 +85,7 @@ checkpoint check_slides:
         "../../envs/download.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
         max_failed_fraction=str(CONFIG.max_failed_fraction),
     message:
         "Counting slides with tiles: {wildcards.dataset}"
@@ -118,7 +118,7 @@ rule contact_sheet:
         SLIDES_ENV
     resources:
         mem_mb=times_attempt(2000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
     params:
         version=stage_versions.source_digest("slides/contact_sheet"),
         outlines=f"{DATASET}/tissue",

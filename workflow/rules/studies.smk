@@ -26,7 +26,7 @@ rule ablation:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=60,
+        runtime=minutes_times_attempt(60),
         config=CONFIG.model_dump_json(),
     params:
         version=stage_versions.source_digest("studies/ablation"),
@@ -56,7 +56,7 @@ rule measure:
     threads: ALL_CORES  # nothing else may run while it measures
     resources:
         mem_mb=times_attempt(32000),
-        runtime=240,
+        runtime=minutes_times_attempt(240),
         gpu=GPU_PER_JOB,
     params:
         version=stage_versions.MEASURE,
@@ -94,7 +94,7 @@ rule overhead:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(2000),
-        runtime=30,
+        runtime=minutes_times_attempt(30),
         config=CONFIG.model_dump_json(),
     params:
         version=stage_versions.source_digest("studies/overhead"),

@@ -20,7 +20,7 @@ rule split:
         "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
     params:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
