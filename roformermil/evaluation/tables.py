@@ -18,7 +18,7 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
-from roformermil.evaluation.patients import mixed_patients, patient_predictions, patients_table
+from roformermil.evaluation.patients import by_patient, mixed_patients, patient_predictions, patients_table
 from roformermil.evaluation.position import position_notes
 from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
@@ -99,7 +99,7 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         size = f"{model.dataset}: {tests}; {attrition_summary(records)}"
         if model.unit == "patient":
             size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"
-        elif len(set(model.slides)) > len(set(model.patients)) and (mixed := mixed_patients(model)):
+        elif by_patient(model) and (mixed := mixed_patients(model)):
             size += f"; {plural(len(mixed), 'patient')} with slides of several labels {'is' if len(mixed) == 1 else 'are'} in no result by patient"
         notes[model.key[:2]] = [size, *cautions(model, records, findings)]
     return notes

@@ -15,8 +15,9 @@ from roformermil.runtime.locks import exclusive
 from tests.terminating import terminate_while_waiting
 
 VERBS = """
-ablation check choose clean collect contact-sheet demo-slides download embed evaluate export gallery heatmap import init list-slides
-measure overhead package pages plots predict run schema search segment split tile trace train version view weights
+ablation check choose clean collect contact-sheet demo-slides download embed evaluate export external gallery heatmap
+import init list-slides measure overhead package pages plots predict reference run schema search segment shift split
+tile trace train version view weights
 """
 COMMANDS = typer.main.get_command(app).commands
 
