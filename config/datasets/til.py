@@ -8,7 +8,8 @@ its four quarters, and their mean standard deviations within quarters. So a slid
 drawing some would take away the very neighbours that positions are about. `slides.csv` has the labels: ER status and age from slideflow,
 histology and survival from SurvPath.
 
-There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it.
+There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it; and `er_here.csv` and
+`er_elsewhere.csv` with one half of the hospitals each, for external validation (config/til_external.yaml).
 """
 
 import sys
@@ -48,8 +49,19 @@ def write_bags(source: Path, folder: Path) -> None:
     for label in LABELS:
         labelled = slides.dropna(subset=label)
         sheet = labelled.assign(label=labelled[label], path=labelled.slide_id + ".h5")
-        write_rows(folder / f"{label}.csv", sheet[COLUMNS].to_dict("records"))
-        print(f"{label}: {len(sheet)} slides of {sheet.patient_id.nunique()} patients in {folder}")
+        write_sheet(folder / f"{label}.csv", sheet)
+        if label == "er":
+            sites = sheet.site.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
+            here = sheet.site.isin(sites.index[::2])  # from the largest to the smallest in turn: halves of like size
+            write_sheet(folder / "er_here.csv", sheet[here])
+            write_sheet(folder / "er_elsewhere.csv", sheet[~here])
+
+
+def write_sheet(path: Path, sheet: pd.DataFrame) -> None:
+    """Write a slide sheet and say how many slides it has."""
+    write_rows(path, sheet[COLUMNS].to_dict("records"))
+    counts = f"{len(sheet)} slides of {sheet.patient_id.nunique()} patients from {sheet.site.nunique()} sites"
+    print(f"{path}: {counts}")
 
 
 def merge_tiles(features: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

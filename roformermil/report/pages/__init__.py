@@ -35,14 +35,15 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
     """
-    decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
-    trained = {folder.name: trained_on(folder) for folder in datasets}
-    for folder in (one for one in datasets if not trained[one.name]):
-        own = (decisions[name][decisions[name].dataset == folder.name] for name in ("decision_curves", "abstention"))
-        save_plot(plot_decisions(*own), folder / "plots/decisions.png")
     summary, cautions, by_class, comparisons, calibration, external, patients = (
         read_table(results / f"{name}.csv") for name in TABLES
     )
+    decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
+    unit, trained = str(summary.level.iloc[0]), {folder.name: trained_on(folder) for folder in datasets}
+    for folder in (one for one in datasets if not trained[one.name]):
+        curves, abstention = (decisions[name] for name in ("decision_curves", "abstention"))
+        own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
+        save_plot(plot_decisions(*own, unit), folder / "plots/decisions.png")
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     run = provenance["run"]
@@ -69,10 +70,10 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "paper": beside_the_paper(summary, classes),
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
-        "unit": summary.level.iloc[0],
+        "unit": unit,
         "patients": patient_rows(patients) if len(patients) else None,
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
-        "decisions": describe_decisions(decisions, str(summary.level.iloc[0])),
+        "decisions": describe_decisions(decisions, unit),
         "datasets": described,
         "findings": [
             (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")

@@ -87,8 +87,12 @@ def _points_table(decisions: pd.DataFrame, points: pd.DataFrame) -> tuple[list[s
     return header, rows
 
 
-def _range_text(values: pd.Series) -> str:
-    return f"{values.mean():.2f} ({values.min():.2f} to {values.max():.2f})" if len(values) else NONE
+def _range_text(thresholds: pd.Series) -> str:
+    if thresholds.empty:
+        return NONE
+    low, high = ("above 1" if value > 1 else f"{value:.2f}" for value in (thresholds.min(), thresholds.max()))
+    mean = f"{thresholds.mean():.2f}" if thresholds.max() <= 1 else NONE  # above 1, nothing is positive
+    return f"{mean} ({low} to {high})" if low != high or mean != NONE else f"{low}: none is positive"
 
 
 def _abstention_table(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from roformermil.report.plots import make_panels
 
 
-def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame) -> Figure:
+def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame, unit: str = "slide") -> Figure:
     """A column per model of one data set: its decision curve, and what its decisions are worth when it leaves slides to a person.
 
-    curves, abstention: the rows of decision_curves.csv and abstention.csv; all decision curves share one scale.
+    curves, abstention: the rows of decision_curves.csv and abstention.csv; all decision curves share one scale;
+    unit: what their slides are.
     """
     models = curves.model.unique().tolist()
     figure, axes = make_panels(models, rows=2)
@@ -22,13 +23,13 @@ def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame) -> Figure:
         above.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
         above.set_xlabel("probability from which one acts", fontsize=8)
         _draw_abstention(below, abstention[abstention.model == model])
-        below.set_xlabel("share of slides left to a person", fontsize=8)
+        below.set_xlabel(f"share of {unit}s left to a person", fontsize=8)
     axes[0, 0].set_ylabel("net benefit", fontsize=8)
-    axes[1, 0].set_ylabel("of the slides decided", fontsize=8)
+    axes[1, 0].set_ylabel(f"of the {unit}s decided", fontsize=8)
     axes[0, -1].legend(fontsize=7, loc="upper right")
     axes[1, -1].legend(fontsize=7, loc="lower right")
     dataset, encoder = curves.iloc[0][["dataset", "encoder"]]
-    figure.suptitle(f"{dataset} ({encoder}): decisions on the test slides of all folds, 95% bands", fontsize=10)
+    figure.suptitle(f"{dataset} ({encoder}): decisions on the test {unit}s of all folds, 95% bands", fontsize=10)
     return figure
 
 
