@@ -59,7 +59,7 @@ def write_bags(source: Path, folder: Path) -> None:
 
 def write_sheet(path: Path, sheet: pd.DataFrame) -> None:
     """Write a slide sheet and say how many slides it has."""
-    write_rows(path, sheet[COLUMNS].to_dict("records"))
+    write_rows(path, sheet[COLUMNS].to_dict("records"), COLUMNS)
     counts = f"{len(sheet)} slides of {sheet.patient_id.nunique()} patients from {sheet.site.nunique()} sites"
     print(f"{path}: {counts}")
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from roformermil.bags.folds import FoldRow
 from roformermil.cohort.slide_sheet import Slide
@@ -42,6 +43,13 @@ def check_patient_labels(slides: Sequence[Slide | FoldRow]) -> None:
         problem = f"unit: patient needs one label per patient, but the slides of {join_some(differing)} differ"
         remedy = "correct column label or patient_id of the slide sheet, leave slides out (column exclude)"
         raise FoldsError(f"{problem}: {remedy}, or set unit: slide")
+
+
+def with_patient_labels(slides: Sequence[Slide]) -> list[Slide]:
+    """The slides, of which one without a label has that of its patient. Raises FoldsError as `check_patient_labels` does."""
+    check_patient_labels(slides)
+    labels = {slide.patient_id: slide.label for slide in slides if slide.label}
+    return [replace(slide, label=slide.label or labels.get(slide.patient_id, "")) for slide in slides]
 
 
 def slides_of_bags(rows: Iterable[FoldRow], unit: Unit) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ A model can recognise the site by its stain and scanner. Where it is tested on s
 help it. Sites differ in size, so parts do too; the labels' shares are as equal as whole sites allow.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -57,11 +57,12 @@ def divide_sites(slides: Sequence[Slide], count: int, seed: int) -> np.ndarray:
 def draw_validation_sites(slides: Sequence[Slide], candidates: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which slides validate, (n,) bool: whole sites of the candidates (m,), about `share` of each class.
 
-    The candidates are divided as for testing, into 1 / share groups or as many as there are sites, and the group closest to
-    the share of every class validates.
+    The candidates are divided as for testing, into 1 / share groups, or as many as there are sites or slides of the largest
+    class, and the group closest to the share of every class validates.
     """
     chosen = [slides[k] for k in candidates]
-    count = min(round(1 / share), len({slide.site for slide in chosen}))
+    largest = max(Counter(slide.label for slide in chosen).values())
+    count = min(round(1 / share), len({slide.site for slide in chosen}), largest)
     groups = divide_sites(chosen, count, seed)
     _, labels = np.unique([slide.label for slide in chosen], return_inverse=True)
     in_group = np.stack([np.bincount(labels[groups == k], minlength=labels.max() + 1) for k in range(count)])  # (G, C)

@@ -8,7 +8,7 @@ from typing import Any
 from roformermil.bags.external import external_rows, find_external_leaks
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
-from roformermil.bags.patients import check_patient_labels
+from roformermil.bags.patients import with_patient_labels
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
@@ -38,7 +38,7 @@ def split_slides(
     dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
     if unit == "patient":
-        check_patient_labels(usable)
+        usable = with_patient_labels(usable)
     if trained:
         folds = external_rows(usable, trained)
         findings = find_external_leaks(folds, records, trained)

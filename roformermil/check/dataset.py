@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from roformermil.bags.folds import FoldRow, assign_folds, check_enough
 from roformermil.bags.leakage import find_leaks, leak_message
-from roformermil.bags.patients import check_patient_labels
+from roformermil.bags.patients import with_patient_labels
 from roformermil.check.inspection import InspectedSlide, inspect_slides
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.cohort import slide_table
@@ -41,9 +41,12 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDa
         slides, mistakes = parse_slide_sheet(
             dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, here
         )
-        slides = with_sites(slides, dataset.sites)
     except SheetError as error:
         return CheckedDataset([place, *list_problems("error", str(error).splitlines(), name, SHOWN_MISTAKES)], [], [])
+    try:
+        slides = with_sites(slides, dataset.sites)
+    except SheetError as error:
+        mistakes += str(error).splitlines()
     records = slide_table.records_from_sheet(slides)
     absent = {record.slide_id for record in records if record.is_ok and not record.path.exists()}
     wrong = _settings_mistakes(config, records)
@@ -102,11 +105,11 @@ class _Found:
     def try_folds(self, absent: set[str]) -> tuple[list[FoldRow], list[Problem]]:
         """The folds, where all slides are there and folds can be made, and what is wrong with them."""
         classes, usable = self.config.datasets[self.name].classes, self._usable(absent)
-        if self.name in self.config.external_datasets:  # no folds divide its slides
-            return [], []
         try:
             if self.config.unit == "patient":
-                check_patient_labels(usable)
+                usable = with_patient_labels(usable)
+            if self.name in self.config.external_datasets:  # no folds divide its slides
+                return [], []
             if absent:
                 check_enough(usable, self.config.folds, classes)
             elif usable:

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -96,7 +96,7 @@ def choose(
         list[Path], typer.Argument(help="trial.json of each setting of a fold, as `train --trial` wrote", exists=True)
     ],
     out: Annotated[Path, typer.Option(help="file to write: the chosen setting")],
-    score: Annotated[str, typer.Option(help="what chooses: `loss` or `auroc` of the validation slides")] = "loss",
+    score: Annotated[Literal["loss", "auroc"], typer.Option(help="what chooses, of the validation slides")] = "loss",
 ) -> None:
     """Choose the best of a fold's trials by its validation slides."""
     from roformermil.studies.trials import write_choice
@@ -155,11 +155,11 @@ def shift(
 ) -> None:
     """Compare the slides of an external data set with the training slides: are their features alike?"""
     from roformermil.bags.folds import read_folds
-    from roformermil.evaluation.shift import describe_shift, read_reference, shift_table
+    from roformermil.evaluation.shift import describe_shift_table, read_reference, shift_table
 
     table = shift_table(read_folds(folds), features, read_reference(reference))
     write_text(out, table.to_csv(index=False, lineterminator="\n"))
-    log.info("%s", describe_shift(table.farther.to_numpy(float)))
+    log.info("%s", describe_shift_table(table))
 
 
 @app.command(

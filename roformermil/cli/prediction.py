@@ -51,6 +51,8 @@ def predict(
     from roformermil.deployment.model_card import read_card
     from roformermil.deployment.predict import predict as predict_slides
     from roformermil.deployment.prediction_text import describe_predictions
+    from roformermil.evaluation.shift import FILE as REFERENCE_FILE
+    from roformermil.evaluation.shift import read_reference
 
     options.use_machine(threads)
     given = (slides, model, out, weights, tissue_weights, mpp, heatmaps, timeout)
@@ -61,6 +63,8 @@ def predict(
     except KeyboardInterrupt:
         log.error("stopped; the same command resumes: slides encoded so far are kept in %s", out.absolute())
         raise typer.Exit(130) from None
-    typer.echo(describe_predictions(rows, out, describe_evaluation(evaluation, card) if evaluation else ""))
+    compared_with = len(read_reference(model / REFERENCE_FILE).distances)
+    evaluated = describe_evaluation(evaluation, card) if evaluation else ""
+    typer.echo(describe_predictions(rows, out, compared_with, evaluated))
     if all(row["status"] != Status.OK for row in rows):
         raise typer.Exit(1)

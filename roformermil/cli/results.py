@@ -67,8 +67,9 @@ def heatmap(
     ] = None,
     smooth: Annotated[bool, typer.Option("--smooth", help="blend the values of neighbouring tiles")] = False,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="by all models together: of an external data set, which all folds test")
-    ] = False,
+        int,
+        typer.Option(min=0, help="by the models of so many folds together: of an external data set, which all test"),
+    ] = 0,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,

@@ -16,13 +16,16 @@ BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECAS
 def with_sites(slides: Sequence[Slide], source: SitesFrom) -> list[Slide]:
     """The slides with the site that `datasets.NAME.sites` asks for: the slide sheet's, or that of the TCGA barcode.
 
-    Raises SheetError, a line per slide, for one without a barcode, and for a barcode of another site than the slide sheet's
+    Raises SheetError, a line per slide that is not left out, for one without a barcode, and for a barcode of another site than the slide sheet's
     column `site` or the barcode of the slide's patient.
     """
     if source == "column":
         return list(slides)
     mistakes, found = [], []
     for slide in slides:
+        if slide.exclude:
+            found.append(slide)
+            continue
         sites = {name: _site(text) for name, text in (("slide_id", slide.slide_id), ("patient_id", slide.patient_id))}
         known = {name: site for name, site in [*sites.items(), ("column site", slide.site.upper())] if site}
         if not any(sites.values()):

@@ -30,12 +30,15 @@ class PredictedSlide:
 
 
 def group_by_patient(slides: Sequence[str], patients: Mapping[str, str], unit: Unit) -> list[list[str]]:
-    """The slides of each bag. patients: patient_id by slide, of those that a slide sheet names; any other slide is a bag alone."""
+    """The slides of each bag. patients: patient_id by slide, of those that a slide sheet names; any other slide is a bag alone. Of
+    a slide sheet without patients it is the slide's own id."""
     if unit == "slide":
         return [[name] for name in slides]
     bags: dict[tuple[str, bool], list[str]] = {}
     for name in slides:
         bags.setdefault((patients.get(name, name), name in patients), []).append(name)
+    if all(patients.get(name, name) == name for name in slides):
+        patients = {}
     if alone := [name for name in slides if name not in patients]:
         remedy = (
             "name the slides in a slide sheet with slide_id, patient_id, path to predict those of a patient together"

@@ -1,5 +1,6 @@
 """Metrics of a packaged model's predictions, where the slide sheet has labels: `metrics.csv`, `classes.csv` and plots."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from roformermil.evaluation.predictions import OutOfFold, labels_and_probabiliti
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
+from roformermil.runtime.text import join_some
 
+log = logging.getLogger(__name__)
 NOT_FOR_ONE = [
     "dataset",
     "encoder",
@@ -62,10 +65,10 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
     if "label" not in rows:
         return None
     rows = rows[(rows.status == Status.OK) & rows.label.isin(card.classes)]
+    if card.unit == "patient":  # all slides of a patient have the patient's prediction
+        rows = _one_row_per_patient(rows)
     if rows.empty:
         return None
-    if card.unit == "patient":  # all slides of a patient have the patient's prediction
-        rows = rows.drop_duplicates("patient_id")
     labels, probabilities = labels_and_probabilities(rows, card.classes)
     once = np.zeros(len(rows), int)
     return OutOfFold(
@@ -83,6 +86,13 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
         trained_on=card.training_data.dataset,
         unit=card.unit,
     )
+
+
+def _one_row_per_patient(rows: pd.DataFrame) -> pd.DataFrame:
+    labels = rows.groupby("patient_id").label.nunique()
+    if mixed := labels.index[labels > 1].tolist():
+        log.warning("patients whose slides differ in label are not evaluated: %s", join_some(mixed))
+    return rows[~rows.patient_id.isin(mixed)].drop_duplicates("patient_id")
 
 
 def _shuffled(rows: pd.DataFrame, classes: Sequence[str]) -> np.ndarray | None:

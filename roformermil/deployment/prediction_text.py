@@ -20,9 +20,10 @@ MOST_ROWS = 40  # that are printed
 RIGHT = ("probability", "spread", "tiles")
 
 
-def describe_predictions(rows: Sequence[Row], out: Path, evaluation: str = "") -> str:
+def describe_predictions(rows: Sequence[Row], out: Path, compared_with: int, evaluation: str = "") -> str:
     """The table of predictions (of many slides those that the ensemble's members agree on least), warnings, the slides without
-    a prediction and why, the metrics (`evaluation`), how many slides each class has, and where the results are."""
+    a prediction and why, the metrics (`evaluation`), how many slides each class has, and where the results are. compared_with:
+    the number of training patients in the package's reference."""
     good, lost = _by_success(rows)
     parts = [_table(good)] if good else []
     if warnings := _warnings(good):
@@ -31,7 +32,9 @@ def describe_predictions(rows: Sequence[Row], out: Path, evaluation: str = "") -
         lines = [f"{row['slide_id']}: {row['status']}: {row['message']}" for row in lost]
         parts.append(f"{plural(len(lost), 'slide')} without a prediction:\n{first_lines(lines, MOST_ROWS)}")
     parts += [evaluation] if evaluation else []
-    parts.append("\n".join([_count_classes(good, rows), *_shift(good), *_shuffling(good), *_places(good, out)]))
+    parts.append(
+        "\n".join([_count_classes(good, rows), *_shift(good, compared_with), *_shuffling(good), *_places(good, out)])
+    )
     return "\n\n".join(parts)
 
 
@@ -92,12 +95,13 @@ def _count_classes(good: Sequence[Row], rows: Sequence[Row]) -> str:
     return f"{len(good)} of {plural(len(rows), 'slide')} predicted" + (f": {classes}" if classes else "")
 
 
-def _shift(good: Sequence[Row]) -> list[str]:
+def _shift(good: Sequence[Row], compared_with: int) -> list[str]:
     """Whether the slides look like the training slides, of several slides."""
     farther = np.array([np.nan if row.get("farther") is None else row["farther"] for row in good])
     if len(good) < 2 or np.isnan(farther).all():
         return []
-    sentence = describe_shift(farther)
+    patients = [row.get("patient_id") or row["slide_id"] for row in good]
+    sentence = describe_shift(farther, patients, compared_with)
     return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 

@@ -193,4 +193,4 @@ def _describe_problems(problems: Problems, files: Mapping[Path, str]) -> str:
 
 def _text(value: Any) -> str:
     """A setting for a message."""
-    return f"[{', '.join(value)}]" if isinstance(value, list) else "none" if value is None else str(value)
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else "none" if value is None else str(value)

@@ -13,9 +13,11 @@ PREDICTION_COLUMNS = [*KEYS, "fold", "seed", "patient_id", "label", "slides", "c
 
 
 def by_patient(model: OutOfFold) -> OutOfFold | None:
-    """The mean prediction for the tested slides of each patient, by training; None where no patient has several of them, and
-    where patients are the unit already. Patients whose slides have several labels are left out."""
-    if model.unit == "patient":
+    """The mean prediction for the tested slides of each patient, by training; None where no patient has several of them, where
+    patients are the unit already, and where folds divide a patient's slides. Patients whose slides have several labels are
+    left out."""
+    tests = pd.DataFrame({"patient": model.patients, "repeat": model.repeats, "fold": model.folds}).drop_duplicates()
+    if model.unit == "patient" or tests.duplicated(["patient", "repeat"]).any():
         return None
     slides = model.select(~np.isin(model.patients, mixed_patients(model)))
     group, firsts = _group_by_patient(slides)

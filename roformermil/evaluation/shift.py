@@ -2,9 +2,9 @@
 
 A slide is its tiles' mean feature vector. Its distance is Mahalanobis' under probabilistic principal component analysis of the
 training slides' vectors (Tipping and Bishop, J. R. Statist. Soc. B 61, 1999): along the leading components in units of their
-standard deviation, elsewhere in units of the mean of the others. A training slide's own distance comes from a fit without its patient
-(cross-conformal prediction: Vovk, Ann. Math. Artif. Intell. 74, 2015), so that of new slides from the same source about one in
-twenty is farther away than 95% of the training slides.
+standard deviation, elsewhere in units of the mean of the others. Training slides, one of each patient, have their own distances from
+a fit without the patient (cross-conformal prediction: Vovk, Ann. Math. Artif. Intell. 74, 2015), so that of new slides from
+the same source about one in twenty is farther away than 95% of them.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ COMPONENTS = 10  # at most
 SLIDES_PER_COMPONENT = 5  # at least
 GROUPS = 10  # of training patients, each left out once
 UNLIKE = 0.05  # a slide is called unlike the training slides where at most this share of them is farther away
-FEWEST = round(1 / UNLIKE) - 1  # training slides with which a share as small is possible
-MORE_THAN_CHANCE = 0.01  # p of a binomial test of the number of slides called unlike
+FEWEST = round(1 / UNLIKE) - 1  # training patients with which a share as small is possible
+MORE_THAN_CHANCE = 0.01  # p of the number of slides called unlike
 FILE = "reference.safetensors"
 
 
@@ -38,7 +38,7 @@ class Reference:
     components: np.ndarray  # (k, F), orthonormal
     variances: np.ndarray  # (k,) along the components
     noise: np.ndarray  # (1,) variance along every other direction
-    distances: np.ndarray  # (n,) of the training slides, each from a fit without its patient, ascending
+    distances: np.ndarray  # (n,) of a slide of each training patient, from a fit without that patient, ascending
 
     def distance(self, vectors: np.ndarray) -> np.ndarray:
         """How far mean features (m, F) lie from those of the training slides: (m,)."""
@@ -72,16 +72,17 @@ def mean_vector(features: np.ndarray) -> np.ndarray:
 def fit_reference(vectors: np.ndarray, patients: Sequence[str]) -> Reference:
     """The reference of n training slides. vectors: (n, F), their mean features; patients: (n,) ids.
 
-    Fewer than FEWEST slides have no distances: none of another slide would be unusual.
+    Fewer than FEWEST patients have no distances: none of another slide would be unusual.
     """
     whole = _fit(vectors)
-    if len(vectors) < FEWEST:
+    names, firsts, numbers = np.unique(np.asarray(patients), return_index=True, return_inverse=True)
+    if len(names) < FEWEST:
         return whole
-    names, numbers = np.unique(np.asarray(patients), return_inverse=True)
-    groups = (np.random.default_rng(0).permutation(len(names)) % GROUPS)[numbers]
-    distances = np.empty(len(vectors))
+    groups = np.random.default_rng(0).permutation(len(names)) % GROUPS
+    distances = np.empty(len(names))
     for group in np.unique(groups):
-        distances[groups == group] = _fit(vectors[groups != group]).distance(vectors[groups == group])
+        fit = _fit(vectors[groups[numbers] != group])
+        distances[groups == group] = fit.distance(vectors[firsts[groups == group]])
     return replace(whole, distances=np.sort(distances))
 
 
@@ -119,33 +120,51 @@ def reference_of_folds(rows: Sequence[FoldRow], stores: Path) -> Reference:
 
 
 def shift_table(rows: Sequence[FoldRow], stores: Path, reference: Reference) -> pd.DataFrame:
-    """The rows of shift.csv: the distance of each slide from the training slides, and the share of these that is `farther`; NaN
-    where the training slides are too few."""
-    slides = sorted({row.slide_id for row in rows})
-    distances, farther = reference.compare(mean_features([stores / f"{name}.zarr" for name in slides]))
-    shares = farther if len(reference.distances) else np.full(len(slides), np.nan)
-    return pd.DataFrame({"slide_id": slides, "distance": distances, "farther": shares})
+    """The rows of shift.csv: the distance of each slide from the training slides, and the share of these that is `farther`, NaN
+    where they are too few; `compared_with`: of how many training patients."""
+    patients = dict(sorted({row.slide_id: row.patient_id for row in rows}.items()))
+    distances, farther = reference.compare(mean_features([stores / f"{name}.zarr" for name in patients]))
+    count = len(reference.distances)
+    ids = {"slide_id": list(patients), "patient_id": list(patients.values())}
+    shares = farther if count else np.full(len(patients), np.nan)
+    return pd.DataFrame({**ids, "distance": distances, "farther": shares, "compared_with": count})
 
 
-def describe_shift(farther: np.ndarray, trained: str = "the training slides") -> str:
+def describe_shift(
+    farther: np.ndarray, patients: Sequence[str], compared_with: int, trained: str = "the training slides"
+) -> str:
     """Whether slides look like the training slides, in words.
 
-    farther: (m,) for each slide, as of `Reference.share_farther`; NaN where the training slides are too few. One slide in twenty of
-    those like the training slides is called unlike them: more than that is judged by a binomial test.
+    farther: (m,) for each slide, as of `Reference.share_farther`, NaN where the training slides are too few; patients: (m,) ids;
+    compared_with: the number of training patients. One slide in twenty of those like the training slides is called unlike them;
+    whether there are more is tested on one slide of each patient.
     """
-    known = farther[np.isfinite(farther)]
-    if not len(known):
-        return f"whether these slides look like {trained} cannot be told: that takes {FEWEST} training slides"
-    unlike, expected = int((known <= UNLIKE).sum()), UNLIKE * len(known)
-    counts = f"{unlike} of {len(known)} lie farther from them than {1 - UNLIKE:.0%} of them do; by chance about {expected:.2g} would"
-    if unlike > len(known) / 2 and _exceeds_chance(unlike, len(known)):
+    known = np.isfinite(farther)
+    if not known.any():
+        return f"whether these slides look like {trained} cannot be told: that takes {FEWEST} training patients"
+    calls = farther[known] <= UNLIKE
+    firsts = np.unique(np.asarray(patients)[known], return_index=True)[1]
+    counts = f"{calls.sum()} of {len(calls)} lie farther from them than {1 - UNLIKE:.0%} of them do; by chance about"
+    counts += f" {UNLIKE * len(calls):.2g} would"
+    if _chance_of(int(calls[firsts].sum()), len(firsts), compared_with) >= MORE_THAN_CHANCE:
+        return f"these slides look like {trained}: {counts}"
+    if calls.mean() > 0.5:
         return f"these slides look unlike {trained}: {counts}. Do not rely on the model's results in cross-validation"
-    if _exceeds_chance(unlike, len(known)):
-        return f"some of these slides look unlike {trained}: {counts}"
-    return f"these slides look like {trained}: {counts}"
+    return f"some of these slides look unlike {trained}: {counts}"
 
 
-def _exceeds_chance(unlike: int, count: int) -> bool:
-    from scipy.stats import binomtest
+def describe_shift_table(table: pd.DataFrame, trained: str = "the training slides") -> str:
+    """The same of shift.csv."""
+    return describe_shift(
+        table.farther.to_numpy(float), table.patient_id.tolist(), int(table.compared_with.iloc[0]), trained
+    )
 
-    return bool(binomtest(unlike, count, UNLIKE, alternative="greater").pvalue < MORE_THAN_CHANCE)
+
+def _chance_of(unlike: int, count: int, compared_with: int) -> float:
+    """The probability that so many or more of `count` patients' slides are called unlike, if they are of the same source as those
+    of the training patients. All are compared with the same few: the probability of a call is itself only known to follow a
+    beta distribution, and their number a beta-binomial one (Vovk, Conditional validity of inductive conformal predictors, PMLR 25, 2012)."""
+    from scipy.stats import betabinom
+
+    rank = int(UNLIKE * (compared_with + 1) + 1e-9)
+    return float(betabinom.sf(unlike - 1, count, rank, compared_with + 1 - rank))

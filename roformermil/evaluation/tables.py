@@ -47,7 +47,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     decisions = settings.decisions if settings else Decisions()
     notes = dataset_notes(models, datasets)
     for group, lines in balance_cautions(results).items():
-        notes[group] += lines
+        if group in notes:  # external slides without labels have no results to be careful about
+            notes[group] += lines
     trained = [result for result in results if not result.is_external]
     for (dataset, encoder, _), lines in learning_cautions(trained).items():
         notes[dataset, encoder] += lines

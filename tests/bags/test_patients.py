@@ -8,7 +8,7 @@ import torch
 from roformermil.bags.augmentation import Augmentation, sample_tiles, shuffle_bag, shuffle_positions
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow
-from roformermil.bags.patients import check_patient_labels, group_into_bags, slides_of_bags
+from roformermil.bags.patients import check_patient_labels, group_into_bags, slides_of_bags, with_patient_labels
 from roformermil.bags.split import split_slides
 from roformermil.bags.statistics import feature_statistics
 from roformermil.cohort.slide_sheet import Slide
@@ -97,3 +97,9 @@ def test_slides_are_listed_by_bag_once_however_many_folds_have_them():
     rows = [*ROWS, *(FoldRow(1, row.slide_id, row.patient_id, row.label, "test") for row in ROWS)]
     assert slides_of_bags(rows, "patient") == {"p": ["a", "c"], "q": ["b"], "r": ["d"]}
     assert slides_of_bags(rows, "slide") == {name: [name] for name in TILES}
+
+
+def test_a_slide_without_a_label_has_that_of_its_patient():
+    slides = [Slide(name, "p", label, Path("x"), None) for name, label in (("a", ""), ("b", "x"), ("c", ""))]
+    slides.append(Slide("d", "q", "", Path("x"), None))
+    assert [slide.label for slide in with_patient_labels(slides)] == ["x", "x", "x", ""]

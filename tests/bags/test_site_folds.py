@@ -106,3 +106,13 @@ def test_few_sites_validate_too():
     rows = make_folds(slides, SITES, "ab")
     counts = Counter(parts.copy().pop() for parts in parts_by_site(rows, slides).values())
     assert counts == {"test": 4, "validation": 4, "train": 8}
+
+
+def test_sites_of_one_slide_each_are_enough():
+    slides = [Slide(f"s{k}", f"p{k}", "ab"[k % 2], Path("x.svs"), None, site=f"h{k}") for k in range(12)]
+    rows = make_folds(slides, Folds(count=3, mode="site"), "ab")
+    for fold in range(3):
+        assert {part: sum(row.part == part for row in rows if row.fold == fold) for part in ("test", "validation")} == {
+            "test": 4,
+            "validation": 2,
+        }

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,8 @@ def test_a_site_that_does_not_fit_is_an_error():
     )
     assert "slide_id A7, patient_id E2; correct the slide sheet" in lines[1]
     assert all("has no TCGA barcode: slide_id or patient_id must begin like TCGA-A7-A0CE" in line for line in lines[2:])
+
+
+def test_a_slide_that_is_left_out_needs_no_barcode():
+    slides = [slide("TCGA-A7-A0CE-01Z"), replace(slide("control"), exclude="not of TCGA")]
+    assert [one.site for one in with_sites(slides, "tcga")] == ["A7", ""]

@@ -65,7 +65,7 @@ def test_a_shifted_slide_has_a_warning_and_many_have_a_sentence(lab, predicted):
     row = dict.fromkeys(probability_columns(CLASSES), 0.5) | {"message": "", "status": "ok", "predicted": "excluded"}
     row |= {"disagreement": 0.0, "tiles": 9, "heatmap": None, "geojson": None, "path": "x", "warnings": ""}
     rows = [row | far | {"slide_id": f"s{k}"} for k in range(6)]
-    assert "These slides look unlike the training slides: 6 of 6" in describe_predictions(rows, lab)
+    assert "These slides look unlike the training slides: 6 of 6" in describe_predictions(rows, lab, 40)
 
 
 def test_a_package_of_few_slides_cannot_tell(lab, predicted):

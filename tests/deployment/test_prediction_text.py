@@ -29,7 +29,7 @@ def lost(name, status="no_mpp", message="give it with --mpp"):
 
 def test_the_table_has_probability_and_spread_and_lost_slides_follow_with_their_messages(tmp_path):
     rows = [predicted("long_name", 0.8, [0.7, 0.95]), lost("mute"), predicted("b", 0.2, tiles=1234)]
-    text = describe_predictions(rows, tmp_path)
+    text = describe_predictions(rows, tmp_path, 40)
     lines = text.splitlines()
     assert lines[0].split() == ["slide", "predicted", "probability", "spread", "tiles"]
     assert lines[1] == "long_name  excluded         0.800   0.250      1"
@@ -46,12 +46,12 @@ def test_warnings_are_short_and_those_of_a_kind_stand_together(tmp_path):
     ]
     expected = ["a: 90% of the scan is tissue", "b: 95% of the scan is tissue"]
     expected += ["a: 1 of 2 members predict another class", "b: 10 tiles, the training slides had 1 to 9"]
-    assert "\n".join(expected) in describe_predictions(rows, tmp_path)
+    assert "\n".join(expected) in describe_predictions(rows, tmp_path, 40)
 
 
 def test_of_many_slides_those_with_the_largest_spread_are_shown(tmp_path):
     rows = [predicted(f"s{k}", 0.9, [0.9, 0.9 - k / 1000]) for k in range(MOST_ROWS + 5)]
-    text = describe_predictions(rows, tmp_path)
+    text = describe_predictions(rows, tmp_path, 40)
     shown = [line.split()[0] for line in text.splitlines() if line.startswith("s") and "excluded" in line]
     assert shown == [f"s{k}" for k in range(MOST_ROWS + 4, 4, -1)]
     assert f"The {MOST_ROWS} of {MOST_ROWS + 5} slides on which the ensemble's members differ most" in text
@@ -59,7 +59,7 @@ def test_of_many_slides_those_with_the_largest_spread_are_shown(tmp_path):
 
 def test_predictions_with_shuffled_positions_stand_beside_and_changes_are_counted(tmp_path):
     rows = [predicted("kept", 0.8, shuffled=0.4), predicted("changed", 0.8, shuffled=0.9), lost("mute")]
-    text = describe_predictions(rows, tmp_path)
+    text = describe_predictions(rows, tmp_path, 40)
     kept, changed = text.splitlines()[1:3]
     assert kept.split()[-2:] == ["excluded", "0.600"] and changed.split()[-2:] == ["inflamed", "0.900"]
     assert "Shuffling tile positions changes the predicted class of 1 of 2 slides." in text
@@ -71,7 +71,7 @@ def test_predictions_with_shuffled_positions_stand_beside_and_changes_are_counte
 def test_where_pictures_are_and_how_to_look_closer(tmp_path, column, expected):
     (tmp_path / "a.svs").write_text("")
     row = predicted("a", 0.8) | {column: "somewhere", "path": tmp_path / "a.svs"}
-    text = describe_predictions([row], tmp_path / "o ut")
+    text = describe_predictions([row], tmp_path / "o ut", 40)
     assert f"{tmp_path}/o ut/heatmaps: {expected}\n" in text
     assert text.endswith(f"Look closer: roformermil view '{tmp_path}/o ut'")
-    assert "view" not in describe_predictions([predicted("a", 0.8)], tmp_path), "a feature store has no picture"
+    assert "view" not in describe_predictions([predicted("a", 0.8)], tmp_path, 40), "a feature store has no picture"

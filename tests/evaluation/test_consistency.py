@@ -17,6 +17,7 @@ from roformermil.deployment.model_card import Preparation
 from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import (
     compare_files,
+    compare_settings,
     read_results,
     reasons_to_evaluate_again,
     reasons_to_train_again,
@@ -242,3 +243,8 @@ def test_metadata_are_read_from_the_header_and_a_file_without_is_refused(tmp_pat
             read_metadata(path)
     save_file({}, path, {"classes": "é"})
     assert read_metadata(path) == {"classes": "é"}
+
+
+def test_a_list_of_numbers_in_place_of_a_word_is_told():
+    (line,) = compare_settings({"training.class_weights": "none"}, {"training.class_weights": [1.0, 3.0]})
+    assert "[1.0, 3.0]" in line and "none" in line

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from roformermil.bags.folds import FoldRow, rows_fingerprint, write_folds
 from roformermil.bags.leakage import write_findings
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
-from roformermil.config import Folds, Leakage
+from roformermil.config import Folds, Leakage, Training
+from roformermil.config.base import to_json
 from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.external import difference, drop_sentence
@@ -26,7 +27,7 @@ from roformermil.evaluation.fold_results import (
 from roformermil.evaluation.predictions import UNLABELLED, join_folds, out_of_fold, read_table
 from roformermil.evaluation.tables import write_tables
 from roformermil.runtime.files import file_sha256
-from tests.factories import NO_LEAK, SimulatedRun, write_predictions_csv
+from tests.factories import NO_LEAK, SimulatedRun, write_predictions_csv, write_training_files
 
 CLASSES, MODELS, FOLDS = ["x", "y"], ("abmil", "ro-abmil"), 3
 
@@ -174,6 +175,19 @@ def test_slides_without_labels_are_predicted_and_not_evaluated(run):
     assert (everything["blind", "net", "abmil"].labels == UNLABELLED).all()
     joined = {one.key: one for one in join_folds(results)}["out", "net", "abmil"]
     assert len(joined.slides) == FOLDS * 41 and len(everything["out", "net", "abmil"].slides) == 41
+
+
+def test_external_slides_without_labels_and_weighted_classes_go_together(tmp_path):
+    run = SimulatedRun(tmp_path)
+    folds = run.add_dataset("in", CLASSES, slides=48)
+    for model in MODELS:
+        run.add_model("in", folds, CLASSES, model)
+    for path in run.predictions:
+        write_training_files(path, training=to_json(Training(class_weights="balanced")))
+    add_external(run, "blind", [""] * 6, strength=0.5)
+    write_tables(run.predictions, run.datasets, run.folder)
+    lines = (run.folder / "summary.md").read_text()
+    assert "in: training weighted the classes" in lines and "blind" not in lines
 
 
 def test_predictions_of_another_model_than_that_of_now_are_refused(run):

@@ -1,5 +1,7 @@
 """Results by patient of models that predict slides, held against pandas and scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,3 +92,12 @@ def test_tables_say_their_level_and_gain_results_by_patient_only_where_patients_
         assert ("By patient" in (folder / "summary.md").read_text()) == bool(rows)
     assert len(read_table(pairs / "patient_predictions.csv")) == 2 * 24
     assert np.isfinite(read_table(pairs / "patients.csv").set_index("metric").loc["auroc", "shuffled"])
+
+
+def test_folds_that_divide_a_patients_slides_have_no_results_by_patient(simulate):
+    model = simulate(5, patients=20, folds=2)
+    several = next(name for name in model.patients if (model.patients == name).sum() > 1)
+    first = np.flatnonzero(model.patients == several)[0]
+    folds = model.folds.copy()
+    folds[first] = 1 - folds[first]
+    assert by_patient(model) is not None and by_patient(replace(model, folds=folds)) is None

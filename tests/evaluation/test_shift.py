@@ -25,6 +25,10 @@ def draw():
     return make
 
 
+def describe(farther, compared_with=40):
+    return describe_shift(farther, own_patients(farther), compared_with)
+
+
 def own_patients(vectors):
     return [f"p{k}" for k in range(len(vectors))]
 
@@ -51,7 +55,7 @@ def test_a_patients_slides_are_left_out_together(draw):
     vectors = np.repeat(draw(20, 3), 3, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(60, WIDTH))
     patients = [f"p{k // 3}" for k in range(60)]
     together, apart = fit_reference(vectors, patients), fit_reference(vectors, own_patients(vectors))
-    assert np.median(together.distances) > 1.5 * np.median(apart.distances)
+    assert len(together.distances) == 20 and np.median(together.distances) > 1.5 * np.median(apart.distances)
 
 
 def test_a_reference_is_kept_in_a_file_and_fits_features_of_its_width_only(draw, tmp_path):
@@ -69,11 +73,28 @@ def test_a_reference_is_kept_in_a_file_and_fits_features_of_its_width_only(draw,
 def test_words_say_whether_slides_look_like_the_training_slides(draw):
     few = fit_reference(draw(FEWEST - 1, 5), own_patients(range(FEWEST - 1)))
     assert not len(few.distances)
-    assert "cannot be told" in describe_shift(np.full(4, np.nan))
-    assert describe_shift(np.array([0.01] * 9 + [0.5])).startswith(
-        "these slides look unlike the training slides: 9 of 10"
-    )
-    assert describe_shift(np.array([0.01] * 4 + [0.5] * 12)).startswith("some of these slides look unlike")
-    assert describe_shift(np.array([0.01] + [0.5] * 15)).startswith(
-        "these slides look like the training slides: 1 of 16"
-    )
+    assert "cannot be told" in describe(np.full(4, np.nan))
+    assert describe(np.array([0.01] * 9 + [0.5])).startswith("these slides look unlike the training slides: 9 of 10")
+    assert describe(np.array([0.01] * 6 + [0.5] * 12)).startswith("some of these slides look unlike")
+    assert describe(np.array([0.01] + [0.5] * 15)).startswith("these slides look like the training slides: 1 of 16")
+    same = ["p"] * 10  # ten slides of one patient are one observation
+    assert describe_shift(np.full(10, 0.01), same, 40).startswith("these slides look like")
+
+
+@pytest.mark.parametrize(("training", "new", "per_patient"), [(19, 100, 1), (60, 200, 1), (120, 100, 4)])
+def test_slides_of_the_same_source_are_called_unlike_in_one_of_a_hundred_draws(draw, training, new, per_patient):
+    """With a binomial test, one in ten to one in four would be: all new slides are compared with the same few."""
+    alarms = []
+    for seed in range(60):
+        vectors, others = (
+            np.repeat(draw(count // per_patient, seed + start), per_patient, axis=0)
+            for count, start in ((training, 0), (new, 1000))
+        )
+        rng = np.random.default_rng(seed)
+        vectors, others = (x + 0.3 * rng.normal(size=x.shape) * (per_patient > 1) for x in (vectors, others))
+        patients = [f"p{k // per_patient}" for k in range(max(training, new))]
+        reference = fit_reference(vectors, patients[:training])
+        farther = reference.compare(others)[1]
+        words = describe_shift(farther, patients[:new], len(reference.distances))
+        alarms.append(not words.startswith("these slides look like"))
+    assert np.mean(alarms) <= 0.05

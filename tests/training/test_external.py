@@ -1,6 +1,8 @@
 """External slides never touch training: not the folds, not the normalization, not the choice of the epoch; they are predicted."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from roformermil.bags.folds import read_folds
+from roformermil.bags.folds import FoldRow, read_folds
 from roformermil.bags.split import split_slides
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
@@ -43,10 +45,11 @@ def add_dataset(folder: Path, name: str, count: int, shift: float, trained: Path
     return data
 
 
-def train(data: Path) -> Path:
-    """Train fold 0; returns its folder."""
+def train(data: Path, leaked: Sequence[FoldRow] = ()) -> Path:
+    """Train fold 0; returns its folder. leaked: rows of slides that do not belong to the data set."""
     out = data / "net/ro-abmil/fold_0"
-    job = TrainingJob(data.name, 0, read_folds(data / "folds.csv", 0), data / "features", CLASSES, MODEL, SETTINGS)
+    rows = [*read_folds(data / "folds.csv", 0), *leaked]
+    job = TrainingJob(data.name, 0, rows, data / "features", CLASSES, MODEL, SETTINGS)
     train_fold(job, out, progress=False)
     return out
 
@@ -75,6 +78,19 @@ def test_a_model_is_the_same_whether_external_slides_are_there_or_not(both, tmp_
     assert read_rows(inside / "folds.csv") == read_rows(alone.parents[2] / "folds.csv")
     first, second = (load_file(folder / "model.safetensors") for folder in (model, alone))
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_one_external_slide_that_reached_training_would_show(both, tmp_path, part):
+    """What the test before compares is not the same once a slide leaks: into training the parameters, into validation the loss."""
+    _, outside, model = both
+    data = add_dataset(tmp_path, "inside", 12, 0)
+    shutil.copytree(outside / "features/s0.zarr", data / "features/leak.zarr")
+    leaky = train(data, [FoldRow(0, "leak", "outside_0", "a", part)])
+    first, second = (load_file(folder / "model.safetensors")["normalization.mean"] for folder in (model, leaky))
+    assert np.array_equal(first, second) == (part == "validation")
+    losses = [[row["validation_loss"] for row in read_rows(folder / "history.csv")] for folder in (model, leaky)]
+    assert losses[0] != losses[1]
 
 
 def test_normalization_has_the_statistics_of_training_slides_alone(both):

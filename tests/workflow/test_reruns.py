@@ -236,7 +236,7 @@ def test_the_ablation_compares_variants_on_the_same_folds(finished):
 
 
 def test_an_external_data_set_is_predicted_without_training_again(copy):
-    """Its first run, and another label of it, plan no job of the data set that is trained on but tables and report."""
+    """Its first run, and another label of it, run no job of the data set that is trained on but tables and report."""
     config = yaml.safe_load((copy / "config.yaml").read_text())
     sheet = write_demo_slides(copy / "other", 4, seed=1)
     config["datasets"]["other"] = {"slides": "other/slides.csv", "root": "other", "validates": "one"}
@@ -245,3 +245,18 @@ def test_an_external_data_set_is_predicted_without_training_again(copy):
     plan = planned_jobs(snakemake(copy, copy / "config.yaml", "all", "-n", checkout=copy / "checkout"))
     assert not plan.keys() & {"train", "package", "reference"}
     assert plan | {"external": 3, "external_plots": 1, "shift": 1, "split": 1, "heatmap": 1} == plan
+    models = {path: path.read_bytes() for path in (copy / "results/one").rglob("model.safetensors")}
+    run_workflow(copy, "all", checkout=copy / "checkout")
+    assert set(pd.read_csv(copy / "results/external.csv").trained_on) == {"one"}
+    assert "External validation" in (copy / "results/report.html").read_text()
+    assert len(list((copy / "results/other/resnet50-random/mean/heatmaps").glob("*.png"))) == 4
+    before = pd.read_csv(copy / "results/external.csv")
+    first, second = CLASSES
+    lines = sheet.read_text().splitlines()
+    lines[1] = lines[1].replace(*((first, second) if f",{first}," in lines[1] else (second, first)))
+    sheet.write_text("\n".join(lines) + "\n")
+    plan = planned_jobs(snakemake(copy, copy / "config.yaml", "all", "-n", checkout=copy / "checkout"))
+    assert not plan.keys() & {"train", "package", "reference", "embed", "shift"} and plan["external"] == 3
+    run_workflow(copy, "all", checkout=copy / "checkout")
+    assert not before.equals(pd.read_csv(copy / "results/external.csv"))
+    assert all(path.read_bytes() == content for path, content in models.items())

@@ -227,16 +227,15 @@ def validates_option(wildcards):
 
 
 def labels_to_train_on(wildcards):
-    """An input function without files. Ends the run, before the first job, where labels or classes are missing."""
-    if wildcards.dataset in EXTERNAL:
-        return []
+    """An input function without files. Ends the run, before the first job, where labels or classes are missing, or a patient's differ."""
     used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
     try:
-        check_labels(used, dataset_settings(wildcards).classes)
+        if wildcards.dataset not in EXTERNAL:
+            check_labels(used, dataset_settings(wildcards).classes)
         if CONFIG.unit == "patient":
             check_patient_labels(used)
     except RoFormerMILError as error:
         remedy = "The targets `tissue` and `features` need no labels"
-        logger.error(f"{wildcards.dataset} cannot be trained on: {error}. {remedy}")
+        logger.error(f"{wildcards.dataset} cannot be used: {error}. {remedy}")
         raise SystemExit(1) from None  # around an error Snakemake would print a traceback
     return []

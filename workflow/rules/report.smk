@@ -63,7 +63,7 @@ rule heatmap:
         classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
         features=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
-        ensemble=lambda wildcards: "--ensemble" if wildcards.dataset in EXTERNAL else "",
+        ensemble=lambda wildcards: len(FIRST_FOLDS) if wildcards.dataset in EXTERNAL else 0,
         smooth="--smooth" if CONFIG.heatmaps.smooth else "",
     message:
         "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
@@ -71,7 +71,7 @@ rule heatmap:
         command_line(
             "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
             " --features {params.features:q} --classes {params.classes:q} --out {params.out:q} --table {output.table:q}"
-            " --card {input.card:q} {params.ensemble} {params.smooth} --timeout {resources.timeout}"
+            " --card {input.card:q} --ensemble {params.ensemble} {params.smooth} --timeout {resources.timeout}"
             " --threads {threads} --memory {resources.mem_mb}"
         )
 

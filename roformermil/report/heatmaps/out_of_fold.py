@@ -27,18 +27,18 @@ def write_out_of_fold_heatmaps(
     timeout: float,
     warning: str = "",
     smooth: bool = False,
-    ensemble: bool = False,
+    ensemble: int = 0,
 ) -> list[SlideRecord]:
     """Write each slide's heat maps into `out`; returns the records, failed where a slide cannot be read.
 
     folds: folds.csv; models: folder with `fold_{k}/model.safetensors`; stores: folder of feature stores; classes: in the order
-    of the configuration; warning, smooth: as of `write_heatmaps`; ensemble: whether all folds that test a slide
-    predict it together, as those of an external data set do. Else the first counts. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
+    of the configuration; warning, smooth: as of `write_heatmaps`; ensemble: the number of folds whose models predict a slide
+    together, as those of the first repeat do for an external data set. Else the first counts. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
     """
     rows = [row for row in read_folds(folds) if row.part == "test"]
     tested: dict[str, list[FoldRow]] = {}
     for row in rows:
-        if ensemble or row.slide_id not in tested:
+        if row.fold < ensemble or row.slide_id not in tested:
             tested.setdefault(row.slide_id, []).append(row)
 
     @cache

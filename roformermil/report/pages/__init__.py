@@ -39,13 +39,13 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         read_table(results / f"{name}.csv") for name in TABLES
     )
     decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
-    unit, trained = str(summary.level.iloc[0]), {folder.name: trained_on(folder) for folder in datasets}
+    provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    unit, trained = str(summary.level.iloc[0]), trained_on(datasets, provenance["config"])
     for folder in (one for one in datasets if not trained[one.name]):
         curves, abstention = (decisions[name] for name in ("decision_curves", "abstention"))
         own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
         save_plot(plot_decisions(*own, unit), folder / "plots/decisions.png")
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
-    provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     run = provenance["run"]
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)

@@ -1,6 +1,6 @@
 """What a run's data sets consist of: slides, patients, folds; the plots and heat maps of each; what became of its slides."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,18 +17,25 @@ SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warni
 OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
 
 
-def trained_on(folder: Path) -> str:
-    """The data set that the models which predict an external one were trained on; "" for a data set that is trained on."""
-    described = sorted(folder.glob("*/*/fold_*/predictions.csv"))[:1]
-    results = [result for result in map(FoldResult.at, described) if result.is_external]
-    return results[0].trained_on if results else ""
+def trained_on(datasets: Iterable[Path], config: Mapping[str, Any]) -> dict[str, str]:
+    """By data set, the one that the models which predict it were trained on; "" for one that is trained on itself.
+
+    datasets: folders; config: that of the run. Without one, a folder's predictions tell.
+    """
+    if config:
+        return {folder.name: config["datasets"][folder.name].get("validates") or "" for folder in datasets}
+    trained = {}
+    for folder in datasets:
+        results = map(FoldResult.at, sorted(folder.glob("*/*/fold_*/predictions.csv"))[:1])
+        trained[folder.name] = next((result.trained_on for result in results if result.is_external), "")
+    return trained
 
 
 def describe_dataset(folder: Path, classes: Sequence[str], trained: str = "") -> dict[str, Any]:
     """A data set by the files in its folder: `size`, the line of a table; why its `calibration` cannot be read, if so; its
     plots; its slides.
 
-    classes: of its labels, none where it has no labels; trained: as of `trained_on`, kept as `external`.
+    classes: of its labels, none where it has no labels; trained: the data set that its models were trained on where that is another, kept as `external`.
     """
     rows = read_folds(folder / "folds.csv")
     patients = {name: patients_of(rows, name) for name in classes}

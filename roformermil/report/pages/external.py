@@ -8,7 +8,7 @@ import pandas as pd
 
 from roformermil.evaluation.external import drop_sentence
 from roformermil.evaluation.predictions import read_table
-from roformermil.evaluation.shift import describe_shift
+from roformermil.evaluation.shift import describe_shift_table
 from roformermil.evaluation.summary_text import EXTERNAL_HEADER, external_rows
 
 
@@ -21,7 +21,7 @@ def describe_external(external: pd.DataFrame, datasets: Sequence[Path], trained:
     aurocs = external[external.metric == "auroc"].to_dict("records")
     folders = [folder for folder in datasets if trained.get(folder.name)]
     shifts = [
-        f"{folder.name}: {describe_shift(read_table(path).farther.to_numpy(float), f'those of {trained[folder.name]}')}."
+        f"{folder.name}: {describe_shift_table(read_table(path), f'those of {trained[folder.name]}')}."
         for folder in folders
         for path in sorted(folder.glob("*/shift.csv"))
     ]
