@@ -22,6 +22,7 @@ from roformermil.runtime.records import write_rows
 
 LABELS = ["er", "histology"]
 COLUMNS = ["slide_id", "patient_id", "label", "path", "site"]
+COVARIATES = ["age", *LABELS]  # columns that models may use beside features, except the sheet's own label
 MPP = 0.25
 TILE_PX = 3200  # 800 um
 
@@ -48,7 +49,9 @@ def write_bags(source: Path, folder: Path) -> None:
     for label in LABELS:
         labelled = slides.dropna(subset=label)
         sheet = labelled.assign(label=labelled[label], path=labelled.slide_id + ".h5")
-        write_rows(folder / f"{label}.csv", sheet[COLUMNS].to_dict("records"))
+        columns = [*COLUMNS, *(name for name in COVARIATES if name in sheet and name != label)]
+        sheet = sheet[columns].astype(object).where(sheet[columns].notna(), None)  # an empty cell where one is missing
+        write_rows(folder / f"{label}.csv", sheet.to_dict("records"))
         print(f"{label}: {len(sheet)} slides of {sheet.patient_id.nunique()} patients in {folder}")
 
 

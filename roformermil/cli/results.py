@@ -69,6 +69,7 @@ def heatmap(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="by all models together: of an external data set, which all folds test")
     ] = False,
+    covariates: options.Covariates = None,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,
@@ -84,7 +85,7 @@ def heatmap(
     options.write_exclusively(
         table,
         lambda: write_out_of_fold_heatmaps(
-            records, folds, models, features, names, out, timeout, warning, smooth, ensemble
+            records, folds, models, features, names, out, timeout, warning, smooth, ensemble, covariates
         ),
     )
 

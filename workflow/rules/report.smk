@@ -43,6 +43,7 @@ rule heatmap:
         table=f"{FEATURES}/batch_{{batch}}.csv",
         folds=f"{DATASET}/folds.csv",
         models=fold_models,
+        covariates=covariates_of_model,
         # its AUROC is of the models above: a package that was only written again, as by another version, changes no picture
         card=ancient(of_trained_dataset(f"{MODEL}/model")),
     output:
@@ -65,13 +66,14 @@ rule heatmap:
         out=subpath(output.table, parent=True),
         ensemble=lambda wildcards: "--ensemble" if wildcards.dataset in EXTERNAL else "",
         smooth="--smooth" if CONFIG.heatmaps.smooth else "",
+        covariates=covariates_option,
     message:
         "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
     shell:
         command_line(
             "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
             " --features {params.features:q} --classes {params.classes:q} --out {params.out:q} --table {output.table:q}"
-            " --card {input.card:q} {params.ensemble} {params.smooth} --timeout {resources.timeout}"
+            " --card {input.card:q} {params.ensemble} {params.smooth} {params.covariates} --timeout {resources.timeout}"
             " --threads {threads} --memory {resources.mem_mb}"
         )
 
