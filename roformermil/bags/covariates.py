@@ -167,7 +167,8 @@ def check_covariates(slides: Sequence[Slide], table: Mapping[str, Cells], unit: 
 
 def merge_covariates(bags: Mapping[str, Sequence[str]], table: Mapping[str, Cells]) -> dict[str, dict[str, str]]:
     """The covariates of each bag from those of its slides. bags: slide ids by bag. Raises BagError for slides that differ."""
-    merged, differing = {}, []
+    merged: dict[str, dict[str, str]] = {}
+    differing = []
     for bag, slides in bags.items():
         merged[bag] = {}
         for name in dict.fromkeys(name for slide in slides for name in table[slide]):

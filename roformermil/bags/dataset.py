@@ -142,9 +142,9 @@ def pack(bags: Sequence[Bag], pinned: bool = False) -> Batch:
     """Bags of any sizes as one batch without padding. pinned: in memory from which a GPU copies while the host goes on."""
     features, grids, labels, slide_ids, slide_lengths, vectors = zip(*bags, strict=True)
     packed = (_join(features, pinned), _join(grids, pinned))
-    slides = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
+    names, tiles = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
     covariates = None if vectors[0] is None else _join([torch.stack(vectors)], pinned)
-    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), *slides, covariates)
+    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), names, tiles, covariates)
 
 
 def _join(tensors: Sequence[Tensor], pinned: bool = False) -> Tensor:

@@ -24,7 +24,9 @@ def check_sheet_covariates(config: Config, name: str, slides: Sequence[Slide]) -
         return
     for covariate in config.covariates:
         if missing := sum(not cells[covariate] for cells in table.values()):
-            yield Problem("info", f"covariate {covariate} is missing for {missing} of {plural(len(table), 'slide')}", name)
+            yield Problem(
+                "info", f"covariate {covariate} is missing for {missing} of {plural(len(table), 'slide')}", name
+            )
         if decides_label(covariate, slides, table):
             question = "is it the label under another name? Models would then learn nothing else"
             yield Problem("warning", f"covariate {covariate} decides the label of every slide: {question}", name)

@@ -16,7 +16,9 @@ FILE = "covariates.csv"
 Cells = Mapping[str, str]  # of a slide or a patient, by column; "" where the value is missing
 
 
-def read_covariates(sheet: Path, names: Sequence[str], listed: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+def read_covariates(
+    sheet: Path, names: Sequence[str], listed: Sequence[str] | None = None
+) -> dict[str, dict[str, str]]:
     """The cells of these columns of a slide sheet by slide_id: as text, "" where a cell is empty or a word such as `unknown`.
 
     listed: of these slides, by default of all. Raises SheetError for a column that is missing, that occurs twice, or that has no

@@ -17,7 +17,9 @@ def _check_name(name: str) -> str:
         reason = "identifies a slide or is what models predict" if name not in ("time", "event") else "is an outcome"
         raise ValueError(f"column {name} {reason}: name other columns of the slide sheets, such as age")
     if not name.strip() or set(name) & set(",{}\n\r"):
-        raise ValueError(f"{name!r}: a column's name without comma, braces and line breaks is needed; rename the column")
+        raise ValueError(
+            f"{name!r}: a column's name without comma, braces and line breaks is needed; rename the column"
+        )
     return name
 
 

@@ -48,6 +48,7 @@ class MILModel(nn.Module):
         self.normalization: Normalization | None = None
         self.project = nn.Identity() if settings.is_linear else nn.Linear(in_dim, settings.hidden_dim)
         self.blocks = nn.ModuleList(_blocks(settings))
+        self.head: Any
         if not settings.uses_features:
             self.head = ConstantHead(n_classes)
         elif settings.is_linear:

@@ -70,9 +70,9 @@ class FoldModel(ABC):
         self.coding = self._add_covariates()
         labels = [self.data.labels[k] for k in self.slides("train")]
         self.balance = class_balance(labels, len(job.classes), settings)
-        self.model: MILModel = build_model(
-            job.model, self.data.width, len(job.classes), len(self.coding.entries)
-        ).to(self.device)
+        self.model: MILModel = build_model(job.model, self.data.width, len(job.classes), len(self.coding.entries)).to(
+            self.device
+        )
         self.model.checkpointing = settings.checkpointing
         if settings.normalize != "none":
             mean, std = feature_statistics(self.data, self.slides("train"), settings.readers)
