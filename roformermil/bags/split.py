@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roformermil.bags.covariates import check_covariates
+from roformermil.bags.covariate_table import check_covariates
 from roformermil.bags.external import external_rows, find_external_leaks
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings

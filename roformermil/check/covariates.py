@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from roformermil.bags.covariates import check_covariates
+from roformermil.bags.covariate_table import check_covariates
 from roformermil.check.problems import Problem
 from roformermil.cohort.covariates import Cells, read_covariates
 from roformermil.cohort.slide_sheet import Slide

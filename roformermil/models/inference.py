@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roformermil.bags.augmentation import ORIENTATIONS, orient
-from roformermil.bags.covariates import CovariateCoding, covariates_of_bags
+from roformermil.bags.covariate_table import covariates_of_bags
+from roformermil.bags.covariates import CovariateCoding
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import FoldRow
 from roformermil.cohort.covariates import Cells, read_covariate_table

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
-from roformermil.bags.covariates import bag_id, covariates_digest
+from roformermil.bags.covariate_table import bag_id, covariates_digest
 from roformermil.bags.dataset import join_slides, pack, read_valid_store
 from roformermil.bags.folds import FoldRow, rows_fingerprint
 from roformermil.bags.patients import group_into_bags

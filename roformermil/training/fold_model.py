@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from roformermil.bags.balance import class_balance
-from roformermil.bags.covariates import CovariateCoding, add_covariates, covariates_digest
+from roformermil.bags.covariate_table import covariates_digest
+from roformermil.bags.covariates import CovariateCoding, add_covariates
 from roformermil.bags.dataset import Bag, BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches

@@ -89,6 +89,7 @@ PUBLISHED = f"{RESULTS}/weights/{ENCODER}.txt"
 PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
 
 COVARIATES = [f"{DATASET}/covariates.csv"] if CONFIG.covariates else []  # written beside folds.csv
+COVARIATE_GAINS = [f"{RESULTS}/covariate_gains.csv"] if CONFIG.covariates else []
 
 TRAINED = CONFIG.trained_datasets
 EXTERNAL = CONFIG.external_datasets  # by name, the data set that each validates

@@ -125,6 +125,7 @@ rule pages:
                 *(f"{table}.csv" for table in FURTHER_DECISION_TABLES),
             ),
         ),
+        gains=COVARIATE_GAINS,
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         folds=expand(f"{DATASET}/folds.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
