@@ -48,10 +48,9 @@ def check_columns(sheet: Path, columns: Sequence[str], names: Sequence[str]) -> 
         if columns.count(name) > 1:
             mistakes.append(f"{sheet}: duplicate column {name!r}, a covariate")
         elif name not in columns:
-            close = get_close_matches(comparable(name), known, n=1)
-            hint = f"; did you mean {known[close[0]]!r}?" if close else ""
-            remedy = "add it, or leave it out of `covariates`"
-            mistakes.append(f"{sheet}: no column {name!r}, a covariate{hint}: {remedy}")
+            close = get_close_matches(comparable(name), known, n=1, cutoff=0.8)
+            remedy = f"did you mean {known[close[0]]!r}?" if close else "add it, or leave it out of `covariates`"
+            mistakes.append(f"{sheet}: no column {name!r}, a covariate: {remedy}")
     if mistakes:
         raise SheetError("\n".join(mistakes))
 
