@@ -9,7 +9,14 @@ from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.config import Config
 from roformermil.config.base import read_settings
 
-ROWS = [("50", "I", "p0"), ("", "II", "p1"), ("61", "I", "p2"), ("70", "II", "p3"), ("55", "I", "p4"), ("56", "II", "p4")]
+ROWS = [
+    ("50", "I", "p0"),
+    ("", "II", "p1"),
+    ("61", "I", "p2"),
+    ("70", "II", "p3"),
+    ("55", "I", "p4"),
+    ("56", "II", "p4"),
+]
 
 
 @pytest.fixture
@@ -17,9 +24,7 @@ def found(tmp_path):
     """found(covariates, **settings): the problems of a slide sheet of six slides, other than those of its folds."""
 
     def check(covariates, **settings):
-        lines = [
-            f"s{k},{patient},{'ab'[k % 2]},s{k}.svs,{age},{stage}" for k, (age, stage, patient) in enumerate(ROWS)
-        ]
+        lines = [f"s{k},{patient},{'ab'[k % 2]},s{k}.svs,{age},{stage}" for k, (age, stage, patient) in enumerate(ROWS)]
         sheet = tmp_path / "sheet.csv"
         sheet.write_text("\n".join(["slide_id,patient_id,label,path,age,stage", *lines]) + "\n")
         dataset = {"slides": str(sheet), "root": str(tmp_path), "classes": ["a", "b"]}
@@ -35,7 +40,9 @@ def found(tmp_path):
 def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):
     assert found(["age"]) == ["info: covariate age is missing for 1 of 6 slides"]
     (decides,) = found(["stage"])
-    assert decides.startswith("warning: covariate stage decides the label of every slide: is it the label under another")
+    assert decides.startswith(
+        "warning: covariate stage decides the label of every slide: is it the label under another"
+    )
     (wrong,) = found(["ages"])
     assert wrong == f"error: {tmp_path}/sheet.csv: no column 'ages', a covariate: did you mean 'age'?"
     (differing,) = found(["age"], unit="patient", models=["abmil"])

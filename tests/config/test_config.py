@@ -280,7 +280,9 @@ def test_covariates_add_models_by_default_and_are_needed_by_those_that_use_them(
     base = {"datasets": {"d": {"slides": "s.csv", "root": "r", "classes": ["a", "b"]}}}
     config = read_settings(Config, base | {"covariates": ["age", "site"]})
     ids = [model.id for model in config.models]
-    assert ids[5:] == ["covariates", "ro-abmil-covariates", "abmil-covariates"] and config.heatmap_models == ["ro-abmil"]
+    assert ids[5:] == ["covariates", "ro-abmil-covariates", "abmil-covariates"] and config.heatmap_models == [
+        "ro-abmil"
+    ]
     assert [model.id for model in config.models if model.uses_covariates] == ids[5:]
     assert read_settings(Config, config.model_dump_json()) == config
     for models in ([{"name": "abmil", "covariates": True, "id": "x"}], [{"name": "covariates", "id": "x"}]):

@@ -53,7 +53,9 @@ def test_each_model_with_covariates_is_compared_with_itself_without_and_with_the
         assert row.ci_low < row.difference < row.ci_high
     (sentence,) = gain_sentences(gains)["set", "net"]
     first = gains.iloc[0]
-    start = f"set, fused: gain in AUROC {first.difference:+.2f} [{first.ci_low:+.2f}, {first.ci_high:+.2f}] against abmil"
+    start = (
+        f"set, fused: gain in AUROC {first.difference:+.2f} [{first.ci_low:+.2f}, {first.ci_high:+.2f}] against abmil"
+    )
     assert sentence.startswith(start) and "against covariates (covariates alone)" in sentence
 
 
