@@ -33,7 +33,13 @@ def covariate_models() -> list[Model]:
 
 
 def check_models(models: Sequence[Model], covariates: Sequence[str]) -> None:
-    """Raises ValueError for a model that uses covariates where none are configured."""
-    if not covariates and (using := [model.id for model in models if model.uses_covariates]):
+    """Raises ValueError for a model that uses covariates where none are configured, and for covariates that no model uses."""
+    using = [model.id for model in models if model.uses_covariates]
+    if covariates and not using:
+        added = "covariates, {name: ro-abmil, id: ro-abmil-covariates, covariates: true}"
+        raise ValueError(
+            f"covariates: no model uses them: add some to `models`, as in [{added}], or leave `models` out"
+        )
+    if using and not covariates:
         remedy = "name columns of the slide sheets, as in `covariates: [age, stage]`, or leave the model out"
         raise ValueError(f"{', '.join(using)} needs covariates, but none are configured: {remedy}")

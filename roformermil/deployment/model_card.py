@@ -161,8 +161,9 @@ def _training_sentences(card: ModelCard) -> list[str]:
     if training.normalize == "center":
         sentences.append(f"Features are centered on the mean {origin}.")
     if card.covariates:
+        moments = "mean and standard deviation of each fold's training slides"
         sentences.append(
-            "Covariates that are numbers are standardized likewise; a missing one is taken as the training mean."
+            f"Numbers among the covariates are standardized with the {moments}; a missing one is their mean."
         )
     sentences += balance_sentences(training, card.classes, card.training_data.labels)
     if not card.model.uses_position:

@@ -288,6 +288,8 @@ def test_covariates_add_models_by_default_and_are_needed_by_those_that_use_them(
     for models in ([{"name": "abmil", "covariates": True, "id": "x"}], [{"name": "covariates", "id": "x"}]):
         with pytest.raises(ConfigError, match="x needs covariates, but none are configured: name columns of the slide"):
             read_settings(Config, base | {"models": models})
+    with pytest.raises(ConfigError, match="covariates: no model uses them: add some to `models`"):
+        read_settings(Config, base | {"covariates": ["age"], "models": ["abmil"]})
     for name in ("label", "slide_id", "patient_id", "path", "time", "event"):
         with pytest.raises(ConfigError, match=f"column {name} "):
             read_settings(Config, base | {"covariates": [name]})
