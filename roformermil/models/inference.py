@@ -37,6 +37,7 @@ class Prediction:
     probabilities: np.ndarray  # (C,), sum 1
     attention: np.ndarray  # (n, C), sums to 1 for each class
     contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None for TransMIL
+    of_covariates: np.ndarray | None = None  # (C,), what the bag's covariates add; None for a model without
 
     @cached_property
     def margins(self) -> np.ndarray | None:
@@ -44,10 +45,12 @@ class Prediction:
 
         With two classes these are log-odds. A tile that adds the same to all logits changes no probability.
         """
-        if self.contributions is None:
-            return None
-        classes = self.contributions.shape[1]
-        return (self.contributions - self.contributions.mean(axis=1, keepdims=True)) * classes / (classes - 1)
+        return None if self.contributions is None else _margins(self.contributions)
+
+    @property
+    def covariate_margins(self) -> np.ndarray | None:
+        """The same of the covariates, (C,)."""
+        return None if self.of_covariates is None else _margins(self.of_covariates)
 
     def split(self, slide_lengths: Sequence[int]) -> list["Prediction"]:
         """The prediction with the tiles of one slide each: the probabilities remain those of the whole bag, and attention sums
@@ -125,6 +128,7 @@ class TrainedModel:
             probabilities,
             out.attention.float().cpu().numpy(),
             None if contributions is None else contributions.float().cpu().numpy(),
+            None if z is None or self.model.fusion is None else (self.model.fusion @ z[0]).float().cpu().numpy(),
         )
 
 
@@ -182,8 +186,16 @@ def bag_covariates(model: TrainedModel, rows: Sequence[FoldRow], table: Path | N
 def average_predictions(predictions: Sequence[Prediction]) -> Prediction:
     """The prediction of an ensemble: the mean of its members' predictions."""
     contributions = [p.contributions for p in predictions if p.contributions is not None]
+    of_covariates = [p.of_covariates for p in predictions if p.of_covariates is not None]
     return Prediction(
         np.mean([p.probabilities for p in predictions], axis=0),
         np.mean([p.attention for p in predictions], axis=0),
         np.mean(contributions, axis=0) if len(contributions) == len(predictions) else None,
+        np.mean(of_covariates, axis=0) if of_covariates else None,
     )
+
+
+def _margins(contributions: np.ndarray) -> np.ndarray:
+    """Contributions (..., C) to a class's logit minus the mean of those to the other classes' logits."""
+    classes = contributions.shape[-1]
+    return (contributions - contributions.mean(axis=-1, keepdims=True)) * classes / (classes - 1)

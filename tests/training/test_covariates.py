@@ -85,6 +85,8 @@ def test_fusion_learns_from_covariates_and_repeats_exactly(with_covariates, cova
     probabilities = [model.predict(store.features, store.grid, covariates=one).probabilities for one in cells]
     old, young = (np.log(b / a) for a, b in probabilities)
     assert old > young + 0.1
+    first, second = (model.predict(store.features, store.grid, covariates=one).covariate_margins for one in cells)
+    assert first[1] - second[1] == pytest.approx(old - young, abs=1e-4)
 
 
 def test_a_model_without_covariates_is_not_changed_by_them(job, covariates, tmp_path):
