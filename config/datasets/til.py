@@ -8,8 +8,9 @@ its four quarters, and their mean standard deviations within quarters. So a slid
 drawing some would take away the very neighbours that positions are about. `slides.csv` has the labels: ER status and age from slideflow,
 histology and survival from SurvPath.
 
-There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it; and `er_here.csv` and
-`er_elsewhere.csv` with one half of the hospitals each, for external validation (config/til_external.yaml).
+There is one sheet for each label, `er.csv` (947 slides) and `histology.csv` (832), of the slides that have it; `er_here.csv` and
+`er_elsewhere.csv` with one half of the hospitals each, for external validation (config/til_external.yaml); and `survival.csv` (832
+slides, 95 deaths; config/til_survival.yaml).
 """
 
 import sys
@@ -22,7 +23,8 @@ import pandas as pd
 from roformermil.runtime.records import write_rows
 
 LABELS = ["er", "histology"]
-COLUMNS = ["slide_id", "patient_id", "label", "path", "site"]
+IDS = ["slide_id", "patient_id", "path", "site"]
+COVARIATES = ["age", *LABELS]  # columns that models may use beside features, except the sheet's own label
 MPP = 0.25
 TILE_PX = 3200  # 800 um
 
@@ -43,23 +45,31 @@ def write_bags(source: Path, folder: Path) -> None:
             raise SystemExit(f"{source.absolute()}: slides.csv and maps.npz do not list the same slides")
     slides["end"] = np.cumsum(counts)
     slides["start"] = slides["end"] - counts
-    for slide in slides.dropna(subset=LABELS, how="all").itertuples():
+    slides = slides.rename(columns={"survival_months": "time"}).assign(path=slides.slide_id + ".h5")
+    for slide in slides.dropna(subset=[*LABELS, "time"], how="all").itertuples():
         tiles = slice(slide.start, slide.end)
         write_bag(folder / f"{slide.slide_id}.h5", *merge_tiles(features[tiles], grid[tiles]))
     for label in LABELS:
-        labelled = slides.dropna(subset=label)
-        sheet = labelled.assign(label=labelled[label], path=labelled.slide_id + ".h5")
-        write_sheet(folder / f"{label}.csv", sheet)
+        sheet = slides.dropna(subset=label).assign(label=slides[label])
+        write_sheet(folder / f"{label}.csv", sheet, ["label"])
         if label == "er":
             sites = sheet.site.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
             here = sheet.site.isin(sites.index[::2])  # from the largest to the smallest in turn: halves of like size
-            write_sheet(folder / "er_here.csv", sheet[here])
-            write_sheet(folder / "er_elsewhere.csv", sheet[~here])
+            write_sheet(folder / "er_here.csv", sheet[here], ["label"])
+            write_sheet(folder / "er_elsewhere.csv", sheet[~here], ["label"])
+    followed = slides.dropna(subset=["time", "event"])
+    write_sheet(folder / "survival.csv", followed.assign(event=followed.event.astype(int)), ["time", "event"])
 
 
-def write_sheet(path: Path, sheet: pd.DataFrame) -> None:
-    """Write a slide sheet and say how many slides it has."""
-    write_rows(path, sheet[COLUMNS].to_dict("records"), COLUMNS)
+def write_sheet(path: Path, sheet: pd.DataFrame, labels: list[str]) -> None:
+    """Write a slide sheet and say how many slides it has. labels: its columns that are learned."""
+    columns = [
+        *IDS,
+        *labels,
+        *(name for name in COVARIATES if "label" not in sheet or not sheet[name].equals(sheet.label)),
+    ]
+    cells = sheet[columns].astype(object).where(sheet[columns].notna(), None)  # an empty cell where one is missing
+    write_rows(path, cells.to_dict("records"), columns)
     counts = f"{len(sheet)} slides of {sheet.patient_id.nunique()} patients from {sheet.site.nunique()} sites"
     print(f"{path}: {counts}")
 

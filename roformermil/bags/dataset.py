@@ -28,6 +28,7 @@ class Bag(NamedTuple):
     label: int  # UNKNOWN where it has none
     slide_ids: list[str]
     slide_lengths: list[int]  # tiles of each slide, n in sum
+    covariates: Tensor | None = None  # (k,) float32, where the model uses them
 
     def with_moved_tiles(self, move: Callable[[Tensor, str], Tensor]) -> "Bag":
         """The bag with the grid of each slide replaced by what `move` returns for it and the slide's id."""
@@ -44,11 +45,13 @@ class Batch(NamedTuple):
     labels: Tensor  # (B,) int64
     slide_ids: list[str]  # of all bags
     slide_lengths: list[int]  # tiles of each slide, T in sum; `lengths` where a bag is a slide
+    covariates: Tensor | None = None  # (B, k)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`. The host does not wait for the copy where the batch is pinned."""
         features, grid, labels = (x.to(device, non_blocking=True) for x in (self.features, self.grid, self.labels))
-        return self._replace(features=features, grid=grid, labels=labels)
+        covariates = None if self.covariates is None else self.covariates.to(device, non_blocking=True)
+        return self._replace(features=features, grid=grid, labels=labels, covariates=covariates)
 
 
 class BagDataset(Dataset[Bag]):
@@ -71,6 +74,7 @@ class BagDataset(Dataset[Bag]):
                 raise BagError(f"slide {row.slide_id}: {message}")
         self.bags = group_into_bags(self.rows, unit)
         self.labels = [list(classes).index(bag[0].label) for bag in self.bags]
+        self.covariates: Tensor | None = None  # (bags, k), set before any bag is read: `bags.covariates`
         self._cache: dict[int, Bag] = {}
         self._cache_bytes = self._free_bytes = cache_bytes
 
@@ -91,6 +95,8 @@ class BagDataset(Dataset[Bag]):
         if index in self._cache:
             return self._cache[index]
         bag = join_slides({row.slide_id: self._read(row.slide_id) for row in self.bags[index]}, self.labels[index])
+        if self.covariates is not None:
+            bag = bag._replace(covariates=self.covariates[index])
         with CACHE_LOCK:
             if index not in self._cache and bag.features.nbytes <= self._free_bytes:
                 self._free_bytes -= bag.features.nbytes
@@ -134,10 +140,11 @@ def join_slides(slides: Mapping[str, SlideFeatures], label: int = UNKNOWN) -> Ba
 
 def pack(bags: Sequence[Bag], pinned: bool = False) -> Batch:
     """Bags of any sizes as one batch without padding. pinned: in memory from which a GPU copies while the host goes on."""
-    features, grids, labels, slide_ids, slide_lengths = zip(*bags, strict=True)
+    features, grids, labels, slide_ids, slide_lengths, vectors = zip(*bags, strict=True)
     packed = (_join(features, pinned), _join(grids, pinned))
-    slides = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
-    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), *slides)
+    names, tiles = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
+    covariates = None if vectors[0] is None else _join([torch.stack(vectors)], pinned)
+    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), names, tiles, covariates)
 
 
 def _join(tensors: Sequence[Tensor], pinned: bool = False) -> Tensor:

@@ -1,14 +1,17 @@
 """The step `split`: the usable slides of a data set -> folds.csv, leakage.csv and folds.json."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roformermil.bags.covariate_table import check_covariates
 from roformermil.bags.external import external_rows, find_external_leaks
 from roformermil.bags.folds import assign_folds, given_folds, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.bags.patients import with_patient_labels
+from roformermil.cohort.covariates import FILE as COVARIATES_FILE
+from roformermil.cohort.covariates import Cells, write_covariates
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
@@ -28,17 +31,21 @@ def split_slides(
     out: Path,
     trained: Path | None = None,
     unit: Unit = "slide",
+    covariates: Mapping[str, Cells] | None = None,
 ) -> list[str]:
-    """Write the folds of the usable slides to `out`, the findings to leakage.csv and what decided the folds to folds.json;
-    returns a warning per leak.
+    """Write the folds of the usable slides to `out`, the findings to leakage.csv and what decided the folds to folds.json, and where
+    there are covariates covariates.csv; returns a warning per leak.
 
     records: of the data set's slides.csv; trained: of an external data set, the folder of the one that it validates, whose
-    folds all test its slides. Raises FoldsError, and LeakError for a leak that must stop the data set.
+    folds all test its slides; covariates: as of `read_covariates`. Raises FoldsError, LeakError for a leak that must stop the data
+    set, and BagError for patients whose slides have different covariates.
     """
     dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
     if unit == "patient":
         usable = with_patient_labels(usable)
+    if covariates:
+        check_covariates(usable, covariates, unit)
     if trained:
         folds = external_rows(usable, trained)
         findings = find_external_leaks(folds, records, trained)
@@ -47,13 +54,11 @@ def split_slides(
         findings = find_leaks(folds, usable, records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
-    write_text(
-        out.with_suffix(".json"),
-        json.dumps(
-            describe_split(dataset, slides, classes, settings, leakage, trained.name if trained else None), indent=1
-        )
-        + "\n",
-    )
+    if covariates:
+        of_usable = {slide.slide_id: covariates[slide.slide_id] for slide in usable}
+        write_covariates(out.with_name(COVARIATES_FILE), of_usable, list(next(iter(covariates.values()))))
+    given = (dataset, slides, classes, settings, leakage, trained.name if trained else None, covariates)
+    write_text(out.with_suffix(".json"), json.dumps(describe_split(*given), indent=1) + "\n")
     return warnings
 
 
@@ -64,14 +69,16 @@ def describe_split(
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
+    covariates: Mapping[str, Cells] | None = None,
 ) -> dict[str, Any]:
-    """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet; validates: the data set
-    that an external one validates."""
+    """What decides a data set's folds and covariates.csv, by name, as folds.json keeps it. slides: all of the slide sheet; validates:
+    the data set that an external one validates; covariates: of these slides."""
     given = given_folds(dataset, settings)
     described = {"the version of the code": stage_versions.SPLIT, "classes": classes}
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
     described |= {"validates": validates} if validates else {}
+    described |= {"the covariates": fingerprint(cells=covariates)} if covariates else {}
     described["the given folds' content"] = content_id(given) if given and given.exists() else ""
     return described | {"the slide sheet's patients, labels and sites": columns_digest(slides, COLUMNS)}
 
@@ -83,6 +90,7 @@ def reasons_to_split_again(
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
+    covariates: Mapping[str, Cells] | None = None,
 ) -> list[str]:
     """A sentence if folds.csv was made of another slide sheet or with other settings; none where it was not made yet."""
     path = folds.with_suffix(".json")
@@ -92,7 +100,7 @@ def reasons_to_split_again(
         before = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         before = {}
-    now = describe_split(folds.parent.name, slides, classes, settings, leakage, validates)
+    now = describe_split(folds.parent.name, slides, classes, settings, leakage, validates, covariates)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from roformermil.bags.folds import FoldRow, assign_folds, check_enough
 from roformermil.bags.leakage import find_leaks, leak_message
 from roformermil.bags.patients import with_patient_labels
+from roformermil.check.covariates import check_sheet_covariates
 from roformermil.check.inspection import InspectedSlide, inspect_slides
 from roformermil.check.problems import Problem, list_problems, locate, raised
 from roformermil.cohort import slide_table
@@ -62,6 +63,7 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDa
     problems += found.problems_of_slides(absent)
     folds, problems_of_folds = found.try_folds(absent)
     in_use = [slide for slide in slides if not slide.exclude]
+    problems += check_sheet_covariates(config, name, in_use)
     return CheckedDataset(problems + problems_of_folds, inspected, folds, found.is_labelled, in_use)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from roformermil.bags.folds import check_enough
+from roformermil.check.covariates import check_sheet_covariates
 from roformermil.check.external import check_external
 from roformermil.check.needs import check_files
 from roformermil.check.problems import Problem, raised
@@ -28,6 +29,7 @@ def check_plan(config: Config, read_sheet: Callable[[str], list[Slide]]) -> Iter
             continue
         sheets[name] = usable
         yield from (Problem("warning", line, name) for line in sheet_warnings(usable))
+        yield from check_sheet_covariates(config, name, usable)
         table = config.results / name / "slides.csv"
         if table.exists():  # from an earlier run, perhaps with a higher limit
             records = slide_table.read_slide_table(table)

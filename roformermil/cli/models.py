@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from roformermil.cli import options
+from roformermil.cohort.covariates import read_covariates
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
 from roformermil.cohort.tcga_sites import with_sites
@@ -23,7 +24,7 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`, `unit`."
+    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`, `unit`, `covariates`."
 )
 def split(
     sheet: options.Sheet,
@@ -39,6 +40,9 @@ def split(
         Path | None, typer.Option(help="results folder of the data set whose models these slides validate", exists=True)
     ] = None,
     unit: options.UnitOption = "slide",
+    covariates: Annotated[
+        str, typer.Option(help="columns of the slide sheet to write to covariates.csv beside it, separated by commas")
+    ] = "",
 ) -> None:
     """Divide the usable slides into folds, and check them for leaks. Those of an external data set are only tested."""
     from roformermil.bags.split import split_slides
@@ -46,14 +50,15 @@ def split(
     names, records = classes.split(","), read_slide_table(slides)
     listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
     listed = with_sites(listed, sites)
-    for warning in split_slides(listed, records, names, folds, leakage, out, validates, unit):
+    cells = read_covariates(sheet, covariates.split(","), [one.slide_id for one in listed]) if covariates else None
+    for warning in split_slides(listed, records, names, folds, leakage, out, validates, unit, cells):
         log.warning("%s", warning)
 
 
 @app.command(
     epilog="Example: roformermil train --folds results/demo/folds.csv --fold 0 --features"
     " results/demo/features/resnet50-random --classes inflamed,excluded --model '{name: ro-abmil, hidden_dim:"
-    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`, `unit`."
+    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`, `unit`, `covariates`."
 )
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
@@ -72,6 +77,7 @@ def train(
     ] = None,
     threads: options.Threads = 0,
     unit: options.UnitOption = "slide",
+    covariates: options.Covariates = None,
 ) -> None:
     """Train one fold of one model and predict its slides or patients."""
     from roformermil.bags.folds import read_folds
@@ -81,7 +87,8 @@ def train(
     options.use_machine(threads)
     if chosen:
         _, model, training = read_choice(chosen, model, training)
-    job = TrainingJob(dataset, fold, read_folds(folds, fold), features, classes.split(","), model, training, unit)
+    rows, names = read_folds(folds, fold), classes.split(",")
+    job = TrainingJob(dataset, fold, rows, features, names, model, training, unit, covariates)
     with exclusive(out):
         finish_before_ending()  # while it waits for another run, SIGTERM ends it at once
         (try_fold if trial else train_fold)(job, out)
@@ -107,7 +114,7 @@ def choose(
 @app.command(
     epilog="Example: roformermil external --model results/demo/resnet50-random/ro-abmil/fold_0/model.safetensors --folds"
     " results/demo/folds.csv --fold 0 --features results/demo/features/resnet50-random --dataset others --out tested."
-    " Settings: `datasets.NAME.validates`."
+    " Settings: `datasets.NAME.validates`, `covariates`."
 )
 def external(
     model: Annotated[Path, typer.Option(help="model.safetensors of a fold", exists=True)],
@@ -117,6 +124,7 @@ def external(
     dataset: Annotated[str, typer.Option(help="name of the external data set")],
     out: Annotated[Path, typer.Option(help="folder for the predictions")],
     threads: options.Threads = 0,
+    covariates: options.Covariates = None,
 ) -> None:
     """Predict the slides of an external data set by the model of one fold."""
     from roformermil.bags.folds import read_folds
@@ -124,7 +132,7 @@ def external(
 
     options.use_machine(threads)
     with exclusive(out):
-        predict_external(model, dataset, read_folds(folds, fold), features, out)
+        predict_external(model, dataset, read_folds(folds, fold), features, out, covariates=covariates)
 
 
 @app.command(

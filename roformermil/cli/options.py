@@ -47,6 +47,10 @@ Predictions = Annotated[list[Path], typer.Argument(help="predictions.csv of ever
 UnitOption = Annotated[
     Unit, typer.Option("--unit", help="what a bag is: a slide, or all slides of a patient, who have one label")
 ]
+Covariates = Annotated[
+    Path | None,
+    typer.Option("--covariates", help="covariates.csv beside folds.csv, for a model that uses them", exists=True),
+]
 Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
 
 

@@ -70,6 +70,7 @@ def heatmap(
         int,
         typer.Option(min=0, help="by the models of so many folds together: of an external data set, which all test"),
     ] = 0,
+    covariates: options.Covariates = None,
     timeout: options.Timeout = SLIDE_TIMEOUT,
     threads: options.Threads = 0,
     memory: options.Memory = 0,
@@ -85,7 +86,7 @@ def heatmap(
     options.write_exclusively(
         table,
         lambda: write_out_of_fold_heatmaps(
-            records, folds, models, features, names, out, timeout, warning, smooth, ensemble
+            records, folds, models, features, names, out, timeout, warning, smooth, ensemble, covariates
         ),
     )
 

@@ -4,12 +4,14 @@
 Defaults are the paper's values where the paper gives one.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from roformermil.config.base import Name, Settings, UserPath, read_settings
+from roformermil.config.base import Distinct, Name, Settings, UserPath, read_settings
+from roformermil.config.covariates import CovariateName, check_models, covariate_models
 from roformermil.config.dataset import Dataset
 from roformermil.config.decisions import Decisions
 from roformermil.config.encoder import Encoder
@@ -56,8 +58,12 @@ class Config(Settings):
     """How slides are divided: section Folds."""
     leakage: Leakage = Leakage()
     """What a leak between the parts of a fold does: section Leakage."""
+    covariates: Distinct[CovariateName] = Field([])
+    """Columns of every slide sheet, such as `[age, stage]`, that models may use beside features: numbers are standardized,
+    categories are one value each. Of the default models, `abmil` and `ro-abmil` are then also trained with them, and the model
+    `covariates` on them alone."""
     models: Annotated[list[ModelEntry], AfterValidator(check_distinct_ids)] = Field(
-        default_factory=lambda: [Model(name=name) for name in DEFAULT_MODELS], min_length=1
+        default_factory=lambda values: default_models(values.get("covariates", [])), min_length=1
     )
     """Models to train, by default the baseline `mean-linear` and the paper's four: a name, or a mapping with `name` and any key of section Model."""
     training: Training = Training()
@@ -102,11 +108,12 @@ class Config(Settings):
             return []
         if self.heatmaps.models is not None:
             return self.heatmaps.models
-        return [self._main_model.id]
+        return [self._main_model.id] if self._main_model.uses_features else []
 
     @property
     def _main_model(self) -> Model:
-        return next((model for model in self.models if model.is_roformer), self.models[0])
+        with_features = [model for model in self.models if model.uses_features] or self.models
+        return next((model for model in with_features if model.is_roformer), with_features[0])
 
     @property
     def ablation_datasets(self) -> list[str]:
@@ -189,6 +196,17 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _covariates_fit(self) -> "Config":
+        check_models(self.models, self.covariates)
+        if using := [model.id for model in self.overhead.models if model.uses_covariates]:
+            raise ValueError(f"overhead.models: {using[0]}: covariates take no time to measure: leave it out")
+        drawn = self.heatmaps.models or []
+        if flat := [model.id for model in self.models if model.id in drawn and not model.uses_features]:
+            reason = "it uses covariates alone, so no tile contributes to its predictions"
+            raise ValueError(f"heatmaps.models: {flat[0]} has no heat maps: {reason}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _unit_fits(self) -> "Config":
         if self.unit == "slide":
             return self
@@ -202,6 +220,11 @@ class Config(Settings):
                 f"unit: patient cannot train {', '.join(models)}: {one_grid}; leave it out, or set unit: slide"
             )
         return self
+
+
+def default_models(covariates: Sequence[str]) -> list[Model]:
+    """The models that are trained where the configuration names none."""
+    return [*(Model(name=name) for name in DEFAULT_MODELS), *(covariate_models() if covariates else ())]
 
 
 def load_config(path: Path) -> Config:

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from roformermil.config.base import Name, Settings
 
 RopeFrequencies = Literal["isotropic", "pixel", "lang", "mixed", "learned"]
-ModelName = Literal["abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max", "mean-linear"]
+ModelName = Literal[
+    "abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max", "mean-linear", "covariates"
+]
 
 
 class Model(Settings):
@@ -16,7 +18,8 @@ class Model(Settings):
     name: ModelName
     """`ro-abmil`, `ro-dsmil`: heads over RoFormer layers; `abmil`, `dsmil`, `gated-abmil`, `mean`, `max`: heads over
     feed-forward layers of equal capacity; `transmil`: Nystroem attention and PPEG; `mean-linear`: logistic regression of the
-    mean of a slide's features, its strength chosen on the validation slides. It has no other settings."""
+    mean of a slide's features, its strength chosen on the validation slides; `covariates`: the same of the configured
+    `covariates` alone. These two have no other settings."""
     id: Name = Field(default_factory=lambda values: values.get("name", ""))
     """Name in result folders and tables, to tell variants of a model apart. By default the model's name."""
     hidden_dim: int = Field(512, ge=8)
@@ -43,6 +46,9 @@ class Model(Settings):
     all. In a slide of many thousand tiles, the many distant ones together still get most of the attention."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Dropout after attention, after the feed-forward layer and in the head."""
+    covariates: bool = False
+    """Whether `abmil` or `ro-abmil` uses the configured `covariates` too, beside the pooled vector of the tiles in the last linear
+    layer (late fusion)."""
 
     @property
     def is_roformer(self) -> bool:
@@ -50,8 +56,18 @@ class Model(Settings):
 
     @property
     def is_linear(self) -> bool:
-        """Whether it has no layers: a classifier of the mean of a slide's features."""
-        return self.name == "mean-linear"
+        """Whether it has no layers: a classifier of the mean of a slide's features, or of its covariates."""
+        return self.name in ("mean-linear", "covariates")
+
+    @property
+    def uses_covariates(self) -> bool:
+        """Whether covariates can change a prediction."""
+        return self.covariates or self.name == "covariates"
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether tiles can change a prediction."""
+        return self.name != "covariates"
 
     @property
     def uses_position(self) -> bool:
@@ -75,14 +91,25 @@ class Model(Settings):
         if self.position != "rope" and any(getattr(self, key) != value for key, value in ROPE_DEFAULTS.items()):
             raise ValueError(f"{', '.join(ROPE_DEFAULTS)} have no effect without position: rope")
         if self.is_linear and (given := [key for key, value in LAYER_DEFAULTS.items() if getattr(self, key) != value]):
-            raise ValueError(f"mean-linear has no layers: {', '.join(given)} would have no effect")
+            raise ValueError(f"{self.name} has no layers: {', '.join(given)} would have no effect")
+        if self.covariates and self.name not in FUSING:
+            raise ValueError(f"{self.name} takes no covariates: late fusion is for {' and '.join(FUSING)}")
         if self.name == "transmil" and not self.num_layers:
             raise ValueError("transmil needs num_layers of 1 or more: else its class token never meets the tiles")
         if self.position == "sine" and self.hidden_dim % 4:
             raise ValueError("sine needs hidden_dim to be a multiple of 4: two axes of sines and cosines")
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `covariates` where they are not used: else trainings made before the setting existed would count as outdated."""
+        values = handler(self)
+        if not self.covariates:
+            values.pop("covariates", None)
+        return values
 
+
+FUSING = ("abmil", "ro-abmil")
 ROPE_DEFAULTS = {key: field.default for key, field in Model.model_fields.items() if key.startswith("rope_")}
 LAYERS = ("hidden_dim", "attention_dim", "num_heads", "num_layers", "dropout")
 LAYER_DEFAULTS = {key: Model.model_fields[key].default for key in LAYERS}

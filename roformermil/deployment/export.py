@@ -24,6 +24,7 @@ from roformermil.config import Model, Training
 from roformermil.config.base import read_settings
 from roformermil.config.decisions import Decisions
 from roformermil.deployment import model_card
+from roformermil.deployment.covariates import describe_covariates
 from roformermil.deployment.model_card import MetricResult, ModelCard, Preparation, Spread, TrainingData
 from roformermil.deployment.operating_point import ClassDecision, DecisionResult, PackagedDecisions
 from roformermil.errors import ModelError
@@ -39,6 +40,7 @@ from roformermil.evaluation.shift import FILE as REFERENCE_FILE
 from roformermil.evaluation.shift import reference_of_folds, write_reference
 from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
+from roformermil.models.inference import covariate_coding
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.text import join_some
@@ -115,6 +117,7 @@ def _describe_model(
         training=read_settings(Training, metadata["training"]),
         training_data=_describe_data(results, records, data),
         unit=ensemble.unit,
+        covariates=describe_covariates([coding for one in results if (coding := covariate_coding(one.metadata))]),
         results=_metric_results(summary),
         repeats=ensemble.repeat_count,
         decisions=_describe_decisions(results, ensemble, members, decisions),

@@ -9,6 +9,7 @@ from pydantic import Field
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training, Unit
 from roformermil.config.base import Settings, read_settings
 from roformermil.config.training import grid_augmentation
+from roformermil.deployment.covariates import PackagedCovariate
 from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
@@ -99,6 +100,8 @@ class ModelCard(Settings):
     training_data: TrainingData
     unit: Unit = "slide"
     """What its bags are: `slide`, or all slides of a `patient`."""
+    covariates: list[PackagedCovariate] = Field([])
+    """What a slide sheet must have for each slide, beside its file."""
     by_patient: list[MetricResult] = Field([])
     """Results by patient, of the mean prediction for their slides; none where no patient has several."""
     results: list[MetricResult] = Field(min_length=1)
@@ -147,7 +150,8 @@ def _training_sentences(card: ModelCard) -> list[str]:
     """What was done to features and positions in training, as far as this model's predictions depend on it."""
     training, sentences = card.training, []
     if card.model.is_linear:
-        regression = "A slide's prediction is a logistic regression of the mean of its tiles' features"
+        inputs = "the mean of its tiles' features" if card.model.uses_features else "its covariates"
+        regression = f"A slide's prediction is a logistic regression of {inputs}"
         sentences.append(
             f"{regression}; the strength of its regularization was chosen on each fold's validation slides."
         )
@@ -156,6 +160,11 @@ def _training_sentences(card: ModelCard) -> list[str]:
         sentences.append(f"Features are standardized with the mean and standard deviation {origin}.")
     if training.normalize == "center":
         sentences.append(f"Features are centered on the mean {origin}.")
+    if card.covariates:
+        moments = "mean and standard deviation of each fold's training slides"
+        sentences.append(
+            f"Numbers among the covariates are standardized with the {moments}; a missing one is their mean."
+        )
     sentences += balance_sentences(training, card.classes, card.training_data.labels)
     if not card.model.uses_position:
         return sentences

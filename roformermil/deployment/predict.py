@@ -1,17 +1,20 @@
 """A packaged model, and its predictions of slides."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
 from roformermil.bags.dataset import Bag, join_slides
+from roformermil.cohort.covariates import Cells
 from roformermil.cohort.slide_table import SlideRecord, failed_record
 from roformermil.config import SLIDE_TIMEOUT
 from roformermil.config.base import read_settings
 from roformermil.deployment.bags import PredictBag, PredictedBags, PredictedSlide, group_by_patient
+from roformermil.deployment.covariates import covariates_by_slide, read_slide_covariates
 from roformermil.deployment.model_card import ModelCard
 from roformermil.deployment.patients import write_patients
 from roformermil.deployment.prediction_table import (
@@ -33,6 +36,7 @@ from roformermil.models.inference import Prediction, TrainedModel, average_predi
 from roformermil.runtime.files import file_sha256
 from roformermil.runtime.memory import is_memory
 from roformermil.runtime.progress import track
+from roformermil.runtime.text import plural
 from roformermil.slides.slide_folder import is_feature_store
 
 log = logging.getLogger(__name__)
@@ -51,31 +55,49 @@ class PackagedModel:
     def classes(self) -> list[str]:
         return self.card.classes
 
-    def predict(self, slides: SlideFeatures | Bag) -> tuple[Prediction, list[Prediction]]:
-        """The ensemble's prediction of a slide or of a bag of several, and each member's. Raises BagError for features that do not
-        fit."""
+    def predict(
+        self, slides: SlideFeatures | Bag, covariates: Cells | None = None
+    ) -> tuple[Prediction, list[Prediction]]:
+        """The ensemble's prediction of a slide or of a bag of several, and each member's. covariates: as text by name, for a model
+        that uses them. Raises BagError for features or covariates that do not fit."""
         bag = slides if isinstance(slides, Bag) else join_slides({"": slides})
-        members = self._predict_members(bag)
+        members = self._predict_members(bag, covariates)
         return average_predictions(members), members
 
-    def _predict_members(self, bag: Bag) -> list[Prediction]:
+    def _predict_members(self, bag: Bag, covariates: Cells | None) -> list[Prediction]:
         """Each member's prediction, its probabilities at its temperature where the package has one."""
         temperatures = self.card.decisions.temperatures
-        predictions = [member.predict_bag(bag) for member in self.members]
+        predictions = [member.predict_bag(bag, covariates) for member in self.members]
         return [
             replace(one, probabilities=scale(one.probabilities, temperatures[name])) if name in temperatures else one
             for name, one in zip(self.card.members, predictions, strict=True)
         ]
 
-    def predict_shuffled(self, bag: Bag) -> Prediction:
+    def predict_shuffled(self, bag: Bag, covariates: Cells | None = None) -> Prediction:
         """The ensemble's prediction of a bag with the positions of each slide's tiles shuffled: the mean over SHUFFLE_REPEATS
         repeats, which are the same for a slide of this name whenever it is predicted. Raises BagError as `predict`."""
         bags = [shuffle_bag(bag, k) for k in range(SHUFFLE_REPEATS)]
-        return average_predictions([member for one in bags for member in self._predict_members(one)])
+        return average_predictions([member for one in bags for member in self._predict_members(one, covariates)])
 
-    def predicts(self, shuffle: bool) -> PredictBag:
-        """A function of a bag: the ensemble's prediction, each member's and, if wanted, that with shuffled positions."""
-        return lambda bag: (*self.predict(bag), self.predict_shuffled(bag) if shuffle else None)
+    def predicts(self, shuffle: bool, covariates: Mapping[str, Cells]) -> PredictBag:
+        """A function of a bag: the ensemble's prediction, each member's and, if wanted, that with shuffled positions. covariates:
+        by slide, of those of its bag."""
+
+        def predict_bag(bag: Bag) -> tuple[Prediction, list[Prediction], Prediction | None]:
+            cells = covariates.get(bag.slide_ids[0])
+            return (*self.predict(bag, cells), self.predict_shuffled(bag, cells) if shuffle else None)
+
+        return predict_bag
+
+    def check_covariates(self, covariates: Mapping[str, Cells]) -> None:
+        """Raises BagError for covariates of slides that do not fit. What is missing is told in the log."""
+        for coding in (member.covariates for member in self.members if member.covariates):
+            coding.check(covariates)
+        for one in self.card.covariates:
+            warnings = Counter(one.warning(cells[one.name]) for cells in covariates.values())
+            for warning, count in warnings.items():
+                if warning:
+                    log.warning("%s: %s", plural(count, "slide"), warning)
 
     def check_features(self, store: Path | str) -> None:
         """Raises ModelError for a store of another encoder or other weights, or with tiles of another size or scale."""
@@ -137,7 +159,8 @@ def predict(
     have the patient's prediction. A slide or store that cannot be used has a row with its status and message. Rows of other slides that this model
     predicted into `out` before are kept in `predictions.csv`. Raises ModelError for a damaged model, and for weights that
     are missing or not those of its training; SheetError for mistakes in a slide sheet; ConfigError for two slides of one
-    name, also where `out` has the other, and where there is no slide.
+    name, also where `out` has the other, where there is no slide, and for slides without the covariates that the model uses, which
+    a slide sheet gives; BagError for covariates that do not fit.
     """
     out, packaged = Path(out), load_packaged_model(model)
     for caution in packaged.card.all_cautions:
@@ -151,6 +174,10 @@ def predict(
     paths = [Path(path) for path in slides]
     ready, patients = {record.slide_id: record for record in read_inputs(paths, out)}, read_patients(paths)
     check_names(out / "predictions.csv", list(ready.values()))
+    bags = group_by_patient(list(ready), patients, packaged.card.unit)
+    in_use = [name for name, record in ready.items() if record.is_ok]
+    covariates = covariates_by_slide(bags, patients, read_slide_covariates(paths, in_use, packaged.card.covariates))
+    packaged.check_covariates(covariates)
     stores = {name: record.path for name, record in ready.items() if is_feature_store(record.path)}
     files = [record for name, record in ready.items() if name not in stores]
     drawing = None
@@ -161,11 +188,13 @@ def predict(
         own_weights = {"--weights": weights, "--tissue-weights": tissue_weights}
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
-        drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
+        if packaged.card.model.uses_features:
+            drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
+        else:
+            log.warning("%s uses covariates alone, so there are no heat maps", packaged.card.name)
     labels = read_labels(paths, packaged.classes)
-    bags = group_by_patient(list(ready), patients, packaged.card.unit)
     usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
-    predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions))
+    predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions, covariates))
     by_name: dict[str, Row] = {}
     for name in track([name for bag in bags for name in bag], desc="predict", unit="slide", on=progress):
         record = ready[name]
@@ -174,7 +203,7 @@ def predict(
         try:
             if record.is_ok:
                 slide = _predict_slide(record, predicted, packaged)
-                row |= _fields(record, slide, packaged)
+                row |= _fields(record, slide, packaged, covariates.get(name, {}))
                 if drawing and name not in stores and (heatmaps or geojson):
                     row |= drawing.draw(record, slide.features, slide.prediction, slide.shuffled)
         except SlideError as error:
@@ -201,11 +230,12 @@ def _predict_slide(record: SlideRecord, predicted: PredictedBags, packaged: Pack
         raise SlideError(Status.OUT_OF_MEMORY, message) from error
 
 
-def _fields(record: SlideRecord, slide: PredictedSlide, packaged: PackagedModel) -> Row:
+def _fields(record: SlideRecord, slide: PredictedSlide, packaged: PackagedModel, covariates: Cells) -> Row:
     """What a slide's prediction fills into its row."""
     given = (packaged.classes, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
     fields = prediction_fields(record, slide.prediction, slide.members, *given)
-    fields["warnings"] = "; ".join(filter(None, [fields["warnings"], slide.warning]))
+    gaps = [one.warning(covariates[one.name]) for one in packaged.card.covariates]
+    fields["warnings"] = "; ".join(filter(None, [fields["warnings"], slide.warning, *gaps]))
     fields |= shift_fields(fields, slide.features.features, packaged.reference)
     fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
     return fields | (shuffled_fields(slide.shuffled.probabilities, packaged.classes) if slide.shuffled else {})

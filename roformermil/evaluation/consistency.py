@@ -10,7 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from roformermil.bags.covariate_table import covariates_digest
 from roformermil.bags.folds import FoldRow, read_folds, rows_fingerprint
+from roformermil.cohort.covariates import FILE as COVARIATES_FILE
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Config, Model, Training
 from roformermil.errors import ModelError
@@ -47,6 +49,7 @@ def read_results(
     results = [FoldResult.at(Path(path)) for path in predictions]
     expected = _expected_settings(results, config, models, trainings)
     slides = {folder.name: _slides_of_folder(folder) for folder in folders}
+    tables = {folder.name: folder / COVARIATES_FILE for folder in folders}
     problems: Problems = defaultdict(list)
     files = {}
     for result in results:
@@ -57,6 +60,7 @@ def read_results(
         if result.dataset in slides:
             rows, records = slides[result.dataset]
             lines += compare_slides(result, rows.get(result.fold, []), records)
+            lines += compare_covariates(result, rows.get(result.fold, []), tables[result.dataset])
         for line in lines:
             problems[result.path.parents[1], line].append(result.run)
     if problems:
@@ -99,6 +103,13 @@ def _is_current(result: FoldResult) -> bool:
 def compare_rows(result: FoldResult, rows: Sequence[FoldRow]) -> list[str]:
     """Whether a fold was divided otherwise when it was trained. rows: the fold's in folds.csv."""
     return ["folds.csv divides its slides in another way"] if result.metadata["rows"] != rows_fingerprint(rows) else []
+
+
+def compare_covariates(result: FoldResult, rows: Sequence[FoldRow], table: Path) -> list[str]:
+    """Whether a fold's slides had other covariates. rows: of folds.csv; table: covariates.csv."""
+    used = result.metadata.get("covariate_values")
+    is_same = used is None or (table.exists() and used == covariates_digest(table, rows))
+    return [] if is_same else [f"{table.name} has other values than those that the fold used"]
 
 
 def compare_slides(result: FoldResult, rows: Sequence[FoldRow], records: Mapping[str, SlideRecord]) -> list[str]:

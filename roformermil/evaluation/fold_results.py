@@ -139,7 +139,14 @@ class FoldResult(ModelKey):
             raise ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})") from error
         training = {key: value for key, value in training.items() if key not in Training.runtime_only}
         unit = self.metadata.get("unit", "slide")
-        return _by_key(unit, classes, model, training, self.metadata.get("train_version"))
+        values = _by_key(unit, classes, model, training, self.metadata.get("train_version"))
+        return values | ({"covariates": self.covariates} if self.covariates else {})
+
+    @property
+    def covariates(self) -> list[str]:
+        """The covariates that the model uses."""
+        text = self.metadata.get("covariates")
+        return [column["name"] for column in json.loads(text)["columns"]] if text else []
 
 
 def configured_settings(
@@ -152,7 +159,8 @@ def configured_settings(
     training, version = trainings.get(model.id, config.training).deciding_values(), str(stage_versions.TRAIN)
     if seed is not None:
         training["seed"] = seed
-    return _by_key(config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+    values = _by_key(config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+    return values | ({"covariates": config.covariates} if model.uses_covariates else {})
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ OVERFIT_REMEDY = (
     "more patients, a smaller training.tile_fraction, training.augment_grid or a smaller hidden_dim may help"
 )
 DEFAULT_TRAINING = Training()
+LINEAR = ("mean-linear", "covariates")  # fitted to the optimum, which cannot go wrong
 Key = tuple[str, str, str]
 Run = tuple[int, int]  # fold and seed
 
@@ -47,9 +48,9 @@ class Learning(NamedTuple):
 
 def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
     """By data set, encoder and model, a sentence for each thing that went wrong in training, with folds and remedy: none where
-    nothing did, and for `mean-linear`, whose epochs are strengths of regularization. Reads each fold's history.csv too."""
+    nothing did, and for `mean-linear` and `covariates`, whose epochs are strengths of regularization. Reads each fold's history.csv too."""
     cautions: dict[Key, list[str]] = {result.key: [] for result in results}
-    results = [result for result in results if result.settings["models.name"] != "mean-linear"]
+    results = [result for result in results if result.settings["models.name"] not in LINEAR]
     for train, validation, losses, settings in _parts(results):
         trainings = describe_learning(train, validation, losses, settings)
         lines = [_plateau_sentence(trainings), _discarded_sentence(trainings), _overfit_sentence(trainings, validation)]

@@ -15,6 +15,8 @@ from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
+from roformermil.evaluation.covariates import FILE as GAINS_FILE
+from roformermil.evaluation.covariates import gain_sentences, gains_table
 from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
 from roformermil.evaluation.learning import learning_cautions
@@ -24,7 +26,7 @@ from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, 
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
-from roformermil.runtime.files import write_text
+from roformermil.runtime.files import remove, write_text
 from roformermil.runtime.provenance import write_provenance
 from roformermil.runtime.text import plural
 
@@ -32,7 +34,7 @@ from roformermil.runtime.text import plural
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
     `confusion.csv`, `comparisons.csv`, `external.csv`, `patients.csv`,
-    `patient_predictions.csv`, those of `decision_tables`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `patient_predictions.csv`, those of `decision_tables`, where covariates are configured `covariate_gains.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -55,6 +57,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
     for group, lines in position_notes(summary).items():
         notes[group][1:1] = lines  # after the size of the data set, before why to be careful
+    for group, lines in gain_sentences(gains := gains_table(models, results)).items():
+        notes[group][1:1] = lines
     tables = {
         "metrics": metrics,
         "summary": summary.assign(level=models[0].unit),
@@ -70,6 +74,10 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    if len(gains) or (settings and settings.covariates):
+        write_text(out / GAINS_FILE, gains.to_csv(index=False, lineterminator="\n"))
+    else:
+        remove(out / GAINS_FILE)  # of another configuration
     pooled = {
         (model.dataset, model.encoder)
         for model in models

@@ -12,6 +12,7 @@ from roformermil.config import Model
 from roformermil.config.base import read_settings
 from roformermil.errors import BagError, ConfigError
 from roformermil.models.heads import HEADS
+from roformermil.models.heads.constant import ConstantHead
 from roformermil.models.heads.pooling import MeanHead
 from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
@@ -30,41 +31,76 @@ class MILModel(nn.Module):
     """A multiple-instance classifier of packed bags (paper, figure 1).
 
     `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks
-    and head but computes them again in the backward pass: less memory, more time, the same numbers. `mean-linear` has a head
-    alone, whose parameters `training.linear` fits.
+    and head but computes them again in the backward pass: less memory, more time, the same numbers. `mean-linear` and
+    `covariates` have a head alone, whose parameters `training.linear` fits.
+
+    Late fusion: a bag's covariates z (k,) add W z to its logits, with no bias of its own. That is the last linear layer applied to
+    the pooled vector and z, one after the other. W begins at zero, so a model with covariates begins as the one without, and uses
+    no random number more.
     """
 
-    def __init__(self, settings: Model, in_dim: int, n_classes: int):
+    def __init__(self, settings: Model, in_dim: int, n_classes: int, covariates: int = 0):
+        """covariates: their number k, for a model that uses them. Raises ConfigError where it has none."""
         super().__init__()
+        if settings.uses_covariates and not covariates:
+            raise ConfigError(f"{settings.id} uses covariates, but is given none: their number is needed")
         self.settings, self.in_dim, self.checkpointing = settings, in_dim, False
         self.normalization: Normalization | None = None
         self.project = nn.Identity() if settings.is_linear else nn.Linear(in_dim, settings.hidden_dim)
         self.blocks = nn.ModuleList(_blocks(settings))
-        if settings.is_linear:
+        self.head: Any
+        if not settings.uses_features:
+            self.head = ConstantHead(n_classes)
+        elif settings.is_linear:
             self.head = MeanHead(in_dim, n_classes, dropout=0.0)
         else:
             self.head = HEADS[settings.name.removeprefix("ro-")](settings, n_classes)
+        self.fusion = nn.Parameter(torch.zeros(n_classes, covariates)) if settings.uses_covariates else None  # W (C, k)
 
     def forward(
-        self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
+        self,
+        features: Tensor,
+        grid: Tensor,
+        lengths: list[int],
+        slide_lengths: list[int] | None = None,
+        covariates: Tensor | None = None,
     ) -> ModelOutput:
         """features: (T, F) of any float type; grid: (T, 2) tile positions, integers or, as in training with a turned grid, floats; lengths: tiles of each of the B bags.
 
         slide_lengths: tiles of each slide, T in sum, where bags have several: tiles attend only to those of their slide, and
-        the head pools those of all slides. Raises BagError when the shapes do not fit together, and for TransMIL with several
-        slides in a bag.
+        the head pools those of all slides. covariates: (B, k), for a model that uses them. Raises BagError when the shapes do not
+        fit together, and for TransMIL with several slides in a bag.
         """
-        return ModelOutput(*self._run(self.head, self._embed(features, grid, lengths, slide_lengths), grid, lengths))
+        x = self._embed(features, grid, lengths, slide_lengths)  # (T, D)
+        return self._fuse(ModelOutput(*self._run(self.head, x, grid, lengths)), covariates)
 
     def forward_with_contributions(
-        self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
+        self,
+        features: Tensor,
+        grid: Tensor,
+        lengths: list[int],
+        slide_lengths: list[int] | None = None,
+        covariates: Tensor | None = None,
     ) -> tuple[ModelOutput, Tensor | None]:
         """The output of `forward`, and what each tile's vector after the blocks adds to each logit: (T, C).
 
-        A bag's contributions sum to its logits without the head's biases. None for TransMIL, which is not linear in the tiles.
+        A bag's contributions sum to its logits without the head's biases and what covariates add. None for TransMIL, which is not
+        linear in the tiles.
         """
         x = self._embed(features, grid, lengths, slide_lengths)  # (T, D)
-        return ModelOutput(*self.head(x, grid, lengths)), self.head.contributions(x, grid, lengths)
+        out = self._fuse(ModelOutput(*self.head(x, grid, lengths)), covariates)
+        return out, self.head.contributions(x, grid, lengths)
+
+    def _fuse(self, out: ModelOutput, covariates: Tensor | None) -> ModelOutput:
+        """The output with what covariates add to the logits."""
+        if self.fusion is None:
+            return out
+        wanted = (len(out.logits), self.fusion.shape[1])
+        if covariates is None or covariates.shape != wanted:
+            given = "none" if covariates is None else tuple(covariates.shape)
+            raise BagError(f"{self.settings.id} needs covariates of shape {wanted}, but is given {given}")
+        with torch.autocast(out.logits.device.type, enabled=False):
+            return out._replace(logits=out.logits + covariates.to(self.fusion.dtype) @ self.fusion.T)  # (B, C)
 
     def _embed(
         self, features: Tensor, grid: Tensor, lengths: list[int], slide_lengths: list[int] | None = None
@@ -134,19 +170,21 @@ def _rotary_encoding(settings: Model) -> RotaryEncoding | None:
     return AxisRotaryEncoding(head_dim, settings.rope_frequencies, settings.rope_scale)
 
 
-def build_model(settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int) -> MILModel:
+def build_model(
+    settings: Model | Mapping[str, Any] | str, in_dim: int, n_classes: int, covariates: int = 0
+) -> MILModel:
     """A model with random weights, drawn from torch's current seed.
 
     settings: as in the configuration (a mapping, or a name alone); keys that are left out have the
-    configuration's defaults, of which `rope_frequencies` and `rope_locality` are not the paper's. Raises ConfigError for
-    settings that do not exist or do not fit together.
+    configuration's defaults, of which `rope_frequencies` and `rope_locality` are not the paper's; covariates: values per bag,
+    for models that use them. Raises ConfigError for settings that do not exist or do not fit together.
     """
     if n_classes < 2:
         raise ConfigError(f"n_classes: {n_classes}; a classifier needs 2 or more")
     if not isinstance(settings, Model):
         mapping = {"name": settings} if isinstance(settings, str) else dict(settings)
         settings = read_settings(Model, mapping, "model")
-    return MILModel(settings, in_dim, n_classes)
+    return MILModel(settings, in_dim, n_classes, covariates)
 
 
 def parameter_count(model: nn.Module) -> int:

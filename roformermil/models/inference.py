@@ -1,7 +1,8 @@
 """A trained model from its file, and its prediction for one slide or patient."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from roformermil.bags.augmentation import ORIENTATIONS, orient
+from roformermil.bags.covariate_table import covariates_of_bags
+from roformermil.bags.covariates import CovariateCoding
 from roformermil.bags.dataset import Bag
+from roformermil.bags.folds import FoldRow
+from roformermil.cohort.covariates import Cells, read_covariate_table
 from roformermil.config import Model, Training, Unit
 from roformermil.config.base import read_settings
-from roformermil.errors import BagError, ModelError
+from roformermil.errors import BagError, ConfigError, ModelError
 from roformermil.models.build import MILModel, build_model
 from roformermil.models.normalization import Normalization
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
+from roformermil.runtime.text import plural
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Prediction:
     probabilities: np.ndarray  # (C,), sum 1
     attention: np.ndarray  # (n, C), sums to 1 for each class
     contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None for TransMIL
+    of_covariates: np.ndarray | None = None  # (C,), what the bag's covariates add; None for a model without
 
     @cached_property
     def margins(self) -> np.ndarray | None:
@@ -36,10 +45,12 @@ class Prediction:
 
         With two classes these are log-odds. A tile that adds the same to all logits changes no probability.
         """
-        if self.contributions is None:
-            return None
-        classes = self.contributions.shape[1]
-        return (self.contributions - self.contributions.mean(axis=1, keepdims=True)) * classes / (classes - 1)
+        return None if self.contributions is None else _margins(self.contributions)
+
+    @property
+    def covariate_margins(self) -> np.ndarray | None:
+        """The same of the covariates, (C,)."""
+        return None if self.of_covariates is None else _margins(self.of_covariates)
 
     def split(self, slide_lengths: Sequence[int]) -> list["Prediction"]:
         """The prediction with the tiles of one slide each: the probabilities remain those of the whole bag, and attention sums
@@ -73,28 +84,41 @@ class TrainedModel:
         """What its bags were in training."""
         return "patient" if self.metadata.get("unit") == "patient" else "slide"
 
-    def predict(self, features: np.ndarray, grid: np.ndarray, slide_lengths: Sequence[int] | None = None) -> Prediction:
+    @cached_property
+    def covariates(self) -> CovariateCoding | None:
+        """How its covariates become a vector; None for a model without."""
+        return covariate_coding(self.metadata)
+
+    def predict(
+        self,
+        features: np.ndarray,
+        grid: np.ndarray,
+        slide_lengths: Sequence[int] | None = None,
+        covariates: Cells | None = None,
+    ) -> Prediction:
         """The prediction for one bag. features: (n, in_dim); grid: (n, 2) integer tile positions; slide_lengths: tiles of each
-        slide, n in sum, where it has several.
+        slide, n in sum, where it has several; covariates: as text by name, for a model that uses them: `{"age": "50"}`.
 
         Raises BagError when they do not fit the model, or when its output is not finite.
         """
         x, positions = (torch.from_numpy(np.asarray(a)).to(self.device) for a in (features, grid))
         slides = [len(positions)] if slide_lengths is None else list(slide_lengths)
+        coding = self.covariates
+        z = coding.encode({"this slide": covariates or {}}).to(self.device) if coding else None  # (1, k)
         if not (self.average_orientations and self.model.settings.uses_position):
-            return self._predict(x, positions, slides)
+            return self._predict(x, positions, slides, z)
         grids = positions.split(slides)
         turned = [torch.cat([orient(one, k) for one in grids]) for k in range(ORIENTATIONS)]
-        return average_predictions([self._predict(x, one, slides) for one in turned])
+        return average_predictions([self._predict(x, one, slides, z) for one in turned])
 
-    def predict_bag(self, bag: Bag) -> Prediction:
-        """The prediction for a bag. Raises BagError as `predict` does."""
-        return self.predict(bag.features.numpy(), bag.grid.numpy(), bag.slide_lengths)
+    def predict_bag(self, bag: Bag, covariates: Cells | None = None) -> Prediction:
+        """The prediction for a bag; covariates: as of `predict`. Raises BagError as that does."""
+        return self.predict(bag.features.numpy(), bag.grid.numpy(), bag.slide_lengths, covariates)
 
     @torch.no_grad()
-    def _predict(self, x: Tensor, positions: Tensor, slide_lengths: list[int]) -> Prediction:
+    def _predict(self, x: Tensor, positions: Tensor, slide_lengths: list[int], z: Tensor | None) -> Prediction:
         with autocast(self.device, self.precision):
-            given = (x, positions, [len(positions)], slide_lengths)
+            given = (x, positions, [len(positions)], slide_lengths, z)
             out, contributions = self.model.forward_with_contributions(*given)
         probabilities = out.logits[0].double().softmax(dim=-1).cpu().numpy()
         if not np.isfinite(probabilities).all():
@@ -104,6 +128,7 @@ class TrainedModel:
             probabilities,
             out.attention.float().cpu().numpy(),
             None if contributions is None else contributions.float().cpu().numpy(),
+            None if z is None or self.model.fusion is None else (self.model.fusion @ z[0]).float().cpu().numpy(),
         )
 
 
@@ -121,7 +146,9 @@ def load_model(path: Path | str) -> TrainedModel:
         settings = read_settings(Model, metadata["model"], str(path))
         training = read_settings(Training, metadata["training"], str(path))
         classes = json.loads(metadata["classes"])
-        model = build_model(settings, in_dim := int(metadata["in_dim"]), len(classes))
+        coding = covariate_coding(metadata, str(path))
+        k = len(coding.entries) if coding else 0
+        model = build_model(settings, in_dim := int(metadata["in_dim"]), len(classes), k)
         if training.normalize != "none":
             model.normalization = Normalization(torch.zeros(in_dim), torch.ones(in_dim))
         model.load_state_dict(load_file(path))
@@ -132,11 +159,43 @@ def load_model(path: Path | str) -> TrainedModel:
     return TrainedModel(model.eval().to(device), classes, metadata, precision, device, training.average_orientations)
 
 
+def covariate_coding(metadata: Mapping[str, str], where: str = "model") -> CovariateCoding | None:
+    """How a model's covariates become a vector, from its file's metadata; None for a model without."""
+    text = metadata.get("covariates")
+    return read_settings(CovariateCoding, text, where) if text else None
+
+
+def bag_covariates(model: TrainedModel, rows: Sequence[FoldRow], table: Path | None) -> dict[str, dict[str, str]]:
+    """The covariates of each bag by its id; empty for a model without. rows: of the bags' slides; table: covariates.csv.
+
+    What is missing or new to the model is told in the log. Raises ConfigError without a table, and BagError for covariates that
+    do not fit the model.
+    """
+    if not (coding := model.covariates):
+        return {}
+    if table is None:
+        remedy = "the file that `split --covariates` writes beside folds.csv"
+        raise ConfigError(f"the model uses {', '.join(coding.names)}: give --covariates, {remedy}")
+    bags = covariates_of_bags(rows, read_covariate_table(table), model.unit)
+    coding.check(bags)
+    for gap in coding.gaps(bags.values()):
+        log.warning("of %s, %s", plural(len(bags), model.unit), gap)
+    return bags
+
+
 def average_predictions(predictions: Sequence[Prediction]) -> Prediction:
     """The prediction of an ensemble: the mean of its members' predictions."""
     contributions = [p.contributions for p in predictions if p.contributions is not None]
+    of_covariates = [p.of_covariates for p in predictions if p.of_covariates is not None]
     return Prediction(
         np.mean([p.probabilities for p in predictions], axis=0),
         np.mean([p.attention for p in predictions], axis=0),
         np.mean(contributions, axis=0) if len(contributions) == len(predictions) else None,
+        np.mean(of_covariates, axis=0) if of_covariates else None,
     )
+
+
+def _margins(contributions: np.ndarray) -> np.ndarray:
+    """Contributions (..., C) to a class's logit minus the mean of those to the other classes' logits."""
+    classes = contributions.shape[-1]
+    return (contributions - contributions.mean(axis=-1, keepdims=True)) * classes / (classes - 1)

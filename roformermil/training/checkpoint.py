@@ -78,4 +78,5 @@ def job_fingerprint(fit: FoldModel) -> str:
         training=job.training.deciding_values(),
         rows=[[row.fold, row.slide_id, row.label, row.part] for row in job.rows],
         features=list(job.feature_fingerprints().values()),
+        **job.covariate_digests(),
     )

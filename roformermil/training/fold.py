@@ -123,4 +123,6 @@ def _metadata(fit: FoldModel, **files: Path) -> dict[str, str]:
         "rows": rows_fingerprint(job.rows),
         **{name: file_sha256(path) for name, path in files.items()},
         "features": json.dumps(job.feature_fingerprints()),
+        **({"covariates": to_json(fit.coding)} if job.model.uses_covariates else {}),
+        **job.covariate_digests(),
     }

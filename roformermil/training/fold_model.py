@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from roformermil.bags.balance import class_balance
+from roformermil.bags.covariate_table import covariates_digest
+from roformermil.bags.covariates import CovariateCoding, add_covariates
 from roformermil.bags.dataset import Bag, BagDataset, Batch
 from roformermil.bags.folds import PARTS, FoldRow, derive_seed
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
 from roformermil.config import Model, Training, Unit
-from roformermil.errors import BagError
+from roformermil.errors import BagError, ConfigError
 from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
@@ -38,10 +40,21 @@ class TrainingJob:
     model: Model
     training: Training
     unit: Unit = "slide"
+    covariates: Path | None = None  # covariates.csv, for a model that uses them
+
+    def __post_init__(self) -> None:
+        if self.model.uses_covariates and self.covariates is None:
+            remedy = "the file that `split --covariates` writes beside folds.csv"
+            raise ConfigError(f"{self.model.id} uses covariates: give --covariates, {remedy}")
 
     def feature_fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of what decided each slide's features, by slide_id."""
         return {r.slide_id: read_attributes(self.stores / f"{r.slide_id}.zarr").get("fingerprint") for r in self.rows}
+
+    def covariate_digests(self) -> dict[str, str]:
+        """What tells which covariates were used, for a model that uses any."""
+        used = self.model.uses_covariates and self.covariates
+        return {"covariate_values": covariates_digest(self.covariates, self.rows)} if used and self.covariates else {}
 
 
 class FoldModel(ABC):
@@ -55,9 +68,12 @@ class FoldModel(ABC):
         self.device = best_device()
         self.on_gpu = self.device.type == "cuda"
         self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9, job.unit)
+        self.coding = self._add_covariates()
         labels = [self.data.labels[k] for k in self.slides("train")]
         self.balance = class_balance(labels, len(job.classes), settings)
-        self.model: MILModel = build_model(job.model, self.data.width, len(job.classes)).to(self.device)
+        self.model: MILModel = build_model(job.model, self.data.width, len(job.classes), len(self.coding.entries)).to(
+            self.device
+        )
         self.model.checkpointing = settings.checkpointing
         if settings.normalize != "none":
             mean, std = feature_statistics(self.data, self.slides("train"), settings.readers)
@@ -66,6 +82,12 @@ class FoldModel(ABC):
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score = -1, -float("inf")
         self.best_state: dict[str, Any] = {}
+
+    def _add_covariates(self) -> CovariateCoding:
+        """Give the bags their covariates, where the model uses them; returns their coding, else one of none."""
+        if not (self.job.model.uses_covariates and self.job.covariates):
+            return CovariateCoding(columns=[])
+        return add_covariates(self.data, self.slides("train"), self.job.covariates, self.job.unit)
 
     @property
     @abstractmethod
@@ -134,7 +156,7 @@ class FoldModel(ABC):
         """The model's output for a batch, and its loss. class_weights: (C,) on a slide's loss."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
-            out = self.model(batch.features, batch.grid, batch.lengths, batch.slide_lengths)
+            out = self.model(batch.features, batch.grid, batch.lengths, batch.slide_lengths, batch.covariates)
             return out, mil_loss(out, batch.labels, batch.lengths, class_weights)
 
     def weighted_mean(self, losses: np.ndarray, labels: np.ndarray) -> float:

@@ -1,4 +1,5 @@
-"""The fitting of `mean-linear`: logistic regression of the mean of a slide's normalized features.
+"""The fitting of `mean-linear` and `covariates`: logistic regression of the mean of a slide's normalized features, or of its
+covariates.
 
 An epoch is a strength of the regularization, from strong to weak. The one that is best on the validation slides is kept.
 """
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.training.fold_model import FoldModel, TrainingJob, validation_metrics
@@ -21,11 +23,11 @@ MAX_STEPS = 1000
 
 
 class LinearFit(FoldModel):
-    """A `mean-linear` model: its classifier is fitted by scikit-learn, to the optimum, once per strength."""
+    """A `mean-linear` or `covariates` model: its classifier is fitted by scikit-learn, to the optimum, once per strength."""
 
     def __init__(self, job: TrainingJob):
         super().__init__(job)
-        self.means = {part: self._mean_features(part) for part in ("train", "validation")}
+        self.inputs = {part: self._inputs(part) for part in ("train", "validation")}
 
     @property
     def epochs(self) -> int:
@@ -36,7 +38,8 @@ class LinearFit(FoldModel):
         return False
 
     def describe(self) -> str:
-        return f"logistic regression of mean features with {self.epochs} strengths of regularization"
+        inputs = "mean features" if self.job.model.uses_features else f"{len(self.coding.entries)} values of covariates"
+        return f"logistic regression of {inputs} with {self.epochs} strengths of regularization"
 
     def epoch(self, number: int) -> None:
         """Fit with one strength; add a row to the history."""
@@ -46,19 +49,22 @@ class LinearFit(FoldModel):
         regression = LogisticRegression(C=inverse, class_weight=weights, max_iter=MAX_STEPS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # weak ones of separable slides have no optimum
-            regression.fit(self.means["train"], labels)
+            regression.fit(self.inputs["train"], labels)
         self._set_parameters(regression)
-        metrics = validation_metrics(*self._evaluate_means("validation"))
+        metrics = validation_metrics(*self._evaluate_inputs("validation"))
         self.keep_if_best(number, metrics)
-        row: dict[str, Any] = {"epoch": number, "train_loss": self._evaluate_means("train")[0]}
+        row: dict[str, Any] = {"epoch": number, "train_loss": self._evaluate_inputs("train")[0]}
         row |= {f"validation_{name}": value for name, value in metrics.items()}
         self.history.append(row | {"C": inverse, "seconds": round(time.perf_counter() - start, 3)})
 
     def _labels(self, part: str) -> np.ndarray:
         return np.array([self.data.labels[k] for k in self.slides(part)])
 
-    def _mean_features(self, part: str) -> np.ndarray:
-        """The mean normalized features of a part's slides, (n, F)."""
+    def _inputs(self, part: str) -> np.ndarray:
+        """What the regression is of: the mean normalized features (n, F) of a part's slides, or their covariates (n, k)."""
+        if not self.job.model.uses_features:
+            assert self.data.covariates is not None
+            return self.data.covariates[self.slides(part)].double().numpy()
         means = []
         for batch in prefetch_batches(self.data, [[k] for k in self.slides(part)], self.job.training.readers):
             mean = batch.features.double().mean(dim=0)
@@ -74,17 +80,21 @@ class LinearFit(FoldModel):
         rows, biases = regression.coef_, regression.intercept_
         if len(rows) == 1:
             rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
-        classifier = self.model.head.classifier
-        classifier.weight.copy_(torch.as_tensor(rows))
-        classifier.bias.copy_(torch.as_tensor(biases))
+        weight, bias = self._parameters()
+        weight.copy_(torch.as_tensor(rows))
+        bias.copy_(torch.as_tensor(biases))
+
+    def _parameters(self) -> tuple[Tensor, Tensor]:
+        """The weights (C, F) or (C, k) and biases (C,) of the regression."""
+        if self.model.fusion is not None:
+            return self.model.fusion, self.model.head.bias
+        return self.model.head.classifier.weight, self.model.head.classifier.bias
 
     @torch.no_grad()
-    def _evaluate_means(self, part: str) -> tuple[float, np.ndarray, np.ndarray]:
-        """As `evaluate`, from the mean features."""
-        labels, classifier = self._labels(part), self.model.head.classifier
-        logits = (
-            torch.from_numpy(self.means[part]) @ classifier.weight.T.double().cpu() + classifier.bias.double().cpu()
-        )
+    def _evaluate_inputs(self, part: str) -> tuple[float, np.ndarray, np.ndarray]:
+        """As `evaluate`, from the inputs of the regression."""
+        labels, (weight, bias) = self._labels(part), self._parameters()
+        logits = torch.from_numpy(self.inputs[part]) @ weight.T.double().cpu() + bias.double().cpu()
         losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
         mean = self.weighted_mean(losses, labels)
         self.check_finite(part, mean)

@@ -14,11 +14,11 @@ from tests.cohort.scripts import load_script
 
 CONFIG = load_config(ROOT / "config/til.yaml")
 TILES = [7, 20, 5, 12]
-SLIDES = [  # slide_id, patient_id, site, er, histology
-    ("TCGA-AA-0001-DX1", "TCGA-AA-0001", "AA", "positive", "ILC"),
-    ("TCGA-AA-0001-DX2", "TCGA-AA-0001", "AA", "positive", ""),
-    ("TCGA-BB-0002-DX1", "TCGA-BB-0002", "BB", "", ""),
-    ("TCGA-CC-0003-DX1", "TCGA-CC-0003", "CC", "", "IDC"),
+SLIDES = [  # slide_id, patient_id, site, er, histology, age, survival_months, event
+    ("TCGA-AA-0001-DX1", "TCGA-AA-0001", "AA", "positive", "ILC", 50, 12.5, 1),
+    ("TCGA-AA-0001-DX2", "TCGA-AA-0001", "AA", "positive", "", 50, 12.5, 1),
+    ("TCGA-BB-0002-DX1", "TCGA-BB-0002", "BB", "", "", 61, None, None),
+    ("TCGA-CC-0003-DX1", "TCGA-CC-0003", "CC", "", "IDC", None, 30, 0),
 ]
 
 
@@ -35,13 +35,13 @@ def source(tmp_path):
         tiles=np.array(TILES, np.int32),
         slide_id=np.array([slide[0] for slide in SLIDES]),
     )
-    columns = ["slide_id", "patient_id", "site", "er", "histology"]
+    columns = ["slide_id", "patient_id", "site", "er", "histology", "age", "survival_months", "event"]
     pd.DataFrame(SLIDES, columns=columns).to_csv(tmp_path / "slides.csv", index=False)
     return tmp_path
 
 
-def sheet_of(name, folder, **options):
-    return read_slide_sheet(folder / f"{name}.csv", folder, CONFIG.datasets[name].classes, **options)
+def sheet_of(sheet, folder, **options):
+    return read_slide_sheet(folder / f"{sheet}.csv", folder, CONFIG.datasets[sheet].classes, **options)
 
 
 def test_a_bag_has_its_slides_tiles_and_each_sheet_the_slides_with_its_label(source, tmp_path):
@@ -77,6 +77,10 @@ def test_sheets_say_whose_slides_they_are_and_from_where(source, tmp_path):
     load_script("til").write_bags(source, tmp_path / "bags")
     slides = [(slide.slide_id, slide.patient_id, slide.site) for slide in sheet_of("histology", tmp_path / "bags")]
     assert slides == [SLIDES[k][:3] for k in (0, 3)]
+    survival = pd.read_csv(tmp_path / "bags/survival.csv")
+    assert survival.slide_id.tolist() == [SLIDES[k][0] for k in (0, 1, 3)]
+    assert (survival.time.tolist(), survival.event.tolist()) == ([12.5, 12.5, 30], [1, 1, 0])
+    assert survival.age.tolist()[:2] == [50, 50] and np.isnan(survival.age[2])
 
 
 def test_lists_of_other_slides_and_missing_files_are_refused(source, tmp_path):
@@ -100,3 +104,7 @@ def test_the_real_cohort_has_all_its_slides_and_patients(shared, tmp_path):
         counts[name] = (len(slides), len(labels), Counter(slide.label for slide in slides))
     assert counts["er"] == (947, 897, {"positive": 742, "negative": 205})
     assert counts["histology"] == (832, 784, {"IDC": 693, "ILC": 139})
+    here, elsewhere = (pd.read_csv(tmp_path / f"er_{half}.csv") for half in ("here", "elsewhere"))
+    assert (len(here), len(elsewhere)) == (510, 437) and not set(here.site) & set(elsewhere.site)
+    survival = pd.read_csv(tmp_path / "survival.csv")
+    assert (len(survival), survival.event.sum()) == (832, 95)

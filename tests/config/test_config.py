@@ -274,3 +274,36 @@ def test_an_external_data_set_of_no_other_or_with_other_classes_is_refused():
     with pytest.raises(ConfigError, match="ablation.datasets: x is none of the datasets trained on: d"):
         changed = {"x": {"slides": "t.csv", "root": ".", "validates": "d"}, **DATASETS}
         read_settings(Config, {"datasets": changed, "ablation": {"datasets": ["x"]}})
+
+
+def test_covariates_add_models_by_default_and_are_needed_by_those_that_use_them():
+    base = {"datasets": {"d": {"slides": "s.csv", "root": "r", "classes": ["a", "b"]}}}
+    config = read_settings(Config, base | {"covariates": ["age", "site"]})
+    ids = [model.id for model in config.models]
+    assert ids[5:] == ["covariates", "ro-abmil-covariates", "abmil-covariates"] and config.heatmap_models == [
+        "ro-abmil"
+    ]
+    assert [model.id for model in config.models if model.uses_covariates] == ids[5:]
+    assert read_settings(Config, config.model_dump_json()) == config
+    for models in ([{"name": "abmil", "covariates": True, "id": "x"}], [{"name": "covariates", "id": "x"}]):
+        with pytest.raises(ConfigError, match="x needs covariates, but none are configured: name columns of the slide"):
+            read_settings(Config, base | {"models": models})
+    with pytest.raises(ConfigError, match="covariates: no model uses them: add some to `models`"):
+        read_settings(Config, base | {"covariates": ["age"], "models": ["abmil"]})
+    for name in ("label", "slide_id", "patient_id", "path", "time", "event"):
+        with pytest.raises(ConfigError, match=f"column {name} "):
+            read_settings(Config, base | {"covariates": [name]})
+    with pytest.raises(ConfigError, match="list each value once"):
+        read_settings(Config, base | {"covariates": ["age", "age"]})
+    with pytest.raises(ConfigError, match="without comma, braces and line breaks"):
+        read_settings(Config, base | {"covariates": ["age,stage"]})
+    with pytest.raises(ConfigError, match="covariates has no heat maps: it uses covariates alone"):
+        read_settings(Config, base | {"covariates": ["age"], "heatmaps": {"models": ["covariates"]}})
+
+
+def test_settings_without_covariates_are_those_of_trainings_before_there_were_any():
+    """Else all folds that were trained before would be trained again."""
+    assert "covariates" not in Model(name="abmil").model_dump(mode="json") and "covariates" not in to_json(
+        Model(name="ro-abmil")
+    )
+    assert Model(name="abmil", covariates=True).model_dump(mode="json")["covariates"] is True

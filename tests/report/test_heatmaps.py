@@ -10,10 +10,11 @@ from PIL import Image
 
 from roformermil.bags.dataset import join_slides
 from roformermil.bags.folds import FoldRow, read_folds, write_folds
+from roformermil.cohort.covariates import write_covariates
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.cohort.synthetic import write_pyramid
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training
-from roformermil.errors import ModelError
+from roformermil.errors import ConfigError, ModelError
 from roformermil.features.embed import Embedder
 from roformermil.features.store import read_store
 from roformermil.models.inference import Prediction, load_model
@@ -342,3 +343,30 @@ def test_the_slides_of_a_patient_are_drawn_as_parts_of_one_prediction(cohort, pa
     shares = [float(part.attention[:, 1].sum()) for part in whole.split(bag.slide_lengths)]
     for text, share in zip(panel_texts, shares, strict=True):
         assert f"this one has {share:.0%} of the attention" in text.sentences[1]
+
+
+def test_a_model_with_covariates_is_drawn_with_those_of_its_slides(cohort, panel_texts):
+    rows = [replace(row, fold=5) for row in read_folds(cohort.folder / "folds.csv")]
+    write_folds(cohort.folder / "fused_folds.csv", rows)
+    table, ages = cohort.folder / "covariates.csv", {row.slide_id: str(50 + k) for k, row in enumerate(rows)}
+    write_covariates(table, {name: {"age": age} for name, age in ages.items()}, ["age"])
+    model = Model(name="abmil", hidden_dim=32, attention_dim=32, num_heads=1, covariates=True)
+    given = (CLASSES, model, Training(epochs=2, epoch_steps=4, learning_rate=2e-3), "slide", table)
+    train_fold(
+        TrainingJob("set", 5, rows, cohort.folder / "stores", *given), cohort.folder / "models/fold_5", progress=False
+    )
+    inputs = [cohort.folder / name for name in ("fused_folds.csv", "models", "stores")]
+    write_out_of_fold_heatmaps(
+        [cohort.records[14]], *inputs, CLASSES, cohort.folder / "fused", TIMEOUT, covariates=table
+    )
+    trained, slide = load_model(cohort.folder / "models/fold_5/model.safetensors"), cohort.features("s14")
+    ours, other = (trained.predict(slide.features, slide.grid, covariates={"age": age}) for age in (ages["s14"], "150"))
+    drawn = cohort.measurements("s14", "contribution to striped", "fused")
+    assert drawn == pytest.approx(ours.margins[:, 1].tolist(), abs=1e-6)
+    shown = ours.probabilities.max()
+    assert ours.probabilities[1] != pytest.approx(other.probabilities[1], abs=0.005)
+    assert f"probability {shown:.2f}" in panel_texts[0].title
+    sentence = panel_texts[0].sentences[-1]
+    assert sentence.startswith("Beside the tiles, the covariates ") and "the odds of striped" in sentence
+    with pytest.raises(ConfigError, match="the model uses age: give --covariates"):
+        write_out_of_fold_heatmaps([cohort.records[14]], *inputs, CLASSES, cohort.folder / "fused", TIMEOUT)

@@ -90,7 +90,7 @@ def test_it_repeats_exactly_and_test_slides_do_not_matter(linear, tmp_path):
     train_fold(made, tmp_path / "two", progress=False)
     assert_same_numbers(tmp_path / "one", tmp_path / "two")
     without = replace(made, rows=[row for row in made.rows if row.part != "test"])
-    assert start_fit(without).means["train"] == pytest.approx(start_fit(made).means["train"])
+    assert start_fit(without).inputs["train"] == pytest.approx(start_fit(made).inputs["train"])
 
 
 def test_class_weights_and_sampler_weigh_its_slides_as_scikit_learn_does(linear, tmp_path):
@@ -108,7 +108,7 @@ def test_class_weights_and_sampler_weigh_its_slides_as_scikit_learn_does(linear,
     train = [row.label for row in kept if row.part == "train"]
     assert train.count("a") > 1.5 * train.count("b")
     reference = LogisticRegression(C=INVERSE_STRENGTHS[5], class_weight="balanced", max_iter=1000)
-    reference.fit(start_fit(made).means["train"], train)
+    reference.fit(start_fit(made).inputs["train"], train)
     assert coefficients[0] == pytest.approx(reference.coef_[0], abs=1e-4)
     assert coefficients[1] == pytest.approx(coefficients[0]) and not np.allclose(coefficients[2], coefficients[0])
 

@@ -64,8 +64,8 @@ def slides_changed(stage, settings="", is_first=False):
 def split_changed(folds, wildcards):
     """For `made_again`: the slide sheet or settings that the folds were not made of. Given folds are compared by content."""
     slides, classes = slides_of_dataset(wildcards.dataset), dataset_settings(wildcards).classes
-    validates = EXTERNAL.get(wildcards.dataset)
-    return reasons_to_split_again(folds, slides, classes, CONFIG.folds, CONFIG.leakage, validates)
+    validates, covariates = EXTERNAL.get(wildcards.dataset), covariates_of_dataset(wildcards.dataset)
+    return reasons_to_split_again(folds, slides, classes, CONFIG.folds, CONFIG.leakage, validates, covariates)
 
 
 def settings_changed(model_file, wildcards):

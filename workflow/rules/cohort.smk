@@ -7,6 +7,7 @@ from roformermil.bags.folds import check_labels
 from roformermil.bags.patients import check_patient_labels
 from roformermil.check import check_plan
 from roformermil.cohort.batches import divide_into_batches
+from roformermil.cohort.covariates import read_covariates
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.cohort.slide_table import read_slide_table
@@ -53,6 +54,15 @@ if workflow.is_main_process:  # mistakes are reported before the first job
             logger.warning(str(problem))
     if errors := [str(problem) for problem in problems if problem.level == "error"]:
         raise WorkflowError("\n".join(errors))
+
+
+@cache
+def covariates_of_dataset(name):
+    """The covariates of a data set's slides; None where none are configured."""
+    if not CONFIG.covariates:
+        return None
+    listed = [slide.slide_id for slide in slides_of_dataset(name)]
+    return read_covariates(CONFIG.datasets[name].slides, CONFIG.covariates, listed)
 
 
 def dataset_settings(wildcards):

@@ -88,6 +88,9 @@ LIVE_LOG = f"{RESULTS}/logs/live.log"
 PUBLISHED = f"{RESULTS}/weights/{ENCODER}.txt"
 PRINTED = f"{RESULTS}/logs/printed.log"  # by jobs, and by libraries in them
 
+COVARIATES = [f"{DATASET}/covariates.csv"] if CONFIG.covariates else []  # written beside folds.csv
+COVARIATE_GAINS = [f"{RESULTS}/covariate_gains.csv"] if CONFIG.covariates else []
+
 TRAINED = CONFIG.trained_datasets
 EXTERNAL = CONFIG.external_datasets  # by name, the data set that each validates
 MODEL_IDS = [model.id for model in CONFIG.models]
@@ -181,6 +184,21 @@ def training_settings(wildcards):
     if "setting" in wildcards.keys():
         return SEARCHES[wildcards.model][wildcards.setting].training
     return training_of_run(wildcards.fold, TRAININGS[wildcards.model])
+
+
+def covariates_of_model(wildcards):
+    """An input function: the covariates of a job's data set, for a model that uses them."""
+    return COVARIATES if TRAINABLE_MODELS[wildcards.model].uses_covariates else []
+
+
+def covariates_option(wildcards, input):
+    """A params function: the option that names them."""
+    return f"--covariates {shlex.quote(str(input.covariates))}" if input.covariates else ""
+
+
+def covariates_to_split():
+    """The end of a command line: the columns of the slide sheet that are covariates."""
+    return f" --covariates {shlex.quote(','.join(CONFIG.covariates))}" if CONFIG.covariates else ""
 
 
 def one_of(names):

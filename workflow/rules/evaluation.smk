@@ -42,6 +42,7 @@ rule evaluate:
             caption="../report/decisions.rst",
         ),
         further=expand(f"{RESULTS}/{{table}}.csv", table=FURTHER_DECISION_TABLES),
+        gains=COVARIATE_GAINS,
         patients=f"{RESULTS}/patients.csv",
         patient_predictions=f"{RESULTS}/patient_predictions.csv",
         comparisons=report(

@@ -6,6 +6,7 @@ rule external:
         model=of_trained_dataset(f"{FOLD}/model.safetensors"),
         slides=f"{DATASET}/slides.csv",
         folds=f"{DATASET}/folds.csv",
+        covariates=covariates_of_model,
     output:
         predictions=f"{FOLD}/predictions.csv",
         shuffled=f"{FOLD}/shuffled.csv",
@@ -28,12 +29,13 @@ rule external:
         features=FEATURES,
         fold=lambda wildcards: fold_of_run(wildcards.fold),
         out=subpath(output.predictions, parent=True),
+        covariates=covariates_option,
     message:
         "Predicting external slides: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
         command_line(
             "external --model {input.model:q} --folds {input.folds:q} --fold {params.fold} --features {params.features:q}"
-            " --dataset {wildcards.dataset} --threads {threads} --out {params.out:q}"
+            " --dataset {wildcards.dataset} --threads {threads} --out {params.out:q} {params.covariates}"
         )
 
 

@@ -43,6 +43,7 @@ rule heatmap:
         table=f"{FEATURES}/batch_{{batch}}.csv",
         folds=f"{DATASET}/folds.csv",
         models=fold_models,
+        covariates=covariates_of_model,
         # its AUROC is of the models above: a package that was only written again, as by another version, changes no picture
         card=ancient(of_trained_dataset(f"{MODEL}/model")),
     output:
@@ -65,13 +66,15 @@ rule heatmap:
         out=subpath(output.table, parent=True),
         ensemble=lambda wildcards: len(FIRST_FOLDS) if wildcards.dataset in EXTERNAL else 0,
         smooth="--smooth" if CONFIG.heatmaps.smooth else "",
+        covariates=covariates_option,
     message:
         "Drawing heat maps: {wildcards.dataset}, {wildcards.model}, batch {wildcards.batch}"
     shell:
         command_line(
             "heatmap {input.table:q} --folds {input.folds:q} --models {params.models:q}"
             " --features {params.features:q} --classes {params.classes:q} --out {params.out:q} --table {output.table:q}"
-            " --card {input.card:q} --ensemble {params.ensemble} {params.smooth} --timeout {resources.timeout}"
+            " --card {input.card:q} --ensemble {params.ensemble} {params.smooth} {params.covariates}"
+            " --timeout {resources.timeout}"
             " --threads {threads} --memory {resources.mem_mb}"
         )
 
@@ -123,6 +126,7 @@ rule pages:
                 *(f"{table}.csv" for table in FURTHER_DECISION_TABLES),
             ),
         ),
+        gains=COVARIATE_GAINS,
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         folds=expand(f"{DATASET}/folds.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),

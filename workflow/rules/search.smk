@@ -6,6 +6,7 @@ use rule train as trial with:
         again=made_again(f"{TRIAL}/trial.json", trial_changed),
         slides=f"{DATASET}/slides.csv",
         folds=f"{DATASET}/folds.csv",
+        covariates=covariates_of_model,
     output:
         trial=f"{TRIAL}/trial.json",
         history=f"{TRIAL}/history.csv",
@@ -17,7 +18,7 @@ use rule train as trial with:
     params:
         model=lambda wildcards: to_json(SEARCHES[wildcards.model][wildcards.setting].model),
         out=subpath(output.trial, parent=True),
-        options="--trial",
+        options=lambda wildcards, input: f"--trial {covariates_option(wildcards, input)}".strip(),
     message:
         "Trying: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}, {wildcards.setting}"
 
@@ -51,6 +52,7 @@ use rule train as train_chosen with:
         again=made_again(f"{SEARCHED}/model.safetensors", choice_changed),
         slides=f"{DATASET}/slides.csv",
         folds=f"{DATASET}/folds.csv",
+        covariates=covariates_of_model,
         chosen=choice_of_fold,
     output:
         model=f"{SEARCHED}/model.safetensors",
@@ -63,7 +65,7 @@ use rule train as train_chosen with:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}{SUFFIX}/fold_{{fold}}.tsv"
     params:
         model=lambda wildcards: to_json(model_to_search(wildcards)),
-        options=lambda wildcards, input: f"--chosen {shlex.quote(input.chosen)}",
+        options=lambda wildcards, input: f"--chosen {shlex.quote(input.chosen)} {covariates_option(wildcards, input)}".strip(),
     message:
         "Training with the chosen settings: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
 

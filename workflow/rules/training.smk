@@ -11,6 +11,7 @@ rule split:
         folds=f"{DATASET}/folds.csv",
         description=f"{DATASET}/folds.json",
         leakage=f"{DATASET}/leakage.csv",
+        covariates=COVARIATES,
     log:
         f"{RESULTS}/logs/{{dataset}}/split.log",
     benchmark:
@@ -39,6 +40,7 @@ rule split:
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
             " --sites {params.sites} --unit {params.unit} --out {output.folds:q} {params.absolute} {params.validates:q}"
+            + covariates_to_split()
         )
 
 
@@ -47,6 +49,7 @@ rule train:
         again=made_again(f"{FOLD}/model.safetensors", settings_changed),
         slides=f"{DATASET}/slides.csv",
         folds=f"{DATASET}/folds.csv",
+        covariates=covariates_of_model,
     output:
         model=f"{FOLD}/model.safetensors",
         history=f"{FOLD}/history.csv",
@@ -75,7 +78,7 @@ rule train:
         fold=lambda wildcards: fold_of_run(wildcards.fold),
         unit=CONFIG.unit,
         out=subpath(output.model, parent=True),
-        options="",
+        options=covariates_option,
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:

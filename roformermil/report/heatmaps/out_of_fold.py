@@ -9,9 +9,10 @@ from typing import Any
 from roformermil.bags.augmentation import SHUFFLE_REPEATS, shuffle_bag
 from roformermil.bags.dataset import Bag, join_slides, read_valid_store
 from roformermil.bags.folds import FoldRow, read_folds
+from roformermil.cohort.covariates import Cells
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.errors import ModelError
-from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
+from roformermil.models.inference import Prediction, TrainedModel, average_predictions, bag_covariates, load_model
 from roformermil.report.heatmaps.draw import write_heatmaps
 
 MANY_TILES = 10_000  # attention among these takes 5 s on a CPU
@@ -28,12 +29,14 @@ def write_out_of_fold_heatmaps(
     warning: str = "",
     smooth: bool = False,
     ensemble: int = 0,
+    covariates: Path | None = None,
 ) -> list[SlideRecord]:
     """Write each slide's heat maps into `out`; returns the records, failed where a slide cannot be read.
 
     folds: folds.csv; models: folder with `fold_{k}/model.safetensors`; stores: folder of feature stores; classes: in the order
     of the configuration; warning, smooth: as of `write_heatmaps`; ensemble: the number of folds whose models predict a slide
-    together, as those of the first repeat do for an external data set. Else the first counts. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
+    together, as those of the first repeat do for an external data set. Else the first counts. covariates: the data set's
+    covariates.csv, for models that use them; heat maps are of what tiles contribute. A slide that none tests gets no heat maps. Raises ModelError for a model of other classes, or of the same in another order.
     """
     rows = [row for row in read_folds(folds) if row.part == "test"]
     tested: dict[str, list[FoldRow]] = {}
@@ -50,11 +53,17 @@ def write_out_of_fold_heatmaps(
             raise ModelError(f"{path}: was trained on the classes {trained}, not on {wanted}: train it again")
         return model
 
+    @cache
+    def covariates_of(fold: int) -> dict[str, dict[str, str]]:
+        return bag_covariates(fold_model(fold), [row for row in rows if row.fold == fold], covariates)
+
     @lru_cache(maxsize=4)
     def predict(fold: int, slide_ids: tuple[str, ...]) -> tuple[dict[str, Prediction], dict[str, Prediction]]:
         """The predictions of a bag by slide, and those with shuffled positions, if the model uses them."""
         bag = join_slides({name: read_valid_store(stores / f"{name}.zarr") for name in slide_ids})
-        predictions = fold_model(fold).predict_bag(bag), predict_shuffled(fold_model(fold), bag)
+        model, patients = fold_model(fold), {row.slide_id: row.patient_id for row in rows}
+        z = covariates_of(fold).get(patients[slide_ids[0]] if model.unit == "patient" else slide_ids[0])
+        predictions = model.predict_bag(bag, z), predict_shuffled(model, bag, z)
         by_slide = (one.split(bag.slide_lengths) if one else [] for one in predictions)
         first, second = (dict(zip(bag.slide_ids, parts, strict=False)) for parts in by_slide)
         return first, second
@@ -79,7 +88,7 @@ def write_out_of_fold_heatmaps(
     return run_stage("heatmap", records, draw)
 
 
-def predict_shuffled(model: TrainedModel, bag: Bag) -> Prediction | None:
+def predict_shuffled(model: TrainedModel, bag: Bag, covariates: Cells | None = None) -> Prediction | None:
     """The mean prediction over SHUFFLE_REPEATS shuffles of the tiles' positions, those of shuffled.csv, or of one where there
     are MANY_TILES; None for a model that uses no positions. A shuffled grid is not also turned to eight orientations, which would
     take eight times as long."""
@@ -87,4 +96,4 @@ def predict_shuffled(model: TrainedModel, bag: Bag) -> Prediction | None:
         return None
     once = replace(model, average_orientations=False)
     repeats = SHUFFLE_REPEATS if len(bag.grid) < MANY_TILES else 1
-    return average_predictions([once.predict_bag(shuffle_bag(bag, k)) for k in range(repeats)])
+    return average_predictions([once.predict_bag(shuffle_bag(bag, k), covariates) for k in range(repeats)])

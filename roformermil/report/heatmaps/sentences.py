@@ -45,6 +45,8 @@ def describe_maps(
         )
     if prediction.margins is not None:
         sentences.insert(0, _odds_sentence(float(prediction.margins[:, shown].sum()), shown, classes, tiles))
+    if (margins := prediction.covariate_margins) is not None:
+        sentences.append(_covariates_sentence(float(margins[shown]), shown, classes))
     if shuffled is not None:
         sentences.append(_position_sentence(prediction, shuffled, shown, classes))
     return sentences
@@ -64,6 +66,15 @@ def _odds_sentence(log_odds: float, shown: int, classes: list[str], tiles: str =
     factor = short_text(times) if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
     verb, place = ("raise", "over") if two or log_odds > 0 else ("lower", "below")
     return f"{colours} Together, {tiles} {verb} {odds} {factor} times {place} the model's baseline."
+
+
+def _covariates_sentence(log_odds: float, shown: int, classes: list[str]) -> str:
+    """How far the covariates move the odds of a class."""
+    odds = f"the odds of {classes[shown]}" + ("" if len(classes) == 2 else " against the other classes")
+    times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
+    if times < LEAST_TIMES:
+        return f"Beside the tiles, the covariates hardly change {odds}."
+    return f"Beside the tiles, the covariates {'raise' if log_odds > 0 else 'lower'} {odds} {short_text(times)} times."
 
 
 def _attention_sentence(attention: np.ndarray) -> str:

@@ -11,6 +11,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from roformermil.bags.leakage import read_findings
+from roformermil.evaluation.covariates import FILE as GAINS_FILE
+from roformermil.evaluation.covariates import gain_sentences
 from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
 from roformermil.evaluation.summary_text import COLUMNS, patient_rows
@@ -70,6 +72,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "paper": beside_the_paper(summary, classes),
         "paper_titles": [title for _, name in COLUMNS for title in (name, f"{name} in the paper")],
         "comparisons": describe_comparisons(comparisons),
+        "gains": _covariate_gains(results / GAINS_FILE),
         "unit": unit,
         "patients": patient_rows(patients) if len(patients) else None,
         "differences": png_uri(results / "comparisons.png") if len(comparisons) else "",
@@ -90,6 +93,12 @@ def run_name(results: Path, datasets: Sequence[Path]) -> str:
     """The name of the results' folder, or of the data sets where that is the default one."""
     name = results.resolve().name
     return ", ".join(folder.name for folder in datasets) if name == "results" else name
+
+
+def _covariate_gains(table: Path) -> list[str]:
+    """What covariates add to each model that uses them, where any does."""
+    groups = gain_sentences(read_table(table)) if table.exists() else {}
+    return [sentence for sentences in groups.values() for sentence in sentences]
 
 
 def shorten_id(encoder: str) -> str:
