@@ -26,9 +26,9 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import METRICS, compute_metrics, weighted_metrics
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks.class_metrics import METRICS, compute_metrics, weighted_metrics
 
 Intervals = Callable[[OutOfFold, Statistics, float], Values]
 

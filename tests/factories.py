@@ -27,9 +27,9 @@ from roformermil.config.base import to_json
 from roformermil.config.training import run_names, training_of_run
 from roformermil.errors import SlideError
 from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult, fold_folder
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import file_sha256
+from roformermil.tasks.class_metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.training import TrainingJob, train_fold
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")

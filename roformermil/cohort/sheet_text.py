@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from roformermil.cohort.spelling import one_typo_apart
 from roformermil.errors import SheetError
+from roformermil.runtime.spelling import one_typo_apart
 
 REQUIRED, OPTIONAL = ("slide_id", "path"), ("patient_id", "label", "mpp", "tissue", "exclude", "site", "note")
 MPP_SYNONYM = re.compile("mpp|(um|microns?|micromet(re|er)s?)per(px|pixel)")  # at the start of a column's name

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.cohort.sheet_text import read_table
-from roformermil.cohort.spelling import comparable, look_alikes
 from roformermil.config import Tissue
 from roformermil.config.base import parse_yaml, read_settings
 from roformermil.config.tissue import METHODS_OF_KEY
 from roformermil.errors import ConfigError, SheetError
+from roformermil.runtime.spelling import comparable, look_alikes
 from roformermil.runtime.text import first_lines, join_some, plural
 
 SHOWN_MISTAKES, SHOWN_NAMES = 10, 10

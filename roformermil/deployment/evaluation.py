@@ -10,11 +10,11 @@ import pandas as pd
 from roformermil.deployment.model_card import ModelCard
 from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
-from roformermil.evaluation.metrics import METRICS, probability_columns
 from roformermil.evaluation.predictions import OutOfFold, labels_and_probabilities, read_table
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
+from roformermil.tasks.class_metrics import METRICS, probability_columns
 
 NOT_FOR_ONE = [
     "dataset",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from roformermil.errors import Status
-from roformermil.evaluation.metrics import probability_columns
 from roformermil.runtime.files import remove
 from roformermil.runtime.records import write_rows
+from roformermil.tasks.class_metrics import probability_columns
 
 PATIENTS_TABLE = "patients.csv"
 

@@ -12,11 +12,11 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Unit
 from roformermil.deployment.model_card import Spread
 from roformermil.errors import ConfigError, Status
-from roformermil.evaluation.metrics import probability_columns
 from roformermil.evaluation.shift import UNLIKE, Reference, mean_vector
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
 from roformermil.runtime.text import join_some
+from roformermil.tasks.class_metrics import probability_columns
 
 Row = dict[str, Any]
 SHUFFLED = "shuffled_"  # before the name of a column: the same with the positions of tiles shuffled

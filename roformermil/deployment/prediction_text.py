@@ -12,9 +12,9 @@ from roformermil.cohort.slide_table import shorten_warnings
 from roformermil.deployment.patients import PATIENTS_TABLE
 from roformermil.deployment.prediction_table import SHUFFLED, Row
 from roformermil.errors import Status
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX
 from roformermil.evaluation.shift import describe_shift
 from roformermil.runtime.text import aligned_table, first_lines, plural
+from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
 
 MOST_ROWS = 40  # that are printed
 RIGHT = ("probability", "spread", "tiles")

@@ -18,9 +18,9 @@ from roformermil.evaluation.intervals import (
     jackknife_interval,
     leave_patients_out,
 )
-from roformermil.evaluation.metrics import weighted_metrics
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.summary import mean_over_seeds
+from roformermil.tasks.class_metrics import weighted_metrics
 
 COMPARED = ("auroc", "average_precision")
 

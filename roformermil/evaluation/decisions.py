@@ -8,13 +8,13 @@ import pandas as pd
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import abstention_table
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.net_benefit import decision_curves
 from roformermil.evaluation.operating_points import calls, mean_points, operating_points
 from roformermil.evaluation.predictions import KEYS, OutOfFold, of_ensembles
 from roformermil.evaluation.probability_scores import score_table
 from roformermil.evaluation.proportions import Bounds, predictive_value, proportion
 from roformermil.evaluation.temperature import fit_temperatures, scaled_models
+from roformermil.tasks.class_metrics import counted_classes
 
 AT_PREVALENCE = "_at_prevalence"  # after `ppv` and `npv`: at the prevalence that the settings give
 COLUMNS = [*KEYS, "class", "operating_point", "metric", "prevalence", "value", "ci_low", "ci_high", "slides", "folds"]

@@ -15,8 +15,8 @@ from roformermil.evaluation.intervals import (
     jackknife_interval,
     leave_patients_out,
 )
-from roformermil.evaluation.metrics import METRICS, weighted_metrics
 from roformermil.evaluation.predictions import KEYS, UNLABELLED, OutOfFold, join_folds
+from roformermil.tasks.class_metrics import METRICS, weighted_metrics
 
 ESTIMATES = (
     "internal",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import t
 
-from roformermil.evaluation.metrics import finite_mean
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.class_metrics import finite_mean
 
 LEVEL = 0.95
 ROUND_OFF = 1e-12  # values that differ by less are equal

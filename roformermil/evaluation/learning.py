@@ -9,9 +9,9 @@ from roformermil.bags.balance import class_balance
 from roformermil.config import Training
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import patient_intervals
-from roformermil.evaluation.metrics import auroc, finite_mean, weighted_metrics
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.runtime.text import join_some
+from roformermil.tasks.class_metrics import auroc, finite_mean, weighted_metrics
 
 # of the entropy of class frequencies: calibrated normal scores of two equal classes reach it with an AUROC of 0.65
 PLATEAU = 0.95

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.proportions import mean_interval
+from roformermil.tasks.class_metrics import counted_classes
 
 THRESHOLDS = np.arange(1, 100) / 100  # probabilities from which one would act
 CURVE = ["net_benefit", "ci_low", "ci_high", "treat_all", "treat_all_low", "treat_all_high"]

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_curve
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.intervals import ROUND_OFF
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.temperature import Run, runs_of_rows
+from roformermil.tasks.class_metrics import counted_classes
 
 NONE_POSITIVE = 1.01  # a threshold above every probability
 MEANS = ["temperature", "threshold"]

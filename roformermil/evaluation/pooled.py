@@ -4,8 +4,8 @@ from itertools import product
 
 import numpy as np
 
-from roformermil.evaluation.metrics import counted_classes, finite_mean
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.class_metrics import counted_classes, finite_mean
 
 POOLED = "pooled_auroc"
 

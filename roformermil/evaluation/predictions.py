@@ -11,7 +11,7 @@ import pandas as pd
 from roformermil.config import Unit
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import FoldResult, ModelKey
-from roformermil.evaluation.metrics import probability_columns
+from roformermil.tasks.class_metrics import probability_columns
 
 UNLABELLED = -1  # the class index of a slide without a label
 KEYS = ["dataset", "encoder", "model"]

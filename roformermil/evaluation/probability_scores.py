@@ -13,9 +13,9 @@ from roformermil.evaluation.intervals import (
     leave_patients_out,
     mean_over_folds,
 )
-from roformermil.evaluation.metrics import finite_mean
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.temperature import Run
+from roformermil.tasks.class_metrics import finite_mean
 
 SMALLEST = np.finfo(float).eps  # as in scikit-learn: a wrong certain prediction would have an infinite loss
 NAMES = ("log_loss", "brier")

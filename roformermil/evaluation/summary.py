@@ -15,9 +15,9 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
 from roformermil.evaluation.pooled import POOLED, pooled_auroc
 from roformermil.evaluation.predictions import KEYS, OutOfFold, bag_ids, labels_and_probabilities, read_table
+from roformermil.tasks.class_metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds

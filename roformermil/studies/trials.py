@@ -48,8 +48,8 @@ class Trial(FoldResult):
         """The mean log loss and the AUROC of its validation slides. Raises ModelError for predictions that were edited."""
         from sklearn.metrics import log_loss  # slow to import, as pandas: Snakemake's planning needs neither
 
-        from roformermil.evaluation.metrics import auroc
         from roformermil.evaluation.predictions import labels_and_probabilities, read_table
+        from roformermil.tasks.class_metrics import auroc
 
         if self.metadata["validation"] != file_sha256(self.path):
             problem = "not what the model predicted after training"

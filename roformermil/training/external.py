@@ -11,12 +11,12 @@ from roformermil.bags.folds import FoldRow, rows_fingerprint
 from roformermil.bags.patients import group_into_bags
 from roformermil.errors import BagError
 from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE, training_identity
-from roformermil.evaluation.metrics import probability_columns
 from roformermil.features.store import read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, load_model
 from roformermil.runtime.files import file_sha256, remove, write_text
 from roformermil.runtime.progress import track
 from roformermil.runtime.records import write_rows
+from roformermil.tasks.class_metrics import probability_columns
 from roformermil.training.memory import memory_errors_named
 
 Row = dict[str, Any]

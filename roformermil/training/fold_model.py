@@ -18,11 +18,11 @@ from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
 from roformermil.config import Model, Training, Unit
 from roformermil.errors import BagError
-from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.models.normalization import fit_normalization
 from roformermil.runtime.gpus import autocast, best_device, repeat_exactly, resolve_precision
+from roformermil.tasks.class_metrics import auroc
 from roformermil.training.memory import memory_errors_named
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_bag
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import PARTS
-from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
+from roformermil.tasks.class_metrics import probability_columns  # evaluation.predictions would import pandas
 from roformermil.training.fold_model import FoldModel
 
 

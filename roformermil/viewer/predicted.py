@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.cohort.slide_table import SlideRecord
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX
 from roformermil.evaluation.predictions import read_table
+from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
 from roformermil.viewer.views import ShownSlide, View, with_absolute_paths
 
 TABLE = "predictions.csv"

@@ -14,7 +14,7 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks.class_metrics import class_metrics, compute_metrics, weighted_metrics
 
 
 def test_the_jackknife_error_follows_its_definition(simulate):

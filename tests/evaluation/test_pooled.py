@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from roformermil.evaluation.intervals import leave_patients_out
-from roformermil.evaluation.metrics import weighted_metrics
 from roformermil.evaluation.pooled import pooled_auroc
+from roformermil.tasks.class_metrics import weighted_metrics
 
 
 def by_scikit_learn(predictions) -> float:

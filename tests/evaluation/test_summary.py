@@ -10,11 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.metrics import METRICS
 from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.summary import POSITION, class_table
 from roformermil.evaluation.tables import write_tables
+from roformermil.tasks.class_metrics import METRICS
 from tests import ROOT
 from tests.factories import NO_LEAK, SimulatedRun, class_scores
 

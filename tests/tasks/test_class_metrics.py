@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from roformermil.evaluation.metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks.class_metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
 from tests.factories import class_scores
 
 

@@ -1,0 +1,5 @@
+"""What is predicted."""
+
+from typing import Literal
+
+TaskName = Literal["classification", "survival", "regression"]

@@ -1,0 +1,23 @@
+"""What is predicted of a bag: its class, a time to an event, or a number. One file a task, one object each."""
+
+import json
+from collections.abc import Sequence
+
+from roformermil.config.task import TaskName
+from roformermil.tasks.base import Task
+from roformermil.tasks.classification import Classification
+from roformermil.tasks.regression import Regression
+from roformermil.tasks.survival import Survival
+
+TASKS: dict[TaskName, type[Task]] = {"classification": Classification, "survival": Survival, "regression": Regression}
+
+
+def make_task(name: TaskName, classes: Sequence[str] = ()) -> Task:
+    """The task of a configuration, before it is fitted to labels. classes: of a data set, for classification alone."""
+    return Classification(tuple(classes)) if name == "classification" else TASKS[name]()
+
+
+def read_task(text: str) -> Task:
+    """The task that `Task.to_json` wrote. Raises KeyError, TypeError or ValueError for another text."""
+    settings = json.loads(text)
+    return TASKS[settings.pop("task")](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})

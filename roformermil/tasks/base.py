@@ -1,0 +1,84 @@
+"""What every task defines, and all that the other rooms need to know of it."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a run's models predict, and how that is judged.
+
+    A bag has a *label*, text as in folds.csv and predictions.csv; the same as numbers is its *target*. A model has M outputs per
+    bag; the task makes of them P *predictions*, the columns of predictions.csv, of which `metrics` are computed.
+    """
+
+    name: ClassVar[str]  # in the configuration
+    metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
+    compared: ClassVar[tuple[str, ...]]  # the metrics by which models are compared
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # between which a metric lies, where not 0 and 1
+    chance: ClassVar[float]  # the main metric of predictions that know nothing
+    plots: ClassVar[tuple[str, ...]]  # of a data set, besides training curves
+
+    @property
+    @abstractmethod
+    def outputs(self) -> list[str]:
+        """What each of a model's M outputs stands for."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """The P columns of predictions.csv."""
+
+    @abstractmethod
+    def check(self, label: str) -> None:
+        """Raises SheetError, which says what is expected, for a label that is none of this task."""
+
+    @abstractmethod
+    def strata(self, labels: Sequence[str]) -> list[str]:
+        """The group of each label, of which every part of a fold gets its share."""
+
+    def fit(self, labels: Sequence[str]) -> "Task":
+        """The task with what it takes from the training labels of a fold."""
+        return self
+
+    @abstractmethod
+    def targets(self, labels: Sequence[str]) -> np.ndarray:
+        """The targets (n,) or (n, k) of n labels, of which "" is none. Raises ValueError for another text that is no label."""
+
+    def are_known(self, targets: np.ndarray) -> np.ndarray:
+        """Which of n bags have a label, (n,) bool."""
+        return np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
+
+    @abstractmethod
+    def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
+        """The loss of each bag, (B,). logits: (B, M); targets: those of the B bags."""
+
+    @abstractmethod
+    def activation(self, logits: "Tensor") -> "Tensor":
+        """The predictions (..., P) of a model's outputs (..., M)."""
+
+    @abstractmethod
+    def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """All `metrics` of n bags; NaN where they are too few for one. predictions: (n, P)."""
+
+    @abstractmethod
+    def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
+        """`metrics` by name, (R,) each, of n bags that count as often as each row of weights (R, n) says."""
+
+    def bounds_of(self, metric: str) -> tuple[float, float]:
+        """The lowest and the highest value that a metric can have."""
+        return self.bounds.get(metric, (0.0, 1.0))
+
+    def to_json(self) -> str:
+        """The task as text, for a model's metadata."""
+        return json.dumps({"task": self.name} | asdict(self))
