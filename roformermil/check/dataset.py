@@ -143,7 +143,8 @@ def check_leaks(
 
     classes = config.datasets[name].classes
     tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
-    if caution := few_patients_caution([tested[label] / len(config.folds.numbers) for label in classes], classes):
+    per_fold = {f"of class {label}": tested[label] / len(config.folds.numbers) for label in classes}
+    if caution := few_patients_caution(per_fold):
         yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
     for finding in find_leaks(folds, usable, identified):

@@ -15,6 +15,7 @@ from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
+from roformermil.tasks import Classification, Task, read_task
 
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
@@ -112,6 +113,16 @@ class FoldResult(ModelKey):
     def classes(self) -> list[str]:
         """The classes in the order of their index. Raises ModelError."""
         return self.settings["classes"]
+
+    @cached_property
+    def task(self) -> Task:
+        """What the model predicts, as fitted to its training labels. Raises ModelError."""
+        if "task" not in self.metadata:
+            return Classification(tuple(self.classes))
+        try:
+            return read_task(self.metadata["task"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{self.model_file.absolute()}: its task is damaged ({error!r})") from error
 
     @property
     def unit(self) -> Unit:
