@@ -147,11 +147,10 @@ def check_leaks(
     """Whether folds leak, and whether they test few patients."""
     from roformermil.evaluation.cautions import few_patients_caution  # pandas, which `check_plan` does not need
 
-    task, classes = task_of(config, name), config.datasets[name].classes
+    task = task_of(config, name)
     tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
-    if classes and (
-        caution := few_patients_caution([tested[label] / len(config.folds.numbers) for label in classes], classes)
-    ):
+    per_fold = {f"of class {label}": tested[label] / len(config.folds.numbers) for label in task.classes}
+    if caution := few_patients_caution(per_fold):
         yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
     for finding in find_leaks(folds, with_strata(usable, task), identified):

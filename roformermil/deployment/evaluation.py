@@ -10,10 +10,11 @@ import pandas as pd
 from roformermil.deployment.model_card import ModelCard
 from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
-from roformermil.evaluation.predictions import OutOfFold, labels_and_probabilities, read_table
+from roformermil.evaluation.predictions import OutOfFold, read_table, targets_and_predictions
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
+from roformermil.tasks import Classification
 from roformermil.tasks.class_metrics import METRICS, probability_columns
 
 NOT_FOR_ONE = [
@@ -66,18 +67,19 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
         return None
     if card.unit == "patient":  # all slides of a patient have the patient's prediction
         rows = rows.drop_duplicates("patient_id")
-    labels, probabilities = labels_and_probabilities(rows, card.classes)
+    task = Classification(tuple(card.classes))
+    targets, predictions = targets_and_predictions(rows, task)
     once = np.zeros(len(rows), int)
     return OutOfFold(
         dataset=table.absolute().parent.name,
         encoder=str(card.features["encoder"]),
         model=card.model.id,
-        classes=card.classes,
+        task=task,
         slides=rows["patient_id" if card.unit == "patient" else "slide_id"].to_numpy(),
         patients=rows.patient_id.to_numpy(),
         folds=once,
-        labels=labels,
-        probabilities=probabilities,
+        targets=targets,
+        predictions=predictions,
         seeds=once,
         shuffled=_shuffled(rows, card.classes),
         trained_on=card.training_data.dataset,

@@ -66,12 +66,12 @@ def score_table(
 
 def _frequencies(model: OutOfFold, training: OutOfFold) -> OutOfFold:
     """The predictions of who only knows how frequent each class is among the slides of each training."""
-    probabilities = np.empty_like(model.probabilities)
+    probabilities = np.empty_like(model.predictions)
     frequency = dict(zip(training.runs, (_share(training, own) for own in training.tests), strict=True))
     for run, own in zip(model.runs, model.tests, strict=True):
         probabilities[own] = frequency[run]
-    return replace(model, probabilities=probabilities, shuffled=None)
+    return replace(model, predictions=probabilities, shuffled=None)
 
 
 def _share(training: OutOfFold, own: np.ndarray) -> np.ndarray:
-    return finite_mean(np.eye(len(training.classes))[training.labels[own]])
+    return finite_mean(np.eye(len(training.classes))[training.targets[own]])

@@ -1,7 +1,7 @@
 """What is predicted of a bag: its class, a time to an event, or a number. One file a task, one object each."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from roformermil.config import Config
 from roformermil.config.task import TaskName
@@ -11,6 +11,14 @@ from roformermil.tasks.regression import Regression
 from roformermil.tasks.survival import Survival
 
 TASKS: dict[TaskName, type[Task]] = {"classification": Classification, "survival": Survival, "regression": Regression}
+
+METRIC_TITLES = {name: title for task in TASKS.values() for name, title in task.metrics.items()}
+
+
+def task_with(metrics: Iterable[str]) -> Task:
+    """The task, not fitted, of a table's metrics. Raises StopIteration for those of none."""
+    by_metric = {name: task for task in TASKS.values() for name in task.metrics}
+    return next(by_metric[name] for name in metrics if name in by_metric)()
 
 
 def make_task(name: TaskName, classes: Sequence[str] = ()) -> Task:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from roformermil.config.task import TaskName
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,14 +25,31 @@ class Task(ABC):
     bag; the task makes of them P *predictions*, the columns of predictions.csv, of which `metrics` are computed.
     """
 
-    name: ClassVar[str]  # in the configuration
+    name: ClassVar[TaskName]  # in the configuration
     sheet_columns: ClassVar[tuple[str, ...]] = ("label",)  # of the slide sheet, which give a slide's label
     several_labels: ClassVar[str] = "several labels"
     metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
+    headline: ClassVar[tuple[str, ...]]  # the metrics of summary.md, the main one first
+    reported: ClassVar[tuple[str, ...]]  # the metrics of the report's table, the main one first
     compared: ClassVar[tuple[str, ...]]  # the metrics by which models are compared
+    transferred: ClassVar[tuple[str, ...]]  # the metrics whose drop on external slides is told in words
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # between which a metric lies, where not 0 and 1
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()  # of these metrics
     chance: ClassVar[float]  # the main metric of predictions that know nothing
+    guess: ClassVar[str] = "chance"  # what these predictions are called
+    reversed_ranking: ClassVar[str] = ": its ranking is reversed"  # what a main metric below that means
+    aim: ClassVar[tuple[str, str]]  # what one model does that is better, and what several do
+    undefined: ClassVar[str]  # why there may be no main metric
+    plateau: ClassVar[float]  # a model that learned anything exceeds this main metric on its training slides
+    few: ClassVar[str] = ""  # what few test patients of one of the `groups` do to the metrics
+    contribution: ClassVar[str]  # what a tile adds to in a heat map
     plots: ClassVar[tuple[str, ...]]  # of a data set, besides training curves
+    tables: ClassVar[tuple[str, ...]] = ()  # that only this task has
+
+    @property
+    def main(self) -> str:
+        """The metric that sentences are about."""
+        return next(iter(self.metrics))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,6 +112,22 @@ class Task(ABC):
         return np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
 
     @abstractmethod
+    def labels(self, targets: np.ndarray) -> list[str]:
+        """The labels of n targets: the inverse of `targets`."""
+
+    def groups(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        """Which of n bags are in each group that metrics need several patients of, (n,) bool by name: `of class x`."""
+        return {}
+
+    @abstractmethod
+    def describe(self, labels: Sequence[str], patients: Sequence[str]) -> str:
+        """What n labels are, of which none is "", and how many patients have them: a cell of the report."""
+
+    def guess_loss(self, targets: np.ndarray) -> float:
+        """The loss, mean over n bags with these targets, of a model that predicts the same for all."""
+        return float("nan")
+
+    @abstractmethod
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """The loss of each bag, (B,). logits: (B, M); targets: those of the B bags."""
 
@@ -120,9 +155,14 @@ class Task(ABC):
         """Which of `mapped` the heat maps of a bag show. predictions: (P,)."""
         return 0
 
+    @property
+    def scale(self) -> float:
+        """How far a prediction moves where an output moves by 1; 1 where outputs are logits."""
+        return 1.0
+
     @abstractmethod
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
-        """What each of n tiles adds to each of `mapped`, (n, K). contributions: to the M outputs, (n, M)."""
+        """What each of n tiles adds to each of `mapped`, (n, K). contributions: to the M outputs, times `scale`, (n, M)."""
 
     def map_attention(self, attention: np.ndarray) -> np.ndarray:
         """The attention to each of n tiles for each of `mapped`, (n, K). attention: of the M outputs, (n, M)."""
@@ -143,6 +183,11 @@ class Task(ABC):
     def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """What an epoch tells of the validation bags besides their loss; the names are those of `training.monitor`."""
         return self.compute_metrics(targets, predictions)
+
+    def difference_bounds(self, metric: str) -> tuple[float, float]:
+        """Between what two values of a metric can differ."""
+        low, high = self.bounds_of(metric)
+        return low - high, high - low
 
     def to_json(self) -> str:
         """The task as text, for a model's metadata."""

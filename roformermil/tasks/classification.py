@@ -34,8 +34,15 @@ class Classification(Task):
         "balanced_accuracy": "balanced accuracy",
         "f1": "F1",
     }
+    headline: ClassVar = ("auroc", "balanced_accuracy")
+    reported: ClassVar = ("auroc", "balanced_accuracy", "average_precision")
     compared: ClassVar = ("auroc", "average_precision")
+    transferred: ClassVar = ("auroc",)
     chance: ClassVar = 0.5
+    aim: ClassVar = ("tells the classes apart", "tell the classes apart")
+    undefined: ClassVar = "No fold tests slides of every class, so there is no AUROC."
+    plateau: ClassVar = 0.65
+    contribution: ClassVar = "the log-odds of the class"
     plots: ClassVar = ("curves", "calibration", "confusion")
     several_labels: ClassVar = "several classes"
 
@@ -86,6 +93,20 @@ class Classification(Task):
 
     def are_known(self, targets: np.ndarray) -> np.ndarray:
         return targets != UNLABELLED
+
+    def labels(self, targets: np.ndarray) -> list[str]:
+        return [[*self.classes, ""][index] for index in targets]
+
+    def groups(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"of class {name}": targets == index for index, name in enumerate(self.classes)}
+
+    def describe(self, labels: Sequence[str], patients: Sequence[str]) -> str:
+        pairs = list(zip(labels, patients, strict=True))
+        by_class = {name: [patient for label, patient in pairs if label == name] for name in self.classes}
+        return ", ".join(f"{len(ids)} {name} ({len(set(ids))} patients)" for name, ids in by_class.items())
+
+    def guess_loss(self, targets: np.ndarray) -> float:
+        return float(np.log(len(self.classes)))
 
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         from torch.nn.functional import cross_entropy

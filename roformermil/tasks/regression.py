@@ -24,9 +24,20 @@ class Regression(Task):
 
     name: ClassVar = "regression"
     metrics: ClassVar = {"r2": "R2", "pearson": "Pearson correlation", "mae": "mean absolute error"}
+    headline: ClassVar = ("r2", "pearson", "mae")
+    reported: ClassVar = ("r2", "pearson", "mae")
     compared: ClassVar = ("r2", "mae")
+    transferred: ClassVar = ("r2", "mae")
     bounds: ClassVar = {"r2": (-np.inf, 1.0), "pearson": (-1.0, 1.0), "mae": (0.0, np.inf)}
+    lower_is_better: ClassVar = frozenset({"mae"})
     chance: ClassVar = 0.0
+    guess: ClassVar = "predicting the mean of the test labels"
+    reversed_ranking: ClassVar = ""
+    aim: ClassVar = ("predicts the label", "predict the label")
+    undefined: ClassVar = "No fold tests slides with different labels, so there is no R2."
+    plateau: ClassVar = 0.05
+    few: ClassVar = "R2 and the correlation vary widely"
+    contribution: ClassVar = "the prediction, in units of the label"
     plots: ClassVar = ("scatter",)
 
     @property
@@ -58,6 +69,19 @@ class Regression(Task):
     def targets(self, labels: Sequence[str]) -> np.ndarray:
         return np.array([float(label or np.nan) for label in labels], dtype=np.float64)
 
+    def labels(self, targets: np.ndarray) -> list[str]:
+        return [str(float(value)) if np.isfinite(value) else "" for value in targets]
+
+    def groups(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        return {"with a label": np.isfinite(targets)}
+
+    def describe(self, labels: Sequence[str], patients: Sequence[str]) -> str:
+        values = self.targets(labels)
+        return f"labels {values.min():g} to {values.max():g}, mean {values.mean():.3g}, standard deviation {values.std():.3g}"
+
+    def guess_loss(self, targets: np.ndarray) -> float:
+        return float(np.mean((targets - targets.mean()) ** 2) / self.std**2)
+
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """Squared errors, in variances of the training labels."""
         return (logits[:, 0] - ((targets - self.mean) / self.std).to(logits.dtype)) ** 2
@@ -73,9 +97,13 @@ class Regression(Task):
 
         return fit_ridge(features, (targets - self.mean) / self.std, inverse)
 
+    @property
+    def scale(self) -> float:
+        return self.std
+
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
         """What each tile adds to the prediction, in units of the label."""
-        return contributions * self.std
+        return contributions
 
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))

@@ -32,10 +32,19 @@ class Survival(Task):
 
     name: ClassVar = "survival"
     metrics: ClassVar = {"c_index": "C-index"}
+    headline: ClassVar = ("c_index",)
+    reported: ClassVar = ("c_index",)
     compared: ClassVar = ("c_index",)
+    transferred: ClassVar = ("c_index",)
     chance: ClassVar = 0.5
+    aim: ClassVar = ("ranks patients by risk", "rank patients by risk")
+    undefined: ClassVar = "No fold tests slides whose times can be compared, so there is no C-index."
+    plateau: ClassVar = 0.55
+    few: ClassVar = "the C-index is coarse, and its 95% interval covers too little"
+    contribution: ClassVar = "the risk: the log-odds of the event in an interval, mean over intervals"
     plots: ClassVar = ("survival",)
     sheet_columns: ClassVar = ("time", "event")
+    tables: ClassVar = ("survival_groups", "survival_curves")
 
     @property
     def outputs(self) -> list[str]:
@@ -73,6 +82,27 @@ class Survival(Task):
 
     def targets(self, labels: Sequence[str]) -> np.ndarray:
         return np.array([parse_survival(label) for label in labels], dtype=np.float64).reshape(-1, 2)
+
+    def labels(self, targets: np.ndarray) -> list[str]:
+        return [f"{time:.15g}{'' if event else '+'}" if np.isfinite(time) else "" for time, event in targets]
+
+    def groups(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        return {"with an event": targets[:, 1] == 1}
+
+    def describe(self, labels: Sequence[str], patients: Sequence[str]) -> str:
+        with_event = [patient for label, patient in zip(labels, patients, strict=True) if not label.endswith("+")]
+        return f"{len(with_event)} with an event ({len(set(with_event))} patients), the others censored"
+
+    def guess_loss(self, targets: np.ndarray) -> float:
+        """With the hazards of the life table: events of each interval over those who entered it and were not lost in it."""
+        from scipy.special import xlogy
+
+        ends, time, event = np.array(self.ends), targets[:, :1], targets[:, 1:] > 0
+        starts = np.append(-np.inf, ends[:-1])
+        survived = np.where(event, ends < time, ends <= time).sum(axis=0)
+        ended = (event & (starts < time) & (time <= ends)).sum(axis=0)
+        total = np.maximum(survived + ended, 1)
+        return float(-(xlogy(ended, ended / total) + xlogy(survived, survived / total)).sum() / len(targets))
 
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """The negative logarithm of the likelihood: no event in the intervals before, and the event in its own. Without an event,

@@ -78,7 +78,7 @@ def _with_predictions(records: dict[str, SlideRecord], predictions: OutOfFold, f
     slides = {name: ShownSlide(record) for name, record in records.items()}
     of_bags = slides_of_bags(read_folds(folds), "patient") if predictions.unit == "patient" else {}
     for k, bag in enumerate(predictions.slides):
-        label, probabilities = [*predictions.classes, ""][predictions.labels[k]], predictions.probabilities[k].tolist()
+        label, probabilities = [*predictions.classes, ""][predictions.targets[k]], predictions.predictions[k].tolist()
         fold = None if predictions.trained_on else int(predictions.folds[k])
         for name in of_bags.get(bag, [bag]):
             if name in records:

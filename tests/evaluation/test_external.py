@@ -23,9 +23,10 @@ from roformermil.evaluation.fold_results import (
     read_metadata,
     training_identity,
 )
-from roformermil.evaluation.predictions import UNLABELLED, join_folds, out_of_fold, read_table
+from roformermil.evaluation.predictions import join_folds, out_of_fold, read_table
 from roformermil.evaluation.tables import write_tables
 from roformermil.runtime.files import file_sha256
+from roformermil.tasks.classification import UNLABELLED
 from tests.factories import NO_LEAK, SimulatedRun, write_predictions_csv
 
 CLASSES, MODELS, FOLDS = ["x", "y"], ("abmil", "ro-abmil"), 3
@@ -148,8 +149,8 @@ def test_the_ensemble_on_external_slides_is_of_the_first_repeat(run, tmp_path):
     (one,) = (model for model in join_folds(results) if model.trained_on)
     (ensemble,) = (model for model in out_of_fold(results) if model.trained_on)
     assert one.folds_per_repeat == FOLDS and ensemble.folds_per_repeat is None
-    expected = [one.probabilities[(one.slides == name) & (one.folds < FOLDS)].mean(axis=0) for name in ensemble.slides]
-    assert ensemble.probabilities == pytest.approx(np.array(expected))
+    expected = [one.predictions[(one.slides == name) & (one.folds < FOLDS)].mean(axis=0) for name in ensemble.slides]
+    assert ensemble.predictions == pytest.approx(np.array(expected))
 
 
 def test_every_slide_counts_once_in_confusion_and_calibration(run):
@@ -171,7 +172,7 @@ def test_slides_without_labels_are_predicted_and_not_evaluated(run):
     results = [FoldResult.at(path) for path in run.predictions]
     assert {one.dataset for one in out_of_fold(results)} == {"in", "out"}
     everything = {one.key: one for one in out_of_fold(results, labelled=False)}
-    assert (everything["blind", "net", "abmil"].labels == UNLABELLED).all()
+    assert (everything["blind", "net", "abmil"].targets == UNLABELLED).all()
     joined = {one.key: one for one in join_folds(results)}["out", "net", "abmil"]
     assert len(joined.slides) == FOLDS * 41 and len(everything["out", "net", "abmil"].slides) == 41
 

@@ -9,7 +9,7 @@ import pandas as pd
 from roformermil.bags.folds import read_folds
 from roformermil.bags.patients import slides_of_bags
 from roformermil.evaluation.consistency import read_results
-from roformermil.evaluation.predictions import UNLABELLED, out_of_fold
+from roformermil.evaluation.predictions import out_of_fold
 from roformermil.runtime.files import atomic_path
 
 
@@ -22,11 +22,11 @@ def copy_gallery(predictions: list[Path], heatmaps: Path, out: Path, per_class: 
     """
     (model,) = out_of_fold(read_results(predictions), labelled=False)
     model = model.without_repeats()  # the fold that drew the panel
-    right, without = model.labels == model.decisions, model.labels == UNLABELLED
+    right, without = model.targets == model.decisions, ~model.are_labelled
     outcomes = np.select([without, right], ["unlabelled", "right"], "wrong")
-    labels = np.where(without, model.decisions, model.labels)
+    labels = np.where(without, model.decisions, model.targets)
     table = pd.DataFrame({"bag": model.slides, "label": labels, "outcome": outcomes})
-    table["confidence"] = model.probabilities.max(axis=1)
+    table["confidence"] = model.predictions.max(axis=1)
     if model.unit == "patient":  # whose slides are several
         slides = slides_of_bags(read_folds(predictions[0].absolute().parents[3] / "folds.csv"), model.unit)
         table = table.assign(slide_id=table.bag.map(slides)).explode("slide_id")
