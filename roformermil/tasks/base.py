@@ -43,6 +43,8 @@ class Task(ABC):
     plateau: ClassVar[float]  # a model that learned anything exceeds this main metric on its training slides
     few: ClassVar[str] = ""  # what few test patients of one of the `groups` do to the metrics
     contribution: ClassVar[str]  # what a tile adds to in a heat map
+    contribution_unit: ClassVar[str] = "log-odds"
+    odds_of: ClassVar[str] = ""  # of what contributions are log-odds, where that is no class
     plots: ClassVar[tuple[str, ...]]  # of a data set, besides training curves
     tables: ClassVar[tuple[str, ...]] = ()  # that only this task has
 
@@ -154,6 +156,11 @@ class Task(ABC):
     def shown(self, predictions: np.ndarray) -> int:
         """Which of `mapped` the heat maps of a bag show. predictions: (P,)."""
         return 0
+
+    def describe_prediction(self, predictions: np.ndarray, label: str = "") -> str:
+        """A bag's predictions in words, and its label where it is known. predictions: (P,)."""
+        name = self.columns[0]
+        return f"{name} {predictions[0]:.3g}" + (f", labelled {label}" if label else "")
 
     @property
     def scale(self) -> float:
