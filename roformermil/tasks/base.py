@@ -41,6 +41,7 @@ class Task(ABC):
     few: ClassVar[str] = ""  # what few test patients of one of the `groups` do to the metrics
     contribution: ClassVar[str]  # what a tile adds to in a heat map
     plots: ClassVar[tuple[str, ...]]  # of a data set, besides training curves
+    page_plots: ClassVar[tuple[str, ...]] = ()  # of a data set, drawn with the report from tables
     tables: ClassVar[tuple[str, ...]] = ()  # that only this task has
 
     @property

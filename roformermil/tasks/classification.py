@@ -43,6 +43,7 @@ class Classification(Task):
     plateau: ClassVar = 0.65
     contribution: ClassVar = "the log-odds of the class"
     plots: ClassVar = ("curves", "calibration", "confusion")
+    page_plots: ClassVar = ("decisions",)
 
     @property
     def outputs(self) -> list[str]:

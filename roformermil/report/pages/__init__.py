@@ -81,6 +81,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "scale": [f"{end:g}" for end in scale_of(task)],
         "chance": f"{task.chance:g}",
         "guess": task.guess,
+        "lower_is_better": [METRIC_TITLES[name] for name in task.metrics if name in task.lower_is_better],
         "has_classes": bool(classes),
         "contribution": task.contribution,
         "risk_groups": describe_risk_groups(groups_of_risk),
