@@ -39,7 +39,7 @@ def sample_tiles(bag: Bag, count: int, generator: Generator) -> Bag:
     slides = torch.arange(len(bag.slide_ids)).repeat_interleave(torch.tensor(bag.slide_lengths))[chosen]
     counts = zip(bag.slide_ids, slides.bincount(minlength=len(bag.slide_ids)).tolist(), strict=True)
     slide_ids, slide_lengths = zip(*((slide_id, tiles) for slide_id, tiles in counts if tiles), strict=True)
-    return Bag(bag.features[chosen], bag.grid[chosen], bag.label, list(slide_ids), list(slide_lengths))
+    return Bag(bag.features[chosen], bag.grid[chosen], bag.target, list(slide_ids), list(slide_lengths))
 
 
 def augment(grid: Tensor, mode: str, generator: Generator) -> Tensor:

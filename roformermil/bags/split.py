@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roformermil.bags.external import external_rows, find_external_leaks
-from roformermil.bags.folds import assign_folds, given_folds, write_folds
+from roformermil.bags.folds import assign_folds, given_folds, with_strata, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.bags.patients import check_patient_labels
 from roformermil.cohort.slide_files import content_id
@@ -15,6 +15,7 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Folds, Leakage, Unit
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint, write_text
+from roformermil.tasks import Classification, Task, as_task
 
 COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, which decide folds and leaks
 
@@ -22,7 +23,7 @@ COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, whi
 def split_slides(
     slides: list[Slide],
     records: list[SlideRecord],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     out: Path,
@@ -43,14 +44,14 @@ def split_slides(
         folds = external_rows(usable, trained)
         findings = find_external_leaks(folds, records, trained)
     else:
-        folds = assign_folds(dataset, usable, settings, classes)
-        findings = find_leaks(folds, usable, records)
+        folds = assign_folds(dataset, usable, settings, task)
+        findings = find_leaks(folds, with_strata(usable, task), records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
     write_text(
         out.with_suffix(".json"),
         json.dumps(
-            describe_split(dataset, slides, classes, settings, leakage, trained.name if trained else None), indent=1
+            describe_split(dataset, slides, task, settings, leakage, trained.name if trained else None), indent=1
         )
         + "\n",
     )
@@ -60,15 +61,16 @@ def split_slides(
 def describe_split(
     dataset: str,
     slides: list[Slide],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
 ) -> dict[str, Any]:
     """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet; validates: the data set
     that an external one validates."""
-    given = given_folds(dataset, settings)
-    described = {"the version of the code": stage_versions.SPLIT, "classes": classes}
+    task, given = as_task(task), given_folds(dataset, settings)
+    described = {"the version of the code": stage_versions.SPLIT, "task": task.name}
+    described["classes"] = list(task.classes)
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
     described |= {"validates": validates} if validates else {}
@@ -79,7 +81,7 @@ def describe_split(
 def reasons_to_split_again(
     folds: Path,
     slides: list[Slide],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
@@ -92,7 +94,8 @@ def reasons_to_split_again(
         before = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         before = {}
-    now = describe_split(folds.parent.name, slides, classes, settings, leakage, validates)
+    before.setdefault("task", Classification.name)  # not named by earlier releases
+    now = describe_split(folds.parent.name, slides, task, settings, leakage, validates)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
 

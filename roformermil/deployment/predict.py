@@ -63,7 +63,7 @@ class PackagedModel:
         temperatures = self.card.decisions.temperatures
         predictions = [member.predict_bag(bag) for member in self.members]
         return [
-            replace(one, probabilities=scale(one.probabilities, temperatures[name])) if name in temperatures else one
+            replace(one, values=scale(one.probabilities, temperatures[name])) if name in temperatures else one
             for name, one in zip(self.card.members, predictions, strict=True)
         ]
 

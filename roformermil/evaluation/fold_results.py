@@ -15,7 +15,7 @@ from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
-from roformermil.tasks import Classification, Task, read_task
+from roformermil.tasks import Task, trained_task
 
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
@@ -111,18 +111,16 @@ class FoldResult(ModelKey):
 
     @property
     def classes(self) -> list[str]:
-        """The classes in the order of their index. Raises ModelError."""
+        """The classes in the order of their index; none of a task other than classification. Raises ModelError."""
         return self.settings["classes"]
 
     @cached_property
     def task(self) -> Task:
-        """What the model predicts, as fitted to its training labels. Raises ModelError."""
-        if "task" not in self.metadata:
-            return Classification(tuple(self.classes))
+        """What it predicts, fitted to its training slides. Raises ModelError."""
         try:
-            return read_task(self.metadata["task"])
+            return trained_task(self.metadata)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self.model_file.absolute()}: its task is damaged ({error!r})") from error
+            raise self._unknown_file(error) from error
 
     @property
     def unit(self) -> Unit:
@@ -143,14 +141,17 @@ class FoldResult(ModelKey):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decided the fold's result, by key: `unit`, `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
+        """What decided the fold's result, by key: `task`, `unit`, `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
         try:
             classes, model, training = (json.loads(self.metadata[name]) for name in ("classes", "model", "training"))
         except (KeyError, ValueError) as error:
-            raise ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})") from error
+            raise self._unknown_file(error) from error
         training = {key: value for key, value in training.items() if key not in Training.runtime_only}
         unit = self.metadata.get("unit", "slide")
-        return _by_key(unit, classes, model, training, self.metadata.get("train_version"))
+        return _by_key(self.task.name, unit, classes, model, training, self.metadata.get("train_version"))
+
+    def _unknown_file(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})")
 
 
 def configured_settings(
@@ -163,7 +164,9 @@ def configured_settings(
     training, version = trainings.get(model.id, config.training).deciding_values(), str(stage_versions.TRAIN)
     if seed is not None:
         training["seed"] = seed
-    return _by_key(config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+    return _by_key(
+        config.task, config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version
+    )
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -187,8 +190,15 @@ def training_identity(metadata: Mapping[str, str]) -> str:
 
 
 def _by_key(
-    unit: str, classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any
+    task: str, unit: str, classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any
 ) -> dict[str, Any]:
     of_model = {f"models.{key}": value for key, value in model.items()}
     of_training = {f"training.{key}": value for key, value in training.items()}
-    return {"unit": unit, "classes": classes, **of_model, **of_training, "the training code's version": version}
+    return {
+        "task": task,
+        "unit": unit,
+        "classes": classes,
+        **of_model,
+        **of_training,
+        "the training code's version": version,
+    }

@@ -1,8 +1,9 @@
 """What is predicted of a bag: its class, a time to an event, or a number. One file a task, one object each."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from roformermil.config import Config
 from roformermil.config.task import TaskName
 from roformermil.tasks.base import Task
 from roformermil.tasks.classification import Classification
@@ -25,7 +26,24 @@ def make_task(name: TaskName, classes: Sequence[str] = ()) -> Task:
     return Classification(tuple(classes)) if name == "classification" else TASKS[name]()
 
 
+def as_task(task: Task | Sequence[str]) -> Task:
+    """The task, or the classification of these classes."""
+    return task if isinstance(task, Task) else Classification(tuple(task))
+
+
+def task_of(config: Config, dataset: str) -> Task:
+    """The task of a data set of the configuration, before it is fitted to labels."""
+    return make_task(config.task, config.datasets[dataset].classes)
+
+
 def read_task(text: str) -> Task:
     """The task that `Task.to_json` wrote. Raises KeyError, TypeError or ValueError for another text."""
     settings = json.loads(text)
     return TASKS[settings.pop("task")](**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
+
+
+def trained_task(metadata: Mapping[str, str]) -> Task:
+    """The fitted task in a model's metadata; without one, as of earlier releases, the classification of its classes.
+
+    Raises KeyError, TypeError or ValueError for other metadata."""
+    return read_task(metadata["task"]) if "task" in metadata else as_task(json.loads(metadata["classes"]))

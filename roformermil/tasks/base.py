@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from roformermil.config.task import TaskName
-
 if TYPE_CHECKING:
     from torch import Tensor
 
 Values = dict[str, np.ndarray]
+Parameters = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,9 @@ class Task(ABC):
     bag; the task makes of them P *predictions*, the columns of predictions.csv, of which `metrics` are computed.
     """
 
-    name: ClassVar[TaskName]  # in the configuration
+    name: ClassVar[str]  # in the configuration
+    sheet_columns: ClassVar[tuple[str, ...]] = ("label",)  # of the slide sheet, which give a slide's label
+    several_labels: ClassVar[str] = "several labels"
     metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
     headline: ClassVar[tuple[str, ...]]  # the metrics of summary.md, the main one first
     reported: ClassVar[tuple[str, ...]]  # the metrics of the report's table, the main one first
@@ -54,6 +55,15 @@ class Task(ABC):
         """Classes in the order of their index, of a classification alone."""
         return ()
 
+    def lacks(self, labels: Sequence[str] = ()) -> str:
+        """What the configuration lacks to train on slides of these labels, and what to write; "" for nothing."""
+        return ""
+
+    @property
+    def label_help(self) -> str:
+        """Where a slide's label is written, for a sheet without labels."""
+        return f"fill in column {' and '.join(self.sheet_columns)} of the slide sheet"
+
     @property
     @abstractmethod
     def outputs(self) -> list[str]:
@@ -68,9 +78,25 @@ class Task(ABC):
     def check(self, label: str) -> None:
         """Raises SheetError, which says what is expected, for a label that is none of this task."""
 
+    def read_label(self, row: Mapping[str, str]) -> str:
+        """The label in a row of the slide sheet, by column; "" for none. Raises SheetError."""
+        label = row.get("label", "")
+        if label:
+            self.check(label)
+        return label
+
     @abstractmethod
     def strata(self, labels: Sequence[str]) -> list[str]:
         """The group of each label, of which every part of a fold gets its share."""
+
+    @property
+    def needed_strata(self) -> tuple[str, ...]:
+        """The strata without which a part of a fold is of no use."""
+        return ()
+
+    def name_strata(self, strata: Sequence[str]) -> str:
+        """Strata in words."""
+        return ", ".join(strata)
 
     def fit(self, labels: Sequence[str]) -> "Task":
         """The task with what it takes from the training labels of a fold."""
@@ -104,9 +130,37 @@ class Task(ABC):
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """The loss of each bag, (B,). logits: (B, M); targets: those of the B bags."""
 
+    def mean_loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
+        """The mean of `loss` over bags."""
+        return self.loss(logits, targets).mean()
+
     @abstractmethod
     def activation(self, logits: "Tensor") -> "Tensor":
         """The predictions (..., P) of a model's outputs (..., M)."""
+
+    @abstractmethod
+    def fit_linear(
+        self, features: np.ndarray, targets: np.ndarray, inverse: float, class_weights: np.ndarray | None = None
+    ) -> Parameters:
+        """Weights (M, F) and biases (M,) of the linear model of mean features (n, F) that `mean-linear` is. inverse: C, the inverse
+        of the strength of regularization; class_weights: (C,), of a classification."""
+
+    @property
+    def mapped(self) -> tuple[str, ...]:
+        """What a tile contributes to: one heat map each, of which a slide shows that of `shown`."""
+        return tuple(self.columns[:1])
+
+    def shown(self, predictions: np.ndarray) -> int:
+        """Which of `mapped` the heat maps of a bag show. predictions: (P,)."""
+        return 0
+
+    @abstractmethod
+    def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
+        """What each of n tiles adds to each of `mapped`, (n, K). contributions: to the M outputs, (n, M)."""
+
+    def map_attention(self, attention: np.ndarray) -> np.ndarray:
+        """The attention to each of n tiles for each of `mapped`, (n, K). attention: of the M outputs, (n, M)."""
+        return attention.mean(axis=1, keepdims=True)
 
     @abstractmethod
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
@@ -124,6 +178,10 @@ class Task(ABC):
         """Between what two values of a metric can differ."""
         low, high = self.bounds_of(metric)
         return low - high, high - low
+
+    def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """What an epoch tells of the validation bags besides their loss; the names are those of `training.monitor`."""
+        return self.compute_metrics(targets, predictions)
 
     def to_json(self) -> str:
         """The task as text, for a model's metadata."""

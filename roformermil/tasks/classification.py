@@ -6,10 +6,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import yaml
 
 from roformermil.errors import SheetError
 from roformermil.runtime.spelling import comparable
-from roformermil.tasks.base import Task, Values
+from roformermil.tasks.base import Parameters, Task, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,20 @@ class Classification(Task):
     contribution: ClassVar = "the log-odds of the class"
     plots: ClassVar = ("curves", "calibration", "confusion")
     page_plots: ClassVar = ("decisions",)
+    several_labels: ClassVar = "several classes"
+
+    def lacks(self, labels: Sequence[str] = ()) -> str:
+        if self.classes:
+            return ""
+        names = yaml.safe_dump(list(labels), default_flow_style=True, allow_unicode=True, width=np.inf).strip()
+        order = "in the order of their index; of two, the second is the positive one"
+        return f"the data set has no `classes`: add classes: {names} to it, {order}"
+
+    @property
+    def label_help(self) -> str:
+        of_classes = f"with one of {', '.join(self.classes)}" if self.classes else ""
+        column = "fill in column label of the slide sheet"
+        return f"{column} {of_classes}" if of_classes else f"{column}, and name them in the data set's `classes`"
 
     @property
     def outputs(self) -> list[str]:
@@ -63,6 +78,13 @@ class Classification(Task):
 
     def strata(self, labels: Sequence[str]) -> list[str]:
         return list(labels)
+
+    @property
+    def needed_strata(self) -> tuple[str, ...]:
+        return self.classes
+
+    def name_strata(self, strata: Sequence[str]) -> str:
+        return f"class {', '.join(strata)}"
 
     def targets(self, labels: Sequence[str]) -> np.ndarray:
         indices = {"": UNLABELLED} | {name: index for index, name in enumerate(self.classes)}
@@ -92,8 +114,44 @@ class Classification(Task):
 
         return cross_entropy(logits, targets, reduction="none")
 
+    def mean_loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits, targets)  # torch's own mean, which may differ from `loss` in the last digit
+
     def activation(self, logits: "Tensor") -> "Tensor":
         return logits.softmax(dim=-1)
+
+    def fit_linear(
+        self, features: np.ndarray, targets: np.ndarray, inverse: float, class_weights: np.ndarray | None = None
+    ) -> Parameters:
+        from roformermil.tasks.linear import fit_logistic
+
+        weights = np.ones(len(self.classes)) if class_weights is None else class_weights
+        return fit_logistic(features, targets, inverse, weights)
+
+    @property
+    def mapped(self) -> tuple[str, ...]:
+        return self.classes
+
+    def shown(self, predictions: np.ndarray) -> int:
+        """Of two classes the second, whatever is predicted, so that colours mean the same on all slides; of more, the predicted."""
+        return 1 if len(predictions) == 2 else int(predictions.argmax())
+
+    def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
+        """What each tile adds to a class's logit minus the mean of the other classes' logits. With two classes these are log-odds. A
+        tile that adds the same to all logits changes no probability."""
+        classes = contributions.shape[1]
+        return (contributions - contributions.mean(axis=1, keepdims=True)) * classes / (classes - 1)
+
+    def map_attention(self, attention: np.ndarray) -> np.ndarray:
+        return attention
+
+    def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        from roformermil.tasks.class_metrics import auroc
+
+        accuracy = float((predictions.argmax(axis=1) == targets).mean())
+        return {"auroc": auroc(targets, predictions), "accuracy": accuracy}
 
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         from roformermil.tasks.class_metrics import compute_metrics

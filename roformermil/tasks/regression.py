@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from roformermil.errors import SheetError
-from roformermil.tasks.base import Task, Values
+from roformermil.tasks.base import Parameters, Task, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,10 +84,22 @@ class Regression(Task):
 
     def loss(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """Squared errors, in variances of the training labels."""
-        return (logits[:, 0] - (targets - self.mean) / self.std) ** 2
+        return (logits[:, 0] - ((targets - self.mean) / self.std).to(logits.dtype)) ** 2
 
     def activation(self, logits: "Tensor") -> "Tensor":
         return logits * self.std + self.mean
+
+    def fit_linear(
+        self, features: np.ndarray, targets: np.ndarray, inverse: float, class_weights: np.ndarray | None = None
+    ) -> Parameters:
+        """Ridge regression."""
+        from roformermil.tasks.linear import fit_ridge
+
+        return fit_ridge(features, (targets - self.mean) / self.std, inverse)
+
+    def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
+        """What each tile adds to the prediction, in units of the label."""
+        return contributions * self.std
 
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))

@@ -7,14 +7,14 @@ at a time rarely have an event and someone to compare it with.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from roformermil.errors import SheetError
-from roformermil.tasks.base import Task, Values
+from roformermil.errors import FoldsError, SheetError
+from roformermil.tasks.base import Parameters, Task, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +44,7 @@ class Survival(Task):
     contribution: ClassVar = "the risk: the log-odds of the event in an interval, mean over intervals"
     plots: ClassVar = ("survival",)
     tables: ClassVar = ("survival_groups", "survival_curves")
+    sheet_columns: ClassVar = ("time", "event")
 
     @property
     def outputs(self) -> list[str]:
@@ -59,12 +60,23 @@ class Survival(Task):
         if not LABEL.fullmatch(label):
             raise SheetError(f"label {label!r}; expected a time, followed by + without an event: 42 or 42+")
 
+    def read_label(self, row: Mapping[str, str]) -> str:
+        return survival_label(row.get("time", ""), row.get("event", ""))
+
     def strata(self, labels: Sequence[str]) -> list[str]:
         return ["censored" if label.endswith("+") else "event" for label in labels]
 
+    @property
+    def needed_strata(self) -> tuple[str, ...]:
+        return ("event",)
+
+    def name_strata(self, strata: Sequence[str]) -> str:
+        return " and ".join({"event": "the group with an event"}.get(name, f"the {name} group") for name in strata)
+
     def fit(self, labels: Sequence[str]) -> "Survival":
         """With intervals that each have the same share of the events. The last one ends with the last event."""
-        times = [time for time, event in self.targets(labels) if event]
+        if not (times := [time for time, event in self.targets(labels) if event == 1]):
+            raise FoldsError("no training slide has an event: survival cannot be learned from it")
         shares = np.arange(1, INTERVALS + 1) / INTERVALS
         return replace(self, ends=tuple(np.quantile(times, shares, method="inverted_cdf").tolist()))
 
@@ -112,6 +124,21 @@ class Survival(Task):
         survival = (-softplus(logits)).cumsum(dim=-1).exp()  # (..., M)
         return torch.cat([1 - survival.mean(dim=-1, keepdim=True), survival], dim=-1)
 
+    def fit_linear(
+        self, features: np.ndarray, targets: np.ndarray, inverse: float, class_weights: np.ndarray | None = None
+    ) -> Parameters:
+        """Hazards of all intervals that a tile changes alike, and a baseline for each."""
+        import torch
+
+        from roformermil.tasks.linear import fit_shared_weights
+
+        known = torch.from_numpy(targets)
+        return fit_shared_weights(features, lambda logits: self.loss(logits, known), len(self.ends), inverse)
+
+    def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
+        """What each tile adds to the logit of the hazard, the mean over the intervals."""
+        return contributions.mean(axis=1, keepdims=True)
+
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))
         return {name: float(value[0]) for name, value in values.items()}
@@ -134,9 +161,9 @@ def survival_label(time: str, event: str) -> str:
     if not (time or event):
         return ""
     if not re.fullmatch(LABEL.pattern.removesuffix(r"(\+?)"), time):
-        raise SheetError(f"time {time!r} is not a number of 0 or more")
+        raise SheetError(f"time {time!r}; expected a number of 0 or more")
     if event not in ("0", "1"):
-        raise SheetError(f"event {event!r} is not 1 (it happened at that time) or 0 (it had not happened by then)")
+        raise SheetError(f"event {event!r}; expected 1 (it happened at that time) or 0 (it had not happened by then)")
     return time if event == "1" else f"{time}+"
 
 

@@ -99,6 +99,8 @@ TRAININGS = dict.fromkeys(MODEL_IDS, CONFIG.training) | {one.model.id: one.train
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
 FOLDS = CONFIG.folds.numbers
 FIRST_FOLDS = range(CONFIG.folds.count)  # which test each slide once
+# The task beside the unit: jobs of a classification have the parameters of earlier releases, and are not run again for it
+UNIT = CONFIG.unit if CONFIG.task == "classification" else f"{CONFIG.unit} --task {CONFIG.task}"
 RUNS = run_names(FOLDS, CONFIG.training)  # a fold's first training has the fold's name
 
 try:

@@ -31,7 +31,7 @@ rule split:
         validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
-        unit=CONFIG.unit,
+        unit=UNIT,
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
@@ -73,7 +73,7 @@ rule train:
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),
-        unit=CONFIG.unit,
+        unit=UNIT,
         out=subpath(output.model, parent=True),
         options="",
     message:
