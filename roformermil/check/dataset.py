@@ -148,9 +148,11 @@ def check_leaks(
     from roformermil.evaluation.cautions import few_patients_caution  # pandas, which `check_plan` does not need
 
     task = task_of(config, name)
-    tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
-    per_fold = {f"of class {label}": tested[label] / len(config.folds.numbers) for label in task.classes}
-    if caution := few_patients_caution(per_fold):
+    stratum = dict(zip(labels := sorted({row.label for row in folds}), task.strata(labels), strict=True))
+    tests = {(row.fold, stratum[row.label], row.patient_id) for row in folds if row.part == "test"}
+    tested, count = Counter(name for _, name, _ in tests), len(config.folds.numbers)
+    per_fold = {f"of {task.name_strata([name])}": tested[name] / count for name in task.needed_strata}
+    if per_fold and (caution := few_patients_caution(per_fold, task.few)):
         yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
     for finding in find_leaks(folds, with_strata(usable, task), identified):

@@ -39,9 +39,10 @@ def evaluate(
 )
 def plots(
     predictions: options.Predictions,
-    out: Annotated[Path, typer.Option(help="folder for curves.png, calibration.png, confusion.png and history.png")],
+    out: Annotated[Path, typer.Option(help="folder for history.png and the plots of the task, such as curves.png")],
 ) -> None:
-    """Plot a data set's ROC and PR curves, calibration, confusion matrices and training curves."""
+    """Plot a data set's training curves and its results: ROC and PR curves, calibration and confusion matrices of classes, survival
+    curves, or predicted against true numbers."""
     from roformermil.report.plots.dataset import plot_dataset
 
     plot_dataset(predictions, out)

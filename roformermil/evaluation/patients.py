@@ -58,10 +58,10 @@ def patient_predictions(models: Sequence[OutOfFold]) -> pd.DataFrame:
         rows = pd.DataFrame(dict(zip(KEYS, model.key, strict=True)), index=range(len(key)))
         rows = rows.assign(fold=patients.folds, seed=patients.seeds, patient_id=patients.patients)
         rows = rows.assign(label=model.task.labels(patients.targets), slides=tested.loc[key].to_numpy())
-        of_classes = zip(model.classes, patients.predictions.T, strict=True)
-        tables += [rows.assign(**{"class": name, "probability": values}) for name, values in of_classes]
-        if not model.classes:
-            tables.append(rows.assign(**dict(zip(model.task.columns, patients.predictions.T, strict=True))))
+        values = dict(zip(model.task.columns, patients.predictions.T, strict=True))
+        of_classes = zip(model.classes, values.values(), strict=False)  # none without classes
+        tables += [rows.assign(**{"class": name, "probability": one}) for name, one in of_classes]
+        tables += [] if model.classes else [rows.assign(**values)]
     if not tables:
         return pd.DataFrame(columns=PREDICTION_COLUMNS)
     joined = pd.concat(tables, ignore_index=True)

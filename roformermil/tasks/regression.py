@@ -31,12 +31,14 @@ class Regression(Task):
     bounds: ClassVar = {"r2": (-np.inf, 1.0), "pearson": (-1.0, 1.0), "mae": (0.0, np.inf)}
     lower_is_better: ClassVar = frozenset({"mae"})
     chance: ClassVar = 0.0
-    guess: ClassVar = "predicting the mean of the test labels"
+    guess: ClassVar = "the mean of the test labels"
     reversed_ranking: ClassVar = ""
     aim: ClassVar = ("predicts the label", "predict the label")
     undefined: ClassVar = "No fold tests slides with different labels, so there is no R2."
     plateau: ClassVar = 0.05
     few: ClassVar = "R2 and the correlation vary widely"
+    linear_model: ClassVar = "ridge regression"
+    predicts: ClassVar = "a number"
     contribution_unit: ClassVar = "units of the label"
     contribution: ClassVar = "the prediction, in units of the label"
     plots: ClassVar = ("scatter",)

@@ -98,7 +98,7 @@ def test_equal_differences_and_single_patients_have_no_p_value():
 
 def with_seeds(*models: OutOfFold) -> OutOfFold:
     """Several predictions of the same slides as those of seeds 1, 2, ... of one model."""
-    count, n = len(models), len(models[0].labels)
+    count, n = len(models), len(models[0].targets)
     rows = models[0].select(np.tile(np.arange(n), count))
     probabilities = np.concatenate([model.predictions for model in models])
     return replace(rows, seeds=np.repeat(np.arange(1, count + 1), n), predictions=probabilities)

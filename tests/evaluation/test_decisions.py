@@ -37,7 +37,7 @@ def test_the_labels_of_test_slides_change_no_threshold_and_no_temperature(simula
     before = prepare_decisions([model], [validation], settings)
     after = prepare_decisions([replace(model, targets=1 - model.targets)], [validation], settings)
     assert before.points.equals(after.points) and (before.points.temperature != 1).all()
-    assert (before.models[0].probabilities == after.models[0].probabilities).all()
+    assert (before.models[0].predictions == after.models[0].predictions).all()
     others = prepare_decisions([model], [replace(validation, targets=1 - validation.targets)], settings)
     assert not before.points.equals(others.points)
 

@@ -198,7 +198,7 @@ def test_a_difference_between_independent_patients_is_welchs():
 
 
 def test_a_drop_is_told_in_words():
-    row = {"dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
+    row = {"metric": "auroc", "dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
     intervals = {(0.02, 0.18): "it drops", (-0.05, 0.25): "no measurable drop", (-0.2, -0.1): "it rises"}
     for (low, high), words in intervals.items():
         assert words in drop_sentence(row | {"drop_low": low, "drop_high": high})

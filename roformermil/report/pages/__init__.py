@@ -30,7 +30,7 @@ from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.decisions import plot_decisions
 from roformermil.runtime.files import write_text
-from roformermil.tasks import make_task, task_with
+from roformermil.tasks import Classification, task_with
 
 TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external", "patients")
 DECISION_TABLES = ("operating_points", "decisions", "decision_curves", "abstention", "probabilities")
@@ -59,9 +59,9 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     groups_of_risk = read_table(results / "survival_groups.csv") if task.tables else pd.DataFrame()
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)
+    tasks = {name: Classification(tuple(names)) for name, names in classes.items()}
     described = {
-        folder.name: describe_dataset(folder, make_task(task.name, classes.get(folder.name, [])), trained[folder.name])
-        for folder in datasets
+        folder.name: describe_dataset(folder, tasks.get(folder.name, task), trained[folder.name]) for folder in datasets
     }
     for dataset in described.values() if not classes else ():
         dataset["size"].pop()  # the positive class
@@ -81,6 +81,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "scale": [f"{end:g}" for end in scale_of(task)],
         "chance": f"{task.chance:g}",
         "guess": task.guess,
+        "lower_is_better": [METRIC_TITLES[name] for name in task.metrics if name in task.lower_is_better],
         "has_classes": bool(classes),
         "contribution": task.contribution,
         "risk_groups": describe_risk_groups(groups_of_risk),
