@@ -27,12 +27,12 @@ import torch
 from torch import Generator, Tensor
 
 from roformermil.bags.augmentation import augment, shuffle_positions
-from roformermil.evaluation.metrics import auroc
 from roformermil.models import MILModel, build_model
 from roformermil.models.build import mil_loss
 from roformermil.models.normalization import fit_normalization
 from roformermil.runtime.progress import track
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks.class_metrics import auroc
 
 LUNG_FEATURES = Path("../shared/patches/lc25000_lung_224/resnet50_layer3_features.npz")
 KINDS = ("lung_aca", "lung_scc", "lung_n")  # A, B, background

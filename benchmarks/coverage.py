@@ -26,9 +26,10 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import METRICS, compute_metrics, weighted_metrics
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks import Classification
+from roformermil.tasks.class_metrics import METRICS, compute_metrics, weighted_metrics
 
 Intervals = Callable[[OutOfFold, Statistics, float], Values]
 
@@ -72,7 +73,9 @@ def simulate(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     probabilities = scores / scores.sum(axis=1, keepdims=True)
     classes = list("abc"[: design.classes])
     slides, seeds = np.arange(len(patients)), np.ones(len(patients), int)
-    return OutOfFold(name, "-", "-", classes, slides, patients, folds, label[patients], probabilities, seeds)
+    return OutOfFold(
+        name, "-", "-", Classification(tuple(classes)), slides, patients, folds, label[patients], probabilities, seeds
+    )
 
 
 def bootstrap_intervals(predictions: OutOfFold, statistics: Statistics, level: float, replicates: int = 500) -> Values:
@@ -94,7 +97,7 @@ def coverage(
     """By metric: the share of `runs` intervals of each method that contain the truth, and the bias of the tables."""
     rng = np.random.default_rng(0)
     population = simulate(rng, "population", design._replace(patients=100_000, folds=1))
-    in_population = compute_metrics(population.labels, population.probabilities)
+    in_population = compute_metrics(population.targets, population.predictions)
     means, bounds = [], []
     for run in range(runs):
         predictions = simulate(rng, f"{design}, {run}", design)

@@ -175,7 +175,7 @@ def outputs(
     batch = make_batch(sizes.bags, device)
     with autocast(device, dtype):
         out = net(batch.features, batch.grid, batch.lengths)
-        loss = mil_loss(out, batch.labels, batch.lengths)
+        loss = mil_loss(out, batch.targets, batch.lengths)
     scale = 2.0**10 if dtype == torch.float16 else 1.0  # as a scaler does: small gradients would be zero
     (scale * loss).backward()
     gradients = [p.grad.flatten().cpu().double() / scale for p in net.parameters() if p.grad is not None]

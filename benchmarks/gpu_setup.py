@@ -129,7 +129,7 @@ def training_step(
 
     def run() -> None:
         with autocast(device, dtype):
-            loss = mil_loss(net(batch.features, batch.grid, batch.lengths), batch.labels, batch.lengths)
+            loss = mil_loss(net(batch.features, batch.grid, batch.lengths), batch.targets, batch.lengths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

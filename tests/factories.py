@@ -27,9 +27,10 @@ from roformermil.config.base import to_json
 from roformermil.config.training import run_names, training_of_run
 from roformermil.errors import SlideError
 from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult, fold_folder
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import file_sha256
+from roformermil.tasks import Classification, Task, read_task
+from roformermil.tasks.class_metrics import PROBABILITY_PREFIX, probability_columns
 from roformermil.training import TrainingJob, train_fold
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
@@ -47,23 +48,23 @@ class SimulatedRun:
     def add_dataset(
         self,
         name,
-        classes: Sequence[str],
+        classes: Sequence[str] = (),
         slides=24,
         folds=3,
         records: Sequence[SlideRecord] = (),
         findings=(NO_LEAK,),
         ids: Sequence[str] = ("s{}", "p{}"),
+        labels: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Write slides.csv, folds.csv and leakage.csv; returns the rows of folds.csv. Slide k is of class k modulo their number;
         slides of all classes in turn are tested by fold 0, 1, ... and validate in the fold before. ids: formats of slide and
-        patient ids."""
+        patient ids; labels: of each slide, instead of classes."""
         slide_ids, patient_ids = ([form.format(k) for k in range(slides)] for form in ids)
         parts = {0: "test", 1: "validation"}
-        of_class, turn = np.arange(slides) % len(classes), np.arange(slides) // len(classes)
+        count = len(classes) or 1
+        turn, labels = np.arange(slides) // count, labels or [classes[k % count] for k in range(slides)]
         rows = [
-            FoldRow(
-                fold, slide_ids[k], patient_ids[k], classes[of_class[k]], parts.get((turn[k] - fold) % folds, "train")
-            )
+            FoldRow(fold, slide_ids[k], patient_ids[k], labels[k], parts.get((turn[k] - fold) % folds, "train"))
             for fold in range(folds)
             for k in range(slides)
         ]
@@ -81,7 +82,7 @@ class SimulatedRun:
         self,
         dataset,
         folds: pd.DataFrame,
-        classes,
+        classes: Sequence[str] | Task,
         model="abmil",
         encoder="net",
         strength=1.0,
@@ -92,14 +93,13 @@ class SimulatedRun:
     ) -> list[Path]:
         """Write predictions.csv, shuffled.csv, history.csv and model.safetensors of every fold and of its `seeds` trainings;
         returns the paths of the predictions. strength: how far scores favour the label, 0: not at all; their noise has a standard
-        deviation of 1. shuffled_strength: likewise where positions are shuffled; None: the model uses none."""
+        deviation of 1. classes: or another task, fitted. shuffled_strength: likewise where positions are shuffled; None: the model uses none."""
         rng, paths = np.random.default_rng(seed), []
+        task = classes if isinstance(classes, Task) else Classification(tuple(classes))
 
         def draw(rows: pd.DataFrame, strength: float) -> pd.DataFrame:
-            truth = rows.label.map(list(classes).index).to_numpy()
-            scores = strength * np.eye(len(classes))[truth] + rng.normal(size=(len(rows), len(classes)))
-            probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-            return rows.assign(**dict(zip(probability_columns(classes), probabilities.T, strict=True)))
+            values = draw_predictions(task, rows.label.tolist(), strength, rng)
+            return rows.assign(**dict(zip(task.columns, values.T, strict=True)))
 
         for (fold, rows), number in product(folds.groupby("fold"), range(seeds)):
             folder = fold_folder(fold, 1 + number if number else None)
@@ -109,10 +109,34 @@ class SimulatedRun:
             repeats = range(0 if shuffled_strength is None else 2)
             shuffled = [draw(tested, shuffled_strength or 0).assign(repeat=repeat) for repeat in repeats]
             write_predictions_csv(path.with_name(SHUFFLED_FILE), pd.concat([tested.assign(repeat=0)[:0], *shuffled]))
-            write_training_files(path, best_epoch)
+            write_training_files(path, best_epoch, **({} if task.classes else {"task": task.to_json()}))
             paths.append(path)
         self.predictions += paths
         return paths
+
+
+def draw_predictions(task: Task, labels: Sequence[str], strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Predictions (n, P) that favour n labels by `strength` standard deviations of their noise."""
+    targets = task.targets(labels)
+    if task.classes:
+        scores = strength * np.eye(len(task.classes))[targets] + rng.normal(size=(len(targets), len(task.classes)))
+        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    signal = targets if targets.ndim == 1 else -np.log(targets[:, 0])
+    center, spread = signal.mean(), signal.std()
+    scores = strength * (signal - center) / spread + rng.normal(size=len(targets))
+    if targets.ndim == 1:
+        return (center + scores * spread * strength / (1 + strength**2))[
+            :, None
+        ]  # the mean of the label, given the score
+    survival = 1 - (1 / (1 + np.exp(-scores)))[:, None] * np.arange(1, 5) / 4
+    return np.column_stack([1 - survival.mean(axis=1), survival])
+
+
+def survival_labels(count: int, seed: int = 0) -> list[str]:
+    """As many times from an exponential distribution, of which half are censored."""
+    rng = np.random.default_rng(seed)
+    pairs = zip(rng.exponential(24, count) + 1, rng.random(count) < 0.5, strict=True)
+    return [f"{time:.1f}{'' if event else '+'}" for time, event in pairs]
 
 
 def train_run(
@@ -177,9 +201,10 @@ def write_training_files(predictions: Path, best_epoch: int = 1, **metadata: str
     pd.DataFrame(losses).to_csv(predictions.with_name("history.csv"), index=False)
     result, rows = FoldResult.at(predictions), read_rows(predictions)
     classes = [name.removeprefix(PROBABILITY_PREFIX) for name in rows[0] if name.startswith(PROBABILITY_PREFIX)]
+    predicted = read_task(metadata["task"]).columns if "task" in metadata else probability_columns(classes)
     columns = ("slide_id", "patient_id", "label", "part")
     if not result.shuffled_file.exists():
-        names = ["slide_id", "patient_id", "label", "repeat", *probability_columns(classes)]
+        names = ["slide_id", "patient_id", "label", "repeat", *predicted]
         write_predictions_csv(result.shuffled_file, pd.DataFrame(columns=names))
     training = Training() if result.seed is None else Training(seed=result.seed)
     metadata = {

@@ -8,8 +8,18 @@ import pytest
 
 from tests import ROOT
 
-ROOMS = ["errors", "runtime", "config", "cohort", "slides", "features", "bags", "models", "evaluation", "training"]
-ROOMS += ["report", "deployment", "studies", "check", "project", "viewer", "cli"]  # in their order
+ROOMS = ["errors", "runtime", "config", "tasks", "cohort", "slides", "features", "bags", "models"]
+ROOMS += [
+    "evaluation",
+    "training",
+    "report",
+    "deployment",
+    "studies",
+    "check",
+    "project",
+    "viewer",
+    "cli",
+]  # in their order
 LOOSE = {"__init__", "__main__", "errors"}  # the modules outside folders
 PACKAGE = ROOT / "roformermil"
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -13,19 +14,21 @@ from torch.utils.data import Dataset
 from roformermil.bags.folds import FoldRow
 from roformermil.bags.patients import group_into_bags
 from roformermil.config import Unit
-from roformermil.errors import BagError
+from roformermil.errors import BagError, SheetError
 from roformermil.features.store import SlideFeatures, read_store
+from roformermil.tasks import Task, as_task
 
-UNKNOWN = -1  # the class index of a bag without a label
+Target = int | np.ndarray | np.generic
+UNKNOWN = -1  # the target of a bag that is only predicted
 CACHE_LOCK = Lock()  # outside the data set, which is pickled for the processes of a DataLoader
 
 
 class Bag(NamedTuple):
-    """The tiles of a slide, or of one slide of a patient after the other, as vectors, with their label."""
+    """The tiles of a slide, or of one slide of a patient after the other, as vectors, with the target of their label."""
 
     features: Tensor  # (n, d) float16
     grid: Tensor  # (n, 2) int32, on the slide of each tile
-    label: int  # UNKNOWN where it has none
+    target: Target  # the class index, a number, or a survival time and whether there was an event
     slide_ids: list[str]
     slide_lengths: list[int]  # tiles of each slide, n in sum
     covariates: Tensor | None = None  # (k,) float32, where the model uses them
@@ -42,16 +45,16 @@ class Batch(NamedTuple):
     features: Tensor  # (T, d) float16
     grid: Tensor  # (T, 2) int32
     lengths: list[int]  # tiles of each bag, T in sum
-    labels: Tensor  # (B,) int64
+    targets: Tensor  # (B,) or (B, k), as `Task.targets`: int64 class indices, else float64
     slide_ids: list[str]  # of all bags
     slide_lengths: list[int]  # tiles of each slide, T in sum; `lengths` where a bag is a slide
     covariates: Tensor | None = None  # (B, k)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`. The host does not wait for the copy where the batch is pinned."""
-        features, grid, labels = (x.to(device, non_blocking=True) for x in (self.features, self.grid, self.labels))
+        features, grid, targets = (x.to(device, non_blocking=True) for x in (self.features, self.grid, self.targets))
         covariates = None if self.covariates is None else self.covariates.to(device, non_blocking=True)
-        return self._replace(features=features, grid=grid, labels=labels, covariates=covariates)
+        return self._replace(features=features, grid=grid, targets=targets, covariates=covariates)
 
 
 class BagDataset(Dataset[Bag]):
@@ -61,19 +64,20 @@ class BagDataset(Dataset[Bag]):
         self,
         rows: Sequence[FoldRow],
         stores: Path,
-        classes: Sequence[str],
+        task: Task | Sequence[str],
         cache_bytes: float = 0,
         unit: Unit = "slide",
     ):
-        """cache_bytes: how much of the features to keep in memory. Raises BagError for a label that is not in `classes`, and
-        as `group_into_bags` does."""
-        self.rows, self.stores = list(rows), Path(stores)
+        """task: or the classes of a classification; cache_bytes: how much of the features to keep in memory. Raises BagError for a
+        label that is none of the task, and as `group_into_bags` does."""
+        self.rows, self.stores, task = list(rows), Path(stores), as_task(task)
         for row in self.rows:
-            if row.label not in classes:
-                message = f"label {row.label!r} is not one of {', '.join(classes)}; fix the slide sheet"
-                raise BagError(f"slide {row.slide_id}: {message}")
+            try:
+                task.check(row.label)
+            except SheetError as error:
+                raise BagError(f"slide {row.slide_id} has {error}; fix the slide sheet") from error
         self.bags = group_into_bags(self.rows, unit)
-        self.labels = [list(classes).index(bag[0].label) for bag in self.bags]
+        self.targets = task.targets([bag[0].label for bag in self.bags])
         self.covariates: Tensor | None = None  # (bags, k), set before any bag is read: `bags.covariates`
         self._cache: dict[int, Bag] = {}
         self._cache_bytes = self._free_bytes = cache_bytes
@@ -94,7 +98,7 @@ class BagDataset(Dataset[Bag]):
         """One bag; several threads may read. Raises StoreError or BagError naming a slide that cannot be used."""
         if index in self._cache:
             return self._cache[index]
-        bag = join_slides({row.slide_id: self._read(row.slide_id) for row in self.bags[index]}, self.labels[index])
+        bag = join_slides({row.slide_id: self._read(row.slide_id) for row in self.bags[index]}, self.targets[index])
         if self.covariates is not None:
             bag = bag._replace(covariates=self.covariates[index])
         with CACHE_LOCK:
@@ -131,20 +135,21 @@ def _remedy(store: Path) -> str:
     return f"delete {store.absolute()} and encode the slide again {again}"
 
 
-def join_slides(slides: Mapping[str, SlideFeatures], label: int = UNKNOWN) -> Bag:
-    """One bag of all tiles of slides, by slide_id. label: its class index."""
+def join_slides(slides: Mapping[str, SlideFeatures], target: Target = UNKNOWN) -> Bag:
+    """One bag of all tiles of slides, by slide_id. target: of its label."""
     stored = slides.values()
     features, grid = (_join([torch.from_numpy(getattr(one, name)) for one in stored]) for name in ("features", "grid"))
-    return Bag(features, grid, label, list(slides), [len(one.grid) for one in stored])
+    return Bag(features, grid, target, list(slides), [len(one.grid) for one in stored])
 
 
 def pack(bags: Sequence[Bag], pinned: bool = False) -> Batch:
     """Bags of any sizes as one batch without padding. pinned: in memory from which a GPU copies while the host goes on."""
-    features, grids, labels, slide_ids, slide_lengths, vectors = zip(*bags, strict=True)
+    features, grids, targets, slide_ids, slide_lengths, vectors = zip(*bags, strict=True)
     packed = (_join(features, pinned), _join(grids, pinned))
     names, tiles = ([one for bag in parts for one in bag] for parts in (slide_ids, slide_lengths))
+    joined = _join([torch.from_numpy(np.stack(targets))], pinned)
     covariates = None if vectors[0] is None else _join([torch.stack(vectors)], pinned)
-    return Batch(*packed, [len(g) for g in grids], _join([torch.tensor(labels)], pinned), names, tiles, covariates)
+    return Batch(*packed, [len(g) for g in grids], joined, names, tiles, covariates)
 
 
 def _join(tensors: Sequence[Tensor], pinned: bool = False) -> Tensor:

@@ -1,16 +1,15 @@
-"""Folds: which slides train, validate and test. Stratified by label, a patient's or a site's slides in one part."""
+"""Folds: which slides train, validate and test. Stratified by the task's strata of labels, a patient's or a site's slides in one part."""
 
 import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from roformermil.bags.site_folds import check_sites, divide_sites, draw_validation_sites
 from roformermil.cohort.slide_sheet import Slide
@@ -19,6 +18,7 @@ from roformermil.errors import FoldsError
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.records import read_records, write_records
 from roformermil.runtime.text import join_some, plural
+from roformermil.tasks import Task, as_task
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -47,16 +47,17 @@ class GivenPart:
     part: str
 
 
-def assign_folds(dataset: str, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
+def assign_folds(dataset: str, slides: list[Slide], settings: Folds, task: Task | Sequence[str]) -> list[FoldRow]:
     """The folds of a data set: read from `folds.path` where that is set, else made. Slides without a label are in no fold.
 
-    Raises FoldsError if folds cannot be made, such as without labels or classes.
+    task: or the classes of a classification, here and below. Raises FoldsError if folds cannot be made, such as without labels
+    or classes.
     """
-    check_labels(slides, classes)
+    check_labels(slides, task)
     slides = [slide for slide in slides if slide.label]
     if given := given_folds(dataset, settings):
-        return read_given_folds(given, slides, settings, classes)
-    return make_folds(slides, settings, classes)
+        return read_given_folds(given, slides, settings, task)
+    return make_folds(slides, settings, task)
 
 
 def given_folds(dataset: str, settings: Folds) -> Path | None:
@@ -64,15 +65,16 @@ def given_folds(dataset: str, settings: Folds) -> Path | None:
     return Path(settings.path.replace("{dataset}", dataset)) if settings.path else None
 
 
-def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
-    """Rows of all folds. Raises FoldsError when a class has fewer patients (slides, if split by slide; sites, with mode `site`)
-    than folds, and when two repeats divide the slides alike.
+def make_folds(slides: list[Slide], settings: Folds, task: Task | Sequence[str]) -> list[FoldRow]:
+    """Rows of all folds. Raises FoldsError when a stratum that every part needs, such as a class, has fewer patients (slides, if
+    split by slide; sites, with mode `site`) than folds, and when two repeats divide the slides alike.
 
     The slides are divided into as many groups as there are folds: fold k tests on group k, validates on a share of the
     others and trains on the rest. Each repeat divides them again, with another seed.
     """
-    check_enough(slides, settings, classes)
-    slides = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
+    check_enough(slides, settings, task)
+    listed = sorted(slides, key=lambda slide: slide.slide_id)  # the order of the slide sheet does not matter
+    slides = with_strata(listed, task)
     draw = {"paper": _draw_tenth, "site": _draw_sites}.get(settings.mode, _draw_validation)
     rows, divisions = [], set()
     for fold in settings.numbers:
@@ -81,20 +83,27 @@ def make_folds(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> 
             groups = _divide(slides, settings, settings.seed + repeat)
             divisions.add(frozenset(tuple(np.flatnonzero(groups == group)) for group in range(settings.count)))
         validates = draw(slides, np.flatnonzero(groups != tested), settings, fold)
-        for slide, group, is_validation in zip(slides, groups, validates, strict=True):
+        for slide, group, is_validation in zip(listed, groups, validates, strict=True):
             part = "test" if group == tested else "validation" if is_validation else "train"
             rows.append(FoldRow(fold, slide.slide_id, slide.patient_id, slide.label, part))
     fewer = "use fewer folds (folds.count), " if settings.count > MIN_FOLDS else ""
     unit = "sites" if settings.mode == "site" else "patients" if settings.group_by_patient else "slides"
-    check_folds(rows, classes, f"{fewer}use another folds.seed, or add {unit}")
+    check_folds(rows, task, f"{fewer}use another folds.seed, or add {unit}")
     if len(divisions) < settings.repeats:
         different = f"{settings.repeats} repeats divide the {unit} in only {plural(len(divisions), 'way')}"
         raise FoldsError(f"{different}: set folds.repeats to {len(divisions)}, or use another folds.seed")
     return rows
 
 
+def with_strata(slides: Sequence[Slide], task: Task | Sequence[str]) -> list[Slide]:
+    """The slides with the stratum of their label in its place, where they have one."""
+    labels = [slide.label for slide in slides if slide.label]
+    strata = iter(as_task(task).strata(labels) if labels else [])
+    return [replace(slide, label=next(strata)) if slide.label else slide for slide in slides]
+
+
 def _divide(slides: list[Slide], settings: Folds, seed: int) -> np.ndarray:
-    """The group of each slide, 0 to settings.count - 1: (n,)."""
+    """The group of each slide, 0 to settings.count - 1: (n,). Their labels are strata, here and below."""
     if settings.mode == "site":
         return divide_sites(slides, settings.count, seed)
     labels = [slide.label for slide in slides]
@@ -150,7 +159,7 @@ def _draw_tenth(slides: list[Slide], candidates: np.ndarray, settings: Folds, fo
     return np.isin(np.arange(len(slides)), drawn)
 
 
-def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: Sequence[str]) -> list[FoldRow]:
+def read_given_folds(path: Path, slides: list[Slide], settings: Folds, task: Task | Sequence[str]) -> list[FoldRow]:
     """Published folds: a CSV `fold, slide_id, part`. Slides that it does not name are in no part.
 
     Raises FoldsError for a missing column, an unknown part, no slide of the slide sheet, or a slide in two parts of a fold.
@@ -169,26 +178,28 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, classes: 
     if sorted({row.fold for row, _ in known}) != list(settings.numbers):
         raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.numbers[-1]}; see folds.count")
     rows = [FoldRow(row.fold, row.slide_id, slide.patient_id, slide.label, row.part) for row, slide in known]
-    check_folds(rows, classes, f"correct {path}")
+    check_folds(rows, task, f"correct {path}")
     return rows
 
 
-def check_folds(rows: list[FoldRow], classes: Sequence[str], remedy: str) -> None:
-    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a class. `leakage` checks patients.
+def check_folds(rows: list[FoldRow], task: Task | Sequence[str], remedy: str) -> None:
+    """Raises FoldsError where a slide is in two parts of a fold, or a part lacks a stratum that it needs, such as a class. `leakage`
+    checks patients.
 
-    remedy: what to do where a part lacks a class.
+    remedy: what to do where a part lacks one.
     """
+    task = as_task(task)
     for (fold, slide_id), parts in in_several_parts((row.fold, row.slide_id, row.part) for row in rows).items():
         raise FoldsError(
             f"fold {fold}: slide {slide_id} is in {' and '.join(sorted(parts))}; it must be in one part only"
         )
     labels = defaultdict(set)
-    for row in rows:
-        labels[row.fold, row.part].add(row.label)
+    for row, stratum in zip(rows, task.strata([row.label for row in rows]), strict=True):
+        labels[row.fold, row.part].add(stratum)
     missing = [
-        f"fold {fold}: its {part} part has no slide of class {', '.join(sorted(absent))}"
+        f"fold {fold}: its {part} part has no slide of {task.name_strata(sorted(absent))}"
         for fold, part in product(sorted({row.fold for row in rows}), PARTS)
-        if (absent := set(classes) - labels[fold, part])
+        if (absent := set(task.needed_strata) - labels[fold, part])
     ]
     if missing:
         raise FoldsError(f"{join_some(missing)}; {remedy}")
@@ -202,35 +213,32 @@ def in_several_parts(memberships: Iterable[tuple[int, str, str]]) -> dict[tuple[
     return {key: in_parts for key, in_parts in parts.items() if len(in_parts) > 1}
 
 
-def check_labels(slides: Sequence[Slide], classes: Sequence[str]) -> None:
+def check_labels(slides: Sequence[Slide], task: Task | Sequence[str]) -> None:
     """Raises FoldsError, which says what to write where, without classes or without a label."""
-    labels = sorted({slide.label for slide in slides} - {""})
+    task, labels = as_task(task), sorted({slide.label for slide in slides} - {""})
     if not labels:
-        of_classes = f" with one of {', '.join(classes)}" if classes else ", and name them in the data set's `classes`"
-        raise FoldsError(f"no usable slide has a label: fill in column label of the slide sheet{of_classes}")
-    if not classes:
-        order = "in the order of their index; of two, the second is the positive one"
-        raise FoldsError(f"the data set has no `classes`: add classes: {_as_yaml(labels)} to it, {order}")
+        raise FoldsError(f"no usable slide has a label: {task.label_help}")
+    if lacking := task.lacks(labels):
+        raise FoldsError(lacking)
 
 
-def _as_yaml(names: list[str]) -> str:
-    return yaml.safe_dump(names, default_flow_style=True, allow_unicode=True, width=math.inf).strip()
-
-
-def check_enough(slides: list[Slide], settings: Folds, classes: Sequence[str]) -> None:
-    """Raises FoldsError when a class has fewer patients than folds (slides, if folds split by slide), and as
-    `check_labels` and, with mode `site`, `check_sites` do."""
-    check_labels(slides, classes)
+def check_enough(slides: list[Slide], settings: Folds, task: Task | Sequence[str]) -> None:
+    """Raises FoldsError when a stratum that every part needs, such as a class, has fewer patients than folds (slides, if folds split
+    by slide), or all slides together have, and as `check_labels` and, with mode `site`, `check_sites` do."""
+    check_labels(slides, task)
+    task, slides = as_task(task), with_strata([slide for slide in slides if slide.label], task)
     if settings.mode == "site":
-        check_sites([slide for slide in slides if slide.label], settings, classes)
+        check_sites(slides, settings, task)
     unit = "patient" if settings.group_by_patient else "slide"
     members = {(slide.label, slide.patient_id if settings.group_by_patient else slide.slide_id) for slide in slides}
-    counts = Counter(label for label, _ in members)
-    if few := [label for label in classes if counts[label] < settings.count]:
-        found = ", ".join(f"class {label} has {plural(counts[label], unit)}" for label in few)
-        smallest = min(counts[label] for label in few)
+    counts = {task.name_strata([label]): sum(one == label for one, _ in members) for label in task.needed_strata}
+    counts = counts or {"the data set": len({name for _, name in members})}
+    if few := {name: count for name, count in counts.items() if count < settings.count}:
+        found = ", ".join(f"{name} has {plural(count, unit)}" for name, count in few.items())
+        smallest = min(few.values())
         fewer = f"set folds.count to {smallest} or less, or add {unit}s"
-        remedy = fewer if smallest >= MIN_FOLDS else f"add {unit}s, each class needs {MIN_FOLDS} or more"
+        each = "each class" if task.classes else "it"
+        remedy = fewer if smallest >= MIN_FOLDS else f"add {unit}s, {each} needs {MIN_FOLDS} or more"
         usable = "patients with usable slides" if settings.group_by_patient else "usable slides"
         raise FoldsError(f"too few {usable} for {settings.count} folds: {found}; {remedy}")
 

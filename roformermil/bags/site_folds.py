@@ -14,6 +14,7 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
 from roformermil.runtime.text import join_some, plural
+from roformermil.tasks import Task, as_task
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 WITHOUT_SITES = "or set folds.mode to kfold, which lets a site's slides train and test"
 
 
-def check_sites(slides: Sequence[Slide], settings: Folds, classes: Sequence[str]) -> None:
+def check_sites(slides: Sequence[Slide], settings: Folds, task: Task | Sequence[str]) -> None:
     """Raises FoldsError for slides without a site, patients of several sites, and classes of fewer sites than folds: each fold
-    tests every class, on sites of its own."""
+    tests every class, or each stratum that its task needs, on sites of its own. Labels are strata, here and below."""
+    task = as_task(task)
     if missing := [slide.slide_id for slide in slides if not slide.site]:
         remedy = "fill in column site of the slide sheet, for TCGA set the data set's `sites: tcga`"
         raise FoldsError(f"{plural(len(missing), 'slide')} without a site: {join_some(missing)}; {remedy}")
@@ -34,11 +36,14 @@ def check_sites(slides: Sequence[Slide], settings: Folds, classes: Sequence[str]
     if several := sorted(patient for patient, sites in sites_of_patients.items() if len(sites) > 1):
         remedy = "a patient must be of one site: correct site or patient_id in the slide sheet"
         raise FoldsError(f"patients with slides of several sites: {join_some(several)}; {remedy}")
-    few = {label: sites_of_classes[label] for label in classes if len(sites_of_classes[label]) < settings.count}
+    few = {
+        label: sites_of_classes[label] for label in task.needed_strata if len(sites_of_classes[label]) < settings.count
+    }
     if not few:
         return
     found = ", ".join(
-        f"class {label} is of {plural(len(sites), 'site')} ({join_some(sorted(sites))})" for label, sites in few.items()
+        f"{task.name_strata([label])} is of {plural(len(sites), 'site')} ({join_some(sorted(sites))})"
+        for label, sites in few.items()
     )
     smallest = min(map(len, few.values()))
     fewer = f"set folds.count to {smallest} or less" if smallest >= 3 else "add slides of other sites"

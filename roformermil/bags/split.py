@@ -7,7 +7,7 @@ from typing import Any
 
 from roformermil.bags.covariate_table import check_covariates
 from roformermil.bags.external import external_rows, find_external_leaks
-from roformermil.bags.folds import assign_folds, given_folds, write_folds
+from roformermil.bags.folds import assign_folds, given_folds, with_strata, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.bags.patients import with_patient_labels
 from roformermil.cohort.covariates import FILE as COVARIATES_FILE
@@ -18,6 +18,7 @@ from roformermil.cohort.slide_table import SlideRecord
 from roformermil.config import Folds, Leakage, Unit
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint, write_text
+from roformermil.tasks import Classification, Task, as_task
 
 COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, which decide folds and leaks
 
@@ -25,7 +26,7 @@ COLUMNS = ("slide_id", "patient_id", "label", "site")  # of the slide sheet, whi
 def split_slides(
     slides: list[Slide],
     records: list[SlideRecord],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     out: Path,
@@ -50,14 +51,14 @@ def split_slides(
         folds = external_rows(usable, trained)
         findings = find_external_leaks(folds, records, trained)
     else:
-        folds = assign_folds(dataset, usable, settings, classes)
-        findings = find_leaks(folds, usable, records)
+        folds = assign_folds(dataset, usable, settings, task)
+        findings = find_leaks(folds, with_strata(usable, task), records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
     if covariates:
         of_usable = {slide.slide_id: covariates[slide.slide_id] for slide in usable}
         write_covariates(out.with_name(COVARIATES_FILE), of_usable, list(next(iter(covariates.values()))))
-    given = (dataset, slides, classes, settings, leakage, trained.name if trained else None, covariates)
+    given = (dataset, slides, task, settings, leakage, trained.name if trained else None, covariates)
     write_text(out.with_suffix(".json"), json.dumps(describe_split(*given), indent=1) + "\n")
     return warnings
 
@@ -65,7 +66,7 @@ def split_slides(
 def describe_split(
     dataset: str,
     slides: list[Slide],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
@@ -73,8 +74,9 @@ def describe_split(
 ) -> dict[str, Any]:
     """What decides a data set's folds and covariates.csv, by name, as folds.json keeps it. slides: all of the slide sheet; validates:
     the data set that an external one validates; covariates: of these slides."""
-    given = given_folds(dataset, settings)
-    described = {"the version of the code": stage_versions.SPLIT, "classes": classes}
+    task, given = as_task(task), given_folds(dataset, settings)
+    described: dict[str, Any] = {"the version of the code": stage_versions.SPLIT, "task": task.name}
+    described["classes"] = list(task.classes)
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
     described |= {"validates": validates} if validates else {}
@@ -86,7 +88,7 @@ def describe_split(
 def reasons_to_split_again(
     folds: Path,
     slides: list[Slide],
-    classes: list[str],
+    task: Task | Sequence[str],
     settings: Folds,
     leakage: Leakage,
     validates: str | None = None,
@@ -100,7 +102,8 @@ def reasons_to_split_again(
         before = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         before = {}
-    now = describe_split(folds.parent.name, slides, classes, settings, leakage, validates, covariates)
+    before.setdefault("task", Classification.name)  # not named by earlier releases
+    now = describe_split(folds.parent.name, slides, task, settings, leakage, validates, covariates)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
 

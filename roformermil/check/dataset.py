@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from roformermil.bags.folds import FoldRow, assign_folds, check_enough
+from roformermil.bags.folds import FoldRow, assign_folds, check_enough, with_strata
 from roformermil.bags.leakage import find_leaks, leak_message
 from roformermil.bags.patients import with_patient_labels
 from roformermil.check.covariates import check_sheet_covariates
@@ -20,6 +20,7 @@ from roformermil.config import Config
 from roformermil.config.dataset import Dataset
 from roformermil.errors import RoFormerMILError, SheetError
 from roformermil.runtime.text import plural
+from roformermil.tasks import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def check_dataset(config: Config, name: str, progress: bool = True) -> CheckedDa
     here = not dataset.source  # others may still have to be downloaded
     try:
         slides, mistakes = parse_slide_sheet(
-            dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, here
+            dataset.slides, dataset.root, task_of(config, name), dataset.allow_absolute, here
         )
     except SheetError as error:
         return CheckedDataset([place, *list_problems("error", str(error).splitlines(), name, SHOWN_MISTAKES)], [], [])
@@ -85,7 +86,11 @@ class _Found:
     @property
     def is_labelled(self) -> bool:
         """Whether models can be trained: there are classes, and slides with labels."""
-        return bool(self.config.datasets[self.name].classes) and any(slide.label for slide in self.slides)
+        return not self.task.lacks() and any(slide.label for slide in self.slides)
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.config, self.name)
 
     def _usable(self, others: set[str] = frozenset()) -> list[Slide]:  # type: ignore[assignment]
         ids = {record.slide_id for record in self.records if record.is_ok} | others
@@ -94,28 +99,29 @@ class _Found:
     def problems_of_slides(self, absent: set[str]) -> Iterator[Problem]:
         """What became of slides, in few lines."""
         name, records = self.name, self.records
-        classes = self.config.datasets[name].classes
-        summary = f"{slide_table.attrition_summary(records)}; {_patients(self._usable(), classes)}"
+        summary = f"{slide_table.attrition_summary(records)}; {_patients(self._usable(), self.task)}"
         yield Problem("info", f"without the rows above: {summary}" if self.mistakes else summary, name)
         yield from list_problems("warning", group_lost(records), name, SHOWN_SLIDES)
         yield from list_problems("warning", group_warnings(records), name, SHOWN_SLIDES)
-        yield from (Problem("warning", line, name) for line in sheet_warnings(self._usable(absent)))
+        yield from (
+            Problem("warning", line, name) for line in sheet_warnings(self._usable(absent), self.task.several_labels)
+        )
         yield from check_losses(self.config, name, records)
         yield from list_problems("error", slide_table.mixed_widths(records).splitlines(), name, SHOWN_SLIDES)
         yield from list_problems("warning", slide_table.mixed_extractors(records).splitlines(), name, SHOWN_SLIDES)
 
     def try_folds(self, absent: set[str]) -> tuple[list[FoldRow], list[Problem]]:
         """The folds, where all slides are there and folds can be made, and what is wrong with them."""
-        classes, usable = self.config.datasets[self.name].classes, self._usable(absent)
+        task, usable = self.task, self._usable(absent)
         try:
             if self.config.unit == "patient":
                 usable = with_patient_labels(usable)
             if self.name in self.config.external_datasets:  # no folds divide its slides
                 return [], []
             if absent:
-                check_enough(usable, self.config.folds, classes)
+                check_enough(usable, self.config.folds, task)
             elif usable:
-                folds = assign_folds(self.name, usable, self.config.folds, classes)
+                folds = assign_folds(self.name, usable, self.config.folds, task)
                 return folds, list(check_leaks(self.config, self.name, usable, self.records, folds))
         except RoFormerMILError as error:
             return [], [self._without_folds(str(error))]
@@ -146,12 +152,15 @@ def check_leaks(
     """Whether folds leak, and whether they test few patients."""
     from roformermil.evaluation.cautions import few_patients_caution  # pandas, which `check_plan` does not need
 
-    classes = config.datasets[name].classes
-    tested = Counter(label for _, label, _ in {(r.fold, r.label, r.patient_id) for r in folds if r.part == "test"})
-    if caution := few_patients_caution([tested[label] / len(config.folds.numbers) for label in classes], classes):
+    task = task_of(config, name)
+    stratum = dict(zip(labels := sorted({row.label for row in folds}), task.strata(labels), strict=True))
+    tests = {(row.fold, stratum[row.label], row.patient_id) for row in folds if row.part == "test"}
+    tested, count = Counter(name for _, name, _ in tests), len(config.folds.numbers)
+    per_fold = {f"of {task.name_strata([name])}": tested[name] / count for name in task.needed_strata}
+    if per_fold and (caution := few_patients_caution(per_fold, task.few)):
         yield Problem("warning", caution, name)
     identified = [replace(record, content=content_id(record.path)) for record in records if record.is_ok]
-    for finding in find_leaks(folds, usable, identified):
+    for finding in find_leaks(folds, with_strata(usable, task), identified):
         if message := leak_message([finding], config.leakage, config.folds):
             yield Problem("error", message, name)
         elif finding.outcome == "leak":
@@ -169,10 +178,10 @@ def _settings_mistakes(config: Config, records: Sequence[SlideRecord]) -> dict[s
     return found
 
 
-def _patients(slides: Sequence[Slide], classes: Sequence[str]) -> str:
-    """How many patients have usable slides, in all and of each class."""
-    patients = {(slide.label, slide.patient_id) for slide in slides}
+def _patients(slides: Sequence[Slide], task: Task) -> str:
+    """How many patients have usable slides, in all and of each class, or of each stratum that folds need."""
+    patients = {(slide.label, slide.patient_id) for slide in with_strata(slides, task)}
     counts = Counter(label for label, _ in patients)
-    of_classes = ", ".join(f"{label}: {counts[label]}" for label in classes)
+    of_classes = ", ".join(f"{label}: {counts[label]}" for label in task.needed_strata)
     in_use = f"{plural(len({patient for _, patient in patients}), 'patient')} in use"
     return f"{in_use} ({of_classes})" if of_classes else in_use

@@ -12,6 +12,7 @@ from roformermil.cohort import slide_table
 from roformermil.cohort.slide_sheet import Slide, sheet_warnings
 from roformermil.config import Config
 from roformermil.errors import RoFormerMILError
+from roformermil.tasks import task_of
 
 
 def check_plan(config: Config, read_sheet: Callable[[str], list[Slide]]) -> Iterator[Problem]:
@@ -28,14 +29,15 @@ def check_plan(config: Config, read_sheet: Callable[[str], list[Slide]]) -> Iter
             yield Problem("error", str(error), name)
             continue
         sheets[name] = usable
-        yield from (Problem("warning", line, name) for line in sheet_warnings(usable))
+        several = task_of(config, name).several_labels
+        yield from (Problem("warning", line, name) for line in sheet_warnings(usable, several))
         yield from check_sheet_covariates(config, name, usable)
         table = config.results / name / "slides.csv"
         if table.exists():  # from an earlier run, perhaps with a higher limit
             records = slide_table.read_slide_table(table)
             yield from raised(name, slide_table.check_failed_fraction, records, config.max_failed_fraction, table)
         if not (config.folds.path or dataset.validates):  # slides can be segmented and encoded all the same
-            for problem in raised(name, check_enough, usable, config.folds, dataset.classes):
+            for problem in raised(name, check_enough, usable, config.folds, task_of(config, name)):
                 yield replace(problem, level="warning", message=f"training will not be possible: {problem.message}")
     for name, trained in config.external_datasets.items():
         if name in sheets and trained in sheets:

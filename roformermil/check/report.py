@@ -15,6 +15,7 @@ from roformermil.config import Config, load_config
 from roformermil.config.base import parse_yaml
 from roformermil.errors import ConfigError, SheetError
 from roformermil.studies.variants import list_variants
+from roformermil.tasks import TASKS, Classification, make_task
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,17 @@ def check_config(config: Config, progress: bool = True, measure: bool = False) -
 def _check_sheets(path: Path) -> list[Problem]:
     """The mistakes of the slide sheets that a configuration with mistakes names all the same."""
     try:
-        datasets = parse_yaml(path.read_text(encoding="utf-8"), "")["datasets"].items()
+        given = parse_yaml(path.read_text(encoding="utf-8"), "")
+        datasets, task = given["datasets"].items(), given.get("task", Classification.name)
     except (ConfigError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
     problems = []
-    for name, given in datasets:
-        problems += _check_sheet(str(name), given)
+    for name, of_dataset in datasets:
+        problems += _check_sheet(str(name), of_dataset, task)
     return [*problems, Problem("info", "slides are opened once the configuration is corrected")]
 
 
-def _check_sheet(name: str, given: Any) -> list[Problem]:
+def _check_sheet(name: str, given: Any, task: Any) -> list[Problem]:
     """The mistakes of the slide sheet of a data set, as the configuration has it."""
     if not isinstance(given, dict) or not all(isinstance(given.get(key), str) for key in ("slides", "root")):
         return []
@@ -79,7 +81,9 @@ def _check_sheet(name: str, given: Any) -> list[Problem]:
     classes = given.get("classes")
     known = [text for text in classes if isinstance(text, str)] if isinstance(classes, list) else []
     try:
-        complete = known if known == classes else None
+        complete = (
+            make_task(task, known) if task in TASKS and (known == classes or task != Classification.name) else None
+        )
         _, lines = parse_slide_sheet(sheet, root, complete, given.get("allow_absolute") is True, "source" not in given)
     except SheetError as error:
         lines = str(error).splitlines()

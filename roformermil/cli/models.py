@@ -24,15 +24,16 @@ log = logging.getLogger("roformermil")
 @app.command(
     epilog="Example: roformermil split --sheet data/demo/slides.csv --slides results/demo/slides.csv --classes"
     " inflamed,excluded --folds '{count: 5}' --out folds.csv. Settings: `folds`, `leakage`,"
-    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`, `unit`, `covariates`."
+    " `datasets.NAME.classes`, `datasets.NAME.sites`, `datasets.NAME.validates`, `task`, `unit`, `covariates`."
 )
 def split(
     sheet: options.Sheet,
     slides: Annotated[Path, typer.Option(help="the data set's slides.csv")],
     out: Annotated[Path, typer.Option(help="folds.csv to write; leakage.csv is written beside it")],
-    classes: options.Classes,
     folds: Annotated[Folds, options.section(Folds, "--folds")],
     leakage: Annotated[Leakage, options.section(Leakage, "--leakage")],
+    classes: options.Classes = "",
+    task: options.TaskOption = "classification",
     root: options.Root = None,
     allow_absolute: options.Absolute = False,
     sites: Annotated[SitesFrom, typer.Option(help="where sites are read from, for `mode: site` and leaks")] = "column",
@@ -47,27 +48,28 @@ def split(
     """Divide the usable slides into folds, and check them for leaks. Those of an external data set are only tested."""
     from roformermil.bags.split import split_slides
 
-    names, records = classes.split(","), read_slide_table(slides)
-    listed = read_slide_sheet(sheet, root or sheet.parent, names, allow_absolute, check_files=False)
+    predicted, records = options.given_task(task, classes), read_slide_table(slides)
+    listed = read_slide_sheet(sheet, root or sheet.parent, predicted, allow_absolute, check_files=False)
     listed = with_sites(listed, sites)
     cells = read_covariates(sheet, covariates.split(","), [one.slide_id for one in listed]) if covariates else None
-    for warning in split_slides(listed, records, names, folds, leakage, out, validates, unit, cells):
+    for warning in split_slides(listed, records, predicted, folds, leakage, out, validates, unit, cells):
         log.warning("%s", warning)
 
 
 @app.command(
     epilog="Example: roformermil train --folds results/demo/folds.csv --fold 0 --features"
     " results/demo/features/resnet50-random --classes inflamed,excluded --model '{name: ro-abmil, hidden_dim:"
-    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `training`, `unit`, `covariates`."
+    " 64}' --training '{epochs: 2}' --out trained. Settings: `models`, `task`, `training`, `unit`, `covariates`."
 )
 def train(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     fold: Annotated[int, typer.Option(min=0, help="number of the fold")],
     features: options.Features,
-    classes: options.Classes,
     model: options.ModelOption,
     out: Annotated[Path, typer.Option(help="folder for the model, its history and its predictions")],
     training: Annotated[Training, options.section(Training, "--training")],
+    classes: options.Classes = "",
+    task: options.TaskOption = "classification",
     dataset: Annotated[str, typer.Option(help="name of the data set, from which seeds are derived")] = "dataset",
     trial: Annotated[
         bool, typer.Option("--trial", help="leave out the test slides and keep no model: for `choose`")
@@ -85,10 +87,11 @@ def train(
     from roformermil.training import TrainingJob, train_fold, try_fold
 
     options.use_machine(threads)
+    predicted = options.given_task(task, classes)
     if chosen:
         _, model, training = read_choice(chosen, model, training)
-    rows, names = read_folds(folds, fold), classes.split(",")
-    job = TrainingJob(dataset, fold, rows, features, names, model, training, unit, covariates)
+    rows = read_folds(folds, fold)
+    job = TrainingJob(dataset, fold, rows, features, predicted, model, training, unit, covariates)
     with exclusive(out):
         finish_before_ending()  # while it waits for another run, SIGTERM ends it at once
         (try_fold if trial else train_fold)(job, out)

@@ -11,9 +11,12 @@ from roformermil.cohort.slide_files import file_state
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Model, Unit
 from roformermil.config.base import Settings, read_settings
+from roformermil.config.task import TaskName
+from roformermil.errors import ConfigError
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.records import write_records
 from roformermil.runtime.termination import finish_before_ending
+from roformermil.tasks import Task, make_task
 
 SECTION_HELP = "this section of the configuration, as YAML or JSON"
 
@@ -36,7 +39,10 @@ TableIn = Annotated[
 TableOut = Annotated[Path, typer.Option(help="slide table to write, one row per slide")]
 ConfigText = Annotated[str, typer.Option(help="the configuration as JSON, kept in provenance.json")]
 Sheet = Annotated[Path, typer.Option(help="slide sheet (CSV)")]
-Classes = Annotated[str, typer.Option(help="class names in the order of their index, separated by commas")]
+Classes = Annotated[
+    str, typer.Option(help="classes in the order of their index, separated by commas; of a classification alone")
+]
+TaskOption = Annotated[TaskName, typer.Option("--task", help="what is predicted")]
 Datasets = Annotated[str, typer.Option(help="names of the data sets (folders of the results), separated by commas")]
 Root = Annotated[Path | None, typer.Option(help="folder of the slide sheet's paths; by default the sheet's own folder")]
 Absolute = Annotated[bool, typer.Option("--allow-absolute", help="accept absolute paths in the slide sheet")]
@@ -52,6 +58,14 @@ Covariates = Annotated[
     typer.Option("--covariates", help="covariates.csv beside folds.csv, for a model that uses them", exists=True),
 ]
 Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
+
+
+def given_task(name: TaskName, classes: str) -> Task:
+    """The task of the options --task and --classes. Raises ConfigError where they do not fit."""
+    task = make_task(name, names := [one for one in classes.split(",") if one])
+    if list(task.classes) != names:
+        raise ConfigError(f"--task {name} has no classes: leave out --classes")
+    return task
 
 
 def use_machine(threads: int) -> None:

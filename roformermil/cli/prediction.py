@@ -65,6 +65,7 @@ def predict(
         raise typer.Exit(130) from None
     compared_with = len(read_reference(model / REFERENCE_FILE).distances)
     evaluated = describe_evaluation(evaluation, card) if evaluation else ""
-    typer.echo(describe_predictions(rows, out, compared_with, evaluated))
+    column = "" if card.classes else card.predicted.columns[0]
+    typer.echo(describe_predictions(rows, out, compared_with, evaluated, column))
     if all(row["status"] != Status.OK for row in rows):
         raise typer.Exit(1)

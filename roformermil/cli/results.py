@@ -39,9 +39,10 @@ def evaluate(
 )
 def plots(
     predictions: options.Predictions,
-    out: Annotated[Path, typer.Option(help="folder for curves.png, calibration.png, confusion.png and history.png")],
+    out: Annotated[Path, typer.Option(help="folder for history.png and the plots of the task, such as curves.png")],
 ) -> None:
-    """Plot a data set's ROC and PR curves, calibration, confusion matrices and training curves."""
+    """Plot a data set's training curves and its results: ROC and PR curves, calibration and confusion matrices of classes, survival
+    curves, or predicted against true numbers."""
     from roformermil.report.plots.dataset import plot_dataset
 
     plot_dataset(predictions, out)
@@ -58,9 +59,9 @@ def heatmap(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     models: Annotated[Path, typer.Option(help="folder with fold_*/model.safetensors", exists=True)],
     features: options.Features,
-    classes: options.Classes,
     out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
     table: options.TableOut,
+    classes: options.Classes = "",
     card: Annotated[
         Path | None,
         typer.Option(help="the models' package (folder with model.json), whose AUROC tells whether they beat chance"),
@@ -81,7 +82,7 @@ def heatmap(
 
     options.use_machine(threads)
     share_memory(memory, readers=1, own=WITH_TORCH)
-    records, names = read_slide_table(slides), classes.split(",")
+    records, names = read_slide_table(slides), [name for name in classes.split(",") if name]
     warning = read_card(card).chance_warning if card else ""
     options.write_exclusively(
         table,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from roformermil.cohort.sheet_text import read_table
 from roformermil.cohort.slide_sheet import UNKNOWN
-from roformermil.cohort.spelling import comparable
 from roformermil.errors import SheetError
 from roformermil.runtime.records import write_rows
+from roformermil.runtime.spelling import comparable
 
 FILE = "covariates.csv"
 Cells = Mapping[str, str]  # of a slide or a patient, by column; "" where the value is missing

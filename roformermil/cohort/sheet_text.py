@@ -8,14 +8,22 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from roformermil.cohort.spelling import one_typo_apart
 from roformermil.errors import SheetError
+from roformermil.runtime.spelling import one_typo_apart
 
 REQUIRED, OPTIONAL = ("slide_id", "path"), ("patient_id", "label", "mpp", "tissue", "exclude", "site", "note")
 MPP_SYNONYM = re.compile("mpp|(um|microns?|micromet(re|er)s?)per(px|pixel)")  # at the start of a column's name
 PATIENT_SYNONYM = re.compile(
     "(patient|case|subject|participant|donor)s?(submitter)?(id|no|nr|number|code|name|barcode)?"
 )
+OUTCOME = "(os|pfs|dfs|dss|dfi|pfi|rfs|ttp|overallsurvival|survival)"
+SURVIVAL_SYNONYMS = {
+    "time": re.compile(
+        f"{OUTCOME}?(time|days|months|years)(in)?(days|months|years)?|(days|time)to(event|death)|followup"
+    ),
+    "event": re.compile(f"{OUTCOME}?(event|status)|vitalstatus|death|dead|{OUTCOME}"),
+}
+NEVER = re.compile("(?!)")
 AS_CSV = "save it as CSV UTF-8 (comma delimited)"
 # The start of files that are not text, what they are and what to do. A zip is told apart by the names of its files.
 SIGNATURES = (
@@ -31,10 +39,10 @@ WORKBOOKS = ((b"xl/workbook", "an Excel workbook (.xlsx)"), (b"opendocument", "a
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "'|'", " ": "spaces"}
 
 
-def read_table(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_table(sheet: Path, label_columns: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The cells of the header, and those of each row that is not blank with its line number; no spaces around cells.
 
-    Raises SheetError for a file that is not comma-separated UTF-8 text with a header, and for missing or misspelt columns.
+    label_columns: those that give a label, of which a sheet has all or none. Raises SheetError for a file that is not comma-separated UTF-8 text with a header, and for missing or misspelt columns.
     """
     text = read_text(sheet)
     _check_separator(text, sheet)
@@ -53,7 +61,7 @@ def read_table(sheet: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not _count_known(columns):
         expected, given = ", ".join(REQUIRED), ",".join(columns)
         raise SheetError(f"{sheet}: the first row must name the columns ({expected}), but it is {given!r}")
-    _check_columns(sheet, columns)
+    _check_columns(sheet, columns, label_columns)
     return columns, lines
 
 
@@ -88,31 +96,47 @@ def _check_separator(text: str, sheet: Path) -> None:
             raise SheetError(f"{sheet}: its cells are separated by {name}, not commas: {AS_CSV}")
 
 
-def _check_columns(sheet: Path, columns: list[str]) -> None:
+def _check_columns(sheet: Path, columns: list[str], label_columns: Sequence[str]) -> None:
     """Raises SheetError for missing, duplicate and misspelt columns. Others are the user's own."""
-    meant = {column: target for column in columns if (target := _meant_column(column, columns))}
+    known = tuple(dict.fromkeys([*REQUIRED, *OPTIONAL, *label_columns]))
+    meant = {column: target for column in columns if (target := _meant_column(column, columns, known))}
     mistakes = [f"column {column!r}: did you mean {target!r}? Rename it" for column, target in meant.items()]
     counts = Counter(columns)
-    mistakes += [f"duplicate column {column!r}" for column in REQUIRED + OPTIONAL if counts[column] > 1]
+    mistakes += [f"duplicate column {column!r}" for column in known if counts[column] > 1]
     for column in REQUIRED:
         if column not in (*columns, *meant.values()):
-            others = {_plain(other): other for other in columns if other not in REQUIRED + OPTIONAL}
+            others = {_plain(other): other for other in columns if other not in known}
             close = get_close_matches(_plain(column), others, n=1, cutoff=0.65)
             hint = f": is it your column {others[close[0]]!r}?" if close else ""
             mistakes.append(f"no column {column!r}{hint}")
     if "patient_id" not in (*columns, *meant.values()) and (given := patient_column(columns)):
         remedy = "Rename it, or add patient_id; else slides of one patient may train and test a model"
         mistakes.append(f"no column 'patient_id': is it your column {given!r}? {remedy}")
+    if absent := [column for column in label_columns if column not in (*columns, *meant.values())]:
+        mistakes += _missing_labels(absent, columns, label_columns)
     if mistakes:
-        known = f"Required are {', '.join(REQUIRED)}; optional {', '.join(OPTIONAL)}; others are ignored"
-        raise SheetError("\n".join(f"{sheet}: {mistake}" for mistake in mistakes) + f". {known}")
+        optional = ", ".join(column for column in known if column not in REQUIRED)
+        rule = f"Required are {', '.join(REQUIRED)}; optional {optional}; others are ignored"
+        raise SheetError("\n".join(f"{sheet}: {mistake}" for mistake in mistakes) + f". {rule}")
 
 
-def _meant_column(column: str, columns: Sequence[str]) -> str | None:
+def _missing_labels(absent: Sequence[str], columns: Sequence[str], label_columns: Sequence[str]) -> list[str]:
+    """What is wrong where a sheet has some of several columns that give the label, or has them under other names."""
+    mistakes = []
+    for column in absent:
+        named = [other for other in columns if SURVIVAL_SYNONYMS.get(column, NEVER).fullmatch(_plain(other))]
+        if named:
+            mistakes.append(f"no column {column!r}: is it your column {named[0]!r}? Rename it")
+        elif len(absent) < len(label_columns):
+            mistakes.append(f"no column {column!r}, which a label needs beside the others: {', '.join(label_columns)}")
+    return mistakes
+
+
+def _meant_column(column: str, columns: Sequence[str], known: Sequence[str]) -> str | None:
     """The column that `column` is a misspelt name of, if any. Short names are too like other words, such as side, to tell."""
     name = _plain(column)
-    for target in REQUIRED + OPTIONAL:
-        if column in REQUIRED + OPTIONAL:
+    for target in known:
+        if column in known:
             return None
         word = _plain(target)
         typo = len(word) >= 5 and name[:1] == word[0] and one_typo_apart(name, word)

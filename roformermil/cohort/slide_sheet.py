@@ -7,18 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from roformermil.cohort.sheet_text import read_table
-from roformermil.cohort.spelling import comparable, look_alikes
 from roformermil.config import Tissue
 from roformermil.config.base import parse_yaml, read_settings
 from roformermil.config.tissue import METHODS_OF_KEY
 from roformermil.errors import ConfigError, SheetError
+from roformermil.runtime.spelling import look_alikes
 from roformermil.runtime.text import first_lines, join_some, plural
+from roformermil.tasks import Task, as_task
 
 SHOWN_MISTAKES, SHOWN_NAMES = 10, 10
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -42,29 +42,38 @@ class Slide:
 
 
 def read_slide_sheet(
-    sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False, check_files: bool = True
+    sheet: Path,
+    root: Path,
+    task: Task | Sequence[str] | None = None,
+    allow_absolute: bool = False,
+    check_files: bool = True,
 ) -> list[Slide]:
-    """Read and check a slide sheet; labels only where there are `classes`, files only with `check_files`.
+    """Read and check a slide sheet; labels only where there is a task (or the classes of a classification), files only with `check_files`.
 
     Raises SheetError with one line per mistake: file, row (1 is the header), what was given and what was expected.
     Mistakes are a duplicate or unusable id, no patient where other slides have one, an unknown class, a path to no file or
     outside `root` (unless absolute paths are allowed), an unusable mpp or tissue setting. A slide may have no label.
     """
-    slides, mistakes = parse_slide_sheet(sheet, root, classes, allow_absolute, check_files)
+    slides, mistakes = parse_slide_sheet(sheet, root, task, allow_absolute, check_files)
     if mistakes:
         raise SheetError(first_lines(mistakes, SHOWN_MISTAKES))
     return slides
 
 
 def parse_slide_sheet(
-    sheet: Path, root: Path, classes: list[str] | None = None, allow_absolute: bool = False, check_files: bool = True
+    sheet: Path,
+    root: Path,
+    task: Task | Sequence[str] | None = None,
+    allow_absolute: bool = False,
+    check_files: bool = True,
 ) -> tuple[list[Slide], list[str]]:
     """The slides of all rows without a mistake, and a line for each mistake; arguments as in `read_slide_sheet`.
 
     Raises SheetError for a file that is not a slide sheet, or has no rows.
     """
     sheet, mistakes = sheet.absolute(), []
-    columns, rows = read_table(sheet)
+    task = None if task is None else as_task(task)
+    columns, rows = read_table(sheet, task.sheet_columns if task else ())
     if not rows:
         raise SheetError(f"{sheet}: the slide sheet has a header, but no rows")
     if check_files and not root.is_dir() and not allow_absolute:  # said once, not for every slide
@@ -81,7 +90,7 @@ def parse_slide_sheet(
         row = dict(zip(columns, cells, strict=False))
         if not has_patients:
             row["patient_id"] = row["slide_id"]
-        slide, found = _parse_row(row, root, classes, allow_absolute)
+        slide, found = _parse_row(row, root, task, allow_absolute)
         if (first := rows_of_ids.setdefault(slide.slide_id, number)) != number:
             found.append(f"duplicate slide_id {slide.slide_id!r} (rows {first} and {number})")
         if slide.path and (owner := ids_of_paths.setdefault(slide.path, slide.slide_id)) != slide.slide_id:
@@ -103,8 +112,8 @@ def parse_mpp(text: str, given: str) -> float:
     raise SheetError(f"{given} is not a positive number of um/px{hint}")
 
 
-def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
-    """What is valid but may be a mistake."""
+def sheet_warnings(slides: Sequence[Slide], several: str = "several classes") -> list[str]:
+    """What is valid but may be a mistake. several: labels of a patient, in words of the task."""
     labels = defaultdict(set)
     for slide in slides:
         labels[slide.patient_id].update({slide.label} - {""})
@@ -112,9 +121,9 @@ def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     unlabelled = [slide.slide_id for slide in slides if not slide.label]
     if 0 < len(unlabelled) < len(slides):
         warnings.append(f"{plural(len(unlabelled), 'slide')} without a label, not trained on: {join_some(unlabelled)}")
-    if several := sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1):
+    if differing := sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1):
         question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
-        warnings.append(f"patients with slides of several classes: {join_some(several)}. {question}")
+        warnings.append(f"patients with slides of {several}: {join_some(differing)}. {question}")
     if patients := look_alikes(labels):
         remedy = "Folds would keep them apart: where they are one patient, write patient_id in one way"
         warnings.append(f"these look like one patient each: {join_some(patients, SHOWN_NAMES)}. {remedy}")
@@ -132,9 +141,7 @@ def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
     return warnings
 
 
-def _parse_row(
-    row: dict[str, str], root: Path, classes: Sequence[str] | None, absolute: bool
-) -> tuple[Slide, list[str]]:
+def _parse_row(row: dict[str, str], root: Path, task: Task | None, absolute: bool) -> tuple[Slide, list[str]]:
     """The slide of a row, and the row's mistakes. What cannot be used is None in the slide."""
     mistakes: list[str] = []
 
@@ -145,13 +152,12 @@ def _parse_row(
             mistakes.extend(str(error).splitlines())
 
     slide_id, patient_id = row["slide_id"], row["patient_id"]
-    label, tissue = row.get("label", ""), row.get("tissue", "")
+    tissue = row.get("tissue", "")
     attempt(_check_slide_id, slide_id)
     if slide_id and not patient_id:
         remedy = "if the patient is unknown, repeat slide_id"
         mistakes.append(f"slide {slide_id!r} has no patient_id, but others have: {remedy}")
-    if classes and label:
-        attempt(_check_label, label, slide_id, classes)
+    label = attempt(_parse_label, row, slide_id, task) if task else row.get("label", "")
     path = attempt(_parse_path, row["path"], slide_id, root, absolute)
     mpp = attempt(parse_mpp, row["mpp"], f"mpp {row['mpp']!r} of slide {slide_id!r}") if row.get("mpp") else None
     if tissue:
@@ -167,13 +173,11 @@ def _check_slide_id(slide_id: str) -> None:
         raise SheetError(f"slide_id {slide_id!r} may only have letters, digits, '.', '_' and '-': it names files")
 
 
-def _check_label(label: str, slide_id: str, classes: Sequence[str]) -> None:
-    if label in classes:
-        return
-    known = {comparable(name): name for name in classes}
-    close = get_close_matches(comparable(label), known, n=1)
-    hint = f"; did you mean {known[close[0]]!r}?" if close else ""
-    raise SheetError(f"slide {slide_id!r} has label {label!r}; expected one of {', '.join(classes)}{hint}")
+def _parse_label(row: dict[str, str], slide_id: str, task: Task) -> str:
+    try:
+        return task.read_label(row)
+    except SheetError as error:
+        raise SheetError(f"slide {slide_id!r} has {error}") from error
 
 
 def _parse_path(text: str, slide_id: str, root: Path, absolute: bool) -> Path:

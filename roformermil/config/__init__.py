@@ -21,6 +21,7 @@ from roformermil.config.model import Model, ModelEntry, ModelName, check_distinc
 from roformermil.config.runtime import Runtime
 from roformermil.config.search import Search
 from roformermil.config.studies import Ablation, Heatmaps, Overhead
+from roformermil.config.task import TaskName, keys_of_classes
 from roformermil.config.tiles import Tiles
 from roformermil.config.tissue import Tissue
 from roformermil.config.training import Training
@@ -50,8 +51,12 @@ class Config(Settings):
     """What turns tiles into vectors: section Encoder."""
     tiles: Tiles = Field(default_factory=dict, validate_default=True)  # see _tiles_of_encoder
     """Which tiles are cut: section Tiles."""
+    task: TaskName = "classification"
+    """What is predicted. `classification`: one of the classes in column `label` of the slide sheet. `survival`: the risk of an
+    event, from columns `time` (until the event, or until the patient was last seen without one) and `event` (1 or 0) in
+    place of `label`. `regression`: the number in column `label`."""
     unit: Unit = "slide"
-    """What is classified. `slide`: each slide is a bag; tables also show results by patient, whose prediction is the mean of
+    """What is predicted of. `slide`: each slide is a bag; tables also show results by patient, whose prediction is the mean of
     those of their slides. `patient`: all slides of a patient are one bag: tiles attend to those of their slide, and tiles of
     all slides are pooled; the slides of a patient must have one label."""
     folds: Folds = Folds()
@@ -204,6 +209,14 @@ class Config(Settings):
         if flat := [model.id for model in self.models if model.id in drawn and not model.uses_features]:
             reason = "it uses covariates alone, so no tile contributes to its predictions"
             raise ValueError(f"heatmaps.models: {flat[0]} has no heat maps: {reason}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> "Config":
+        classes = {name: dataset.classes for name, dataset in self.datasets.items()}
+        unfit = list(keys_of_classes(classes, self.training, self.decisions, self.search))
+        if self.task != "classification" and unfit:
+            raise ValueError(f"task: {self.task} has no classes: {'; '.join(unfit)}")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The description of a packaged model: `model.json` for programs, and a model card, `README.md`, for people."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,12 +9,14 @@ from pydantic import Field
 
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training, Unit
 from roformermil.config.base import Settings, read_settings
+from roformermil.config.task import TaskName
 from roformermil.config.training import grid_augmentation
 from roformermil.deployment.covariates import PackagedCovariate
 from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks import METRIC_TITLES, Task, make_task
 
 FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
 MEMBER_FILE = r"^fold_\d+\.safetensors$"
@@ -56,7 +59,9 @@ class TrainingData(Settings):
     slides: int
     patients: int
     labels: dict[str, int]
-    """Slides per class, or patients where these are the unit."""
+    """Slides per class, or patients where these are the unit; none of a task without classes."""
+    labels_text: str = ""
+    """What the labels of another task are."""
     tiles: Spread
     mpp: Spread | None
 
@@ -87,7 +92,13 @@ class ModelCard(Settings):
     roformermil: str
     name: str
     model: Model
-    classes: list[str] = Field(min_length=2)
+    task: TaskName = "classification"
+    classes: list[str]
+    """In the order of their index; none of a task other than classification."""
+    columns_text: str = ""
+    """What the columns of predictions are, where their names do not say it."""
+    cut: float | None = None
+    """Survival: the risk above which a slide is in the group `high`, the median risk of validation patients."""
     parameters: int
     members: dict[Annotated[str, Field(pattern=MEMBER_FILE)], str] = Field(min_length=1)
     """Files of the ensemble's members and their sha256."""
@@ -114,16 +125,22 @@ class ModelCard(Settings):
     run: dict[str, Any]
 
     @property
+    def predicted(self) -> Task:
+        """The task, not fitted."""
+        return make_task(self.task, self.classes)
+
+    @property
     def takes_slides(self) -> bool:
         """Whether it can encode slides; a model that was trained on imported features takes only such features."""
         return self.features["weights"] is not None
 
     @property
     def chance_warning(self) -> str:
-        """That the model is not better than chance, by its AUROC in cross-validation; "" for one that is."""
-        auroc = next((result for result in self.results if result.metric == "auroc"), None)
+        """That the model is not better than chance, by its main metric in cross-validation; "" for one that is."""
+        main = self.predicted.main
+        result = next((one for one in self.results if one.metric == main), None)
         name = f"{self.model.id} on {self.training_data.dataset}"
-        return chance_warning(name, auroc.mean, auroc.ci_low, auroc.ci_high) if auroc else ""
+        return chance_warning(name, result.mean, result.ci_low, result.ci_high, metric=main) if result else ""
 
     @property
     def all_cautions(self) -> list[str]:
@@ -141,8 +158,8 @@ def render_card(card: ModelCard) -> str:
     loader = PackageLoader("roformermil.deployment")
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
-    content |= {"results": _results_table(card.results), "training": _training_sentences(card)}
-    content |= {"by_patient": _results_table(card.by_patient) if card.by_patient else ""}
+    content |= {"results": _results_table(card.results, card.classes), "training": _training_sentences(card)}
+    content |= {"by_patient": _results_table(card.by_patient, card.classes) if card.by_patient else ""}
     return templates.get_template("model_card.md.j2").render(card=card, **content) + "\n"
 
 
@@ -151,7 +168,7 @@ def _training_sentences(card: ModelCard) -> list[str]:
     training, sentences = card.training, []
     if card.model.is_linear:
         inputs = "the mean of its tiles' features" if card.model.uses_features else "its covariates"
-        regression = f"A slide's prediction is a logistic regression of {inputs}"
+        regression = f"A slide's prediction is a {card.predicted.linear_model} of {inputs}"
         sentences.append(
             f"{regression}; the strength of its regularization was chosen on each fold's validation slides."
         )
@@ -165,7 +182,8 @@ def _training_sentences(card: ModelCard) -> list[str]:
         sentences.append(
             f"Numbers among the covariates are standardized with the {moments}; a missing one is their mean."
         )
-    sentences += balance_sentences(training, card.classes, card.training_data.labels)
+    if card.classes:
+        sentences += balance_sentences(training, card.classes, card.training_data.labels)
     if not card.model.uses_position:
         return sentences
     if training.augment_grid != "none":
@@ -177,10 +195,10 @@ def _training_sentences(card: ModelCard) -> list[str]:
     return sentences
 
 
-def _results_table(results: list[MetricResult]) -> str:
+def _results_table(results: list[MetricResult], classes: Sequence[str]) -> str:
     """A row per metric; without columns that would be empty."""
     columns = {
-        "metric": [result.metric for result in results],
+        "metric": [result.metric if classes else METRIC_TITLES[result.metric] for result in results],
         "mean ± std": [_mean_text(result) for result in results],
         "95% interval": [_interval_text(result.ci_low, result.ci_high) for result in results],
     }

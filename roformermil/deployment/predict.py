@@ -38,6 +38,7 @@ from roformermil.runtime.memory import is_memory
 from roformermil.runtime.progress import track
 from roformermil.runtime.text import plural
 from roformermil.slides.slide_folder import is_feature_store
+from roformermil.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class PackagedModel:
     def classes(self) -> list[str]:
         return self.card.classes
 
+    @property
+    def task(self) -> Task:
+        """What it predicts, fitted to the training slides of the first member."""
+        return self.members[0].task
+
     def predict(
         self, slides: SlideFeatures | Bag, covariates: Cells | None = None
     ) -> tuple[Prediction, list[Prediction]]:
@@ -69,7 +75,7 @@ class PackagedModel:
         temperatures = self.card.decisions.temperatures
         predictions = [member.predict_bag(bag, covariates) for member in self.members]
         return [
-            replace(one, probabilities=scale(one.probabilities, temperatures[name])) if name in temperatures else one
+            replace(one, values=scale(one.probabilities, temperatures[name])) if name in temperatures else one
             for name, one in zip(self.card.members, predictions, strict=True)
         ]
 
@@ -126,7 +132,7 @@ def load_packaged_model(folder: Path | str) -> PackagedModel:
         members = [load_model(folder / name) for name in card.members]
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ModelError(f"{folder}: its packaged model cannot be read ({error}): copy it again") from error
-    if any(member.classes != card.classes for member in members):
+    if any((one.task.name, one.classes) != (card.task, card.classes) for one in members):
         raise ModelError(f"{folder}: model.json names other classes than its models were trained on: copy it again")
     return PackagedModel(members, card, file_sha256(path)[:12], read_reference(folder / REFERENCE_FILE))
 
@@ -189,16 +195,17 @@ def predict(
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
         if packaged.card.model.uses_features:
-            drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
+            names = list(packaged.task.mapped)
+            drawing = Drawing(names, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
         else:
             log.warning("%s uses covariates alone, so there are no heat maps", packaged.card.name)
-    labels = read_labels(paths, packaged.classes)
+    labels = read_labels(paths, packaged.task)
     usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
     predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions, covariates))
     by_name: dict[str, Row] = {}
     for name in track([name for bag in bags for name in bag], desc="predict", unit="slide", on=progress):
         record = ready[name]
-        given = (packaged.classes, packaged.id, shuffle_positions, patients.get(name, ""))
+        given = (packaged.task, packaged.id, shuffle_positions, patients.get(name, ""))
         row = table_row(record, *given)
         try:
             if record.is_ok:
@@ -211,7 +218,7 @@ def predict(
             row = table_row(failed, *given)
         by_name[name] = row | labels.get(name, {})
     rows = [by_name[name] for name in ready]
-    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.classes)
+    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.task)
     return rows
 
 
@@ -232,13 +239,16 @@ def _predict_slide(record: SlideRecord, predicted: PredictedBags, packaged: Pack
 
 def _fields(record: SlideRecord, slide: PredictedSlide, packaged: PackagedModel, covariates: Cells) -> Row:
     """What a slide's prediction fills into its row."""
-    given = (packaged.classes, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
+    given = (packaged.task, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
     fields = prediction_fields(record, slide.prediction, slide.members, *given)
     gaps = [one.warning(covariates[one.name]) for one in packaged.card.covariates]
     fields["warnings"] = "; ".join(filter(None, [fields["warnings"], slide.warning, *gaps]))
     fields |= shift_fields(fields, slide.features.features, packaged.reference)
-    fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
-    return fields | (shuffled_fields(slide.shuffled.probabilities, packaged.classes) if slide.shuffled else {})
+    if packaged.classes:
+        fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
+    if packaged.card.cut is not None:
+        fields["group"] = "high" if slide.prediction.values[0] > packaged.card.cut else "low"
+    return fields | (shuffled_fields(slide.shuffled.values, packaged.task) if slide.shuffled else {})
 
 
 def _shorten(value: Any) -> Any:

@@ -22,9 +22,9 @@ def decide(model: OutOfFold, points: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
     its probability.
     """
     if len(model.classes) > 2:
-        return model.decisions.astype(float), model.probabilities.max(axis=1)
+        return model.decisions.astype(float), model.predictions.max(axis=1)
     thresholds = thresholds_of_rows(model, points, 1)
-    scores = model.probabilities[:, 1]
+    scores = model.predictions[:, 1]
     decisions = np.where(np.isnan(thresholds), np.nan, scores >= thresholds)
     return decisions, np.abs(logit(np.clip(scores, CLIP, 1 - CLIP)) - logit(np.clip(thresholds, CLIP, 1 - CLIP)))
 
@@ -42,7 +42,7 @@ def abstention_table(models: list[OutOfFold], validation: list[OutOfFold], point
         _, of_validation = decide(own, points)
         for share in SHARES:
             kept = _kept(model, confidences, own, of_validation, share)
-            labels, patients, means = model.mean_by_slide(np.stack([kept, kept * (decisions == model.labels)], axis=1))
+            labels, patients, means = model.mean_by_slide(np.stack([kept, kept * (decisions == model.targets)], axis=1))
             for metric, name, value in _proportions(labels, patients, means, model.classes):
                 interval = (
                     value.interval if share or metric != "left" else (np.nan, np.nan)

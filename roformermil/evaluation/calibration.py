@@ -50,10 +50,11 @@ def calibration_table(models: list[OutOfFold], scaled: Sequence[OutOfFold] = ())
     curves = []
     for probabilities, group in (("predicted", models), ("scaled", scaled)):
         for model in map(OutOfFold.without_repeats, group):
-            curve = reliability(model.labels, model.probabilities)
+            curve = reliability(model.targets, model.predictions)
             names = dict(zip([*KEYS, "probabilities"], (*model.key, probabilities), strict=True))
             curves.append(curve.assign(**names, ece=calibration_error(curve)))
-    return pd.concat(curves)[[*KEYS, "probabilities", "ece", "low", "high", "slides", "probability", "observed"]]
+    columns = [*KEYS, "probabilities", "ece", "low", "high", "slides", "probability", "observed"]
+    return pd.concat(curves)[columns] if curves else pd.DataFrame(columns=columns)
 
 
 def confusion(models: list[OutOfFold]) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def confusion(models: list[OutOfFold]) -> pd.DataFrame:
     rows = []
     for model in map(OutOfFold.without_repeats, models):
         counts = np.zeros((len(model.classes), len(model.classes)), int)
-        np.add.at(counts, (model.labels, model.decisions), 1)
+        np.add.at(counts, (model.targets, model.decisions), 1)
         pairs = product(model.classes, repeat=2)
         rows += [(*model.key, *pair, count) for pair, count in zip(pairs, counts.flat, strict=True)]
     return pd.DataFrame(rows, columns=[*KEYS, "label", "predicted", "slides"])

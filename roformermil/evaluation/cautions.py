@@ -1,6 +1,6 @@
 """Why numbers need caution, in sentences for the tables, the head of the report and a model's card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,32 +47,37 @@ def cautions(model: OutOfFold, records: Sequence[SlideRecord] = (), findings: Se
     return lines
 
 
-def few_patients_caution(patients: Sequence[float], classes: Sequence[str], per_fold: str = " per fold") -> str:
-    """A sentence where a class has few test patients; "" where none has. patients: of each class, mean over folds."""
-    if min(patients) >= FEW_PATIENTS:
+def few_patients_caution(patients: Mapping[str, float], few: str = "", per_fold: str = " per fold") -> str:
+    """A sentence where a group has few test patients; "" where none has.
+
+    patients: of each group as of `Task.groups`, mean over folds; few: what that does to the metrics, by default to those of
+    classes.
+    """
+    fewest = min(patients, key=lambda name: patients[name])
+    if patients[fewest] >= FEW_PATIENTS:
         return ""
-    effect = "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
-    if min(patients) >= ONE_PATIENT:
+    effect = few or "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
+    if not few and patients[fewest] >= ONE_PATIENT:
         effect = "AUROC is coarse and average precision is biased upwards"
-    shortage = f"{min(patients):.2g} test patients of class {classes[int(np.argmin(patients))]}{per_fold}"
-    return f"{shortage}: with so few patients {effect}"
+    return f"{patients[fewest]:.2g} test patients {fewest}{per_fold}: with so few patients {effect}"
 
 
 def has_few_tests(model: OutOfFold) -> bool:
-    """Whether a fold tests few slides, or few patients of a class."""
-    return _slides_per_fold(model) < FEW_SLIDES or min(_patients_per_fold(model)) < FEW_PATIENTS
+    """Whether a fold tests few slides, or few patients of a class, or with an event."""
+    return _slides_per_fold(model) < FEW_SLIDES or min(_patients_per_fold(model).values()) < FEW_PATIENTS
 
 
 def _slides_per_fold(model: OutOfFold) -> float:
     return len(model.slides) / len(model.runs)
 
 
-def _patients_per_fold(model: OutOfFold) -> list[float]:
-    """Test patients of each class, mean over folds."""
-    return [
-        float(np.mean([len(set(model.patients[tested & (model.labels == c)])) for tested in model.tests]))
-        for c in range(len(model.classes))
-    ]
+def _patients_per_fold(model: OutOfFold) -> dict[str, float]:
+    """Test patients of each group of the task, mean over folds."""
+    groups = model.task.groups(model.targets)
+    return {
+        name: float(np.mean([len(set(model.patients[tested & rows])) for tested in model.tests]))
+        for name, rows in groups.items()
+    }
 
 
 def _size_cautions(model: OutOfFold) -> list[str]:
@@ -82,7 +87,7 @@ def _size_cautions(model: OutOfFold) -> list[str]:
     if slides < FEW_SLIDES:
         effect = f"one {model.unit} changes a metric considerably, and a perfect score may be luck"
         lines.append(f"{slides:.2g} test {model.unit}s{per_fold} are few: {effect}")
-    if caution := few_patients_caution(_patients_per_fold(model), model.classes, per_fold):
+    if caution := few_patients_caution(_patients_per_fold(model), model.task.few, per_fold):
         lines.append(caution)
     if model.repeated:
         effect = "standard deviations over folds and the corrected t-test are optimistic"

@@ -18,11 +18,8 @@ from roformermil.evaluation.intervals import (
     jackknife_interval,
     leave_patients_out,
 )
-from roformermil.evaluation.metrics import weighted_metrics
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.summary import mean_over_seeds
-
-COMPARED = ("auroc", "average_precision")
 
 
 class Comparison(NamedTuple):
@@ -53,12 +50,17 @@ def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train
         by_name = {model.model: model for model in models if model.key[:2] == (dataset, encoder)}
         pairs = [(second, first) for first, second in combinations(by_name, 2)]
         is_external = any(model.trained_on for model in by_name.values())
-        for metric in COMPARED:
+        tasks = [model.task for model in by_name.values()]
+        for metric in tasks[0].compared:
             if is_external:  # its slides are tested by each fold: folds are not independent, patients are
                 tests = {"jackknife": [jackknife_t(by_name[a], by_name[b], metric) for a, b in pairs]}
             else:
-                tests = {"corrected_t": _corrected_tests(folds, metric, pairs, test_to_train[dataset])}
-            if metric == "auroc" and all(len(model.classes) == 2 for model in by_name.values()):
+                tests = {
+                    "corrected_t": _corrected_tests(
+                        folds, metric, pairs, test_to_train[dataset], tasks[0].difference_bounds(metric)
+                    )
+                }
+            if metric == "auroc" and all(len(task.classes) == 2 for task in tasks):
                 tests["delong"] = [delong(by_name[a], by_name[b]) for a, b in pairs]
             for test, comparisons in tests.items():
                 key = {"dataset": dataset, "encoder": encoder, "metric": metric, "test": test}
@@ -71,29 +73,30 @@ def compare_models(models: list[OutOfFold], metrics: pd.DataFrame, test_to_train
 
 
 def _corrected_tests(
-    folds: pd.DataFrame, metric: str, pairs: list[tuple[str, str]], test_to_train: float
+    folds: pd.DataFrame, metric: str, pairs: list[tuple[str, str]], test_to_train: float, bounds: tuple[float, float]
 ) -> list[Comparison]:
     values = folds[folds.metric == metric].pivot(index="fold", columns="model", values="value")
-    return [corrected_t((values[a] - values[b]).to_numpy(), test_to_train) for a, b in pairs]
+    return [corrected_t((values[a] - values[b]).to_numpy(), test_to_train, bounds) for a, b in pairs]
 
 
 def jackknife_t(first: OutOfFold, second: OutOfFold, metric: str) -> Comparison:
     """The difference of two models' metric on the same slides, with Student's t over its jackknife error, leaving out one patient
     at a time: for external data sets, whose slides one fold tests, and for metrics that `delong` does not cover."""
-    one, other = (leave_patients_out(model, weighted_metrics)[metric] for model in (first, second))
+    one, other = (leave_patients_out(model, model.task.weighted_metrics)[metric] for model in (first, second))
     left_out, degrees = one - other, degrees_of_freedom(first)
     error = jackknife_error(left_out)
     if not error > ROUND_OFF:
         return UNTESTED._replace(difference=left_out[0], folds=1 if np.isfinite(left_out[0]) else 0)
     statistic = left_out[0] / error
-    low, high = jackknife_interval(left_out, degrees, bounds=(-1, 1))
+    low, high = jackknife_interval(left_out, degrees, bounds=first.task.difference_bounds(metric))
     return Comparison(left_out[0], low, high, statistic, 2 * t.sf(abs(statistic), degrees), 1)
 
 
-def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
+def corrected_t(differences: np.ndarray, test_to_train: float, bounds: tuple[float, float] = (-1.0, 1.0)) -> Comparison:
     """Corrected resampled t-test of a mean difference over folds (Nadeau and Bengio, Machine Learning 52, 2003, section 3).
 
-    differences: (k,) one per fold; NaN where a fold has none; test_to_train: test slides over training slides.
+    differences: (k,) one per fold; NaN where a fold has none; test_to_train: test slides over training slides; bounds: between
+    which a difference lies.
     """
     known = differences[np.isfinite(differences)]
     if len(known) < 2:
@@ -101,7 +104,7 @@ def corrected_t(differences: np.ndarray, test_to_train: float) -> Comparison:
     mean, error = known.mean(), known.std(ddof=1) * math.sqrt(1 / len(known) + test_to_train)
     if error < ROUND_OFF:  # the folds' differences are equal: there is no variance to compare with
         return UNTESTED._replace(difference=mean, folds=len(known))
-    interval, p = corrected_interval(known, test_to_train, bounds=(-1, 1)), 2 * t.sf(abs(mean / error), len(known) - 1)
+    interval, p = corrected_interval(known, test_to_train, bounds=bounds), 2 * t.sf(abs(mean / error), len(known) - 1)
     return Comparison(mean, *interval, mean / error, p, len(known))
 
 
@@ -122,10 +125,10 @@ def delong(first: OutOfFold, second: OutOfFold) -> Comparison:
         if not (all(trainings) and all(np.array_equal(slides[0], others) for others in slides)):
             raise ValueError(f"{first.model} and {second.model} were tested on different slides")
         tested = trainings[0][0]
-        truth, patients = tested.labels == 1, np.searchsorted(names, tested.patients)
+        truth, patients = tested.targets == 1, np.searchsorted(names, tested.patients)
         if truth.all() or not truth.any():
             continue
-        scores = np.stack([one.probabilities[:, 1] for models in trainings for one in models])
+        scores = np.stack([one.predictions[:, 1] for models in trainings for one in models])
         areas, covariance, influence = clustered_auroc(truth, scores, patients, len(names))
         counts = [len(models) for models in trainings]
         signs = np.repeat(

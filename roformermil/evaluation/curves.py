@@ -11,8 +11,8 @@ from scipy.stats import norm, t
 
 from roformermil.bags.folds import derive_seed
 from roformermil.evaluation.intervals import LEVEL, degrees_of_freedom, mean_over_folds
-from roformermil.evaluation.metrics import weights_above_thresholds
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.class_metrics import weights_above_thresholds
 
 POINTS = np.linspace(0, 1, 101)  # false positive rates, or recalls
 REPLICATES = 500  # a band is a picture: no number is quoted from it

@@ -8,13 +8,14 @@ import pandas as pd
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import abstention_table
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.net_benefit import decision_curves
+from roformermil.evaluation.operating_points import COLUMNS as POINT_COLUMNS
 from roformermil.evaluation.operating_points import calls, mean_points, operating_points
 from roformermil.evaluation.predictions import KEYS, OutOfFold, of_ensembles
 from roformermil.evaluation.probability_scores import score_table
 from roformermil.evaluation.proportions import Bounds, predictive_value, proportion
 from roformermil.evaluation.temperature import fit_temperatures, scaled_models
+from roformermil.tasks.class_metrics import counted_classes
 
 AT_PREVALENCE = "_at_prevalence"  # after `ppv` and `npv`: at the prevalence that the settings give
 COLUMNS = [*KEYS, "class", "operating_point", "metric", "prevalence", "value", "ci_low", "ci_high", "slides", "folds"]
@@ -42,7 +43,9 @@ def decision_tables(
     """The tables by name.
 
     members, validation, trained: predictions of test, validation and training slides by each fold's model, as of `join_folds`.
+    Tables have no rows for models that predict no class.
     """
+    members, validation, trained = ([one for one in models if one.classes] for models in (members, validation, trained))
     decided = prepare_decisions(members, validation, settings)
     temperatures = [fit_temperatures(own) for own in validation]
     models, scaled = of_ensembles(members), of_ensembles(scaled_models(members, validation))
@@ -65,7 +68,8 @@ def prepare_decisions(members: list[OutOfFold], validation: list[OutOfFold], set
     points = [
         mean_points(own, table) if own.trained_on else table for own, table in zip(validation, points, strict=True)
     ]
-    return Decided(of_ensembles(members), validation, pd.concat(points, ignore_index=True))
+    chosen = pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=POINT_COLUMNS)
+    return Decided(of_ensembles(members), validation, chosen)
 
 
 def decision_table(models: list[OutOfFold], points: pd.DataFrame, settings: Decisions) -> pd.DataFrame:
@@ -77,7 +81,7 @@ def decision_table(models: list[OutOfFold], points: pd.DataFrame, settings: Deci
     """
     rows = []
     for model in models:
-        for c in counted_classes(model.probabilities):
+        for c in counted_classes(model.predictions):
             name, called = model.classes[c], calls(model, points, c)
             labels, patients, means = model.mean_by_slide(called)
             folds = len(np.unique(model.folds[np.isfinite(called)]))

@@ -15,8 +15,8 @@ from roformermil.evaluation.intervals import (
     jackknife_interval,
     leave_patients_out,
 )
-from roformermil.evaluation.metrics import METRICS, weighted_metrics
-from roformermil.evaluation.predictions import KEYS, UNLABELLED, OutOfFold, join_folds
+from roformermil.evaluation.predictions import KEYS, OutOfFold, join_folds
+from roformermil.tasks import METRIC_TITLES, task_with
 
 ESTIMATES = (
     "internal",
@@ -30,27 +30,30 @@ COLUMNS += [column for name in (*ESTIMATES, "drop") for column in (name, f"{name
 def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
     """The rows of external.csv: of each external data set, model and metric, the mean over folds in cross-validation (`internal`),
     the mean over the same models on the external slides (`members`), what their ensemble reaches there (`external`), and
-    the `drop`, internal less members; each with its 95% interval over patients.
+    the `drop`, internal less members, or of an error members less internal: above 0 where external slides are predicted worse;
+    each with its 95% interval over patients.
 
     The drop compares like with like: single models on both sides, since an ensemble is better than its members.
     """
     models = {one.key: one for one in join_folds(list(results))}
     rows = []
     for model in models.values():
-        members = model.select(model.labels != UNLABELLED)
-        if not model.trained_on or not len(members.labels):
+        members = model.select(model.are_labelled)
+        if not model.trained_on or not len(members.targets):
             continue
         internal = models.get((model.trained_on, model.encoder, model.model))
         given = {"internal": internal, "members": members, "external": members.average_folds()}
-        left_out = {name: leave_patients_out(one, weighted_metrics) for name, one in given.items() if one}
+        left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in given.items() if one}
         degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one} | {
             "members": patients_less_one(members)  # all models are tested on the same patients
         }
         size = (len(set(members.slides)), len(set(members.patients)))
-        for metric in METRICS:
+        for metric in model.task.metrics:
+            bounds, limits = model.task.bounds_of(metric), model.task.difference_bounds(metric)
             values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
-            cells = [_estimate(*values[name]) if name in values else (np.nan,) * 3 for name in ESTIMATES]
-            drop = difference(*values["internal"], *values["members"]) if internal else (np.nan,) * 3
+            cells = [_estimate(*values[name], bounds) if name in values else (np.nan,) * 3 for name in ESTIMATES]
+            better, worse = ("members", "internal") if metric in model.task.lower_is_better else ("internal", "members")
+            drop = difference(*values[better], *values[worse], limits) if internal else (np.nan,) * 3
             rows.append((*model.key, model.trained_on, *size, metric, *(x for cell in [*cells, drop] for x in cell)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -60,11 +63,13 @@ def patients_less_one(model: OutOfFold) -> int:
     return max(1, len(set(model.patients)) - 1)
 
 
-def _estimate(left_out: np.ndarray, degrees: int) -> tuple[float, ...]:
-    return left_out[0], *jackknife_interval(left_out, degrees)
+def _estimate(left_out: np.ndarray, degrees: int, bounds: tuple[float, float]) -> tuple[float, ...]:
+    return left_out[0], *jackknife_interval(left_out, degrees, bounds=bounds)
 
 
-def difference(first: np.ndarray, degrees: int, second: np.ndarray, other_degrees: int) -> tuple[float, float, float]:
+def difference(
+    first: np.ndarray, degrees: int, second: np.ndarray, other_degrees: int, bounds: tuple[float, float] = (-1.0, 1.0)
+) -> tuple[float, float, float]:
     """The first value less the second, which come from different patients, with its 95% interval.
 
     first, second: as of `leave_patients_out`. Variances of independent samples add up; Student's t has the degrees of freedom of
@@ -76,21 +81,26 @@ def difference(first: np.ndarray, degrees: int, second: np.ndarray, other_degree
         return value, np.nan, np.nan
     effective = total**2 / (variances**2 / [degrees, other_degrees]).sum()
     half = t.ppf((1 + LEVEL) / 2, effective) * np.sqrt(total)
-    return value, max(-1.0, value - half), min(1.0, value + half)
+    return value, max(bounds[0], value - half), min(bounds[1], value + half)
 
 
 def drop_sentence(row: Mapping[Any, Any]) -> str:
-    """What a row of external.csv on AUROC says in words; "" where it has no drop."""
+    """What a row of external.csv says in words; "" where it has no drop."""
     if not np.isfinite(row["drop"]):
         return ""
-    change = f"AUROC of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
+    metric = row["metric"]
+    falls, rises = "it drops, {}", "it rises, drop {}"
+    if metric in task_with([metric]).lower_is_better:
+        falls, rises = "it is larger on external slides, by {}", "it is smaller on external slides, by {}"
+    title = METRIC_TITLES[metric]
+    change = f"{title[:1].upper()}{title[1:]} of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
     change += f" on {row['trained_on']}"
     low, high = row["drop_low"], row["drop_high"]
     if not np.isfinite([low, high]).all():
         return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
     interval = f"{row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
     if low > 0:
-        return f"{change}: it drops, {interval}."
+        return f"{change}: {falls.format(interval)}."
     if high < 0:
-        return f"{change}: it rises, drop {interval}."
+        return f"{change}: {rises.format(interval)}."
     return f"{change}: no measurable drop, {interval}."

@@ -15,6 +15,7 @@ from roformermil.config.training import run_name
 from roformermil.errors import ModelError
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import fingerprint
+from roformermil.tasks import Task, trained_task
 
 MODEL_FILE = "model.safetensors"
 SHUFFLED_FILE = "shuffled.csv"
@@ -110,8 +111,16 @@ class FoldResult(ModelKey):
 
     @property
     def classes(self) -> list[str]:
-        """The classes in the order of their index. Raises ModelError."""
+        """The classes in the order of their index; none of a task other than classification. Raises ModelError."""
         return self.settings["classes"]
+
+    @cached_property
+    def task(self) -> Task:
+        """What it predicts, fitted to its training slides. Raises ModelError."""
+        try:
+            return trained_task(self.metadata)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unknown_file(error) from error
 
     @property
     def unit(self) -> Unit:
@@ -132,14 +141,14 @@ class FoldResult(ModelKey):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decided the fold's result, by key: `unit`, `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
+        """What decided the fold's result, by key: `task`, `unit`, `classes`, `models.hidden_dim`, `training.epochs`, ... Raises ModelError."""
         try:
             classes, model, training = (json.loads(self.metadata[name]) for name in ("classes", "model", "training"))
         except (KeyError, ValueError) as error:
-            raise ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})") from error
+            raise self._unknown_file(error) from error
         training = {key: value for key, value in training.items() if key not in Training.runtime_only}
         unit = self.metadata.get("unit", "slide")
-        values = _by_key(unit, classes, model, training, self.metadata.get("train_version"))
+        values = _by_key(self.task.name, unit, classes, model, training, self.metadata.get("train_version"))
         return values | ({"covariates": self.covariates} if self.covariates else {})
 
     @property
@@ -147,6 +156,9 @@ class FoldResult(ModelKey):
         """The covariates that the model uses."""
         text = self.metadata.get("covariates")
         return [column["name"] for column in json.loads(text)["columns"]] if text else []
+
+    def _unknown_file(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.model_file.absolute()}: not written by `roformermil train` ({error!r})")
 
 
 def configured_settings(
@@ -159,7 +171,8 @@ def configured_settings(
     training, version = trainings.get(model.id, config.training).deciding_values(), str(stage_versions.TRAIN)
     if seed is not None:
         training["seed"] = seed
-    values = _by_key(config.unit, config.datasets[dataset].classes, model.model_dump(mode="json"), training, version)
+    classes = config.datasets[dataset].classes
+    values = _by_key(config.task, config.unit, classes, model.model_dump(mode="json"), training, version)
     return values | ({"covariates": config.covariates} if model.uses_covariates else {})
 
 
@@ -184,8 +197,15 @@ def training_identity(metadata: Mapping[str, str]) -> str:
 
 
 def _by_key(
-    unit: str, classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any
+    task: str, unit: str, classes: list[str], model: Mapping[str, Any], training: Mapping[str, Any], version: Any
 ) -> dict[str, Any]:
     of_model = {f"models.{key}": value for key, value in model.items()}
     of_training = {f"training.{key}": value for key, value in training.items()}
-    return {"unit": unit, "classes": classes, **of_model, **of_training, "the training code's version": version}
+    return {
+        "task": task,
+        "unit": unit,
+        "classes": classes,
+        **of_model,
+        **of_training,
+        "the training code's version": version,
+    }

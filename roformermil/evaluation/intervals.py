@@ -6,30 +6,30 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import t
 
-from roformermil.evaluation.metrics import finite_mean
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.class_metrics import finite_mean
 
 LEVEL = 0.95
 ROUND_OFF = 1e-12  # values that differ by less are equal
 Values = dict[str, np.ndarray]
-Statistics = Callable[[np.ndarray, np.ndarray, np.ndarray], Values]  # of labels, probabilities and weights (R, n)
+Statistics = Callable[[np.ndarray, np.ndarray, np.ndarray], Values]  # of targets, predictions and weights (R, n)
 
 
-def mean_over_folds(predictions: OutOfFold, statistics: Statistics, weights: np.ndarray | None = None) -> Values:
+def mean_over_folds(model: OutOfFold, statistics: Statistics, weights: np.ndarray | None = None) -> Values:
     """Each statistic's mean over seeds, then over folds, (R, ...), for weights (R, n) of the predictions; by default one set of
     equal weights.
 
     statistics: gives (R, ...) per training by name. A training in which a statistic is NaN does not count.
     """
-    weights = np.ones((1, len(predictions.labels))) if weights is None else weights
-    labels, probabilities = predictions.labels, predictions.probabilities
-    return _mean(predictions, [statistics(labels[f], probabilities[f], weights[:, f]) for f in predictions.tests])
+    weights = np.ones((1, len(model.targets))) if weights is None else weights
+    targets, predictions = model.targets, model.predictions
+    return _mean(model, [statistics(targets[f], predictions[f], weights[:, f]) for f in model.tests])
 
 
-def _mean(predictions: OutOfFold, runs: list[Values]) -> Values:
+def _mean(model: OutOfFold, runs: list[Values]) -> Values:
     """The mean over seeds, then over folds, of what each training gives."""
     folds: dict[int, list[Values]] = {}
-    for (fold, _), values in zip(predictions.runs, runs, strict=True):
+    for (fold, _), values in zip(model.runs, runs, strict=True):
         folds.setdefault(fold, []).append(values)
     means = [{name: _stacked_mean(group, name) for name in group[0]} for group in folds.values()]
     return {name: _stacked_mean(means, name) for name in means[0]}
@@ -39,38 +39,40 @@ def _stacked_mean(values: list[Values], name: str) -> np.ndarray:
     return finite_mean(np.stack([one[name] for one in values]))
 
 
-def patient_intervals(predictions: OutOfFold, statistics: Statistics, level: float = LEVEL) -> Values:
-    """The interval of each statistic's mean over folds, (2, ...): mean ± Student's t x jackknife error, cut to 0 to 1.
+def patient_intervals(model: OutOfFold, statistics: Statistics, level: float = LEVEL) -> Values:
+    """The interval of each statistic's mean over folds, (2, ...): mean ± Student's t x jackknife error, cut to what the statistic
+    can be.
 
     It tells how the mean would vary with other patients, not with other training runs. The degrees of freedom are the
     patients less the folds. NaN where leaving out a patient changes nothing, as with a perfect score. How often such intervals
     contain the truth is measured by benchmarks/coverage.py.
     """
-    left_out = leave_patients_out(predictions, statistics)
-    degrees = degrees_of_freedom(predictions)
-    return {name: jackknife_interval(values, degrees, level) for name, values in left_out.items()}
+    left_out = leave_patients_out(model, statistics)
+    degrees = degrees_of_freedom(model)
+    bounds = {name: model.task.bounds_of(name) for name in left_out}
+    return {name: jackknife_interval(values, degrees, level, bounds[name]) for name, values in left_out.items()}
 
 
-def degrees_of_freedom(predictions: OutOfFold) -> int:
+def degrees_of_freedom(model: OutOfFold) -> int:
     """Of intervals over patients: their number less that of the folds which test each of them once."""
-    return max(1, len(set(predictions.patients)) - (predictions.folds_per_repeat or predictions.fold_count))
+    return max(1, len(set(model.patients)) - (model.folds_per_repeat or model.fold_count))
 
 
-def leave_patients_out(predictions: OutOfFold, statistics: Statistics) -> Values:
+def leave_patients_out(model: OutOfFold, statistics: Statistics) -> Values:
     """Each statistic's mean over folds of all patients, then without each of the I patients with all slides: (1 + I, ...).
 
     Patients are in the order of their ids, so that two such arrays of the same slides can be subtracted.
     """
-    patients, numbers = np.unique(predictions.patients, return_inverse=True)
+    patients, numbers = np.unique(model.patients, return_inverse=True)
     runs = []
-    for tested in predictions.tests:
+    for tested in model.tests:
         inside, rows = np.unique(numbers[tested], return_inverse=True)
         weights = np.vstack([np.ones(len(rows)), 1 - np.eye(len(inside))[:, rows]])
-        values = statistics(predictions.labels[tested], predictions.probabilities[tested], weights)
+        values = statistics(model.targets[tested], model.predictions[tested], weights)
         row_of = np.zeros(1 + len(patients), int)  # patients outside a fold do not change its value, which is in row 0
         row_of[1 + inside] = 1 + np.arange(len(inside))
         runs.append({name: value[row_of] for name, value in values.items()})
-    return _mean(predictions, runs)
+    return _mean(model, runs)
 
 
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:

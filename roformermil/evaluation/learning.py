@@ -9,13 +9,14 @@ from roformermil.bags.balance import class_balance
 from roformermil.config import Training
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import patient_intervals
-from roformermil.evaluation.metrics import auroc, finite_mean, weighted_metrics
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.runtime.text import join_some
+from roformermil.tasks import METRIC_TITLES
+from roformermil.tasks.class_metrics import finite_mean
 
 # of the entropy of class frequencies: calibrated normal scores of two equal classes reach it with an AUROC of 0.65
 PLATEAU = 0.95
-OVERFIT_GAP = 0.25  # half of the way from guessing (AUROC 0.5) to a perfect fit
+OVERFIT_GAP = 0.5  # of the way from guessing to a perfect fit: 0.25 of AUROC
 PLATEAU_REMEDY = "a higher training.learning_rate or more training.patience may help"
 OVERFIT_REMEDY = (
     "more patients, a smaller training.tile_fraction, training.augment_grid or a smaller hidden_dim may help"
@@ -27,23 +28,15 @@ Run = tuple[int, int]  # fold and seed
 
 
 class Learning(NamedTuple):
-    """How one training went. Losses are over the entropy of class frequencies, those of a model that knows no more than these."""
+    """How one training went."""
 
     run: Run
-    lowest_loss: float  # of its epochs, on training slides
-    kept_loss: float  # of the epoch that was kept, on training slides
-    train_auroc: float
-    validation_auroc: float
-
-    @property
-    def on_plateau(self) -> bool:
-        """Whether it never left the loss of guessing."""
-        return self.lowest_loss > PLATEAU
-
-    @property
-    def is_discarded(self) -> bool:
-        """Whether it did, but the epoch that was kept lies before: its validation loss rose as its training loss fell."""
-        return not self.on_plateau and self.kept_loss > PLATEAU
+    train: float  # the main metric of its training slides
+    validation: float
+    on_plateau: (
+        bool  # whether it never left the loss of guessing; without classes, whether it hardly fits its training slides
+    )
+    is_discarded: bool  # whether it did, but the epoch that was kept lies before: its validation loss rose as its training loss fell
 
 
 def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
@@ -53,7 +46,11 @@ def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
     results = [result for result in results if result.settings["models.name"] not in LINEAR]
     for train, validation, losses, settings in _parts(results):
         trainings = describe_learning(train, validation, losses, settings)
-        lines = [_plateau_sentence(trainings), _discarded_sentence(trainings), _overfit_sentence(trainings, validation)]
+        lines = [
+            _plateau_sentence(trainings, train),
+            _discarded_sentence(trainings),
+            _overfit_sentence(trainings, validation),
+        ]
         cautions[train.key] = [f"{train.dataset}, {train.model}: {line}" for line in lines if line]
     return cautions
 
@@ -79,11 +76,14 @@ def _parts(results: Sequence[FoldResult]) -> list[tuple[OutOfFold, OutOfFold, di
     return [(one, other, losses[one.key], settings[one.key]) for one, other in zip(train, validation, strict=True)]
 
 
-def _plateau_sentence(trainings: Sequence[Learning]) -> str:
+def _plateau_sentence(trainings: Sequence[Learning], model: OutOfFold) -> str:
     if not (stuck := [one.run for one in trainings if one.on_plateau]):
         return ""
+    task = model.task
     effect = "their training loss is hardly below that of guessing by class frequencies"
-    remedy = f"Unless these features cannot tell the classes apart, {PLATEAU_REMEDY}"
+    if not task.classes:
+        effect = f"the {METRIC_TITLES[task.main]} of their own training slides is at most {task.plateau:g}"
+    remedy = f"Unless these features cannot {task.aim[1]}, {PLATEAU_REMEDY}"
     return f"{_name_runs(stuck, trainings)} never left their plateau: {effect}. {remedy}"
 
 
@@ -96,17 +96,19 @@ def _discarded_sentence(trainings: Sequence[Learning]) -> str:
 
 def _overfit_sentence(trainings: Sequence[Learning], validation: OutOfFold) -> str:
     """Validation slides are few, and differ by chance: the model is judged by the mean over the trainings that learned, and by its
-    interval over patients, which must exclude the AUROC of the training slides."""
+    interval over patients, which must exclude the main metric of the training slides."""
     learned = [one for one in trainings if not (one.on_plateau or one.is_discarded)]
-    if not (overfit := [one.run for one in learned if one.train_auroc - one.validation_auroc > OVERFIT_GAP]):
+    task = validation.task
+    gap = OVERFIT_GAP * (1 - task.chance)
+    if not (overfit := [one.run for one in learned if one.train - one.validation > gap]):
         return ""
-    train, reached = finite_mean(np.array([(one.train_auroc, one.validation_auroc) for one in learned]))
+    train, reached = finite_mean(np.array([(one.train, one.validation) for one in learned]))
     masks = dict(zip(validation.runs, validation.tests, strict=True))
     judged = validation.select(np.any([masks[one.run] for one in learned if one.run in masks], axis=0))
-    highest = patient_intervals(judged, weighted_metrics)["auroc"][1]
-    if not (train - reached > OVERFIT_GAP and highest < train):
+    highest = patient_intervals(judged, task.weighted_metrics)[task.main][1]
+    if not (train - reached > gap and highest < train):
         return ""
-    effect = f"AUROC {train:.2f} against {reached:.2f}, mean over folds"
+    effect = f"{METRIC_TITLES[task.main]} {train:.2f} against {reached:.2f}, mean over folds"
     which = f"{_name_runs(overfit, trainings)} fit their training slides far better than validation slides"
     return f"{which} ({effect}): {OVERFIT_REMEDY}"
 
@@ -119,14 +121,24 @@ def describe_learning(
     trainings = []
     tests = dict(zip(validation.runs, validation.tests, strict=True))
     for run, rows in zip(train.runs, train.tests, strict=True):
-        labels, probabilities = train.labels[rows], train.probabilities[rows]
-        other = tests.get(run, np.zeros(len(validation.labels), bool))
-        validation_auroc = auroc(validation.labels[other], validation.probabilities[other])
-        weights = class_balance(labels, len(train.classes), settings).per_slide[labels]
-        kept = relative_cross_entropy(labels, probabilities, weights)
-        lowest = losses[run] / label_entropy(labels, weights)
-        trainings.append(Learning(run, lowest, kept, auroc(labels, probabilities), validation_auroc))
+        own = train.select(rows)
+        value = _main_metric(own)
+        other = validation.select(tests.get(run, np.zeros(len(validation.targets), bool)))
+        kept_on_plateau = value <= train.task.plateau
+        on_plateau = kept_on_plateau
+        if train.classes:
+            weights = class_balance(own.targets, len(train.classes), settings).per_slide[own.targets]
+            kept_on_plateau = relative_cross_entropy(own.targets, own.predictions, weights) > PLATEAU
+            on_plateau = losses[run] / label_entropy(own.targets, weights) > PLATEAU
+        is_discarded = not on_plateau and kept_on_plateau
+        trainings.append(Learning(run, value, _main_metric(other), on_plateau, is_discarded))
     return trainings
+
+
+def _main_metric(model: OutOfFold) -> float:
+    if not len(model.targets):
+        return float("nan")
+    return model.task.compute_metrics(model.targets, model.predictions)[model.task.main]
 
 
 def label_entropy(labels: np.ndarray, weights: np.ndarray | None = None) -> float:

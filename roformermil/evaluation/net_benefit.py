@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.proportions import mean_interval
+from roformermil.tasks.class_metrics import counted_classes
 
 THRESHOLDS = np.arange(1, 100) / 100  # probabilities from which one would act
 CURVE = ["net_benefit", "ci_low", "ci_high", "treat_all", "treat_all_low", "treat_all_high"]
@@ -30,8 +30,8 @@ def decision_curves(models: list[OutOfFold]) -> pd.DataFrame:
     """
     tables = []
     for model in models:
-        for c in counted_classes(model.probabilities):
-            called = (model.probabilities[:, c, None] >= THRESHOLDS).astype(float)
+        for c in counted_classes(model.predictions):
+            called = (model.predictions[:, c, None] >= THRESHOLDS).astype(float)
             labels, patients, called = model.mean_by_slide(called)
             benefits, of_all = net_benefits(labels == c, called), net_benefits(labels == c, np.ones_like(called))
             gains = benefits - np.where(of_all.mean(axis=0) > 0, of_all, 0)  # the choice is made once, on these slides
@@ -39,4 +39,4 @@ def decision_curves(models: list[OutOfFold]) -> pd.DataFrame:
             table = pd.DataFrame(columns.T, columns=[*CURVE, *DIFFERENCE])
             keys = dict(zip([*KEYS, "class"], (*model.key, model.classes[c]), strict=True))
             tables.append(table.assign(**keys, threshold=THRESHOLDS))
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+    return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_curve
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.intervals import ROUND_OFF
-from roformermil.evaluation.metrics import counted_classes
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.temperature import Run, runs_of_rows
+from roformermil.tasks.class_metrics import counted_classes
 
 NONE_POSITIVE = 1.01  # a threshold above every probability
 MEANS = ["temperature", "threshold"]
@@ -55,9 +55,9 @@ def operating_points(validation: OutOfFold, temperatures: Mapping[Run, float], s
     """
     rows = []
     for run, own in zip(validation.runs, validation.tests, strict=True):
-        for c in counted_classes(validation.probabilities):
-            truth = validation.labels[own] == c
-            point = choose_operating_point(truth, validation.probabilities[own, c], settings)
+        for c in counted_classes(validation.predictions):
+            truth = validation.targets[own] == c
+            point = choose_operating_point(truth, validation.predictions[own, c], settings)
             chosen = (validation.classes[c], settings.rule, temperatures.get(run, 1.0), *point)
             rows.append((*validation.key, *run, *chosen, int(truth.sum()), int((~truth).sum())))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -81,4 +81,4 @@ def thresholds_of_rows(model: OutOfFold, points: pd.DataFrame, c: int) -> np.nda
 def calls(model: OutOfFold, points: pd.DataFrame, c: int) -> np.ndarray:
     """Whether each of the n predictions is called class `c`: 1 or 0, NaN where its training has no operating point."""
     thresholds = thresholds_of_rows(model, points, c)
-    return np.where(np.isnan(thresholds), np.nan, model.probabilities[:, c] >= thresholds)
+    return np.where(np.isnan(thresholds), np.nan, model.predictions[:, c] >= thresholds)

@@ -9,7 +9,8 @@ import pandas as pd
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.summary import POSITION, STATISTICS, metrics_of, summary_table
 
-PREDICTION_COLUMNS = [*KEYS, "fold", "seed", "patient_id", "label", "slides", "class", "probability"]
+PREDICTION_IDS = [*KEYS, "fold", "seed", "patient_id", "label", "slides"]
+PREDICTION_COLUMNS = [*PREDICTION_IDS, "class", "probability"]
 
 
 def by_patient(model: OutOfFold) -> OutOfFold | None:
@@ -27,7 +28,7 @@ def by_patient(model: OutOfFold) -> OutOfFold | None:
     return replace(
         patients,
         slides=patients.patients,
-        probabilities=_means(slides.probabilities, group),
+        predictions=_means(slides.predictions, group),
         shuffled=None if slides.shuffled is None else np.stack([_means(one, group) for one in slides.shuffled]),
         unit="patient",
     )
@@ -35,8 +36,8 @@ def by_patient(model: OutOfFold) -> OutOfFold | None:
 
 def mixed_patients(model: OutOfFold) -> list[str]:
     """The patients whose slides have several labels."""
-    labels = pd.Series(model.labels, dtype=int).groupby(model.patients).nunique()
-    return labels.index[labels > 1].tolist()
+    targets = pd.DataFrame(model.targets.reshape(len(model.targets), -1)).groupby(model.patients).nunique().max(axis=1)
+    return targets.index[targets > 1].tolist()
 
 
 def patients_table(models: Sequence[OutOfFold]) -> pd.DataFrame:
@@ -48,8 +49,9 @@ def patients_table(models: Sequence[OutOfFold]) -> pd.DataFrame:
 
 
 def patient_predictions(models: Sequence[OutOfFold]) -> pd.DataFrame:
-    """The predictions behind patients.csv, a row per class of each patient: PREDICTION_COLUMNS. slides: how many were averaged."""
-    tables = [pd.DataFrame(columns=PREDICTION_COLUMNS)]
+    """The predictions behind patients.csv, a row per class of each patient: PREDICTION_COLUMNS. slides: how many were averaged. Of a
+    task that predicts no class, a row per patient with its predictions instead of class and probability."""
+    tables = []
     for model in models:
         if not (patients := by_patient(model)):
             continue
@@ -57,10 +59,15 @@ def patient_predictions(models: Sequence[OutOfFold]) -> pd.DataFrame:
         key = pd.MultiIndex.from_arrays([patients.folds, patients.seeds, patients.patients])
         rows = pd.DataFrame(dict(zip(KEYS, model.key, strict=True)), index=range(len(key)))
         rows = rows.assign(fold=patients.folds, seed=patients.seeds, patient_id=patients.patients)
-        rows = rows.assign(label=np.array(model.classes)[patients.labels], slides=tested.loc[key].to_numpy())
-        of_classes = zip(model.classes, patients.probabilities.T, strict=True)
-        tables += [rows.assign(**{"class": name, "probability": values}) for name, values in of_classes]
-    return pd.concat(tables[1:] or tables, ignore_index=True)[PREDICTION_COLUMNS]
+        rows = rows.assign(label=model.task.labels(patients.targets), slides=tested.loc[key].to_numpy())
+        values = dict(zip(model.task.columns, patients.predictions.T, strict=True))
+        of_classes = zip(model.classes, values.values(), strict=False)  # none without classes
+        tables += [rows.assign(**{"class": name, "probability": one}) for name, one in of_classes]
+        tables += [] if model.classes else [rows.assign(**values)]
+    if not tables:
+        return pd.DataFrame(columns=PREDICTION_COLUMNS)
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[[*PREDICTION_IDS, *joined.columns.drop(PREDICTION_IDS)]]
 
 
 def _group_by_patient(model: OutOfFold) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +77,6 @@ def _group_by_patient(model: OutOfFold) -> tuple[np.ndarray, np.ndarray]:
     return group, np.unique(group, return_index=True)[1]
 
 
-def _means(probabilities: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Means of the rows (n, C) of each group, numbered from 0."""
-    return pd.DataFrame(probabilities).groupby(group).mean().to_numpy()
+def _means(predictions: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Means of the rows (n, P) of each group, numbered from 0."""
+    return pd.DataFrame(predictions).groupby(group).mean().to_numpy()

@@ -4,24 +4,24 @@ from itertools import product
 
 import numpy as np
 
-from roformermil.evaluation.metrics import counted_classes, finite_mean
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.class_metrics import counted_classes, finite_mean
 
 POOLED = "pooled_auroc"
 
 
-def pooled_auroc(predictions: OutOfFold) -> np.ndarray:
+def pooled_auroc(model: OutOfFold) -> np.ndarray:
     """The pooled AUROC, mean over repeats and seeds, of all patients and then without each of the I patients: (1 + I,).
 
     Scores of different models are ranked together, so it also falls where folds' models differ in calibration. With more
     than two classes, it is the mean of each against the rest; NaN where a class has no slide. Patients are in the order of
     `leave_patients_out`.
     """
-    patients, numbers = np.unique(predictions.patients, return_inverse=True)
-    by_run, repeats = [], predictions.repeats
-    for seed, repeat in product(np.unique(predictions.seeds), np.unique(repeats)):
-        rows = (predictions.seeds == seed) & (repeats == repeat)
-        labels, scores = predictions.labels[rows], predictions.probabilities[rows]
+    patients, numbers = np.unique(model.patients, return_inverse=True)
+    by_run, repeats = [], model.repeats
+    for seed, repeat in product(np.unique(model.seeds), np.unique(repeats)):
+        rows = (model.seeds == seed) & (repeats == repeat)
+        labels, scores = model.targets[rows], model.predictions[rows]
         areas = [
             auroc_without_each(labels == c, scores[:, c], numbers[rows], len(patients)) for c in counted_classes(scores)
         ]

@@ -10,15 +10,15 @@ from roformermil.evaluation.intervals import ROUND_OFF
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS
 from roformermil.evaluation.summary_text import METRIC_TITLES, interval_text
+from roformermil.tasks import Classification, task_with
 
-AREAS = ("auroc", POOLED)  # metrics that are 0.5 for a model that guesses
-LARGE = 0.1  # of AUROC: what the paper reports for Ro-ABMIL over ABMIL on Camelyon16
+LARGE = 0.1  # of AUROC, C-index and R2: what the paper reports for Ro-ABMIL over ABMIL on Camelyon16
 
 
 def position_sentence(row: Mapping[Any, Any]) -> str:
     """What a row of summary.csv says of the model's use of position; "" for a model that uses none.
 
-    "Does not use position" is only said of a model that tells the classes apart, and where the interval rules out an effect of
+    "Does not use position" is only said of a model that is better than guessing, and where the interval rules out an effect of
     LARGE: a model that guesses does so wherever the tiles lie.
     """
     difference, low, high = (row[name] for name in ("shuffled_difference", "difference_low", "difference_high"))
@@ -38,13 +38,15 @@ def position_sentence(row: Mapping[Any, Any]) -> str:
     measured = f"{shuffling} makes no measurable difference to {metric} ({difference:.2f} {interval})"
     if max(-low, high) > LARGE:
         return f"{measured}, but these patients are too few to exclude a difference of {LARGE}."
-    if row["metric"] in AREAS and row["ci_low"] <= 0.5:
-        return f"{measured}, but this model is not distinguishable from chance: it has not learned to tell the classes apart."
+    task = Classification() if row["metric"] == POOLED else task_with([row["metric"]])
+    if row["metric"] in (task.main, POOLED) and row["ci_low"] <= task.chance:
+        guessing = f"this model is not distinguishable from {task.guess}: it has not learned to {task.aim[1]}"
+        return f"{measured}, but {guessing}."
     return f"{measured}: this model does not use position here."
 
 
 def position_notes(summary: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """By data set and encoder, the sentence on AUROC of each model that uses position, with the names of both: on pooled AUROC
+    """By data set and encoder, the sentence on the main metric of each model that uses position, with the names of both: on pooled AUROC
     where folds have none of their own.
 
     summary: as in summary.csv.
@@ -52,8 +54,7 @@ def position_notes(summary: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     notes: dict[tuple[str, str], list[str]] = {}
     for (dataset, encoder, model), rows in summary.groupby(KEYS, sort=False):
         by_metric = {row["metric"]: row for row in rows.to_dict("records")}
-        if sentence := next(
-            filter(None, (position_sentence(by_metric[area]) for area in AREAS if area in by_metric)), ""
-        ):
+        metrics = [name for name in (task_with(by_metric).main, POOLED) if name in by_metric]
+        if sentence := next(filter(None, (position_sentence(by_metric[name]) for name in metrics)), ""):
             notes.setdefault((str(dataset), str(encoder)), []).append(f"{dataset}, {model}: {sentence}")
     return notes

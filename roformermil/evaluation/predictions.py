@@ -11,9 +11,8 @@ import pandas as pd
 from roformermil.config import Unit
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import FoldResult, ModelKey
-from roformermil.evaluation.metrics import probability_columns
+from roformermil.tasks import Task
 
-UNLABELLED = -1  # the class index of a slide without a label
 KEYS = ["dataset", "encoder", "model"]
 IDS = (*KEYS, "slide_id", "patient_id")
 TEXT_COLUMNS = (
@@ -36,25 +35,35 @@ TEXT_COLUMNS += ("what", "measure", "device", "status")  # of the studies
 
 @dataclass(frozen=True)
 class OutOfFold(ModelKey):
-    """One model's predictions for one data set's test slides: n over all folds and seeds, C classes.
+    """One model's predictions for one data set's test slides: n over all folds and seeds, of P numbers each.
 
     Where folds were trained with several seeds, a slide has one prediction for each: they are of the same fold, and no
     further slides.
     """
 
-    classes: list[str]
+    task: Task
     slides: np.ndarray  # (n,) slide ids
     patients: np.ndarray  # (n,) patient ids
     folds: np.ndarray  # (n,) int
-    labels: np.ndarray  # (n,) class indices; UNLABELLED where an external slide has no label
-    probabilities: np.ndarray  # (n, C)
+    targets: np.ndarray  # (n,) or (n, k), as of `Task.targets`, also of external slides without a label
+    predictions: np.ndarray  # (n, P): with classes, the probability of each
     seeds: np.ndarray  # (n,) int, of the training
-    shuffled: np.ndarray | None = None  # (R, n, C) the probabilities in R repeats with shuffled positions
+    shuffled: np.ndarray | None = None  # (R, n, P) the predictions in R repeats with shuffled positions
     folds_per_repeat: int | None = (
         None  # where the whole cross-validation was repeated, which tests a slide once per repeat
     )
     trained_on: str = ""  # of an external data set: the one that the models were trained on
     unit: Unit = "slide"  # what the n are: slides, or patients, whose ids are then in `slides` too
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order of their index; none where the task predicts no class."""
+        return list(self.task.classes)
+
+    @property
+    def are_labelled(self) -> np.ndarray:
+        """(n,) bool"""
+        return self.task.are_known(self.targets)
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -86,7 +95,7 @@ class OutOfFold(ModelKey):
     @property
     def decisions(self) -> np.ndarray:
         """(n,) the index of each slide's most probable class."""
-        return self.probabilities.argmax(axis=1)
+        return self.predictions.argmax(axis=1)
 
     @property
     def repeated(self) -> int:
@@ -98,11 +107,11 @@ class OutOfFold(ModelKey):
 
     def patients_by_class(self) -> dict[str, int]:
         """The number of patients who have slides of each class."""
-        return {name: len(set(self.patients[self.labels == index])) for index, name in enumerate(self.classes)}
+        return {name: len(set(self.patients[self.targets == index])) for index, name in enumerate(self.classes)}
 
     def select(self, rows: np.ndarray) -> "OutOfFold":
         """Only these of the n predictions, by index or mask."""
-        names = ("slides", "patients", "folds", "labels", "probabilities", "seeds")
+        names = ("slides", "patients", "folds", "targets", "predictions", "seeds")
         shuffled = None if self.shuffled is None else self.shuffled[:, rows]
         return replace(self, **{name: getattr(self, name)[rows] for name in names}, shuffled=shuffled)
 
@@ -118,9 +127,9 @@ class OutOfFold(ModelKey):
         group = pairs.groupby(["seed", "slide"], sort=False).ngroup().to_numpy()
         first = np.unique(group, return_index=True)[1]
 
-        def averaged(probabilities: np.ndarray) -> np.ndarray:
-            sums = np.zeros((len(first), probabilities.shape[1]))
-            np.add.at(sums, group, probabilities)
+        def averaged(predictions: np.ndarray) -> np.ndarray:
+            sums = np.zeros((len(first), predictions.shape[1]))
+            np.add.at(sums, group, predictions)
             return sums / np.bincount(group)[:, None]
 
         shuffled = None if self.shuffled is None else np.stack([averaged(one) for one in self.shuffled])
@@ -128,7 +137,7 @@ class OutOfFold(ModelKey):
         return replace(
             one,
             folds=np.zeros_like(one.folds),
-            probabilities=averaged(self.probabilities),
+            predictions=averaged(self.predictions),
             shuffled=shuffled,
             folds_per_repeat=None,
         )
@@ -140,7 +149,7 @@ class OutOfFold(ModelKey):
         return self.select(np.sort(order[np.unique(self.slides[order], return_index=True)[1]]))
 
     def mean_by_slide(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the s slides that have a value: labels (s,), patients (s,) and values (s, ...), means over the trainings that test
+        """Of the s slides that have a value: targets (s, ...), patients (s,) and values (s, ...), means over the trainings that test
         the slide, for statistics to which each slide contributes once. values: (n, ...); NaN where a training has none."""
         known = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         _, first, numbers, counts = np.unique(
@@ -149,7 +158,7 @@ class OutOfFold(ModelKey):
         sums = np.zeros((len(first), *values.shape[1:]))
         np.add.at(sums, numbers, values[known])
         means = sums / counts.reshape(-1, *[1] * (values.ndim - 1))
-        return self.labels[known][first], self.patients[known][first], means
+        return self.targets[known][first], self.patients[known][first], means
 
     def with_positions_shuffled(self) -> "OutOfFold | None":
         """The predictions with shuffled positions, each repeat as a training of its own: means over them are means over
@@ -160,7 +169,7 @@ class OutOfFold(ModelKey):
         rows, repeat = np.tile(np.arange(n), repeats), np.repeat(np.arange(repeats), n)
         shuffled = replace(self, shuffled=None).select(rows)
         return replace(
-            shuffled, probabilities=np.concatenate(list(self.shuffled)), seeds=shuffled.seeds * repeats + repeat
+            shuffled, predictions=np.concatenate(list(self.shuffled)), seeds=shuffled.seeds * repeats + repeat
         )
 
 
@@ -172,12 +181,10 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=missing)
 
 
-def labels_and_probabilities(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The class index (n,), UNLABELLED without a label, and the probabilities (n, C) of each row of predictions."""
-    indices = {"": UNLABELLED} | {name: index for index, name in enumerate(classes)}
-    return table.label.fillna("").map(indices.__getitem__).to_numpy(int), table[probability_columns(classes)].to_numpy(
-        float
-    )
+def targets_and_predictions(table: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The targets, (n,) or (n, k), and the predictions (n, P) of the rows of a predictions.csv. Raises ValueError for a label that is
+    none of the task, and KeyError for a column that is missing."""
+    return task.targets(table.label.fillna("").tolist()), table[task.columns].to_numpy(float)
 
 
 def bag_ids(table: pd.DataFrame) -> pd.Series:
@@ -212,7 +219,7 @@ def join_folds(results: list[FoldResult], part: str = "test", labelled: bool = F
     ]
     if not labelled:
         return models
-    return [one.select(one.labels != UNLABELLED) for one in models if (one.labels != UNLABELLED).any()]
+    return [one.select(one.are_labelled) for one in models if one.are_labelled.any()]
 
 
 def matching(models: Sequence[OutOfFold], others: Sequence[OutOfFold]) -> list[OutOfFold]:
@@ -222,24 +229,24 @@ def matching(models: Sequence[OutOfFold], others: Sequence[OutOfFold]) -> list[O
 
 
 def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
-    classes = results[0].classes
+    task = results[0].task
     trainings, is_external = [one.training_result for one in results], results[0].is_external
     trained = _read_tables(trainings) if all(one.path.exists() for one in trainings) else []
     folds_per_repeat = _folds_per_repeat(pd.concat([one[one.part == "test"] for one in trained])) if trained else None
     tables = _read_tables(results) if part == "test" and is_external else trained
     tables = [table[table.part == part] for table in tables]
     table = pd.concat(tables)
-    labels, probabilities = labels_and_probabilities(table, classes)
-    shuffled = [_read_shuffled(*pair, classes) for pair in zip(results, tables, strict=True)] if part == "test" else []
+    targets, predictions = targets_and_predictions(table, task)
+    shuffled = [_read_shuffled(*pair, task) for pair in zip(results, tables, strict=True)] if part == "test" else []
     complete = [one for one in shuffled if one is not None]
     return OutOfFold(
         *results[0].key,
-        classes=classes,
+        task=task,
         slides=bag_ids(table).to_numpy(),
         patients=table.patient_id.to_numpy(),
         folds=table.fold.to_numpy(),
-        labels=labels,
-        probabilities=probabilities,
+        targets=targets,
+        predictions=predictions,
         seeds=table.seed.to_numpy(),
         shuffled=np.concatenate(complete, axis=1) if complete and len(complete) == len(results) else None,
         folds_per_repeat=folds_per_repeat,
@@ -267,13 +274,13 @@ def _folds_per_repeat(tested: pd.DataFrame) -> int | None:
     return count if is_complete else None
 
 
-def _read_shuffled(result: FoldResult, table: pd.DataFrame, classes: list[str]) -> np.ndarray | None:
-    """The probabilities (R, n, C) of the n slides in `table` with shuffled positions; None where shuffled.csv has none."""
+def _read_shuffled(result: FoldResult, table: pd.DataFrame, task: Task) -> np.ndarray | None:
+    """The predictions (R, n, P) of the n slides in `table` with shuffled positions; None where shuffled.csv has none."""
     if not result.shuffled_file.exists():
         return None
     rows = read_table(result.shuffled_file)
     try:
         repeats = [group.set_index(bag_ids(group)).loc[bag_ids(table)] for _, group in rows.groupby("repeat")]
-        return np.stack([labels_and_probabilities(one, classes)[1] for one in repeats]) if repeats else None
+        return np.stack([targets_and_predictions(one, task)[1] for one in repeats]) if repeats else None
     except (KeyError, ValueError, AttributeError) as error:
         raise ModelError(f"{result.shuffled_file.absolute()}: damaged ({error})") from error

@@ -13,9 +13,9 @@ from roformermil.evaluation.intervals import (
     leave_patients_out,
     mean_over_folds,
 )
-from roformermil.evaluation.metrics import finite_mean
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.temperature import Run
+from roformermil.tasks.class_metrics import finite_mean
 
 SMALLEST = np.finfo(float).eps  # as in scikit-learn: a wrong certain prediction would have an infinite loss
 NAMES = ("log_loss", "brier")
@@ -66,12 +66,12 @@ def score_table(
 
 def _frequencies(model: OutOfFold, training: OutOfFold) -> OutOfFold:
     """The predictions of who only knows how frequent each class is among the slides of each training."""
-    probabilities = np.empty_like(model.probabilities)
+    probabilities = np.empty_like(model.predictions)
     frequency = dict(zip(training.runs, (_share(training, own) for own in training.tests), strict=True))
     for run, own in zip(model.runs, model.tests, strict=True):
         probabilities[own] = frequency[run]
-    return replace(model, probabilities=probabilities, shuffled=None)
+    return replace(model, predictions=probabilities, shuffled=None)
 
 
 def _share(training: OutOfFold, own: np.ndarray) -> np.ndarray:
-    return finite_mean(np.eye(len(training.classes))[training.labels[own]])
+    return finite_mean(np.eye(len(training.classes))[training.targets[own]])

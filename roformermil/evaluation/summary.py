@@ -15,9 +15,9 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import CLASS_METRICS, METRICS, class_metrics, compute_metrics, weighted_metrics
 from roformermil.evaluation.pooled import POOLED, pooled_auroc
-from roformermil.evaluation.predictions import KEYS, OutOfFold, bag_ids, labels_and_probabilities, read_table
+from roformermil.evaluation.predictions import KEYS, OutOfFold, bag_ids, read_table, targets_and_predictions
+from roformermil.tasks.class_metrics import CLASS_METRICS, class_metrics
 
 Row = tuple[Any, ...]  # data set, encoder, model, metric
 Interval = Callable[[Row, np.ndarray], Sequence[float] | np.ndarray]  # (low, high) of a row and its values over folds
@@ -43,9 +43,10 @@ def fold_metrics(
         if slides is not None:
             chosen = chosen[bag_ids(chosen).isin(slides[result.dataset])]
         sizes.append((result.dataset, len(chosen), (table.part == "train").sum()))
-        values = compute_metrics(*labels_and_probabilities(chosen, result.classes)) if len(chosen) else {}
+        task = result.task
+        values = task.compute_metrics(*targets_and_predictions(chosen, task)) if len(chosen) else {}
         run = (*result.key, result.fold, result.trained_seed)
-        rows += [(*run, name, values.get(name, np.nan)) for name in METRICS]
+        rows += [(*run, name, values.get(name, np.nan)) for name in task.metrics]
     metrics = pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
     return metrics, pd.DataFrame(sizes, columns=["dataset", "test", "train"]).groupby("dataset").mean()
 
@@ -54,8 +55,8 @@ def metrics_of(model: OutOfFold) -> pd.DataFrame:
     """The metrics of a model's predictions by fold and seed, in the columns of `fold_metrics`."""
     rows = []
     for (fold, seed), tested in zip(model.runs, model.tests, strict=True):
-        values = compute_metrics(model.labels[tested], model.probabilities[tested])
-        rows += [(*model.key, fold, seed, name, values[name]) for name in METRICS]
+        values = model.task.compute_metrics(model.targets[tested], model.predictions[tested])
+        rows += [(*model.key, fold, seed, name, values[name]) for name in model.task.metrics]
     return pd.DataFrame(rows, columns=[*KEYS, "fold", "seed", "metric", "value"])
 
 
@@ -92,7 +93,7 @@ def _std(values: np.ndarray) -> float:
 
 
 def summary_table(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFrame:
-    """The rows of summary.csv: each model's METRICS, means over folds, and POOLED; with intervals over patients, the spread
+    """The rows of summary.csv: each model's metrics, means over folds, and with classes POOLED; with intervals over patients, the spread
     over seeds and, for models that use positions, the metric with shuffled positions. Of an external data set, those of the
     ensemble, as one fold.
 
@@ -100,23 +101,31 @@ def summary_table(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFram
     """
     left_out = {model.key: metrics_without_patients(model) for model in models}
     degrees = {model.key: degrees_of_freedom(model) for model in models}
-    summary = summarise(
-        with_ensembles(metrics, models), lambda row, _: jackknife_interval(left_out[row[:3]][row[3]], degrees[row[:3]])
-    )
+    tasks = {model.key: model.task for model in models}
+
+    def interval(row: Row, _: np.ndarray) -> np.ndarray:
+        *names, metric = row
+        key = tuple(names)
+        return jackknife_interval(left_out[key][metric], degrees[key], bounds=tasks[key].bounds_of(metric))
+
+    summary = summarise(with_ensembles(metrics, models), interval)
     tables = []
     for model in models:
         own = summary[(summary[KEYS] == list(model.key)).all(axis=1)]
-        pooled = pd.DataFrame([_pooled_row(model, left_out[model.key][POOLED])], columns=summary.columns)
-        rows, shuffled = pd.concat([own, pooled]), model.with_positions_shuffled()
+        pooled = [_pooled_row(model, left_out[model.key][POOLED])] if model.classes else []
+        rows = pd.concat([own, pd.DataFrame(pooled, columns=summary.columns)]) if pooled else own
+        shuffled = model.with_positions_shuffled()
         without = left_out[model.key], metrics_without_patients(shuffled) if shuffled else None
-        effects = [_position_effect(*without, metric, degrees[model.key]) for metric in rows.metric]
+        effects = [_position_effect(model, *without, metric) for metric in rows.metric]
         tables.append(rows.assign(**dict(zip(POSITION, np.transpose(effects), strict=True))))
     return pd.concat(tables, ignore_index=True)
 
 
 def metrics_without_patients(model: OutOfFold) -> Values:
-    """METRICS and POOLED of all patients, means over folds, and then without each of them: (1 + I,), as of `leave_patients_out`."""
-    return leave_patients_out(model, weighted_metrics) | {POOLED: pooled_auroc(model)}
+    """The metrics, with classes also POOLED, of all patients, means over folds, and then without each of them: (1 + I,), as of
+    `leave_patients_out`."""
+    pooled = {POOLED: pooled_auroc(model)} if model.classes else {}
+    return leave_patients_out(model, model.task.weighted_metrics) | pooled
 
 
 def _pooled_row(model: OutOfFold, left_out: np.ndarray) -> Row:
@@ -127,12 +136,14 @@ def _pooled_row(model: OutOfFold, left_out: np.ndarray) -> Row:
     return *model.key, POOLED, left_out[0], np.nan, low, high, model.fold_count, len(by_seed), spread
 
 
-def _position_effect(left_out: Values, shuffled: Values | None, metric: str, degrees: int) -> tuple[float, ...]:
+def _position_effect(model: OutOfFold, left_out: Values, shuffled: Values | None, metric: str) -> tuple[float, ...]:
     """The cells of POSITION: the metric with shuffled positions, by how much these lower it, and the interval of that."""
     if shuffled is None:
         return (np.nan,) * len(POSITION)
     difference = left_out[metric] - shuffled[metric]
-    return shuffled[metric][0], difference[0], *jackknife_interval(difference, degrees, bounds=(-1, 1))
+    bounds = model.task.difference_bounds(metric)
+    interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=bounds)
+    return shuffled[metric][0], difference[0], *interval
 
 
 def class_table(models: list[OutOfFold]) -> pd.DataFrame:
@@ -140,7 +151,7 @@ def class_table(models: list[OutOfFold]) -> pd.DataFrame:
     rows = []
     for model in models:
         means, intervals = mean_over_folds(model, class_metrics), patient_intervals(model, class_metrics)
-        counts = np.bincount(model.without_repeats().labels, minlength=len(model.classes))
+        counts = np.bincount(model.without_repeats().targets, minlength=len(model.classes))
         for metric in CLASS_METRICS:
             low, high = intervals[metric]
             rows += [

@@ -9,16 +9,12 @@ import pandas as pd
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks import METRIC_TITLES as TASK_TITLES
+from roformermil.tasks import task_with
 
 Group = tuple[str, str]  # data set and encoder
 COLUMNS = (("auroc", "AUROC"), ("average_precision", "average precision"))  # of the paper's table
-METRIC_TITLES = {
-    **dict(COLUMNS),
-    POOLED: "pooled AUROC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-}
+METRIC_TITLES = {**TASK_TITLES, POOLED: "pooled AUROC"}
 NONE = "–"
 
 
@@ -43,14 +39,15 @@ def summary_text(
     external: pd.DataFrame | None = None,
     patients: pd.DataFrame | None = None,
 ) -> str:
-    """The content of summary.md: the paper's table, each model's results with their intervals, those on external data sets beside
+    """The content of summary.md: the paper's table where there are its metrics, each model's results with their intervals, those on external data sets beside
     those of cross-validation, each data set's notes.
 
     summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; external: as in external.csv;
     patients: as in patients.csv.
     """
     lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
-    parts = [paper_table(summary), results_table(summary, pooled)]
+    parts = [paper_table(summary)] if {name for name, _ in COLUMNS} <= set(summary.metric) else []
+    parts.append(results_table(summary, pooled))
     if patients is not None and len(patients):
         titles, rows = patient_rows(patients)
         parts.append(f"By patient: the mean prediction for each patient's slides\n\n{markdown_table(titles, rows)}")
@@ -59,22 +56,38 @@ def summary_text(
 
 
 def external_text(external: pd.DataFrame) -> str:
-    """The AUROCs of external.csv in Markdown, with a title."""
-    title = "External validation: AUROC [95% interval] in cross-validation, of the same single models on external slides, and of "
-    title += "their ensemble there; the drop is the first less the second"
+    """The main metrics of external.csv in Markdown, with a title."""
+    title = f"External validation: {external_title(external)} [95% interval] in cross-validation, of the same single models on external slides, and of "
+    title += f"their ensemble there; the drop is the first less the second{of_errors(external)}"
     return f"{title}\n\n{markdown_table(EXTERNAL_HEADER, external_rows(external))}"
 
 
 EXTERNAL_HEADER = ["external data set", "model", "cross-validation", "single models", "ensemble", "drop"]
 
 
+def external_title(external: pd.DataFrame) -> str:
+    """The metrics in `external_rows`."""
+    return " and ".join(METRIC_TITLES[name] for name in task_with(external.metric).transferred)
+
+
+def of_errors(external: pd.DataFrame) -> str:
+    """What a sentence on the drop adds where a metric in `external_rows` is the better the lower."""
+    task = task_with(external.metric)
+    errors = [METRIC_TITLES[name] for name in task.transferred if name in task.lower_is_better]
+    return f" (of {' and '.join(errors)} the reverse: above 0 is worse here too)" if errors else ""
+
+
 def external_rows(external: pd.DataFrame) -> list[list[str]]:
-    """The cells below EXTERNAL_HEADER: of each external data set and model, its AUROCs and their drop."""
-    rows = []
-    for row in external[external.metric == "auroc"].to_dict("records"):
+    """The cells below EXTERNAL_HEADER: of each external data set and model, its main metrics and their drop."""
+    rows: list[list[str]] = []
+    if external.empty:
+        return rows
+    told = task_with(external.metric).transferred
+    for row in external[external.metric.isin(told)].to_dict("records"):
         values = [_bounded_text(row, name) for name in ("internal", "members", "external")]
         drop = difference_text(row, "drop", "drop")
-        rows.append([f"{row['dataset']}, trained on {row['trained_on']}", row["model"], *values, drop])
+        model = row["model"] + (f", {METRIC_TITLES[row['metric']]}" if len(told) > 1 else "")
+        rows.append([f"{row['dataset']}, trained on {row['trained_on']}", model, *values, drop])
     return rows
 
 
@@ -86,7 +99,7 @@ def _bounded_text(row: Mapping[Any, Any], name: str) -> str:
 
 def patient_rows(patients: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of a table of results by patient. patients: as in patients.csv."""
-    metrics = ("auroc", "balanced_accuracy", "average_precision", POOLED)
+    metrics = [*task_with(patients.metric).reported, *([POOLED] if POOLED in set(patients.metric) else [])]
     titles = ["data set", "model", *(f"{METRIC_TITLES[name]} [95% interval]" for name in metrics)]
     rows = []
     for key, of_model in patients.groupby(KEYS, sort=False):
@@ -109,23 +122,22 @@ def paper_table(summary: pd.DataFrame) -> str:
 
 
 def results_table(summary: pd.DataFrame, pooled: Collection[Group] = ()) -> str:
-    """Each model's AUROC and balanced accuracy with their intervals in Markdown; AUROC with shuffled positions and of all folds
+    """Each model's headline metrics with their intervals in Markdown; the main one with shuffled positions, and AUROC of all folds
     together, where a model has the one and `pooled` has its data set."""
+    task, pooled = task_with(summary.metric), pooled if POOLED in set(summary.metric) else ()
+    title = METRIC_TITLES[task.main]
     by_model: dict[tuple[str, str, str], dict[str, Mapping[Any, Any]]] = {}
     for row in summary.to_dict("records"):
         by_model.setdefault((row["dataset"], row["encoder"], row["model"]), {})[row["metric"]] = row
-    rows = [by_metric["auroc"] for by_metric in by_model.values()]
-    columns = {
-        "data set": [_group_title(key[:2]) for key in by_model],
-        "model": [key[2] for key in by_model],
-        "AUROC [95% interval]": [value_text(row) for row in rows],
-        "balanced accuracy [95% interval]": [value_text(one["balanced_accuracy"]) for one in by_model.values()],
-    }
+    rows = [by_metric[task.main] for by_metric in by_model.values()]
+    columns = {"data set": [_group_title(key[:2]) for key in by_model], "model": [key[2] for key in by_model]}
+    for name in task.headline:
+        columns[f"{METRIC_TITLES[name]} [95% interval]"] = [value_text(one[name]) for one in by_model.values()]
     if any(row["seeds"] > 1 for row in rows):
-        columns["std of AUROC over seeds"] = [number_text(row["seed_std"]) for row in rows]
+        columns[f"std of {title} over seeds"] = [number_text(row["seed_std"]) for row in rows]
     use_position = any(np.isfinite(row["shuffled"]) for row in rows)
     if use_position:
-        columns["AUROC, positions shuffled"] = [number_text(row["shuffled"]) for row in rows]
+        columns[f"{title}, positions shuffled"] = [number_text(row["shuffled"]) for row in rows]
         columns["difference [95% interval]"] = [difference_text(row) for row in rows]
     if pooled:
         columns["pooled AUROC [95% interval]"] = [

@@ -19,6 +19,7 @@ from roformermil.evaluation.covariates import FILE as GAINS_FILE
 from roformermil.evaluation.covariates import gain_sentences, gains_table
 from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import external_table
+from roformermil.evaluation.kaplan_meier import survival_tables
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.patients import by_patient, mixed_patients, patient_predictions, patients_table
 from roformermil.evaluation.position import position_notes
@@ -34,7 +35,8 @@ from roformermil.runtime.text import plural
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
     """Write into `out`: `metrics.csv`, `summary.csv`, `summary.md`, `cautions.csv`, `classes.csv`, `calibration.csv`,
     `confusion.csv`, `comparisons.csv`, `external.csv`, `patients.csv`,
-    `patient_predictions.csv`, those of `decision_tables`, where covariates are configured `covariate_gains.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
+    `patient_predictions.csv`, those of `decision_tables` and `survival_tables`, where covariates are configured
+    `covariate_gains.csv`, and `provenance.json` with the configuration (JSON) and the versions of the code.
 
     predictions: every fold's predictions.csv, each beside its model.safetensors; datasets: folders that contain a data set's
     slides.csv, folds.csv and leakage.csv. Raises ModelError for folds that are not of this configuration and these slides.
@@ -46,6 +48,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     metrics, sizes = fold_metrics(results)
     summary = summary_table(metrics, models)
     validation, training = (matching(members, join_folds(results, part)) for part in ("validation", "train"))
+    of_classes = tuple([one for one in group if one.classes] for group in (members, validation))
+    with_classes = of_ensembles(of_classes[0])
     decisions = settings.decisions if settings else Decisions()
     notes = dataset_notes(models, datasets)
     for group, lines in balance_cautions(results).items():
@@ -64,13 +68,14 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "summary": summary.assign(level=models[0].unit),
         "patients": (patients := patients_table(models)),
         "patient_predictions": patient_predictions(models),
-        "classes": class_table(models),
-        "calibration": calibration_table(models, of_ensembles(scaled_models(members, validation))),
-        "confusion": confusion(models),
+        "classes": class_table(with_classes),
+        "calibration": calibration_table(with_classes, of_ensembles(scaled_models(*of_classes))),
+        "confusion": confusion(with_classes),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
         "external": (external := external_table(results)),
         **decision_tables(members, validation, training, decisions),
+        **survival_tables(models, validation),
     }
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

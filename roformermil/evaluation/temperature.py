@@ -41,13 +41,13 @@ def scale(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndar
 def fit_temperatures(validation: "OutOfFold") -> dict[Run, float]:
     """The temperature of each training, from predictions of its validation slides."""
     pairs = zip(validation.runs, validation.tests, strict=True)
-    return {run: fit_temperature(validation.labels[own], validation.probabilities[own]) for run, own in pairs}
+    return {run: fit_temperature(validation.targets[own], validation.predictions[own]) for run, own in pairs}
 
 
 def scaled(model: "OutOfFold", temperatures: Mapping[Run, float]) -> "OutOfFold":
     """The predictions with each training's probabilities at its temperature; those with shuffled positions remain."""
     by_row = np.array([temperatures.get(run, 1.0) for run in runs_of_rows(model)])
-    return replace(model, probabilities=scale(model.probabilities, by_row[:, None]))
+    return replace(model, predictions=scale(model.predictions, by_row[:, None]))
 
 
 def scaled_models(models: Sequence["OutOfFold"], validation: Sequence["OutOfFold"]) -> list["OutOfFold"]:

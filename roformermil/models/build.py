@@ -17,18 +17,21 @@ from roformermil.models.heads.pooling import MeanHead
 from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import AxisRotaryEncoding, DirectedRotaryEncoding, RotaryEncoding, sine_encoding
+from roformermil.tasks import Classification, Task
+
+CLASSIFICATION = Classification()
 
 
 class ModelOutput(NamedTuple):
     """What a model returns for a packed batch."""
 
-    logits: Tensor  # (B, C)
+    logits: Tensor  # (B, C): of C classes, or the outputs of another task
     attention: Tensor  # (T, C), sums to 1 over each bag's tiles
     instance_logits: Tensor | None  # (T, C), DSMIL only
 
 
 class MILModel(nn.Module):
-    """A multiple-instance classifier of packed bags (paper, figure 1).
+    """A multiple-instance model of packed bags (paper, figure 1): logits of classes, or the outputs of another task.
 
     `normalization`, if set, is applied to the features first. With `checkpointing`, training keeps no activations of blocks
     and head but computes them again in the backward pass: less memory, more time, the same numbers. `mean-linear` and
@@ -176,11 +179,12 @@ def build_model(
     """A model with random weights, drawn from torch's current seed.
 
     settings: as in the configuration (a mapping, or a name alone); keys that are left out have the
-    configuration's defaults, of which `rope_frequencies` and `rope_locality` are not the paper's; covariates: values per bag,
-    for models that use them. Raises ConfigError for settings that do not exist or do not fit together.
+    configuration's defaults, of which `rope_frequencies` and `rope_locality` are not the paper's; n_classes: of a task other than
+    classification, its outputs; covariates: values per bag, for models that use them. Raises ConfigError for settings that do
+    not exist or do not fit together.
     """
-    if n_classes < 2:
-        raise ConfigError(f"n_classes: {n_classes}; a classifier needs 2 or more")
+    if n_classes < 1:
+        raise ConfigError(f"n_classes: {n_classes}; a model has one output or more, a classifier two")
     if not isinstance(settings, Model):
         mapping = {"name": settings} if isinstance(settings, str) else dict(settings)
         settings = read_settings(Model, mapping, "model")
@@ -192,20 +196,27 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def mil_loss(out: ModelOutput, labels: Tensor, lengths: list[int], class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of the bags' logits; for DSMIL its mean with that of the highest instance logits (arXiv 2011.08939).
+def mil_loss(
+    out: ModelOutput,
+    targets: Tensor,
+    lengths: list[int],
+    class_weights: Tensor | None = None,
+    task: Task = CLASSIFICATION,
+) -> Tensor:
+    """The task's loss of the bags' logits, by default cross-entropy; for DSMIL its mean with that of the highest instance logits
+    (arXiv 2011.08939).
 
-    class_weights: (C,) factors on a bag's loss by its class.
+    targets: (B,) or (B, k), as the task's; class_weights: (C,) factors on a bag's loss by its class.
     """
-    loss = _cross_entropy(out.logits, labels, class_weights)
+    loss = _mean_loss(out.logits, targets, task, class_weights)
     if out.instance_logits is None:
         return loss
     highest = torch.stack([s.amax(dim=0) for s in out.instance_logits.split(lengths)])  # (B, C)
-    return (loss + _cross_entropy(highest, labels, class_weights)) / 2
+    return (loss + _mean_loss(highest, targets, task, class_weights)) / 2
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+def _mean_loss(logits: Tensor, targets: Tensor, task: Task, class_weights: Tensor | None) -> Tensor:
     """The mean over bags. Torch's own mean with weights divides by their sum, so that of one bag they would have no effect."""
     if class_weights is None:
-        return nn.functional.cross_entropy(logits, labels)
-    return (nn.functional.cross_entropy(logits, labels, reduction="none") * class_weights[labels]).mean()
+        return task.mean_loss(logits, targets)
+    return (task.loss(logits, targets) * class_weights[targets]).mean()

@@ -1,6 +1,5 @@
 """A trained model from its file, and its prediction for one slide or patient."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,34 +25,54 @@ from roformermil.models.build import MILModel, build_model
 from roformermil.models.normalization import Normalization
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 from roformermil.runtime.text import plural
+from roformermil.tasks import Classification, Task, trained_task
 
 log = logging.getLogger(__name__)
+CLASSIFICATION = Classification()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's prediction for one bag of n tiles."""
+    """A model's prediction for one bag of n tiles: of C classes, or of a task with C outputs."""
 
-    probabilities: np.ndarray  # (C,), sum 1
+    values: np.ndarray  # (P,), in the order of the task's columns
     attention: np.ndarray  # (n, C), sums to 1 for each class
-    contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None for TransMIL
+    # (n, C), what each tile adds to each logit or, of a regression, to the number; None for TransMIL
+    contributions: np.ndarray | None
+    task: Task = CLASSIFICATION
     of_covariates: np.ndarray | None = None  # (C,), what the bag's covariates add; None for a model without
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of a classification: (C,), sum 1."""
+        return self.values
+
+    @property
+    def shown(self) -> int:
+        """Which column of `margins` and `map_attention` heat maps show."""
+        return self.task.shown(self.values)
 
     @cached_property
     def margins(self) -> np.ndarray | None:
-        """What each tile adds to a class's logit minus the mean of the other classes' logits, (n, C).
+        """What each tile adds to each of the K values that have heat maps, (n, K).
 
-        With two classes these are log-odds. A tile that adds the same to all logits changes no probability.
+        For a class, to its logit minus the mean of the other classes' logits: with two classes these are log-odds. For
+        survival, to the logits of the hazards; for regression, to the prediction.
         """
-        return None if self.contributions is None else _margins(self.contributions)
+        return None if self.contributions is None else self.task.map_contributions(self.contributions)
 
     @property
     def covariate_margins(self) -> np.ndarray | None:
-        """The same of the covariates, (C,)."""
-        return None if self.of_covariates is None else _margins(self.of_covariates)
+        """The same of the covariates, (K,)."""
+        return None if self.of_covariates is None else self.task.map_contributions(self.of_covariates[None])[0]
+
+    @cached_property
+    def map_attention(self) -> np.ndarray:
+        """The attention to each tile for each of these values, (n, K)."""
+        return self.task.map_attention(self.attention)
 
     def split(self, slide_lengths: Sequence[int]) -> list["Prediction"]:
-        """The prediction with the tiles of one slide each: the probabilities remain those of the whole bag, and attention sums
+        """The prediction with the tiles of one slide each: the values remain those of the whole bag, and attention sums
         to 1 over all its slides. slide_lengths: tiles of each slide."""
         ends = np.cumsum(slide_lengths)
         slices = [slice(end - tiles, end) for end, tiles in zip(ends, slide_lengths, strict=True)]
@@ -73,11 +92,16 @@ class TrainedModel:
     """A model with its parameters, on a device, and the metadata of its file."""
 
     model: MILModel
-    classes: list[str]
+    task: Task
     metadata: dict[str, str]  # what training wrote: dataset, fold, best_epoch, features, run, ...
     precision: torch.dtype
     device: torch.device
     average_orientations: bool = False  # as in its training's predictions
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of their index; none of a task other than classification."""
+        return list(self.task.classes)
 
     @property
     def unit(self) -> Unit:
@@ -120,15 +144,19 @@ class TrainedModel:
         with autocast(self.device, self.precision):
             given = (x, positions, [len(positions)], slide_lengths, z)
             out, contributions = self.model.forward_with_contributions(*given)
-        probabilities = out.logits[0].double().softmax(dim=-1).cpu().numpy()
-        if not np.isfinite(probabilities).all():
+        values = self.task.activation(out.logits[0].double()).cpu().numpy()
+        if not np.isfinite(values).all():
             question = "do the features contain NaN, infinity or very large values?"
             raise BagError(f"the model's output is not finite: {question}")
+        scale = np.float32(self.task.scale)
         return Prediction(
-            probabilities,
+            values,
             out.attention.float().cpu().numpy(),
-            None if contributions is None else contributions.float().cpu().numpy(),
-            None if z is None or self.model.fusion is None else (self.model.fusion @ z[0]).float().cpu().numpy(),
+            None if contributions is None else contributions.float().cpu().numpy() * scale,
+            self.task,
+            None
+            if z is None or self.model.fusion is None
+            else (self.model.fusion @ z[0]).float().cpu().numpy() * scale,
         )
 
 
@@ -145,18 +173,17 @@ def load_model(path: Path | str) -> TrainedModel:
             metadata = dict(file.metadata() or {})
         settings = read_settings(Model, metadata["model"], str(path))
         training = read_settings(Training, metadata["training"], str(path))
-        classes = json.loads(metadata["classes"])
-        coding = covariate_coding(metadata, str(path))
+        task, coding = trained_task(metadata), covariate_coding(metadata, str(path))
         k = len(coding.entries) if coding else 0
-        model = build_model(settings, in_dim := int(metadata["in_dim"]), len(classes), k)
+        model = build_model(settings, in_dim := int(metadata["in_dim"]), len(task.outputs), k)
         if training.normalize != "none":
             model.normalization = Normalization(torch.zeros(in_dim), torch.ones(in_dim))
         model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: not a model.safetensors written by roformermil train ({error})") from error
     device = best_device()
     precision = resolve_precision(training.precision, device)
-    return TrainedModel(model.eval().to(device), classes, metadata, precision, device, training.average_orientations)
+    return TrainedModel(model.eval().to(device), task, metadata, precision, device, training.average_orientations)
 
 
 def covariate_coding(metadata: Mapping[str, str], where: str = "model") -> CovariateCoding | None:
@@ -188,14 +215,9 @@ def average_predictions(predictions: Sequence[Prediction]) -> Prediction:
     contributions = [p.contributions for p in predictions if p.contributions is not None]
     of_covariates = [p.of_covariates for p in predictions if p.of_covariates is not None]
     return Prediction(
-        np.mean([p.probabilities for p in predictions], axis=0),
+        np.mean([p.values for p in predictions], axis=0),
         np.mean([p.attention for p in predictions], axis=0),
         np.mean(contributions, axis=0) if len(contributions) == len(predictions) else None,
+        predictions[0].task,
         np.mean(of_covariates, axis=0) if of_covariates else None,
     )
-
-
-def _margins(contributions: np.ndarray) -> np.ndarray:
-    """Contributions (..., C) to a class's logit minus the mean of those to the other classes' logits."""
-    classes = contributions.shape[-1]
-    return (contributions - contributions.mean(axis=-1, keepdims=True)) * classes / (classes - 1)

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from roformermil.cohort.sheet_text import patient_column, read_text
 from roformermil.cohort.slide_sheet import UNKNOWN
-from roformermil.cohort.spelling import comparable
 from roformermil.errors import SheetError
 from roformermil.project.slide_names import usable_id, without_ending
+from roformermil.runtime.spelling import comparable
 from roformermil.runtime.text import join_some, plural
 
 WORKBOOKS = (".xlsx", ".xlsm")

@@ -14,7 +14,6 @@ from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import TRIAL_FILE, FoldResult
 from roformermil.evaluation.intervals import Values, degrees_of_freedom, jackknife_interval, leave_patients_out
-from roformermil.evaluation.metrics import weighted_metrics
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.tables import dataset_notes
 from roformermil.report.plots import save_plot
@@ -24,6 +23,7 @@ from roformermil.studies.search_plot import plot_search
 from roformermil.studies.search_space import DEFAULT, Setting, check_searches, list_searches, searched_id
 from roformermil.studies.search_text import search_text
 from roformermil.studies.trials import Trial, check_trials, choose_setting, read_choice
+from roformermil.tasks.class_metrics import weighted_metrics
 
 CHOSEN = "chosen"
 LOG_LOSS = "log_loss"

@@ -48,13 +48,14 @@ class Trial(FoldResult):
         """The mean log loss and the AUROC of its validation slides. Raises ModelError for predictions that were edited."""
         from sklearn.metrics import log_loss  # slow to import, as pandas: Snakemake's planning needs neither
 
-        from roformermil.evaluation.metrics import auroc
-        from roformermil.evaluation.predictions import labels_and_probabilities, read_table
+        from roformermil.evaluation.predictions import read_table, targets_and_predictions
+        from roformermil.tasks import Classification
+        from roformermil.tasks.class_metrics import auroc
 
         if self.metadata["validation"] != file_sha256(self.path):
             problem = "not what the model predicted after training"
             raise ModelError(f"{self.path.absolute()}: {problem}; delete its folder and run again")
-        labels, probabilities = labels_and_probabilities(read_table(self.path), self.classes)
+        labels, probabilities = targets_and_predictions(read_table(self.path), Classification(tuple(self.classes)))
         loss = log_loss(labels, probabilities, labels=range(len(self.classes)))
         return {"loss": float(loss), "auroc": auroc(labels, probabilities)}
 

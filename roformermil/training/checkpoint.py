@@ -73,6 +73,7 @@ def job_fingerprint(fit: FoldModel) -> str:
         threads=torch.get_num_threads(),
         dataset=job.dataset,
         classes=job.classes,
+        **({} if job.classes else {"task": fit.task.name}),
         unit=job.unit,
         model=job.model.model_dump(mode="json"),
         training=job.training.deciding_values(),

@@ -13,7 +13,6 @@ from roformermil.bags.patients import group_into_bags
 from roformermil.cohort.covariates import Cells
 from roformermil.errors import BagError
 from roformermil.evaluation.fold_results import EXTERNAL_FILE, MODEL_FILE, SHUFFLED_FILE, training_identity
-from roformermil.evaluation.metrics import probability_columns
 from roformermil.features.store import read_attributes
 from roformermil.models.inference import Prediction, TrainedModel, bag_covariates, load_model
 from roformermil.runtime.files import file_sha256, remove, write_text
@@ -54,7 +53,7 @@ def predict_external(
     for name in OF_A_TRAINING:
         remove(out / name)
     write_rows(out / PREDICTIONS, predicted)
-    columns = [*ID_COLUMNS[model.unit], "label", "repeat", *probability_columns(model.classes)]
+    columns = [*ID_COLUMNS[model.unit], "label", "repeat", *model.task.columns]
     write_rows(out / SHUFFLED_FILE, shuffled, columns)
     fingerprints = {row.slide_id: read_attributes(_store(stores, row)).get("fingerprint") for row in rows}
     metadata = model.metadata | {
@@ -93,5 +92,4 @@ def _store(stores: Path, row: FoldRow) -> Path:
 def _table_row(row: FoldRow, model: TrainedModel, columns: Row, prediction: Prediction) -> Row:
     """row: of the bag's first slide."""
     ids = {name: getattr(row, name) for name in (*ID_COLUMNS[model.unit], "label")}
-    names = probability_columns(model.classes)
-    return ids | columns | dict(zip(names, prediction.probabilities.tolist(), strict=True))
+    return ids | columns | dict(zip(model.task.columns, prediction.values.tolist(), strict=True))

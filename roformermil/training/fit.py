@@ -13,7 +13,7 @@ from roformermil.bags.dataset import Batch
 from roformermil.bags.folds import derive_seed
 from roformermil.bags.prefetch import prefetch_batches
 from roformermil.config.training import grid_augmentation
-from roformermil.training.fold_model import FoldModel, TrainingJob, validation_metrics
+from roformermil.training.fold_model import FoldModel, TrainingJob
 from roformermil.training.memory import memory_errors_named
 
 STATEFUL = ("model", "optimizer", "scheduler", "scaler")  # attributes of a Fit with a state_dict
@@ -33,9 +33,9 @@ class Fit(FoldModel):
         self.grid_generator = torch.Generator().manual_seed(derive_seed(self.seed, "grid"))
         mode, limits = grid_augmentation(settings, job.model), (settings.max_tiles, settings.tile_fraction)
         self.augmentation = Augmentation(mode, *limits, self.generator, self.grid_generator)
-        is_weighted = settings.class_weights != "none"
-        weights = torch.tensor(self.balance.weights, dtype=torch.float32, device=self.device)
-        self.class_weights = weights if is_weighted else None
+        self.class_weights: Tensor | None = None
+        if self.balance and settings.class_weights != "none":
+            self.class_weights = torch.tensor(self.balance.weights, dtype=torch.float32, device=self.device)
 
     @property
     def epochs(self) -> int:
@@ -57,7 +57,7 @@ class Fit(FoldModel):
         start = time.perf_counter()
         learning_rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._train()
-        metrics = validation_metrics(*self.evaluate("validation"))
+        metrics = self.validation_metrics(*self.evaluate("validation"))
         self.scheduler.step(metrics["loss"])
         self.keep_if_best(number, metrics)
         row = {"epoch": number, "train_loss": train_loss} | {f"validation_{name}": v for name, v in metrics.items()}
@@ -82,9 +82,9 @@ class Fit(FoldModel):
     def _draw_slides(self) -> list[int]:
         """The training slides of one pass in their order: each once, or as many with all classes equally often."""
         slides = self.slides("train")
-        if self.job.training.sampler == "shuffle":
+        if self.balance is None or self.job.training.sampler == "shuffle":
             return [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]
-        weights = [float(self.balance.per_slide[self.data.labels[k]]) for k in slides]
+        weights = [float(self.balance.per_slide[self.data.targets[k]]) for k in slides]
         return [slides[k] for k in WeightedRandomSampler(weights, len(slides), generator=self.generator)]
 
     def _step(self, batch: Batch) -> Tensor:

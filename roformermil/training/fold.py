@@ -111,6 +111,7 @@ def _metadata(fit: FoldModel, **files: Path) -> dict[str, str]:
         "training": to_json(job.training),
         "in_dim": str(fit.model.in_dim),
         "classes": json.dumps(job.classes),
+        "task": fit.task.to_json(),
         "dataset": job.dataset,
         "unit": job.unit,
         "fold": str(job.fold),

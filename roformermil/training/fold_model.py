@@ -20,11 +20,11 @@ from roformermil.bags.prefetch import prefetch_batches
 from roformermil.bags.statistics import feature_statistics
 from roformermil.config import Model, Training, Unit
 from roformermil.errors import BagError, ConfigError
-from roformermil.evaluation.metrics import auroc
 from roformermil.features.store import read_attributes
 from roformermil.models.build import MILModel, ModelOutput, build_model, mil_loss, parameter_count
 from roformermil.models.normalization import fit_normalization
 from roformermil.runtime.gpus import autocast, best_device, repeat_exactly, resolve_precision
+from roformermil.tasks import Task, as_task
 from roformermil.training.memory import memory_errors_named
 
 
@@ -36,7 +36,7 @@ class TrainingJob:
     fold: int
     rows: list[FoldRow]
     stores: Path
-    classes: list[str]
+    task: Task | list[str]  # or the classes of a classification
     model: Model
     training: Training
     unit: Unit = "slide"
@@ -46,6 +46,11 @@ class TrainingJob:
         if self.model.uses_covariates and self.covariates is None:
             remedy = "the file that `split --covariates` writes beside folds.csv"
             raise ConfigError(f"{self.model.id} uses covariates: give --covariates, {remedy}")
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of their index; none of a task other than classification."""
+        return list(as_task(self.task).classes)
 
     def feature_fingerprints(self) -> dict[str, str | None]:
         """Fingerprints of what decided each slide's features, by slide_id."""
@@ -67,13 +72,14 @@ class FoldModel(ABC):
         repeat_exactly()
         self.device = best_device()
         self.on_gpu = self.device.type == "cuda"
-        self.data = BagDataset(job.rows, job.stores, job.classes, settings.cache_gb * 1e9, job.unit)
+        task = as_task(job.task)
+        self.data = BagDataset(job.rows, job.stores, task, settings.cache_gb * 1e9, job.unit)
         self.coding = self._add_covariates()
-        labels = [self.data.labels[k] for k in self.slides("train")]
-        self.balance = class_balance(labels, len(job.classes), settings)
-        self.model: MILModel = build_model(job.model, self.data.width, len(job.classes), len(self.coding.entries)).to(
-            self.device
-        )
+        trained = self.slides("train")
+        self.task = task.fit([self.data.bags[k][0].label for k in trained])
+        self.balance = class_balance(self.data.targets[trained], len(task.classes), settings) if task.classes else None
+        sizes = (self.data.width, len(self.task.outputs), len(self.coding.entries))
+        self.model: MILModel = build_model(job.model, *sizes).to(self.device)
         self.model.checkpointing = settings.checkpointing
         if settings.normalize != "none":
             mean, std = feature_statistics(self.data, self.slides("train"), settings.readers)
@@ -133,35 +139,40 @@ class FoldModel(ABC):
     def evaluate(
         self, part: str, change: Callable[[Bag], Bag] = lambda bag: bag
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """The mean loss, probabilities (n, C) and labels (n,) of a part's slides, one at a time with all their tiles. Classes count
-        in the loss as they do in training.
+        """The mean loss, predictions (n, P) and targets (n,) or (n, k) of a part's slides, one at a time with all their tiles.
+        Classes count in the loss as they do in training.
 
         change: applied to each bag.
         """
         self.model.eval()
-        losses, probabilities, labels = [], [], []
+        losses, predictions, targets = [], [], []
         groups, readers = [[k] for k in self.slides(part)], self.job.training.readers
         for batch in prefetch_batches(self.data, groups, readers, change, self.on_gpu):
             with memory_errors_named(batch, training=False):
                 out, loss = self.run(batch)
             losses.append(loss)
-            probabilities.append(out.logits.double().softmax(dim=-1))
-            labels.append(batch.labels)
-        truth, values = torch.cat(labels).numpy(), torch.stack(losses).double()
-        mean = values.mean().item() if self.balance.is_plain else self.weighted_mean(values.cpu().numpy(), truth)
+            predictions.append(self.task.activation(out.logits.double()))
+            targets.append(batch.targets)
+        truth, values = torch.cat(targets).numpy(), torch.stack(losses).double()
+        is_plain = self.balance is None or self.balance.is_plain
+        mean = values.mean().item() if is_plain else self.weighted_mean(values.cpu().numpy(), truth)
         self.check_finite(part, mean)
-        return mean, torch.cat(probabilities).cpu().numpy(), truth
+        return mean, torch.cat(predictions).cpu().numpy(), truth
 
     def run(self, batch: Batch, class_weights: Tensor | None = None) -> tuple[ModelOutput, Tensor]:
         """The model's output for a batch, and its loss. class_weights: (C,) on a slide's loss."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
             out = self.model(batch.features, batch.grid, batch.lengths, batch.slide_lengths, batch.covariates)
-            return out, mil_loss(out, batch.labels, batch.lengths, class_weights)
+            return out, mil_loss(out, batch.targets, batch.lengths, class_weights, self.task)
 
-    def weighted_mean(self, losses: np.ndarray, labels: np.ndarray) -> float:
-        """The mean of slides' losses (n,), in which classes count as in training. labels: (n,)."""
-        return float(np.average(losses, weights=self.balance.per_slide[labels]))
+    def weighted_mean(self, losses: np.ndarray, targets: np.ndarray) -> float:
+        """The mean of slides' losses (n,), in which classes count as in training. targets: (n,) or (n, k)."""
+        return float(np.average(losses, weights=None if self.balance is None else self.balance.per_slide[targets]))
+
+    def validation_metrics(self, loss: float, predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """`loss` and what else the task tells of the validation slides, of what `evaluate` returns."""
+        return {"loss": loss} | self.task.validation_metrics(targets, predictions)
 
     def slides(self, part: str) -> list[int]:
         """Indices of a part's bags: slides, or patients where these are the unit."""
@@ -175,9 +186,3 @@ class FoldModel(ABC):
         """Continue from what `state` returned."""
         self.history = state["history"]
         self.best_epoch, self.best_score, self.best_state = state["best"]
-
-
-def validation_metrics(loss: float, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`loss`, `auroc` and `accuracy` of the validation slides. probabilities: (n, C); labels: (n,)."""
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    return {"loss": loss, "auroc": auroc(labels, probabilities), "accuracy": accuracy}

@@ -1,29 +1,25 @@
-"""The fitting of `mean-linear` and `covariates`: logistic regression of the mean of a slide's normalized features, or of its
-covariates.
+"""The fitting of `mean-linear` and `covariates`: the task's linear model, such as logistic regression, of the mean of a slide's
+normalized features, or of its covariates.
 
 An epoch is a strength of the regularization, from strong to weak. The one that is best on the validation slides is kept.
 """
 
 import time
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from roformermil.bags.prefetch import prefetch_batches
-from roformermil.training.fold_model import FoldModel, TrainingJob, validation_metrics
+from roformermil.training.fold_model import FoldModel, TrainingJob
 
 # scikit-learn's C, the inverse of the strength. Of equally good ones the first is kept, the strongest
 INVERSE_STRENGTHS = np.logspace(-6, 3, 10)
-MAX_STEPS = 1000
 
 
 class LinearFit(FoldModel):
-    """A `mean-linear` or `covariates` model: its classifier is fitted by scikit-learn, to the optimum, once per strength."""
+    """A `mean-linear` or `covariates` model: its last layer is fitted to the optimum, once per strength."""
 
     def __init__(self, job: TrainingJob):
         super().__init__(job)
@@ -39,26 +35,22 @@ class LinearFit(FoldModel):
 
     def describe(self) -> str:
         inputs = "mean features" if self.job.model.uses_features else f"{len(self.coding.entries)} values of covariates"
-        return f"logistic regression of {inputs} with {self.epochs} strengths of regularization"
+        return f"linear model of {inputs} with {self.epochs} strengths of regularization"
 
     def epoch(self, number: int) -> None:
         """Fit with one strength; add a row to the history."""
         start, inverse = time.perf_counter(), float(INVERSE_STRENGTHS[number])
-        labels = self._labels("train")
-        weights = dict(enumerate(self.balance.per_slide.tolist()))
-        regression = LogisticRegression(C=inverse, class_weight=weights, max_iter=MAX_STEPS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # weak ones of separable slides have no optimum
-            regression.fit(self.inputs["train"], labels)
-        self._set_parameters(regression)
-        metrics = validation_metrics(*self._evaluate_inputs("validation"))
+        weights = self.balance.per_slide if self.balance else None
+        fitted = self.task.fit_linear(self.inputs["train"], self._targets("train"), inverse, weights)
+        self._set_parameters(*fitted)
+        metrics = self.validation_metrics(*self._evaluate_inputs("validation"))
         self.keep_if_best(number, metrics)
         row: dict[str, Any] = {"epoch": number, "train_loss": self._evaluate_inputs("train")[0]}
         row |= {f"validation_{name}": value for name, value in metrics.items()}
         self.history.append(row | {"C": inverse, "seconds": round(time.perf_counter() - start, 3)})
 
-    def _labels(self, part: str) -> np.ndarray:
-        return np.array([self.data.labels[k] for k in self.slides(part)])
+    def _targets(self, part: str) -> np.ndarray:
+        return self.data.targets[self.slides(part)]
 
     def _inputs(self, part: str) -> np.ndarray:
         """What the regression is of: the mean normalized features (n, F) of a part's slides, or their covariates (n, k)."""
@@ -74,28 +66,23 @@ class LinearFit(FoldModel):
         return np.stack(means)
 
     @torch.no_grad()
-    def _set_parameters(self, regression: LogisticRegression) -> None:
-        """The regression's parameters as those of the head. Of two classes scikit-learn has one row, the logit of the second less
-        that of the first: each gets half."""
-        rows, biases = regression.coef_, regression.intercept_
-        if len(rows) == 1:
-            rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
-        weight, bias = self._parameters()
-        weight.copy_(torch.as_tensor(rows))
-        bias.copy_(torch.as_tensor(biases))
+    def _set_parameters(self, weights: np.ndarray, biases: np.ndarray) -> None:
+        of_inputs, constant = self._parameters()
+        of_inputs.copy_(torch.as_tensor(weights))
+        constant.copy_(torch.as_tensor(biases))
 
     def _parameters(self) -> tuple[Tensor, Tensor]:
-        """The weights (C, F) or (C, k) and biases (C,) of the regression."""
+        """The weights (M, F) or (M, k) and biases (M,) of the linear model."""
         if self.model.fusion is not None:
             return self.model.fusion, self.model.head.bias
         return self.model.head.classifier.weight, self.model.head.classifier.bias
 
     @torch.no_grad()
     def _evaluate_inputs(self, part: str) -> tuple[float, np.ndarray, np.ndarray]:
-        """As `evaluate`, from the inputs of the regression."""
-        labels, (weight, bias) = self._labels(part), self._parameters()
+        """As `evaluate`, from the inputs of the linear model."""
+        targets, (weight, bias) = self._targets(part), self._parameters()
         logits = torch.from_numpy(self.inputs[part]) @ weight.T.double().cpu() + bias.double().cpu()
-        losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-        mean = self.weighted_mean(losses, labels)
+        losses = self.task.loss(logits, torch.from_numpy(targets)).numpy()
+        mean = self.weighted_mean(losses, targets)
         self.check_finite(part, mean)
-        return mean, logits.softmax(dim=-1).numpy(), labels
+        return mean, self.task.activation(logits).numpy(), targets

@@ -8,13 +8,12 @@ import numpy as np
 from roformermil.bags.augmentation import ORIENTATIONS, SHUFFLE_REPEATS, orient, shuffle_bag
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import PARTS
-from roformermil.evaluation.metrics import probability_columns  # evaluation.predictions would import pandas
 from roformermil.training.fold_model import FoldModel
 
 
 def predictions(fit: FoldModel) -> list[dict[str, Any]]:
     """Rows of predictions.csv, all bags of one part after the other: the slide and its patient, or where patients are the unit
-    the patient alone; the label, and a probability per class."""
+    the patient alone; the label, and the task's predictions, such as a probability per class."""
     return [row for part in PARTS for row in part_predictions(fit, part)]
 
 
@@ -36,7 +35,7 @@ def shuffled_predictions(fit: FoldModel) -> list[dict[str, Any]]:
 
 def shuffled_columns(fit: FoldModel) -> list[str]:
     """The columns of shuffled.csv."""
-    return [*_id_columns(fit), "label", "repeat", *probability_columns(fit.job.classes)]
+    return [*_id_columns(fit), "label", "repeat", *fit.task.columns]
 
 
 def _id_columns(fit: FoldModel) -> list[str]:
@@ -47,17 +46,16 @@ def _rows(
     fit: FoldModel, part: str, columns: Mapping[str, str | int], change: Callable[[Bag], Bag] = lambda bag: bag
 ) -> list[dict[str, Any]]:
     """A row per bag of the part, predicted after `change`, with the same `columns` in each."""
-    described, names = (*_id_columns(fit), "label"), (*columns, *probability_columns(fit.job.classes))
+    described, names = (*_id_columns(fit), "label"), (*columns, *fit.task.columns)
     firsts = [fit.data.bags[k][0] for k in fit.slides(part)]
     return [
-        {name: getattr(first, name) for name in described}
-        | dict(zip(names, (*columns.values(), *probabilities), strict=True))
-        for first, probabilities in zip(firsts, _probabilities(fit, part, change).tolist(), strict=True)
+        {name: getattr(first, name) for name in described} | dict(zip(names, (*columns.values(), *values), strict=True))
+        for first, values in zip(firsts, _predictions(fit, part, change).tolist(), strict=True)
     ]
 
 
-def _probabilities(fit: FoldModel, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
-    """Probabilities (n, C) of a part's bags, means over the orientations of their grids if the settings say so."""
+def _predictions(fit: FoldModel, part: str, change: Callable[[Bag], Bag]) -> np.ndarray:
+    """Predictions (n, P) of a part's bags, means over the orientations of their grids if the settings say so."""
     if not (fit.job.training.average_orientations and fit.job.model.uses_position):
         return fit.evaluate(part, change)[1]
 

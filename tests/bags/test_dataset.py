@@ -21,7 +21,7 @@ def test_bags_are_packed_without_padding(make_stores, cache):
     data = BagDataset(ROWS, folder, ["x", "y"], cache)
     for _ in range(2):
         (batch,) = DataLoader(data, batch_size=3, collate_fn=pack)
-        assert (batch.slide_ids, batch.lengths, batch.labels.tolist()) == (["a", "b", "c"], [5, 1, 9], [0, 1, 0])
+        assert (batch.slide_ids, batch.lengths, batch.targets.tolist()) == (["a", "b", "c"], [5, 1, 9], [0, 1, 0])
         assert batch.features.shape == (15, 16) and batch.features.dtype == torch.float16
         assert np.array_equal(batch.features[5:6].numpy(), read_store(folder / "b.zarr").features)
         assert np.array_equal(batch.grid[6:].numpy(), read_store(folder / "c.zarr").grid)
@@ -51,7 +51,7 @@ def test_missing_and_empty_stores_another_encoders_width_and_an_unknown_label_na
         BagDataset([FoldRow(0, "d", "d", "x", "train")], folder, ["x", "y"])[0]
     with pytest.raises(BagError, match="slide b has 24 values per tile, slide a has 16: .*; name files of one encoder"):
         BagDataset(ROWS, folder, ["x", "y"])[1]
-    with pytest.raises(BagError, match="slide b: label 'y' is not one of x, z"):
+    with pytest.raises(BagError, match="slide b has label 'y'; expected one of x, z"):
         BagDataset(ROWS, folder, ["x", "z"])
 
 

@@ -29,9 +29,9 @@ def data(make_stores):
 
 
 def test_a_bag_has_the_tiles_of_all_slides_of_its_patient_one_slide_after_the_other(data):
-    assert len(data) == 3 and data.labels == [0, 1, 1]
+    assert len(data) == 3 and data.targets.tolist() == [0, 1, 1]
     bag = data[0]
-    assert (bag.slide_ids, bag.slide_lengths, bag.label) == (["a", "c"], [5, 9], 0)
+    assert (bag.slide_ids, bag.slide_lengths, bag.target) == (["a", "c"], [5, 9], 0)
     stores = [read_store(data.stores / f"{name}.zarr") for name in ("a", "c")]
     assert torch.equal(bag.features, torch.cat([torch.from_numpy(store.features) for store in stores]))
     assert torch.equal(bag.grid, torch.cat([torch.from_numpy(store.grid) for store in stores]))

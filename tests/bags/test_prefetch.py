@@ -76,7 +76,7 @@ def test_batches_are_packed_and_pinned_off_the_thread_that_trains(data, monkeypa
     assert threading.get_ident() not in threads and len(threads) == 1 and pinned == [True] * 9
     for batch, expected in zip(got, prefetch_batches(data, groups, 2), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(batch[:2], expected[:2], strict=True))
-        assert torch.equal(batch.labels, expected.labels) and batch.features.dtype == torch.float16
+        assert torch.equal(batch.targets, expected.targets) and batch.features.dtype == torch.float16
 
 
 def test_a_batch_of_one_bag_is_not_copied(make_stores):

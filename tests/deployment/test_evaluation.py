@@ -15,8 +15,8 @@ from roformermil.deployment.predict import load_packaged_model
 from roformermil.deployment.prediction_table import shift_fields
 from roformermil.deployment.prediction_text import describe_predictions
 from roformermil.deployment.slide_inputs import read_labels
-from roformermil.evaluation.metrics import probability_columns
 from roformermil.evaluation.shift import fit_reference
+from roformermil.tasks.class_metrics import probability_columns
 from tests.deployment.lab import CLASSES, STORES
 
 

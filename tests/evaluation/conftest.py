@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks import Classification
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def simulate():
         probabilities = np.concatenate([draw() for _ in range(seeds)])
         repeats = np.stack([np.concatenate([draw(0) for _ in range(seeds)]) for _ in range(2)]) if shuffled else None
         numbers = np.repeat(np.arange(1, seeds + 1), len(patient))
-        return OutOfFold("set", "net", model, names, *of_slide, probabilities, numbers, repeats)
+        return OutOfFold("set", "net", model, Classification(tuple(names)), *of_slide, probabilities, numbers, repeats)
 
     return make
 

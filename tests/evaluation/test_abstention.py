@@ -25,8 +25,8 @@ def test_nothing_is_left_at_0_and_accuracy_is_that_of_the_operating_point(exampl
     table = abstention_table([model], [validation], points)
     decisions = decide(model, points)[0].astype(int)
     assert rows_of(table, 0, "left").value.tolist() == [0]
-    assert rows_of(table, 0, "accuracy").value.item() == pytest.approx(accuracy_score(model.labels, decisions))
-    recalls = recall_score(model.labels, decisions, average=None)
+    assert rows_of(table, 0, "accuracy").value.item() == pytest.approx(accuracy_score(model.targets, decisions))
+    recalls = recall_score(model.targets, decisions, average=None)
     assert rows_of(table, 0, "recall").value.tolist() == pytest.approx(recalls.tolist())
 
 
@@ -35,12 +35,12 @@ def test_the_limit_of_certainty_is_chosen_on_validation_slides(example):
     model, validation, points = example
     kept, right = [], []
     for row in points.itertuples():
-        own, limit_slides = (one.probabilities[one.folds == row.fold, 1] for one in (model, validation))
+        own, limit_slides = (one.predictions[one.folds == row.fold, 1] for one in (model, validation))
         threshold = np.log(row.threshold / (1 - row.threshold))
         distance, of_validation = (np.abs(np.log(p / (1 - p)) - threshold) for p in (own, limit_slides))
         decided = distance >= np.quantile(of_validation, 0.3)
         kept += decided.tolist()
-        right += (decided & ((own >= row.threshold) == (model.labels[model.folds == row.fold] == 1))).tolist()
+        right += (decided & ((own >= row.threshold) == (model.targets[model.folds == row.fold] == 1))).tolist()
     table = abstention_table([model], [validation], points)
     assert rows_of(table, 0.3, "left").value.item() == pytest.approx(1 - np.mean(kept))
     accuracy = rows_of(table, 0.3, "accuracy").iloc[0]
@@ -53,10 +53,10 @@ def test_the_limit_of_certainty_is_chosen_on_validation_slides(example):
 def test_more_classes_are_decided_by_the_most_probable(simulate):
     model, validation = simulate(2, classes=3), simulate(3, classes=3)
     decisions, confidences = decide(model, operating_points(validation, {}, Decisions()))
-    assert (decisions == model.decisions).all() and (confidences == model.probabilities.max(axis=1)).all()
+    assert (decisions == model.decisions).all() and (confidences == model.predictions.max(axis=1)).all()
     table = abstention_table([model], [validation], operating_points(validation, {}, Decisions()))
     assert len(table) == len(SHARES) * 5
-    assert rows_of(table, 0, "accuracy").value.item() == pytest.approx((model.decisions == model.labels).mean())
+    assert rows_of(table, 0, "accuracy").value.item() == pytest.approx((model.decisions == model.targets).mean())
 
 
 def test_a_fold_without_an_operating_point_decides_nothing_and_does_not_count(example):

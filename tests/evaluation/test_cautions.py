@@ -8,6 +8,7 @@ from roformermil.bags.leakage import Finding
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.cautions import cautions, has_few_tests
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks import Classification
 
 
 def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
@@ -18,7 +19,9 @@ def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
     slide_ids = np.array([f"s{k}" for k in range(len(fold))])
     probabilities = np.full((len(fold), 2), 0.5)
     seeds = np.ones(len(fold), int)
-    return OutOfFold("set", encoder, "m", ["a", "b"], slide_ids, patient_ids, fold, label, probabilities, seeds)
+    return OutOfFold(
+        "set", encoder, "m", Classification(("a", "b")), slide_ids, patient_ids, fold, label, probabilities, seeds
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 
 from roformermil.evaluation.comparisons import clustered_auroc, compare_models, corrected_t, delong, holm_correction
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks import Classification
 
 
 def test_the_corrected_t_test_is_that_of_scikit_learns_example():
@@ -39,7 +40,7 @@ def predictions_from(truth, scores, patients=None, model="m", folds=None) -> Out
     folds = np.zeros(len(truth), int) if folds is None else folds
     patients = slides if patients is None else patients
     probabilities, seeds = np.stack([1 - p, p], 1), np.ones(len(truth), int)
-    return OutOfFold("d", "e", model, ["a", "b"], slides, patients, folds, truth, probabilities, seeds)
+    return OutOfFold("d", "e", model, Classification(("a", "b")), slides, patients, folds, truth, probabilities, seeds)
 
 
 def test_delongs_test_gives_what_mlstatkit_gives():
@@ -97,10 +98,10 @@ def test_equal_differences_and_single_patients_have_no_p_value():
 
 def with_seeds(*models: OutOfFold) -> OutOfFold:
     """Several predictions of the same slides as those of seeds 1, 2, ... of one model."""
-    count, n = len(models), len(models[0].labels)
+    count, n = len(models), len(models[0].targets)
     rows = models[0].select(np.tile(np.arange(n), count))
-    probabilities = np.concatenate([model.probabilities for model in models])
-    return replace(rows, seeds=np.repeat(np.arange(1, count + 1), n), probabilities=probabilities)
+    probabilities = np.concatenate([model.predictions for model in models])
+    return replace(rows, seeds=np.repeat(np.arange(1, count + 1), n), predictions=probabilities)
 
 
 def test_the_same_predictions_from_several_seeds_are_no_new_information():
@@ -125,7 +126,7 @@ def test_the_variance_of_a_mean_over_seeds_is_that_of_the_jackknife_over_patient
 
     def difference(first, second) -> float:
         areas = [
-            np.mean([roc_auc_score(one.labels[tested], one.probabilities[tested, 1]) for tested in one.tests])
+            np.mean([roc_auc_score(one.targets[tested], one.predictions[tested, 1]) for tested in one.tests])
             for one in (first, second)
         ]
         return areas[0] - areas[1]
@@ -141,7 +142,7 @@ def test_seeds_that_were_tested_on_different_slides_are_refused():
     truth, first, second = two_scores()
     model = with_seeds(predictions_from(truth, first), predictions_from(truth, second))
     with pytest.raises(ValueError, match="different slides"):
-        delong(model, model.select(np.arange(len(model.labels) - 1)))
+        delong(model, model.select(np.arange(len(model.targets) - 1)))
 
 
 def test_the_t_test_takes_a_folds_mean_over_seeds():
@@ -177,7 +178,7 @@ def test_every_pair_is_compared_by_every_test():
     scores = {"x": first, "y": second, "z": first + second}
     models = {name: predictions_from(truth, score, model=name, folds=folds) for name, score in scores.items()}
     rows = [
-        ("d", "e", name, k, 1, metric, roc_auc_score(truth[folds == k], model.probabilities[folds == k, 1]))
+        ("d", "e", name, k, 1, metric, roc_auc_score(truth[folds == k], model.predictions[folds == k, 1]))
         for metric in ("auroc", "average_precision")
         for name, model in models.items()
         for k in range(5)

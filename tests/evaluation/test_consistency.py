@@ -231,8 +231,8 @@ def test_probabilities_are_found_by_the_name_of_their_class(run):
         path.write_text("".join(",".join([*row[:4], row[5], row[4]]) + "\n" for row in rows))
         write_training_files(path, classes='["a", "b"]')
     (after,) = out_of_fold(read_results(run.predictions))
-    assert after.classes == before.classes and (after.probabilities == before.probabilities).all()
-    assert (after.labels == before.labels).all()
+    assert after.classes == before.classes and (after.predictions == before.predictions).all()
+    assert (after.targets == before.targets).all()
 
 
 def test_metadata_are_read_from_the_header_and_a_file_without_is_refused(tmp_path):

@@ -11,11 +11,11 @@ from roformermil.evaluation.curves import POINTS, curves, expanded_tails, percen
 def test_the_curves_of_one_fold_are_scikit_learns(simulate):
     predictions = simulate(0, patients=100, folds=1)
     both = curves(predictions)
-    fall_out, recall, _ = roc_curve(predictions.labels, predictions.probabilities[:, 1], drop_intermediate=False)
+    fall_out, recall, _ = roc_curve(predictions.targets, predictions.predictions[:, 1], drop_intermediate=False)
     assert both["roc"].middle[1:-1] == pytest.approx(np.interp(POINTS, fall_out, recall)[1:-1], abs=0.02)
     area = np.trapezoid(both["roc"].middle, POINTS)
-    assert area == pytest.approx(roc_auc_score(predictions.labels, predictions.probabilities[:, 1]), abs=0.005)
-    precision, recall, _ = precision_recall_curve(predictions.labels, predictions.probabilities[:, 1])
+    assert area == pytest.approx(roc_auc_score(predictions.targets, predictions.predictions[:, 1]), abs=0.005)
+    precision, recall, _ = precision_recall_curve(predictions.targets, predictions.predictions[:, 1])
     for point, value in list(zip(POINTS, both["pr"].middle, strict=True))[1::10]:
         reached = precision[recall >= point - 1e-9]
         assert value in reached or value == pytest.approx(reached[-1])
@@ -34,15 +34,15 @@ def test_bands_contain_their_curve_and_narrow_with_patients(simulate):
 def test_seeds_are_no_further_patients(simulate):
     """The same predictions from two seeds have the curve and band of one."""
     one = simulate(3)
-    same = one.select(np.tile(np.arange(len(one.labels)), 2))
-    same.seeds[len(one.labels) :] = 2
+    same = one.select(np.tile(np.arange(len(one.targets)), 2))
+    same.seeds[len(one.targets) :] = 2
     for first, second in zip(curves(one).values(), curves(same).values(), strict=True):
         assert all(a == pytest.approx(b) for a, b in zip(first, second, strict=True))
 
 
 def test_curves_of_perfect_scores_are_1_everywhere(simulate):
     predictions = simulate(2)
-    for curve in curves(replace(predictions, probabilities=np.eye(2)[predictions.labels])).values():
+    for curve in curves(replace(predictions, predictions=np.eye(2)[predictions.targets])).values():
         assert (curve.middle == 1).all() and (curve.low == 1).all()
 
 
@@ -53,7 +53,7 @@ def test_bands_contain_slightly_more_than_95_percent_of_resampled_curves(simulat
     rows = [np.flatnonzero(predictions.patients == patient) for patient in np.unique(predictions.patients)]
     for _ in range(400):
         chosen = np.concatenate([rows[k] for k in rng.integers(0, len(rows), len(rows))])
-        fall_out, recall, _ = roc_curve(predictions.labels[chosen], predictions.probabilities[chosen, 1])
+        fall_out, recall, _ = roc_curve(predictions.targets[chosen], predictions.predictions[chosen, 1])
         resampled.append(np.interp(POINTS, fall_out, recall))
     curve = curves(predictions)["roc"]
     inside = (np.array(resampled) >= curve.low - 1e-9) & (np.array(resampled) <= curve.high + 1e-9)

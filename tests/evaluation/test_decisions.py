@@ -19,7 +19,7 @@ def decided(simulate):
 def test_the_table_has_scikit_learns_numbers_of_all_test_slides(decided):
     (model,), _, points = decided
     table = decision_table([model], points, Decisions()).set_index("metric")
-    truth, called = model.labels, calls(model, points, 1)
+    truth, called = model.targets, calls(model, points, 1)
     expected = {
         "sensitivity": recall_score(truth, called),
         "specificity": recall_score(truth, called, pos_label=0),
@@ -35,10 +35,10 @@ def test_the_labels_of_test_slides_change_no_threshold_and_no_temperature(simula
     model, validation = simulate(0), simulate(1)
     settings = Decisions(temperature=True)
     before = prepare_decisions([model], [validation], settings)
-    after = prepare_decisions([replace(model, labels=1 - model.labels)], [validation], settings)
+    after = prepare_decisions([replace(model, targets=1 - model.targets)], [validation], settings)
     assert before.points.equals(after.points) and (before.points.temperature != 1).all()
-    assert (before.models[0].probabilities == after.models[0].probabilities).all()
-    others = prepare_decisions([model], [replace(validation, labels=1 - validation.labels)], settings)
+    assert (before.models[0].predictions == after.models[0].predictions).all()
+    others = prepare_decisions([model], [replace(validation, targets=1 - validation.targets)], settings)
     assert not before.points.equals(others.points)
 
 

@@ -24,9 +24,10 @@ from roformermil.evaluation.fold_results import (
     read_metadata,
     training_identity,
 )
-from roformermil.evaluation.predictions import UNLABELLED, join_folds, out_of_fold, read_table
+from roformermil.evaluation.predictions import join_folds, out_of_fold, read_table
 from roformermil.evaluation.tables import write_tables
 from roformermil.runtime.files import file_sha256
+from roformermil.tasks.classification import UNLABELLED
 from tests.factories import NO_LEAK, SimulatedRun, write_predictions_csv, write_training_files
 
 CLASSES, MODELS, FOLDS = ["x", "y"], ("abmil", "ro-abmil"), 3
@@ -149,8 +150,8 @@ def test_the_ensemble_on_external_slides_is_of_the_first_repeat(run, tmp_path):
     (one,) = (model for model in join_folds(results) if model.trained_on)
     (ensemble,) = (model for model in out_of_fold(results) if model.trained_on)
     assert one.folds_per_repeat == FOLDS and ensemble.folds_per_repeat is None
-    expected = [one.probabilities[(one.slides == name) & (one.folds < FOLDS)].mean(axis=0) for name in ensemble.slides]
-    assert ensemble.probabilities == pytest.approx(np.array(expected))
+    expected = [one.predictions[(one.slides == name) & (one.folds < FOLDS)].mean(axis=0) for name in ensemble.slides]
+    assert ensemble.predictions == pytest.approx(np.array(expected))
 
 
 def test_every_slide_counts_once_in_confusion_and_calibration(run):
@@ -172,7 +173,7 @@ def test_slides_without_labels_are_predicted_and_not_evaluated(run):
     results = [FoldResult.at(path) for path in run.predictions]
     assert {one.dataset for one in out_of_fold(results)} == {"in", "out"}
     everything = {one.key: one for one in out_of_fold(results, labelled=False)}
-    assert (everything["blind", "net", "abmil"].labels == UNLABELLED).all()
+    assert (everything["blind", "net", "abmil"].targets == UNLABELLED).all()
     joined = {one.key: one for one in join_folds(results)}["out", "net", "abmil"]
     assert len(joined.slides) == FOLDS * 41 and len(everything["out", "net", "abmil"].slides) == 41
 
@@ -211,7 +212,7 @@ def test_a_difference_between_independent_patients_is_welchs():
 
 
 def test_a_drop_is_told_in_words():
-    row = {"dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
+    row = {"metric": "auroc", "dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
     intervals = {(0.02, 0.18): "it drops", (-0.05, 0.25): "no measurable drop", (-0.2, -0.1): "it rises"}
     for (low, high), words in intervals.items():
         assert words in drop_sentence(row | {"drop_low": low, "drop_high": high})

@@ -14,17 +14,17 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.metrics import class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks.class_metrics import class_metrics, compute_metrics, weighted_metrics
 
 
 def test_the_jackknife_error_follows_its_definition(simulate):
     """The mean over folds without each patient in turn, whose slides are in several folds; a fold without a class has no value."""
     predictions = simulate(6, patients=20)
-    number = np.arange(len(predictions.labels))
-    predictions = replace(predictions, folds=number % 5, labels=(number % 7 == 0).astype(int))
+    number = np.arange(len(predictions.targets))
+    predictions = replace(predictions, folds=number % 5, targets=(number % 7 == 0).astype(int))
     left_out = [predictions.select(predictions.patients != patient) for patient in np.unique(predictions.patients)]
     folds = [[one.select(one.folds == k) for k in range(5)] for one in left_out]
-    metrics = [[compute_metrics(fold.labels, fold.probabilities) for fold in row] for row in folds]
+    metrics = [[compute_metrics(fold.targets, fold.predictions) for fold in row] for row in folds]
     values = np.array([[metric["average_precision"] for metric in row] for row in metrics])
     assert np.isnan(values).any()
     means = np.nanmean(values, axis=1)
@@ -46,7 +46,7 @@ def test_the_interval_of_a_fraction_is_that_of_textbooks(simulate):
     """Accuracy in one fold with one slide per patient: p +- 1.96 sqrt(p (1 - p) / n)."""
     predictions = simulate(5, patients=400, folds=1)
     predictions = predictions.select(np.unique(predictions.patients, return_index=True)[1])
-    correct = predictions.decisions == predictions.labels
+    correct = predictions.decisions == predictions.targets
     half = 1.96 * correct.std() / math.sqrt(len(correct))
     interval = patient_intervals(predictions, weighted_metrics)["accuracy"]
     assert interval == pytest.approx([correct.mean() - half, correct.mean() + half], abs=0.001)
@@ -55,7 +55,7 @@ def test_the_interval_of_a_fraction_is_that_of_textbooks(simulate):
 def test_more_slides_of_the_same_patients_are_no_new_information(simulate):
     """With each slide twice the interval remains. One over slides would shrink by the square root of 2."""
     predictions = simulate(2, patients=80)
-    twice = predictions.select(np.tile(np.arange(len(predictions.labels)), 2))
+    twice = predictions.select(np.tile(np.arange(len(predictions.targets)), 2))
     intervals = [patient_intervals(one, weighted_metrics)["auroc"] for one in (predictions, twice)]
     assert intervals[0] == pytest.approx(intervals[1])
 
@@ -70,7 +70,7 @@ def test_seeds_are_averaged_within_folds_and_are_no_further_patients(simulate):
         folds = [
             [one.select((one.folds == k) & (one.seeds == seed)) for seed in (1, 2)[: 1 + (k > 0)]] for k in range(3)
         ]
-        values = [[compute_metrics(run.labels, run.probabilities)["auroc"] for run in fold] for fold in folds]
+        values = [[compute_metrics(run.targets, run.predictions)["auroc"] for run in fold] for fold in folds]
         return float(np.mean([np.mean(fold) for fold in values]))
 
     left_out = leave_patients_out(predictions, weighted_metrics)["auroc"]
@@ -80,8 +80,8 @@ def test_seeds_are_averaged_within_folds_and_are_no_further_patients(simulate):
     assert left_out[1:] == pytest.approx(expected)
     assert degrees_of_freedom(predictions) == 30 - 3
     one = simulate(2)
-    same = one.select(np.tile(np.arange(len(one.labels)), 2))
-    same.seeds[len(one.labels) :] = 2
+    same = one.select(np.tile(np.arange(len(one.targets)), 2))
+    same.seeds[len(one.targets) :] = 2
     for statistics in (weighted_metrics, class_metrics):
         intervals = [patient_intervals(predictions, statistics) for predictions in (one, same)]
         assert all(intervals[0][name] == pytest.approx(intervals[1][name], nan_ok=True) for name in intervals[0])
@@ -90,7 +90,7 @@ def test_seeds_are_averaged_within_folds_and_are_no_further_patients(simulate):
 def test_a_perfect_score_and_what_changes_only_by_round_off_have_no_interval(simulate):
     """The score is 1.00 without any of the patients: that is no proof that it would be with others."""
     predictions = simulate(3)
-    perfect = replace(predictions, probabilities=np.eye(2)[predictions.labels])
+    perfect = replace(predictions, predictions=np.eye(2)[predictions.targets])
     intervals = patient_intervals(perfect, weighted_metrics)
     assert all(np.isnan(intervals[name]).all() for name in ("auroc", "average_precision", "accuracy"))
     intervals = patient_intervals(simulate(8), lambda labels, _, weights: {"x": 0.5 + weights[:, 0] * 1e-15})

@@ -5,6 +5,7 @@ import pytest
 
 from roformermil.evaluation.net_benefit import THRESHOLDS, decision_curves, net_benefits
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks import Classification
 
 DCURVES = [  # threshold, net benefit of the fixture `clustered`, and of treating all
     (0.1, 0.252777778, 0.25),
@@ -24,7 +25,7 @@ def one_fold(truth, scores, patients) -> OutOfFold:
         "set",
         "net",
         "m",
-        ["no", "yes"],
+        Classification(("no", "yes")),
         slides,
         patients,
         np.zeros(n, int),
@@ -64,6 +65,6 @@ def test_of_more_classes_each_has_a_curve_against_the_rest(simulate):
     predictions = simulate(3, classes=3)
     table = decision_curves([predictions])
     assert table["class"].value_counts().tolist() == [99] * 3
-    share = (predictions.labels == 2).mean()
+    share = (predictions.targets == 2).mean()
     row = table[(table["class"] == "class_2") & np.isclose(table.threshold, 0.2)].iloc[0]
     assert row.treat_all == pytest.approx(share - (1 - share) * 0.25)

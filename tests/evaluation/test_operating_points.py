@@ -68,11 +68,11 @@ def test_each_training_decides_with_its_own_threshold(simulate):
     called = calls(test, points, 1)
     for row in points.itertuples():
         own = (test.folds == row.fold) & (test.seeds == row.seed)
-        assert (called[own] == (test.probabilities[own, 1] >= row.threshold)).all()
+        assert (called[own] == (test.predictions[own, 1] >= row.threshold)).all()
         chosen = validation.select((validation.folds == row.fold) & (validation.seeds == row.seed))
-        assert (row.positives, row.negatives) == ((chosen.labels == 1).sum(), (chosen.labels == 0).sum())
+        assert (row.positives, row.negatives) == ((chosen.targets == 1).sum(), (chosen.targets == 0).sum())
     assert points.threshold.nunique() > 5
-    without = replace(validation, labels=np.where(validation.folds == 2, 0, validation.labels))
+    without = replace(validation, targets=np.where(validation.folds == 2, 0, validation.targets))
     assert np.isnan(calls(test, operating_points(without, {}, Decisions()), 1)).tolist() == (test.folds == 2).tolist()
 
 
@@ -82,4 +82,4 @@ def test_more_classes_have_a_point_each_against_the_rest(simulate):
     assert points["class"].unique().tolist() == validation.classes
     row = points[points["class"] == "class_2"].iloc[0]
     own = validation.select(validation.folds == row.fold)
-    assert row.threshold == choose_operating_point(own.labels == 2, own.probabilities[:, 2], Decisions()).threshold
+    assert row.threshold == choose_operating_point(own.targets == 2, own.predictions[:, 2], Decisions()).threshold

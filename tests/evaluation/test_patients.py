@@ -16,7 +16,7 @@ from tests.factories import SimulatedRun, write_training_files
 
 
 def as_table(model, probabilities):
-    table = pd.DataFrame({"fold": model.folds, "seed": model.seeds, "patient": model.patients, "label": model.labels})
+    table = pd.DataFrame({"fold": model.folds, "seed": model.seeds, "patient": model.patients, "label": model.targets})
     return table.assign(score=probabilities)
 
 
@@ -24,7 +24,7 @@ def test_a_patients_prediction_is_the_mean_of_those_of_their_slides_in_each_trai
     model = simulate(3, patients=30, folds=3, seeds=2, shuffled=True)
     patients = by_patient(model)
     assert patients.unit == "patient" and (patients.slides == patients.patients).all()
-    pairs = [(model.probabilities, patients.probabilities), *zip(model.shuffled, patients.shuffled, strict=True)]
+    pairs = [(model.predictions, patients.predictions), *zip(model.shuffled, patients.shuffled, strict=True)]
     for of_slides, of_patients in pairs:
         expected = as_table(model, of_slides[:, 1]).groupby(["fold", "seed", "patient"]).score.mean()
         key = pd.MultiIndex.from_arrays([patients.folds, patients.seeds, patients.patients])
@@ -36,7 +36,7 @@ def test_a_patients_prediction_is_the_mean_of_those_of_their_slides_in_each_trai
 def test_metrics_by_patient_are_scikit_learns_of_mean_predictions_mean_over_folds_with_intervals(simulate):
     model = simulate(4, patients=40, folds=4)
     table = patients_table([model]).set_index("metric")
-    means = as_table(model, model.probabilities[:, 1]).groupby(["fold", "patient"]).mean()
+    means = as_table(model, model.predictions[:, 1]).groupby(["fold", "patient"]).mean()
     for name, metric in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
         expected = np.mean([metric(fold.label.astype(int), fold.score) for _, fold in means.groupby("fold")])
         assert table.loc[name, "mean"] == pytest.approx(expected)
@@ -48,7 +48,7 @@ def test_metrics_by_patient_are_scikit_learns_of_mean_predictions_mean_over_fold
 def test_predictions_by_patient_are_listed_with_the_number_of_slides(simulate):
     model = simulate(5, patients=20, folds=2, seeds=2)
     rows = patient_predictions([model])
-    tested = as_table(model, model.probabilities[:, 1]).groupby(["fold", "seed", "patient"]).score.agg(["mean", "size"])
+    tested = as_table(model, model.predictions[:, 1]).groupby(["fold", "seed", "patient"]).score.agg(["mean", "size"])
     positive = rows[rows["class"] == "class_1"].set_index(["fold", "seed", "patient_id"])
     assert len(rows) == 2 * len(tested) == 2 * len(positive)
     assert (positive.slides == tested["size"].loc[positive.index]).all()
@@ -59,7 +59,7 @@ def test_patients_with_slides_of_several_labels_are_left_out_and_none_without_se
     model = simulate(6, patients=20, folds=2)
     name, counts = np.unique(model.patients, return_counts=True)
     mixed = name[counts > 1][0]
-    model.labels[np.flatnonzero(model.patients == mixed)[0]] ^= 1
+    model.targets[np.flatnonzero(model.patients == mixed)[0]] ^= 1
     assert mixed_patients(model) == [mixed]
     assert mixed not in by_patient(model).patients and len(by_patient(model).patients) == 19
     once = model.without_repeats()

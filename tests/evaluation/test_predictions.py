@@ -35,7 +35,7 @@ def test_each_seed_of_a_fold_has_its_own_predictions_of_the_same_slides(run):
         )
         table = read_table(path).query("part == 'test'")
         assert model.slides[tested].tolist() == table.slide_id.tolist()
-        assert (model.probabilities[tested, 1] == table.probability_b).all()
+        assert (model.predictions[tested, 1] == table.probability_b).all()
 
 
 def test_seeds_are_no_repeats_and_each_slide_counts_once_with_the_first_seed(run):
@@ -61,7 +61,7 @@ def test_shuffled_predictions_are_found_by_slide_and_repeats_are_runs_of_their_o
     first = rows[rows.repeat == 0].set_index("slide_id").probability_b
     for slide, value in first.items():
         assert model.shuffled[0, (model.slides == slide) & (model.seeds == 1), 1] == value
-        assert value in shuffled.probabilities[shuffled.slides == slide, 1]
+        assert value in shuffled.predictions[shuffled.slides == slide, 1]
 
 
 def test_a_model_whose_folds_lack_shuffled_predictions_has_none(run):

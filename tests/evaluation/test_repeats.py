@@ -67,7 +67,7 @@ def test_patients_count_once_in_intervals(run):
 
 def test_the_pooled_auroc_is_the_mean_over_repeats(run):
     one, _ = out_of_fold(read_results(run.predictions))
-    areas = [roc_auc_score(p.labels, p.probabilities[:, 1]) for p in (one.select(one.repeats == r) for r in range(2))]
+    areas = [roc_auc_score(p.targets, p.predictions[:, 1]) for p in (one.select(one.repeats == r) for r in range(2))]
     assert pooled_auroc(one)[0] == pytest.approx(np.mean(areas))
 
 
@@ -94,5 +94,5 @@ def test_the_tables_say_that_there_are_repeats(run, tmp_path):
 def test_slides_that_published_folds_test_twice_are_no_repeat(simulate):
     one = simulate(0)
     assert replace(one, folds=np.zeros_like(one.folds)).repeated == 0
-    twice = one.select(np.append(np.arange(len(one.labels)), [0, 1]))
+    twice = one.select(np.append(np.arange(len(one.targets)), [0, 1]))
     assert replace(twice, folds=np.append(one.folds, [9, 9])).repeated == 2

@@ -10,11 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.metrics import METRICS
 from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.summary import POSITION, class_table
 from roformermil.evaluation.tables import write_tables
+from roformermil.tasks.class_metrics import METRICS
 from tests import ROOT
 from tests.factories import NO_LEAK, SimulatedRun, class_scores
 
@@ -93,8 +93,8 @@ def test_the_difference_that_shuffling_makes_is_paired_by_patient(run):
         for patient in ids:
             rest = model.select(model.patients != patient)
             by_run = [
-                roc_auc_score(rest.labels[f], rest.probabilities[f, 1])
-                - np.mean([roc_auc_score(rest.labels[f], one[f, 1]) for one in rest.shuffled])
+                roc_auc_score(rest.targets[f], rest.predictions[f, 1])
+                - np.mean([roc_auc_score(rest.targets[f], one[f, 1]) for one in rest.shuffled])
                 for f in rest.tests
             ]
             differences.append(np.mean(by_run))
@@ -110,12 +110,12 @@ def test_the_pooled_auroc_is_that_of_all_folds_together_mean_over_seeds(run):
     for model in read_models(run):
         row = summary_row(run, model.dataset, model.model, "pooled_auroc")
         by_seed = [model.seeds == seed for seed in np.unique(model.seeds)]
-        values = [roc_auc_score(model.labels[rows], model.probabilities[rows, 1]) for rows in by_seed]
+        values = [roc_auc_score(model.targets[rows], model.predictions[rows, 1]) for rows in by_seed]
         assert row["mean"] == pytest.approx(np.mean(values)) and row["ci_low"] < row["mean"] < row["ci_high"]
         assert (row["folds"], row["seeds"]) == (3, len(values)) and np.isnan(row["std"])
         assert row["seed_std"] == pytest.approx(np.std(values, ddof=1) if len(values) > 1 else np.nan, nan_ok=True)
         if model.shuffled is not None:
-            shuffled = [roc_auc_score(model.labels[rows], one[rows, 1]) for rows in by_seed for one in model.shuffled]
+            shuffled = [roc_auc_score(model.targets[rows], one[rows, 1]) for rows in by_seed for one in model.shuffled]
             assert row["shuffled"] == pytest.approx(np.mean(shuffled))
 
 
@@ -219,7 +219,7 @@ def test_each_class_has_scikit_learns_metrics_against_the_rest_averaged_over_fol
     models = [simulate(k, patients=90, classes=3, model=f"m{k}") for k in range(2)]
     table = class_table(models).set_index(["model", "class", "metric"])
     for model, c in product(models, range(3)):
-        truth, decided, scores = model.labels == c, model.decisions == c, model.probabilities[:, c]
+        truth, decided, scores = model.targets == c, model.decisions == c, model.predictions[:, c]
         folds = [class_scores(truth[f], decided[f], scores[f]) for f in (model.folds == fold for fold in range(5))]
         for metric, mean in pd.DataFrame(folds).mean().items():
             row = table.loc[(model.model, f"class_{c}", metric)]

@@ -45,6 +45,6 @@ def test_each_training_has_its_own_and_the_order_of_its_slides_remains(simulate)
     assert set(temperatures) == set(test.runs) and len(set(temperatures.values())) == len(test.runs)
     after = scaled(test, temperatures)
     for run, own in zip(test.runs, test.tests, strict=True):
-        assert after.probabilities[own] == pytest.approx(scale(test.probabilities[own], temperatures[run]))
-        assert roc_auc_score(test.probabilities[own, 1] > 0.3, after.probabilities[own, 1]) == 1
+        assert after.predictions[own] == pytest.approx(scale(test.predictions[own], temperatures[run]))
+        assert roc_auc_score(test.predictions[own, 1] > 0.3, after.predictions[own, 1]) == 1
     assert (after.decisions == test.decisions).all()

@@ -6,6 +6,7 @@ from safetensors.numpy import save_file
 from roformermil.errors import BagError, ModelError
 from roformermil.models import build_model
 from roformermil.models.inference import Prediction, TrainedModel, average_predictions, load_model
+from roformermil.tasks import make_task
 
 
 def random_prediction(seed, classes=3, contributions=True):
@@ -37,7 +38,7 @@ def test_margins_compare_a_class_with_the_mean_of_the_others(classes):
 def test_features_that_give_no_finite_output_are_an_error(value):
     torch.manual_seed(0)
     model = build_model({"name": "ro-abmil", "hidden_dim": 16, "num_heads": 2}, 4, 2).eval()
-    trained = TrainedModel(model, ["a", "b"], {}, torch.float32, torch.device("cpu"))
+    trained = TrainedModel(model, make_task("classification", ["a", "b"]), {}, torch.float32, torch.device("cpu"))
     features, grid = np.ones((3, 4), np.float32), np.zeros((3, 2), np.int32)
     assert trained.predict(features, grid).probabilities.sum() == pytest.approx(1)
     features[1, 2] = value

@@ -175,7 +175,7 @@ def test_wrong_shapes_are_named(batch):
     for arguments in (*wrong, (features, torch.cat((grid, grid[:, :1]), dim=1), LENGTHS)):
         with pytest.raises(BagError, match="do not fit"):
             small("ro-abmil")(*arguments)
-    for hidden_dim, classes, message in ((32, 1, "n_classes"), (30, 2, "multiples of num_heads")):
+    for hidden_dim, classes, message in ((32, 0, "n_classes"), (30, 2, "multiples of num_heads")):
         with pytest.raises(ConfigError, match=message):
             build_model({"name": "abmil", "hidden_dim": hidden_dim}, 10, classes)
 

@@ -8,6 +8,7 @@ from roformermil.bags.augmentation import ORIENTATIONS, orient
 from roformermil.errors import BagError
 from roformermil.models import build_model
 from roformermil.models.inference import TrainedModel
+from roformermil.tasks import make_task
 from tests.models import MODELS, POSITIONS
 
 SLIDES = [4, 6, 3, 5]  # tiles
@@ -52,7 +53,9 @@ def test_where_a_slide_lies_relative_to_another_of_the_patient_does_not_count(ch
 
 def test_contributions_of_all_slides_sum_to_the_logits_and_a_prediction_is_split_by_slide():
     model, features, grid = make("ro-abmil", {})
-    trained = TrainedModel(model, ["a", "b", "c"], {"unit": "patient"}, torch.float32, torch.device("cpu"))
+    trained = TrainedModel(
+        model, make_task("classification", ["a", "b", "c"]), {"unit": "patient"}, torch.float32, torch.device("cpu")
+    )
     assert trained.unit == "patient"
     whole = trained.predict(features[:10].numpy(), grid[:10].numpy(), SLIDES[:2])
     expected = model(features[:10], grid[:10], [10], SLIDES[:2]).logits[0].softmax(-1).detach().numpy()
@@ -69,7 +72,7 @@ def test_contributions_of_all_slides_sum_to_the_logits_and_a_prediction_is_split
 
 def test_orientations_are_averaged_slide_by_slide():
     model, features, grid = make("ro-abmil", {"position": "sine"})
-    given = (model, ["a", "b", "c"], {}, torch.float32, torch.device("cpu"), True)
+    given = (model, make_task("classification", ["a", "b", "c"]), {}, torch.float32, torch.device("cpu"), True)
     whole = TrainedModel(*given).predict(features[:10].numpy(), grid[:10].numpy(), SLIDES[:2])
     with torch.no_grad():
         turned = [torch.cat([orient(one, k) for one in grid[:10].split(SLIDES[:2])]) for k in range(ORIENTATIONS)]

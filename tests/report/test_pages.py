@@ -145,7 +145,7 @@ def test_the_answer_comes_first_with_intervals_and_in_words(results, page):
     ],
 )
 def test_a_model_is_better_than_chance_only_where_its_interval_excludes_it(mean, low, high, expected):
-    assert against_chance({"mean": mean, "ci_low": low, "ci_high": high}) == expected
+    assert against_chance({"metric": "auroc", "mean": mean, "ci_low": low, "ci_high": high}) == expected
 
 
 def test_the_bar_shows_the_interval_on_a_scale_from_0_to_1(results, page):

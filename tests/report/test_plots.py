@@ -74,7 +74,7 @@ def test_there_is_a_curve_of_each_class(models):
                 assert line.get_ydata()[-len(POINTS) :].tolist() == curve.middle.tolist()
                 assert {*curve.low[np.isfinite(curve.low)]} <= {*band}
             guessing = [line.get_xydata().tolist() for line in panel.lines if line.get_linestyle() == ":"]
-            shares = [[[0, (model.labels == model.classes.index(name)).mean()], [1, ANY]] for name in names]
+            shares = [[[0, (model.targets == model.classes.index(name)).mean()], [1, ANY]] for name in names]
             assert guessing == ([[[0, 0], [1, 1]]] if kind == "roc" else shares)
     names = [(panel.get_xlabel(), panel.get_ylabel()) for panel in axes[:, 0]]
     assert names == [("false positive rate", "true positive rate"), ("recall", "precision")]
@@ -84,7 +84,7 @@ def test_a_point_of_a_curve_is_the_mean_over_all_trainings(models):
     """The area under the mean of curves is the mean of their areas."""
     for model in models:
         curve = curves(model)["roc"]
-        areas = [roc_auc_score(model.labels[run] == 1, model.probabilities[run, 1]) for run in model.tests]
+        areas = [roc_auc_score(model.targets[run] == 1, model.predictions[run, 1]) for run in model.tests]
         assert len(areas) == 3 * SEEDS[model.dataset]
         assert np.trapezoid(curve.middle, POINTS) == pytest.approx(np.mean(areas), abs=0.02)
 
@@ -97,7 +97,7 @@ def test_confusion_has_labels_down_and_predictions_across(models, first_seeds):
     for panel, model in zip(panels, first_seeds, strict=True):
         assert (panel.get_xlabel(), tick_texts(panel.xaxis)) == ("predicted", model.classes)
         counts = np.zeros((len(model.classes), len(model.classes)), int)
-        np.add.at(counts, (model.labels, model.probabilities.argmax(axis=1)), 1)
+        np.add.at(counts, (model.targets, model.predictions.argmax(axis=1)), 1)
         assert counts.sum() == 30, "each slide once"
         assert {(text.get_position()[::-1], int(text.get_text())) for text in panel.texts} == {*np.ndenumerate(counts)}
         assert np.asarray(panel.images[0].get_array()) == pytest.approx(counts / counts.sum(axis=1, keepdims=True))
@@ -109,7 +109,7 @@ def test_calibration_shows_what_is_observed_and_how_many_slides(models, first_se
     assert title(figure).endswith("Too few patients to read this plot"), "30 slides"
     axes = np.reshape(figure.axes, (2, 2))
     for (above, below), model in zip(axes.T, first_seeds, strict=True):
-        curve = reliability(model.labels, model.probabilities)
+        curve = reliability(model.targets, model.predictions)
         assert above.lines[1].get_xydata() == pytest.approx(curve[["probability", "observed"]].to_numpy())
         assert len(above.lines[2].get_xydata()) and "temperature-scaled 0." in above.get_title()
         assert [bar.get_height() for bar in below.patches] == curve.slides.tolist()

@@ -143,11 +143,11 @@ def test_the_log_loss_is_scikit_learns(finished):
     choices = {fold: run.folder / f"d/net/m/search/fold_{fold}/chosen.json" for fold in range(FOLDS)}
     default, _ = read_models(run.folder, config, "d", config.models[0], choices)
     model = out_of_fold(default)[0]
-    weights = np.random.default_rng(0).integers(0, 3, (5, len(model.labels))).astype(float)
-    probabilities = model.probabilities.copy()
+    weights = np.random.default_rng(0).integers(0, 3, (5, len(model.targets))).astype(float)
+    probabilities = model.predictions.copy()
     probabilities[0] = [0, 1]  # as certain as wrong or right
-    values = search_metrics(model.labels, probabilities, weights)["log_loss"]
-    expected = [log_loss(model.labels, probabilities, sample_weight=one) for one in weights]
+    values = search_metrics(model.targets, probabilities, weights)["log_loss"]
+    expected = [log_loss(model.targets, probabilities, sample_weight=one) for one in weights]
     assert values == pytest.approx(expected)
 
 

@@ -42,9 +42,9 @@ def test_a_balanced_sampler_draws_all_classes_equally_often(unequal):
     train = fit.slides("train")
     drawn = [fit._draw_slides() for _ in range(400)]
     assert all(len(order) == len(train) and set(order) <= set(train) for order in drawn)
-    labels = [fit.data.labels[k] for order in drawn for k in order]
+    labels = [fit.data.targets[k] for order in drawn for k in order]
     assert np.mean(labels) == pytest.approx(0.5, abs=0.03)
-    counts = Counter(k for order in drawn for k in order if fit.data.labels[k] == 0)
+    counts = Counter(k for order in drawn for k in order if fit.data.targets[k] == 0)
     assert max(counts.values()) < 1.5 * min(counts.values()), "slides of a class equally often"
     assert all(sorted(Fit(unequal())._draw_slides()) == train for _ in range(2))
 

@@ -64,7 +64,7 @@ def test_three_classes_are_learned(make_stores, job, tmp_path, name):
     slides = [Slide(f"t{k:02d}", f"p{k:02d}", "abc"[k % 3], Path("x.svs"), None) for k in range(18)]
     make_stores({s.slide_id: 6 for s in slides}, shift={s.slide_id: 2.0 * "abc".index(s.label) for s in slides})
     rows = [row for row in make_folds(slides, Folds(count=3), "abc") if row.fold == 0]
-    train_fold(replace(job(name, epochs=15, patience=15), rows=rows, classes=["a", "b", "c"]), tmp_path / "out", False)
+    train_fold(replace(job(name, epochs=15, patience=15), rows=rows, task=["a", "b", "c"]), tmp_path / "out", False)
     assert accuracy_on_test_slides(read_rows(tmp_path / "out/predictions.csv"), "abc") >= 0.8
 
 

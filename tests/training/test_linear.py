@@ -55,7 +55,7 @@ def test_it_is_scikit_learns_logistic_regression_of_mean_features(linear, make_s
     shift = {s.slide_id: 0.3 * classes.index(s.label) for s in slides}
     make_stores({s.slide_id: 3 + k % 7 for k, s in enumerate(slides)}, shift=shift)
     rows = [row for row in make_folds(slides, Folds(count=3), classes) if row.fold == 0]
-    made = replace(linear(), rows=rows, classes=list(classes))
+    made = replace(linear(), rows=rows, task=list(classes))
     train_fold(made, tmp_path / "out", progress=False)
     probabilities, inverse = expected(made)
     history, metadata = read_rows(tmp_path / "out/history.csv"), load_model(tmp_path / "out/model.safetensors").metadata

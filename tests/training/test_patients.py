@@ -11,9 +11,9 @@ from roformermil.config import Model, Training
 from roformermil.errors import FoldsError
 from roformermil.evaluation.consistency import compare_settings
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.metrics import PROBABILITY_PREFIX
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.models.inference import load_model
+from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
 from roformermil.training import Fit, TrainingJob, train_fold
 from tests.factories import assert_same_numbers, read_rows
 

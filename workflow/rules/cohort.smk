@@ -20,6 +20,7 @@ from roformermil.project.job_resources import (
     training_memory,
     training_minutes,
 )
+from roformermil.tasks import task_of
 
 
 @cache
@@ -27,7 +28,7 @@ def read_sheet(name):
     """The slides of a data set. Whether files exist is checked where Snakemake plans, unless `download` is to fetch them."""
     dataset = CONFIG.datasets[name]
     check_files = workflow.is_main_process and not dataset.source
-    slides = read_slide_sheet(dataset.slides, dataset.root, dataset.classes, dataset.allow_absolute, check_files)
+    slides = read_slide_sheet(dataset.slides, dataset.root, task_of(CONFIG, name), dataset.allow_absolute, check_files)
     return with_sites(slides, dataset.sites)
 
 
@@ -68,6 +69,11 @@ def covariates_of_dataset(name):
 def dataset_settings(wildcards):
     """The settings of a job's data set."""
     return CONFIG.datasets[wildcards.dataset]
+
+
+def classes_of_dataset(wildcards):
+    """A params function: the classes, joined by commas. A comma alone where there are none: Snakemake would leave out an empty text."""
+    return ",".join(dataset_settings(wildcards).classes) or ","
 
 
 def allow_absolute_option(wildcards):
@@ -241,7 +247,7 @@ def labels_to_train_on(wildcards):
     used = [slide for slide in slides_of_dataset(wildcards.dataset) if not slide.exclude]
     try:
         if wildcards.dataset not in EXTERNAL:
-            check_labels(used, dataset_settings(wildcards).classes)
+            check_labels(used, task_of(CONFIG, wildcards.dataset))
         if CONFIG.unit == "patient":
             check_patient_labels(used)
     except RoFormerMILError as error:

@@ -59,6 +59,7 @@ from roformermil.runtime.memory import machine_memory
 from roformermil.runtime.provenance import check_command, code_variables
 from roformermil.studies.search_space import SUFFIX, check_searches, list_searches, searched_id
 from roformermil.studies.variants import list_variants, variants_json
+from roformermil.tasks import TASKS
 
 for name, value in code_variables().items():  # jobs compare their code with it; envs/*.post-deploy.sh installs it
     if workflow.is_main_process or name not in os.environ:  # jobs of a cluster inherit it
@@ -74,6 +75,7 @@ except RoFormerMILError as error:
 if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not CONFIG.runtime.container:
     raise WorkflowError("--sdm apptainer needs the image that jobs run in: set runtime.container (docs/cluster.md)")
 
+TASK = TASKS[CONFIG.task]
 RESULTS = CONFIG.results.as_posix()
 ENCODER = CONFIG.encoder.id
 DATASET = f"{RESULTS}/{{dataset}}"
@@ -100,6 +102,8 @@ TRAININGS = dict.fromkeys(MODEL_IDS, CONFIG.training) | {one.model.id: one.train
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
 FOLDS = CONFIG.folds.numbers
 FIRST_FOLDS = range(CONFIG.folds.count)  # which test each slide once
+# The task beside the unit: jobs of a classification have the parameters of earlier releases, and are not run again for it
+UNIT = CONFIG.unit if CONFIG.task == "classification" else f"{CONFIG.unit} --task {CONFIG.task}"
 RUNS = run_names(FOLDS, CONFIG.training)  # a fold's first training has the fold's name
 
 try:

@@ -41,7 +41,7 @@ rule evaluate:
             labels={"table": "decisions.csv"},
             caption="../report/decisions.rst",
         ),
-        further=expand(f"{RESULTS}/{{table}}.csv", table=FURTHER_DECISION_TABLES),
+        further=expand(f"{RESULTS}/{{table}}.csv", table=(*FURTHER_DECISION_TABLES, *TASK.tables)),
         gains=COVARIATE_GAINS,
         patients=f"{RESULTS}/patients.csv",
         patient_predictions=f"{RESULTS}/patient_predictions.csv",

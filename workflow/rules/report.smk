@@ -13,9 +13,7 @@ rule plots:
         histories=expand(f"{FOLD}/history.csv", model=MODEL_IDS, fold=RUNS, allow_missing=True),
         models=expand(f"{FOLD}/model.safetensors", model=MODEL_IDS, fold=RUNS, allow_missing=True),
     output:
-        curves=f"{DATASET}/plots/curves.png",
-        calibration=f"{DATASET}/plots/calibration.png",
-        confusion=f"{DATASET}/plots/confusion.png",
+        of_task=expand(f"{DATASET}/plots/{{plot}}.png", plot=TASK.plots, allow_missing=True),
         history=f"{DATASET}/plots/history.png",
     log:
         f"{RESULTS}/logs/{{dataset}}/plots.log",
@@ -30,7 +28,7 @@ rule plots:
         runtime=minutes_times_attempt(20),
     params:
         version=stage_versions.source_digest("report/plots/dataset"),
-        out=subpath(output.curves, parent=True),
+        out=subpath(output.history, parent=True),
     message:
         "Drawing plots: {wildcards.dataset}"
     shell:
@@ -61,7 +59,7 @@ rule heatmap:
     params:
         version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
         models=of_trained_dataset(MODEL),
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         features=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
         ensemble=lambda wildcards: len(FIRST_FOLDS) if wildcards.dataset in EXTERNAL else 0,
@@ -123,7 +121,7 @@ rule pages:
                 "patients.csv",
                 "provenance.json",
                 "decisions.csv",
-                *(f"{table}.csv" for table in FURTHER_DECISION_TABLES),
+                *(f"{table}.csv" for table in (*FURTHER_DECISION_TABLES, *TASK.tables)),
             ),
         ),
         gains=COVARIATE_GAINS,
@@ -133,7 +131,7 @@ rule pages:
         plots=expand(
             f"{DATASET}/plots/{{plot}}.png",
             dataset=TRAINED,
-            plot=("curves", "calibration", "confusion", "history"),
+            plot=(*TASK.plots, "history"),
         ),
         shift=expand(f"{DATASET}/{ENCODER}/shift.csv", dataset=EXTERNAL),
         external_plots=expand(f"{DATASET}/plots", dataset=EXTERNAL),
@@ -142,7 +140,7 @@ rule pages:
     output:
         page=f"{RESULTS}/report.html",  # not in Snakemake's: browsers show no page above 2 MB inside another
         comparisons=f"{RESULTS}/comparisons.png",
-        decisions=expand(f"{DATASET}/plots/decisions.png", dataset=TRAINED),
+        of_task=expand(f"{DATASET}/plots/{{plot}}.png", dataset=TRAINED, plot=TASK.page_plots),
     log:
         f"{RESULTS}/logs/pages.log",
     benchmark:

@@ -26,13 +26,13 @@ rule split:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         sites=lambda wildcards: dataset_settings(wildcards).sites,
         absolute=allow_absolute_option,
         validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
-        unit=CONFIG.unit,
+        unit=UNIT,
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
@@ -72,11 +72,11 @@ rule train:
     params:
         version=stage_versions.TRAIN,
         features=FEATURES,
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),
-        unit=CONFIG.unit,
+        unit=UNIT,
         out=subpath(output.model, parent=True),
         options=covariates_option,
     message:

@@ -15,16 +15,24 @@ from roformermil.evaluation.covariates import FILE as GAINS_FILE
 from roformermil.evaluation.covariates import gain_sentences
 from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.summary import POSITION
-from roformermil.evaluation.summary_text import COLUMNS, patient_rows
-from roformermil.report.pages.answers import beside_the_paper, describe_comparisons, group_answers, metric_titles
+from roformermil.evaluation.summary_text import COLUMNS, METRIC_TITLES, patient_rows
+from roformermil.report.pages.answers import (
+    beside_the_paper,
+    describe_comparisons,
+    group_answers,
+    scale_of,
+    shown_metrics,
+)
 from roformermil.report.pages.data_sets import describe_dataset, heat_maps, trained_on
 from roformermil.report.pages.decisions import describe_decisions
 from roformermil.report.pages.external import describe_external
 from roformermil.report.pages.pictures import png_uri
+from roformermil.report.pages.survival import describe_risk_groups
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.decisions import plot_decisions
 from roformermil.runtime.files import write_text
+from roformermil.tasks import Classification, task_with
 
 TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external", "patients")
 DECISION_TABLES = ("operating_points", "decisions", "decision_curves", "abstention", "probabilities")
@@ -46,14 +54,20 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     for folder in (one for one in datasets if not trained[one.name]):
         curves, abstention = (decisions[name] for name in ("decision_curves", "abstention"))
         own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
-        save_plot(plot_decisions(*own, unit), folder / "plots/decisions.png")
+        if len(own[0]):
+            save_plot(plot_decisions(*own, unit), folder / "plots/decisions.png")
+    task = task_with(summary.metric)
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     run = provenance["run"]
+    groups_of_risk = read_table(results / "survival_groups.csv") if task.tables else pd.DataFrame()
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)
+    tasks = {name: Classification(tuple(names)) for name, names in classes.items()}
     described = {
-        folder.name: describe_dataset(folder, classes.get(folder.name, []), trained[folder.name]) for folder in datasets
+        folder.name: describe_dataset(folder, tasks.get(folder.name, task), trained[folder.name]) for folder in datasets
     }
+    for dataset in described.values() if not classes else ():
+        dataset["size"].pop()  # the positive class
     folders = {folder.name: folder for folder in datasets}
     for group in groups:
         group["short_encoder"] = shorten_id(group["encoder"])
@@ -65,7 +79,15 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "written": datetime.now().astimezone().strftime("%d %B %Y, %H:%M").lstrip("0"),
         "version": run["roformermil"] + (f" (commit {shorten_commit(run['commit'])})" if run["commit"] else ""),
         "groups": groups,
-        "metrics": metric_titles(),
+        "metrics": [METRIC_TITLES[name] for name in shown_metrics(summary.metric.unique().tolist())],
+        "main": METRIC_TITLES[task.main],
+        "scale": [f"{end:g}" for end in scale_of(task)],
+        "chance": f"{task.chance:g}",
+        "guess": task.guess,
+        "lower_is_better": [METRIC_TITLES[name] for name in task.metrics if name in task.lower_is_better],
+        "has_classes": bool(classes),
+        "contribution": task.contribution,
+        "risk_groups": describe_risk_groups(groups_of_risk),
         "seeds": int(summary.seeds.max()),
         "cautions": cautions.caution.unique().tolist(),
         "external": describe_external(external, datasets, trained) if any(trained.values()) else {},
@@ -81,7 +103,9 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "findings": [
             (d.name, f.check, f.outcome, f.detail) for d in datasets for f in read_findings(d / "leakage.csv")
         ],
-        "tables": _all_tables(summary, by_class, comparisons, calibration, external, decisions, described),
+        "tables": _all_tables(
+            summary, by_class, comparisons, calibration, external, decisions, described, groups_of_risk
+        ),
         "encoders": [group["encoder"] for group in groups],
         "settings": _settings(provenance["config"]),
         "versions": [(name, version) for name, version in run.items() if version],
@@ -126,6 +150,7 @@ def _all_tables(
     external: pd.DataFrame,
     decisions: Mapping[str, pd.DataFrame],
     datasets: Mapping[str, Mapping[str, Any]],
+    groups_of_risk: pd.DataFrame,
 ) -> dict[str, tuple[list[str], list[list[str]]]]:
     """The tables with every number, by title: header and rows. Calibration only of data sets where it can be read."""
     summary = summary.drop(columns="level")
@@ -142,6 +167,7 @@ def _all_tables(
         ].drop_duplicates(),
         "Operating points of each fold": decisions["operating_points"],
         "What operating points reach": decisions["decisions"],
+        "Risk groups of each fold": groups_of_risk,
     }
     shown = {title: table for title, table in tables.items() if len(table)}
     return {title: (table.columns.tolist(), table.map(_cell_text).values.tolist()) for title, table in shown.items()}

@@ -1,13 +1,12 @@
 """What the models reached, in numbers and in words."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.chance import CHANCE
 from roformermil.evaluation.paper import paper_result
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.position import position_sentence
@@ -22,8 +21,8 @@ from roformermil.evaluation.summary_text import (
     value_text,
 )
 from roformermil.runtime.text import p_text
+from roformermil.tasks import Task, task_with
 
-SHOWN_METRICS = ("auroc", "balanced_accuracy", "average_precision", POOLED)
 PRIMARY_TESTS = {"corrected_t": "corrected resampled t-test", "jackknife": "jackknife over external patients"}
 Row = Mapping[Any, Any]  # of summary.csv
 
@@ -35,77 +34,87 @@ def group_answers(summary: pd.DataFrame) -> list[dict[str, Any]]:
         models = {
             str(name): rows.set_index("metric").to_dict("index") for name, rows in group.groupby("model", sort=False)
         }
-        aurocs = {name: metrics["auroc"] | {"metric": "auroc"} for name, metrics in models.items()}
-        lines = [_model_line(name, models[name], aurocs[name]) for name in models]
+        task = task_with(group.metric)
+        main = {name: metrics[task.main] | {"metric": task.main} for name, metrics in models.items()}
+        lines = [_model_line(name, models[name], main[name]) for name in models]
         names = {"dataset": str(dataset), "encoder": str(encoder)}
-        groups.append(names | {"sentence": _answer_sentence(aurocs), "models": lines, "positions": _positions(aurocs)})
+        groups.append(
+            names | {"sentence": _answer_sentence(task, main), "models": lines, "positions": _positions(main)}
+        )
     return groups
 
 
-def metric_titles() -> list[str]:
-    """Of the columns of the lines of `group_answers`."""
-    return [METRIC_TITLES[name] for name in SHOWN_METRICS]
+def shown_metrics(metrics: Collection[str]) -> list[str]:
+    """Those of the columns of the lines of `group_answers`. metrics: of summary.csv."""
+    return [*task_with(metrics).reported, *([POOLED] if POOLED in metrics else [])]
 
 
-def _model_line(model: str, metrics: Mapping[Any, Row], auroc: Row) -> dict[str, Any]:
-    cells = [value_text(metrics[name]).partition(" ") for name in SHOWN_METRICS]
-    position = position_sentence(auroc) or "Tile positions: not used by this model."
+def _model_line(model: str, metrics: Mapping[Any, Row], main: Row) -> dict[str, Any]:
+    cells = [value_text(metrics[name]).partition(" ") for name in shown_metrics(list(metrics))]
+    position = position_sentence(main) or "Tile positions: not used by this model."
     return {
         "name": model,
         "metrics": [(value, interval) for value, _, interval in cells],
-        "interval": _percent(auroc),
-        "seed_std": number_text(auroc["seed_std"]),
-        "words": [_chance_words(auroc), position],
+        "interval": _percent(main),
+        "seed_std": number_text(main["seed_std"]),
+        "words": [_chance_words(main), position],
     }
 
 
-def _percent(auroc: Row) -> tuple[float, float, float] | None:
-    """Where an AUROC and its interval are drawn between 0 and 1: left end, width and middle, in percent."""
-    if not np.isfinite(auroc["mean"]):
+def scale_of(task: Task) -> tuple[float, float]:
+    """Between what the main metric is drawn: guessing is in the middle."""
+    return 2 * task.chance - 1, 1.0
+
+
+def _percent(row: Row) -> tuple[float, float, float] | None:
+    """Where a main metric and its interval are drawn on `scale_of`: left end, width and middle, in percent."""
+    if not np.isfinite(row["mean"]):
         return None
-    low, high = (auroc[name] if np.isfinite(auroc[name]) else auroc["mean"] for name in ("ci_low", "ci_high"))
-    return 100 * low, 100 * (high - low), 100 * auroc["mean"]
+    lowest, highest = scale_of(task_with([row["metric"]]))
+    ends = (row[name] if np.isfinite(row[name]) else row["mean"] for name in ("ci_low", "ci_high"))
+    low, high, mean = (max(0.0, (value - lowest) / (highest - lowest)) for value in (*ends, row["mean"]))
+    return 100 * low, 100 * (high - low), 100 * mean
 
 
-def against_chance(auroc: Row) -> str:
-    """`better`, `worse`, `chance` or `unknown`: how a model compares with guessing."""
-    low, high = (auroc[name] if np.isfinite(auroc[name]) else auroc["mean"] for name in ("ci_low", "ci_high"))
-    if not np.isfinite(auroc["mean"]):
+def against_chance(row: Row) -> str:
+    """`better`, `worse`, `chance` or `unknown`: how a model compares with guessing. row: of its main metric."""
+    low, high = (row[name] if np.isfinite(row[name]) else row["mean"] for name in ("ci_low", "ci_high"))
+    if not np.isfinite(row["mean"]):
         return "unknown"
-    return "better" if low > CHANCE else "worse" if high < CHANCE else "chance"
+    chance = task_with([row["metric"]]).chance
+    return "better" if low > chance else "worse" if high < chance else "chance"
 
 
-CHANCE_WORDS = {
-    "better": "Better than chance.",
-    "worse": "Worse than chance: its ranking is reversed.",
-    "chance": "Not distinguishable from chance: the interval of AUROC includes 0.5.",
-    "unknown": "No fold tests slides of every class, so there is no AUROC.",
-}
+def _chance_words(row: Row) -> str:
+    task, verdict = task_with([row["metric"]]), against_chance(row)
+    if verdict == "better" and not np.isfinite(row["ci_low"]):
+        return f"Better than {task.guess}. There is no interval: leaving out any one patient changes nothing."
+    return {
+        "better": f"Better than {task.guess}.",
+        "worse": f"Worse than {task.guess}{task.reversed_ranking}.",
+        "chance": f"Not distinguishable from {task.guess}: the interval of {METRIC_TITLES[task.main]} includes {task.chance:g}.",
+        "unknown": task.undefined,
+    }[verdict]
 
 
-def _chance_words(auroc: Row) -> str:
-    verdict = against_chance(auroc)
-    if verdict == "better" and not np.isfinite(auroc["ci_low"]):
-        return "Better than chance. There is no interval: leaving out any one patient changes nothing."
-    return CHANCE_WORDS[verdict]
-
-
-def _answer_sentence(aurocs: Mapping[str, Row]) -> str:
-    """What the models of a data set reached, those that do no better than guessing named apart."""
+def _answer_sentence(task: Task, rows: Mapping[str, Row]) -> str:
+    """What the models of a data set reached, those that do no better than guessing named apart. rows: of the main metric."""
     by_verdict: dict[str, list[str]] = {}
-    for name, auroc in aurocs.items():
-        by_verdict.setdefault(against_chance(auroc), []).append(name)
-    parts = []
+    for name, row in rows.items():
+        by_verdict.setdefault(against_chance(row), []).append(name)
+    parts, title = [], METRIC_TITLES[task.main]
     if better := by_verdict.pop("better", []):
-        values = sorted({f"{aurocs[name]['mean']:.2f}" for name in better})
-        verb, reached = _verb(better, "tells", "tell"), " to ".join(values[:1] + values[1:][-1:])
-        parts.append(f"{_join(better)} {verb} the classes apart better than chance (AUROC {reached}).")
+        values = sorted({f"{rows[name]['mean']:.2f}" for name in better})
+        verb, reached = _verb(better, *task.aim), " to ".join(values[:1] + values[1:][-1:])
+        parts.append(f"{_join(better)} {verb} better than {task.guess} ({title} {reached}).")
     if chance := by_verdict.pop("chance", []):
-        end = "its 95% interval of AUROC includes" if len(chance) == 1 else "their 95% intervals of AUROC include"
-        parts.append(f"{_join(chance)} {_verb(chance, 'is', 'are')} not distinguishable from chance: {end} 0.5.")
+        end = f"its 95% interval of {title} includes"
+        end = end if len(chance) == 1 else f"their 95% intervals of {title} include"
+        verb = _verb(chance, "is", "are")
+        parts.append(f"{_join(chance)} {verb} not distinguishable from {task.guess}: {end} {task.chance:g}.")
     if worse := by_verdict.pop("worse", []):
-        parts.append(f"{_join(worse)} {_verb(worse, 'is', 'are')} worse than chance.")
-    parts += [f"{_join(names)}: {CHANCE_WORDS['unknown']}" for names in by_verdict.values()]
+        parts.append(f"{_join(worse)} {_verb(worse, 'is', 'are')} worse than {task.guess}.")
+    parts += [f"{_join(names)}: {task.undefined}" for names in by_verdict.values()]
     return " ".join(parts)
 
 
@@ -117,11 +126,11 @@ def _verb(names: Sequence[str], one: str, several: str) -> str:
     return one if len(names) == 1 else several
 
 
-def _positions(aurocs: Mapping[str, Row]) -> list[list[str]]:
-    """Of each model that uses positions: AUROC, the same with shuffled positions, and their difference."""
+def _positions(rows: Mapping[str, Row]) -> list[list[str]]:
+    """Of each model that uses positions: main metric, the same with shuffled positions, and their difference."""
     return [
         [name, value_text(row), number_text(row["shuffled"]), difference_text(row)]
-        for name, row in aurocs.items()
+        for name, row in rows.items()
         if np.isfinite(row["shuffled_difference"])
     ]
 
@@ -131,17 +140,19 @@ def beside_the_paper(summary: pd.DataFrame, classes: Mapping[str, Sequence[str]]
     rows = []
     for (dataset, _, model), group in summary.groupby(KEYS, sort=False):
         by_metric = group.set_index("metric").to_dict("index")
-        papers = [paper_result(str(dataset), classes[str(dataset)], str(model), name) for name, _ in COLUMNS]
+        of_dataset = classes.get(str(dataset), [])
+        papers = [paper_result(str(dataset), of_dataset, str(model), name) for name, _ in COLUMNS]
         texts = ["{:.2f} ± {:.2f}".format(*paper) if paper else NONE for paper in papers]
-        ours = [mean_text(by_metric[name]) for name, _ in COLUMNS]
         if any(papers):
+            ours = [mean_text(by_metric[name]) for name, _ in COLUMNS]
             rows.append([str(dataset), str(model), *(cell for pair in zip(ours, texts, strict=True) for cell in pair)])
     return rows
 
 
 def describe_comparisons(table: pd.DataFrame) -> dict[str, list[str]]:
-    """What the primary test, of AUROC over folds, says of the pairs of models: a `summary`, and the `differences`."""
-    table = table[(table.metric == "auroc") & table.test.isin(PRIMARY_TESTS)]
+    """What the primary test, of the main metric over folds, says of the pairs of models: a `summary`, and the `differences`."""
+    main = task_with(table.metric).main if len(table) else ""
+    table = table[(table.metric == main) & table.test.isin(PRIMARY_TESTS)]
     tested, untested, different = table[table.p_holm.notna()], table[table.p_holm.isna()], table[table.p_holm < 0.05]
     tests = [name for test, name in PRIMARY_TESTS.items() if (table.test == test).any()]
     summary, test = [], f"{', '.join(tests)}, Holm's correction"
@@ -164,4 +175,4 @@ def _difference_sentence(row: Row) -> str:
     if row["difference"] < 0:
         better, worse, low, high = worse, better, -high, -low
     test = f"95% interval {low:.2f} to {high:.2f}; {p_text(row['p_holm'])}"
-    return f"{row['dataset']}: {better} is better than {worse} by {abs(row['difference']):.2f} AUROC ({test})"
+    return f"{row['dataset']}: {better} is better than {worse} by {abs(row['difference']):.2f} {METRIC_TITLES[row['metric']]} ({test})"

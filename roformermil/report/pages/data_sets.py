@@ -11,8 +11,9 @@ from roformermil.errors import Status
 from roformermil.evaluation.calibration import calibration_caution
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.report.pages.pictures import jpeg_uri, outline_uri, png_uri
+from roformermil.tasks import Task
 
-PLOTS = ("curves", "confusion", "calibration", "decisions", "history")
+PLOTS = ("curves", "confusion", "calibration", "survival", "scatter", "decisions", "history")
 SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
 OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
 
@@ -31,20 +32,21 @@ def trained_on(datasets: Iterable[Path], config: Mapping[str, Any]) -> dict[str,
     return trained
 
 
-def describe_dataset(folder: Path, classes: Sequence[str], trained: str = "") -> dict[str, Any]:
+def describe_dataset(folder: Path, task: Task, trained: str = "") -> dict[str, Any]:
     """A data set by the files in its folder: `size`, the line of a table; why its `calibration` cannot be read, if so; its
     plots; its slides.
 
-    classes: of its labels, none where it has no labels; trained: the data set that its models were trained on where that is another, kept as `external`.
+    task: what is predicted, of the classes of its labels; trained: the data set that its models were trained on where that is
+    another, kept as `external`.
     """
-    rows = read_folds(folder / "folds.csv")
-    patients = {name: patients_of(rows, name) for name in classes}
-    caution = calibration_caution({name: len(ids) for name, ids in patients.items()}) if classes else ""
+    rows, classes = read_folds(folder / "folds.csv"), task.classes
+    patients = {name: len(patients_of(rows, name)) for name in classes}
+    caution = calibration_caution(patients) if classes else ""
     shown = [name for name in PLOTS if not (caution and name == "calibration")]
     return {
         "name": folder.name,
         "external": trained,
-        "size": [folder.name, *_size(rows, patients, classes, trained)],
+        "size": [folder.name, *_size(rows, task, trained)],
         "positive": classes[1] if len(classes) == 2 else "",
         "calibration": caution,
         "plots": {name: png_uri(folder / f"plots/{name}.png") if name in shown else "" for name in PLOTS},
@@ -58,16 +60,16 @@ def patients_of(rows: Iterable[FoldRow], label: str) -> set[str]:
     return {row.patient_id for row in rows if row.label == label}
 
 
-def _size(rows: Sequence[FoldRow], patients: dict[str, set[str]], classes: Sequence[str], trained: str) -> list[Any]:
-    """Slides, patients, slides by class, folds, test slides per fold and positive class."""
-    labels = {row.slide_id: row.label for row in rows}
-    counts = {name: sum(label == name for label in labels.values()) for name in classes}
-    by_class = ", ".join(f"{counts[name]} {name} ({len(patients[name])} patients)" for name in classes)
+def _size(rows: Sequence[FoldRow], task: Task, trained: str) -> list[Any]:
+    """Slides, patients, what their labels are, folds, test slides per fold and positive class."""
+    labels, classes = {row.slide_id: row.label for row in rows}, task.classes
+    labelled = {row.slide_id: (row.label, row.patient_id) for row in rows if row.label}
+    described = task.describe(*map(list, zip(*labelled.values(), strict=True))) if labelled else ""
     folds, everyone = len({row.fold for row in rows}), len({row.patient_id for row in rows})
     tested = sum(row.part == "test" for row in rows) / folds
     positive = classes[1] if len(classes) == 2 else "each against the rest"
     divided = [f"external, trained on {trained}", len(labels)] if trained else [folds, f"{tested:.1f}"]
-    return [len(labels), everyone, by_class or "no labels", *divided, positive if classes else "–"]
+    return [len(labels), everyone, described or "no labels", *divided, positive if classes else "–"]
 
 
 def heat_maps(folder: Path, encoder: str, model: str) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Plots of results. Every `plot_*` returns a matplotlib Figure, `save_plot` writes it. Figures are made without pyplot,
 which would need a display to be ruled out and every figure to be closed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from roformermil.runtime.files import atomic_path
 PANEL, WIDTH = 2.9, 14.0  # inches: of a panel, and of a figure at most, which the report shows whole
 
 
-def make_panels(titles: list[str], rows: int = 1) -> tuple[Figure, Any]:
-    """A figure with one column per title, and its axes (rows, titles)."""
-    size = min(PANEL, WIDTH / len(titles))
-    figure = Figure(figsize=(0.4 + size * len(titles), 0.9 + size * rows), layout="constrained")
-    axes = figure.subplots(rows, len(titles), squeeze=False)
+def make_panels(titles: list[str], rows: int = 1, heights: Sequence[float] = ()) -> tuple[Figure, Any]:
+    """A figure with one column per title, and its axes (rows, titles). heights: of rows whose panels are not square, in widths."""
+    size, heights = min(PANEL, WIDTH / len(titles)), heights or [1.0] * rows
+    figure = Figure(figsize=(0.4 + size * len(titles), 0.9 + size * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), len(titles), squeeze=False, height_ratios=heights)
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=10)
     for panel in axes.flat:

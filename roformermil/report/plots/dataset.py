@@ -1,6 +1,6 @@
 """All plots of one data set: what its models predicted, and how they were trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles, read_table
 from roformermil.evaluation.temperature import scaled_models
 from roformermil.report.plots import make_panels, save_plot
+from roformermil.report.plots.scatter import plot_scatter
+from roformermil.report.plots.survival import plot_survival
 
 UNIT = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02), "aspect": "equal"}
 
@@ -27,8 +29,8 @@ LEGEND_ROWS = 25
 
 
 def plot_dataset(predictions: list[Path], out: Path) -> None:
-    """Write `curves.png`, `calibration.png`, `confusion.png` and `history.png` into `out`. Of an external data set no history.png,
-    and nothing where it has no labels.
+    """Write the plots of the task, such as `curves.png`, `calibration.png` and `confusion.png`, and `history.png` into `out`. Of an
+    external data set no history.png, and nothing where it has no labels.
 
     predictions: predictions.csv of every fold of every model of one data set, each beside its history.csv and its
     model.safetensors.
@@ -39,10 +41,16 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not models:
         return
-    scaled = of_ensembles(scaled_models(members, matching(members, join_folds(results, "validation"))))
-    save_plot(plot_curves(models), out / "curves.png")
-    save_plot(plot_calibration(models, scaled), out / "calibration.png")
-    save_plot(plot_confusion(models), out / "confusion.png")
+    validation = matching(members, join_folds(results, "validation"))
+    drawn: dict[str, Callable[[], Figure]] = {
+        "curves": lambda: plot_curves(models),
+        "calibration": lambda: plot_calibration(models, of_ensembles(scaled_models(members, validation))),
+        "confusion": lambda: plot_confusion(models),
+        "survival": lambda: plot_survival(models, validation),
+        "scatter": lambda: plot_scatter(models),
+    }
+    for name in models[0].task.plots:
+        save_plot(drawn[name](), out / f"{name}.png")
     if trained := [result for result in results if not result.is_external]:
         save_plot(plot_history(trained), out / "history.png")
 
@@ -56,7 +64,7 @@ def plot_curves(models: list[OutOfFold]) -> Figure:
             by_kind, name, colour = curves(one, index), one.classes[index], f"C{k}"
             _draw_curve(roc, by_kind["roc"], colour, name, from_corner=True)
             _draw_curve(pr, by_kind["pr"], colour, name)
-            pr.axhline((one.labels == index).mean(), color=colour, lw=0.7, ls=":")  # the precision of guessing
+            pr.axhline((one.targets == index).mean(), color=colour, lw=0.7, ls=":")  # the precision of guessing
         roc.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
         for panel, label in ((roc, "false positive rate"), (pr, "recall")):
             panel.set(**UNIT)
@@ -80,13 +88,13 @@ def plot_calibration(models: list[OutOfFold], scaled: Sequence[OutOfFold] = ()) 
     as the first repeat's and seed's model predicted it. scaled: the same models at their temperatures, whose curves are dashed."""
     figure, axes = make_panels([one.model for one in models], rows=2)
     for column, one in enumerate(map(OutOfFold.without_repeats, models)):
-        (above, below), curve = axes[:, column], reliability(one.labels, one.probabilities)
+        (above, below), curve = axes[:, column], reliability(one.targets, one.predictions)
         title = f"{one.model}, ECE {calibration_error(curve):.3f}"
         above.plot([0, 1], [0, 1], color="0.6", lw=0.7, ls=":")
         above.plot(curve.probability, curve.observed, marker="o", ms=4, lw=1.2, label="as predicted")
         if scaled:
             after = scaled[column].without_repeats()
-            curve_after = reliability(after.labels, after.probabilities)
+            curve_after = reliability(after.targets, after.predictions)
             points = curve_after.probability, curve_after.observed
             above.plot(*points, "--o", ms=3, lw=1, color="C1", label="temperature-scaled")
             title += f"\ntemperature-scaled {calibration_error(curve_after):.3f}"
@@ -136,16 +144,18 @@ def plot_history(results: list[FoldResult]) -> Figure:
     figure, axes = make_panels(models, rows=len(LOSSES))
     top = 0.0
     for column, model in zip(axes.T, models, strict=True):
-        for result in (one for one in results if one.model == model):
+        own = [one for one in results if one.model == model]
+        guessing = [_guess_loss(one) for one in own]
+        for result, guess in zip(own, guessing, strict=True):
             history = read_table(result.path.with_name("history.csv"))
             kept = history[history.epoch == int(result.metadata["best_epoch"])]
-            limit = HIGHEST_LOSS * np.log(len(result.classes))
+            limit = HIGHEST_LOSS * guess
             for panel, name in zip(column, LOSSES, strict=True):
                 top = max(top, history[name].clip(upper=limit).max())
                 draw_losses(panel, history.epoch, history[name], limit, colours[result.fold])
             column[1].plot(kept.epoch, kept.validation_loss.clip(upper=limit), "o", ms=5, color=colours[result.fold])
         for panel in column:
-            panel.axhline(np.log(len(results[0].classes)), color="0.4", lw=0.8, ls=":")
+            panel.axhline(np.median(guessing), color="0.4", lw=0.8, ls=":")
         is_linear = "C" in history.columns  # an epoch of mean-linear is a strength of its regularization
         column[1].set_xlabel("strength, from strong to weak" if is_linear else "epoch", fontsize=8)
     for panel, name in zip(axes[:, 0], LOSSES, strict=True):
@@ -158,6 +168,12 @@ def plot_history(results: list[FoldResult]) -> Figure:
     each = "fold and seed" if len({one.seed for one in results}) > 1 else "fold"
     figure.suptitle(f"{results[0].dataset} ({results[0].encoder}): losses by epoch, a line per {each}", fontsize=10)
     return figure
+
+
+def _guess_loss(result: FoldResult) -> float:
+    """The loss of guessing, on the slides that it was trained on."""
+    table = read_table(result.path)
+    return result.task.guess_loss(result.task.targets(table[table.part == "train"].label.tolist()))
 
 
 def fold_colours(count: int) -> list[Any]:

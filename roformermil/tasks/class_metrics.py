@@ -1,7 +1,7 @@
 """Metrics from labels and probabilities, of C classes; with two, the second is the positive one.
 
 Those with a weight per slide are for R sets of weights of n slides at once: how often a bootstrap replicate draws each slide,
-or 0 for slides that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/evaluation/test_metrics.py).
+or 0 for slides that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py).
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from roformermil.evaluation.metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks.class_metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
 from tests.factories import class_scores
 
 
@@ -39,8 +39,8 @@ def test_classes_that_are_predicted_but_not_present_give_no_warning():
 @pytest.fixture(params=[2, 3])
 def weighted_slides(request, simulate):
     predictions = simulate(request.param, classes=request.param)
-    weights = np.random.default_rng(1).integers(0, 4, (20, len(predictions.labels))).astype(float)
-    return predictions.labels, predictions.probabilities, weights
+    weights = np.random.default_rng(1).integers(0, 4, (20, len(predictions.targets))).astype(float)
+    return predictions.targets, predictions.predictions, weights
 
 
 def test_weighted_metrics_of_each_class_are_scikit_learns(weighted_slides):

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from roformermil.cohort.spelling import look_alikes, one_typo_apart
+from roformermil.runtime.spelling import look_alikes, one_typo_apart
 
 ALIKE = [
     ("P01", "p01"),

@@ -1,0 +1,3 @@
+"""The evaluation fixture that metrics are tested with."""
+
+from tests.evaluation.conftest import simulate  # noqa: F401

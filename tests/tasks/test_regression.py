@@ -1,0 +1,52 @@
+"""Regression: its metrics, strata and scale."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+from sklearn.metrics import mean_absolute_error, r2_score
+
+from roformermil.errors import SheetError
+from roformermil.tasks import read_task
+from roformermil.tasks.regression import Regression
+
+RANDOM = np.random.default_rng(0)
+TRUTH = RANDOM.normal(50, 5, 30)
+PREDICTED = (TRUTH + RANDOM.normal(0, 3, 30))[:, None]
+
+
+def test_metrics_equal_those_of_libraries_also_without_some_bags():
+    weights = np.vstack([np.ones(30), 1 - np.eye(30)])
+    values = Regression().weighted_metrics(TRUTH, PREDICTED, weights)
+    for row, used in ((0, np.full(30, True)), (5, np.arange(30) != 4)):
+        truth, predicted = TRUTH[used], PREDICTED[used, 0]
+        assert values["r2"][row] == pytest.approx(r2_score(truth, predicted))
+        assert values["pearson"][row] == pytest.approx(pearsonr(truth, predicted)[0])
+        assert values["mae"][row] == pytest.approx(mean_absolute_error(truth, predicted))
+
+
+def test_equal_values_have_no_correlation():
+    values = Regression().compute_metrics(np.full(4, 0.3), PREDICTED[:4])
+    assert np.isnan([values["r2"], values["pearson"]]).all()
+    assert np.isnan(Regression().compute_metrics(TRUTH, np.full((30, 1), 0.1))["pearson"])
+
+
+def test_the_loss_is_in_variances_of_the_training_labels():
+    task = Regression().fit(["1", "3", "5"])
+    assert read_task(task.to_json()) == task
+    logits = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    torch.testing.assert_close(task.activation(logits)[:, 0].tolist(), [3.0, 3 + float(np.std([1, 3, 5]))])
+    loss = task.loss(logits, torch.tensor(task.targets(["3", "3"])))
+    torch.testing.assert_close(loss.tolist(), [0.0, 1.0])
+
+
+def test_strata_are_fifths_and_keep_equal_values_together():
+    strata = Regression().strata([f"{k}" for k in range(10)])
+    assert strata == [f"fifth {k}" for k in (1, 1, 2, 2, 3, 3, 4, 4, 5, 5)]
+    assert len(set(Regression().strata(["1"] * 8 + ["2"] * 2))) == 2
+
+
+@pytest.mark.parametrize("label", ["a", "1,5", "nan", "inf"])
+def test_other_text_is_refused(label):
+    with pytest.raises(SheetError, match="expected a number"):
+        Regression().check(label)
