@@ -31,7 +31,7 @@ DEFAULT_MODELS: tuple[ModelName, ...] = ("mean-linear", "abmil", "ro-abmil", "ds
 SLIDE_TIMEOUT = 600.0  # seconds
 Unit = Literal["slide", "patient"]
 # what else is in the results folder; on some disks `Logs` is `logs`
-RESERVED_FOLDERS = {"logs", "benchmarks", "overhead", "weights"}
+RESERVED_FOLDERS = {"logs", "benchmarks", "overhead", "plots", "weights"}
 RESERVED_SUFFIXES = {".csv", ".html", ".json", ".md", ".png"}
 
 

@@ -10,6 +10,7 @@ from roformermil.evaluation.comparisons import jackknife_t
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 from roformermil.evaluation.summary_text import difference_text
+from roformermil.tasks import METRIC_TITLES
 
 FILE = "covariate_gains.csv"
 WITHOUT, ALONE = "without covariates", "covariates alone"
@@ -17,7 +18,7 @@ COLUMNS = [*KEYS, "against", "which_is", "metric", "difference", "ci_low", "ci_h
 
 
 def gains_table(models: Sequence[OutOfFold], results: Sequence[FoldResult]) -> pd.DataFrame:
-    """The AUROC of each model with covariates less that of the same model without them, and less that of covariates alone, with
+    """The main metric, such as AUROC, of each model with covariates less that of the same model without them, and less that of covariates alone, with
     the jackknife's 95% interval over the patients that both predict. No rows where there are no such pairs.
 
     models: of these results, as of `out_of_fold`.
@@ -27,9 +28,10 @@ def gains_table(models: Sequence[OutOfFold], results: Sequence[FoldResult]) -> p
     for fused in (one for one in models if settings[one.key].get("covariates")):
         for other in (one for one in models if one.key[:2] == fused.key[:2]):
             if which := _relation(settings[fused.key], settings[other.key]):
-                compared = jackknife_t(fused, other, "auroc")
+                metric = fused.task.main
+                compared = jackknife_t(fused, other, metric)
                 bounds = (compared.difference, compared.ci_low, compared.ci_high)
-                rows.append((*fused.key, other.model, which, "auroc", *bounds))
+                rows.append((*fused.key, other.model, which, metric, *bounds))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -49,6 +51,7 @@ def gain_sentences(gains: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
             f"{difference_text(row, 'difference', 'ci')} against {row['against']} ({row['which_is']})"
             for row in rows.sort_values("which_is", ascending=False).to_dict("records")
         ]
-        text = f"{dataset}, {model}: gain in AUROC {', and '.join(parts)}; 95% intervals over patients."
+        gain = f"gain in {METRIC_TITLES[rows.metric.iloc[0]]}"
+        text = f"{dataset}, {model}: {gain} {', and '.join(parts)}; 95% intervals over patients."
         sentences.setdefault((str(dataset), str(encoder)), []).append(text)
     return sentences

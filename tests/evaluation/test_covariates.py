@@ -43,7 +43,7 @@ def test_each_model_with_covariates_is_compared_with_itself_without_and_with_the
     ]
     by_name = {model.model: model for model in models}
     areas = {
-        name: np.mean([roc_auc_score(one.labels[f], one.probabilities[f, 1]) for f in one.tests])
+        name: np.mean([roc_auc_score(one.targets[f], one.predictions[f, 1]) for f in one.tests])
         for name, one in by_name.items()
     }
     for row in gains.itertuples():

@@ -136,7 +136,7 @@ def test_whatever_decides_the_numbers_is_in_the_fingerprint(job, monkeypatch):
     of_first_row = [{"fold": 9}, {"slide_id": made.rows[1].slide_id}, {"label": "b"}, {"part": "test"}]
     of_model = {"name": "ro-dsmil", "dropout": 0.5, "rope_scale": 0.5}
     of_training = {"seed": 2, "max_tiles": 3, "weight_decay": 0.1, "precision": "bf16", "monitor": "auroc"}
-    changes = [{"dataset": "other"}, {"classes": ["b", "a"]}, {"rows": made.rows[::-1]}]
+    changes = [{"dataset": "other"}, {"task": ["b", "a"]}, {"rows": made.rows[::-1]}]
     changes += [{"rows": [replace(made.rows[0], **change), *made.rows[1:]]} for change in of_first_row]
     changes += [{"model": made.model.model_copy(update={name: value})} for name, value in of_model.items()]
     changes += [{"training": made.training.model_copy(update={name: value})} for name, value in of_training.items()]

@@ -63,7 +63,7 @@ def test_a_deployed_workflow_runs_with_the_users_configuration_and_not_the_demos
     (folder / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"mine": mine}, "tiles": COARSE_TILES}))
     planned = planned_jobs(run(deployed, "-n", "--configfile", "mine.yaml"))
     assert planned["segment"] == planned["embed"] == 1, "the demo's slides are not among them"
-    assert planned["train"] == 4 * 10, "the default's folds, not the demo's"
+    assert planned["train"] == 5 * 10, "the default's folds, not the demo's"
     result = run(deployed, "tissue", "--configfile", "mine.yaml")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (folder / "results/mine/tissue.jpg").exists()

@@ -140,7 +140,7 @@ rule pages:
     output:
         page=f"{RESULTS}/report.html",  # not in Snakemake's: browsers show no page above 2 MB inside another
         comparisons=f"{RESULTS}/comparisons.png",
-        of_task=expand(f"{DATASET}/plots/{{plot}}.png", dataset=TRAINED, plot=TASK.page_plots),
+        of_task=expand(f"{RESULTS}/plots/{{dataset}}_{{plot}}.png", dataset=TRAINED, plot=TASK.page_plots),
     log:
         f"{RESULTS}/logs/pages.log",
     benchmark:

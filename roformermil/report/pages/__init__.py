@@ -23,7 +23,7 @@ from roformermil.report.pages.answers import (
     scale_of,
     shown_metrics,
 )
-from roformermil.report.pages.data_sets import describe_dataset, heat_maps, trained_on
+from roformermil.report.pages.data_sets import decisions_plot, describe_dataset, heat_maps, trained_on
 from roformermil.report.pages.decisions import describe_decisions
 from roformermil.report.pages.external import describe_external
 from roformermil.report.pages.pictures import png_uri
@@ -40,7 +40,7 @@ LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole
 
 
 def write_report(results: Path, datasets: Sequence[Path]) -> None:
-    """Write `report.html`, `comparisons.png` and, of each data set that models are trained on, `plots/decisions.png`, from the tables in `results`.
+    """Write `report.html`, `comparisons.png` and, of each data set that models are trained on, `plots/{dataset}_decisions.png`, from the tables in `results`.
 
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
@@ -55,7 +55,7 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         curves, abstention = (decisions[name] for name in ("decision_curves", "abstention"))
         own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
         if len(own[0]):
-            save_plot(plot_decisions(*own, unit), folder / "plots/decisions.png")
+            save_plot(plot_decisions(*own, unit), decisions_plot(folder))
     task = task_with(summary.metric)
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     run = provenance["run"]

@@ -13,7 +13,7 @@ from roformermil.evaluation.fold_results import FoldResult
 from roformermil.report.pages.pictures import jpeg_uri, outline_uri, png_uri
 from roformermil.tasks import Task
 
-PLOTS = ("curves", "confusion", "calibration", "survival", "scatter", "decisions", "history")
+PLOTS = ("curves", "confusion", "calibration", "survival", "scatter", "history")
 SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
 OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
 
@@ -49,10 +49,17 @@ def describe_dataset(folder: Path, task: Task, trained: str = "") -> dict[str, A
         "size": [folder.name, *_size(rows, task, trained)],
         "positive": classes[1] if len(classes) == 2 else "",
         "calibration": caution,
-        "plots": {name: png_uri(folder / f"plots/{name}.png") if name in shown else "" for name in PLOTS},
+        "plots": {name: png_uri(folder / f"plots/{name}.png") if name in shown else "" for name in PLOTS}
+        | {"decisions": png_uri(decisions_plot(folder))},
         "slides": describe_slides(folder),
         "contact_sheet": jpeg_uri(folder / "tissue.jpg"),
     }
+
+
+def decisions_plot(folder: Path) -> Path:
+    """Where the plot of a data set's decisions is. It comes with the report, which is of all data sets: in the folder of one it would
+    be written again whenever another changed."""
+    return folder.with_name("plots") / f"{folder.name}_decisions.png"
 
 
 def patients_of(rows: Iterable[FoldRow], label: str) -> set[str]:
