@@ -69,7 +69,7 @@ def describe_split(
     """What decides a data set's folds, by name, as folds.json keeps it. slides: all of the slide sheet; validates: the data set
     that an external one validates."""
     task, given = as_task(task), given_folds(dataset, settings)
-    described = {"the version of the code": stage_versions.SPLIT, "task": task.name}
+    described: dict[str, Any] = {"the version of the code": stage_versions.SPLIT, "task": task.name}
     described["classes"] = list(task.classes)
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}

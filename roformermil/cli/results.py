@@ -59,9 +59,9 @@ def heatmap(
     folds: Annotated[Path, typer.Option(help="folds.csv", exists=True)],
     models: Annotated[Path, typer.Option(help="folder with fold_*/model.safetensors", exists=True)],
     features: options.Features,
-    classes: options.Classes,
     out: Annotated[Path, typer.Option(help="folder for the heat maps and their GeoJSON")],
     table: options.TableOut,
+    classes: options.Classes = "",
     card: Annotated[
         Path | None,
         typer.Option(help="the models' package (folder with model.json), whose AUROC tells whether they beat chance"),
@@ -80,7 +80,7 @@ def heatmap(
 
     options.use_machine(threads)
     share_memory(memory, readers=1, own=WITH_TORCH)
-    records, names = read_slide_table(slides), classes.split(",")
+    records, names = read_slide_table(slides), [name for name in classes.split(",") if name]
     warning = read_card(card).chance_warning if card else ""
     options.write_exclusively(
         table,

@@ -30,7 +30,9 @@ class Prediction:
 
     values: np.ndarray  # (P,), in the order of the task's columns
     attention: np.ndarray  # (n, C), sums to 1 for each class
-    contributions: np.ndarray | None  # (n, C), what each tile adds to each logit; None for TransMIL
+    contributions: (
+        np.ndarray | None
+    )  # (n, C), what each tile adds to each logit or, of a regression, to it; None for TransMIL
     task: Task = CLASSIFICATION
 
     @property
@@ -124,7 +126,7 @@ class TrainedModel:
         return Prediction(
             values,
             out.attention.float().cpu().numpy(),
-            None if contributions is None else contributions.float().cpu().numpy(),
+            None if contributions is None else contributions.float().cpu().numpy() * np.float32(self.task.scale),
             self.task,
         )
 

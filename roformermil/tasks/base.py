@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from roformermil.config.task import TaskName
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,7 +25,7 @@ class Task(ABC):
     bag; the task makes of them P *predictions*, the columns of predictions.csv, of which `metrics` are computed.
     """
 
-    name: ClassVar[str]  # in the configuration
+    name: ClassVar[TaskName]  # in the configuration
     sheet_columns: ClassVar[tuple[str, ...]] = ("label",)  # of the slide sheet, which give a slide's label
     several_labels: ClassVar[str] = "several labels"
     metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
@@ -41,6 +43,8 @@ class Task(ABC):
     plateau: ClassVar[float]  # a model that learned anything exceeds this main metric on its training slides
     few: ClassVar[str] = ""  # what few test patients of one of the `groups` do to the metrics
     contribution: ClassVar[str]  # what a tile adds to in a heat map
+    contribution_unit: ClassVar[str] = "log-odds"
+    odds_of: ClassVar[str] = ""  # of what contributions are log-odds, where that is no class
     plots: ClassVar[tuple[str, ...]]  # of a data set, besides training curves
     page_plots: ClassVar[tuple[str, ...]] = ()  # of a data set, drawn with the report from tables
     tables: ClassVar[tuple[str, ...]] = ()  # that only this task has
@@ -154,9 +158,19 @@ class Task(ABC):
         """Which of `mapped` the heat maps of a bag show. predictions: (P,)."""
         return 0
 
+    def describe_prediction(self, predictions: np.ndarray, label: str = "") -> str:
+        """A bag's predictions in words, and its label where it is known. predictions: (P,)."""
+        name = self.columns[0]
+        return f"{name} {predictions[0]:.3g}" + (f", labelled {label}" if label else "")
+
+    @property
+    def scale(self) -> float:
+        """How far a prediction moves where an output moves by 1; 1 where outputs are logits."""
+        return 1.0
+
     @abstractmethod
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
-        """What each of n tiles adds to each of `mapped`, (n, K). contributions: to the M outputs, (n, M)."""
+        """What each of n tiles adds to each of `mapped`, (n, K). contributions: to the M outputs, times `scale`, (n, M)."""
 
     def map_attention(self, attention: np.ndarray) -> np.ndarray:
         """The attention to each of n tiles for each of `mapped`, (n, K). attention: of the M outputs, (n, M)."""
@@ -174,14 +188,14 @@ class Task(ABC):
         """The lowest and the highest value that a metric can have."""
         return self.bounds.get(metric, (0.0, 1.0))
 
+    def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """What an epoch tells of the validation bags besides their loss; the names are those of `training.monitor`."""
+        return self.compute_metrics(targets, predictions)
+
     def difference_bounds(self, metric: str) -> tuple[float, float]:
         """Between what two values of a metric can differ."""
         low, high = self.bounds_of(metric)
         return low - high, high - low
-
-    def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """What an epoch tells of the validation bags besides their loss; the names are those of `training.monitor`."""
-        return self.compute_metrics(targets, predictions)
 
     def to_json(self) -> str:
         """The task as text, for a model's metadata."""

@@ -37,6 +37,7 @@ class Regression(Task):
     undefined: ClassVar = "No fold tests slides with different labels, so there is no R2."
     plateau: ClassVar = 0.05
     few: ClassVar = "R2 and the correlation vary widely"
+    contribution_unit: ClassVar = "units of the label"
     contribution: ClassVar = "the prediction, in units of the label"
     plots: ClassVar = ("scatter",)
 
@@ -97,9 +98,13 @@ class Regression(Task):
 
         return fit_ridge(features, (targets - self.mean) / self.std, inverse)
 
+    @property
+    def scale(self) -> float:
+        return self.std
+
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
         """What each tile adds to the prediction, in units of the label."""
-        return contributions * self.std
+        return contributions
 
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))

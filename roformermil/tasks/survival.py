@@ -42,10 +42,11 @@ class Survival(Task):
     undefined: ClassVar = "No fold tests slides whose times can be compared, so there is no C-index."
     plateau: ClassVar = 0.55
     few: ClassVar = "the C-index is coarse, and its 95% interval covers too little"
+    odds_of: ClassVar = "the event in an interval"
     contribution: ClassVar = "the risk: the log-odds of the event in an interval, mean over intervals"
     plots: ClassVar = ("survival",)
-    tables: ClassVar = ("survival_groups", "survival_curves")
     sheet_columns: ClassVar = ("time", "event")
+    tables: ClassVar = ("survival_groups", "survival_curves")
 
     @property
     def outputs(self) -> list[str]:

@@ -12,7 +12,7 @@ from roformermil.report.heatmaps.geojson import tiles_to_geojson
 from roformermil.report.heatmaps.overlay import draw_overlays, tile_boxes
 from roformermil.report.heatmaps.panel import STRIP_TILES, TILE_PX, PanelText, Strip, draw_panel, glass_trimmed
 from roformermil.report.heatmaps.picture import length_text
-from roformermil.report.heatmaps.sentences import describe_maps, describe_prediction
+from roformermil.report.heatmaps.sentences import describe_maps, describe_prediction, is_wrong
 from roformermil.report.heatmaps.values import is_even, is_negligible, short_text, shown_class, times_mean
 from roformermil.runtime.files import atomic_path, write_text
 from roformermil.runtime.subprocesses import run_in_subprocess
@@ -57,7 +57,7 @@ def write_heatmaps(
             overlay.picture.save(scratch, compress_level=2)  # level 6 is slightly smaller, 2 to 4 times slower
     text = PanelText(
         title=f"{record.slide_id}: {describe_prediction(prediction, classes, label)}",
-        is_wrong=bool(label) and label != classes[int(prediction.probabilities.argmax())],
+        is_wrong=bool(label) and is_wrong(prediction, classes, label),
         warning=warning and f"{warning}. Do not read its heat maps as findings.",
         sentences=describe_maps(prediction, shown, classes, shuffled),
     )
@@ -80,11 +80,12 @@ def write_heatmaps(
 def _choose_tiles(prediction: Prediction, shown: int, classes: list[str]) -> dict[str, dict[int, str]]:
     """By the titles of strips, the tiles with the highest and the lowest contribution and their values; where there are no
     contributions, attention. None where contributions are negligible or attention is even: they would be chosen by noise."""
-    attention = prediction.attention[:, shown]
+    attention = prediction.map_attention[:, shown]
     if prediction.margins is not None:
-        if is_negligible(prediction.margins[:, shown]):
+        if is_negligible(prediction.margins[:, shown], prediction.task.scale):
             return {}
-        values, kind = prediction.margins[:, shown], f"contribution to {classes[shown]} (log-odds)"
+        unit = prediction.task.contribution_unit
+        values, kind = prediction.margins[:, shown], f"contribution to {classes[shown]} ({unit})"
         texts = [short_text(value, "+") for value in values]
     elif is_even(attention):
         return {}

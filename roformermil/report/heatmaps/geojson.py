@@ -39,13 +39,13 @@ def tiles_to_geojson(
         properties = {"objectType": "tile", "measurements": {name: column[k] for name, column in lists.items()}}
         geometry = {"type": "Polygon", "coordinates": [ring]}
         tiles.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    note = {"attention": EVEN_ATTENTION} if is_even(prediction.attention[:, shown]) else {}
+    note = {"attention": EVEN_ATTENTION} if is_even(prediction.map_attention[:, shown]) else {}
     return json.dumps({"type": "FeatureCollection", **note, "features": tiles}, separators=(",", ":"))
 
 
 def _measurements(prediction: Prediction, shown: int, classes: list[str]) -> dict[str, np.ndarray]:
     """The values (n,) of tiles by name."""
-    attention = prediction.attention[:, shown]
+    attention = prediction.map_attention[:, shown]
     if is_even(attention):
         attention = np.full_like(attention, attention.mean())
     values = {"attention": attention, "attention rank": rank_fractions(attention).round(4)}

@@ -72,7 +72,8 @@ def write_out_of_fold_heatmaps(
             complete = [members[record.slide_id] for _, members in predicted if members]
             shuffled = average_predictions(complete) if complete else None
             features = read_valid_store(stores / f"{record.slide_id}.zarr")
-            given = (prediction, classes, out, timeout, of_slide[0].label, shuffled, warning, smooth)
+            names = list(prediction.task.mapped)
+            given = (prediction, names, out, timeout, of_slide[0].label, shuffled, warning, smooth)
             write_heatmaps(record, features, *given)
         return {}
 

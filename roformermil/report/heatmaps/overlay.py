@@ -65,17 +65,18 @@ def draw_overlays(
     def paint(values: np.ndarray, scale: Scale) -> Image.Image:
         return _blend(thumbnails, features, values, scale.colours, smooth)
 
-    values, scale = _attention_colours(prediction.attention[:, shown])
+    values, scale = _attention_colours(prediction.map_attention[:, shown])
     yield Overlay("attention", f"Attention{kind}", paint(values, scale), scale)
     if prediction.margins is None:
         return
     margins = prediction.margins[:, shown]
-    limit = max(float(np.quantile(np.abs(margins), QUANTILE)), 1 / len(margins))
-    values, scale = _contribution_colours(margins, limit, shown, classes)
+    task = prediction.task
+    limit = max(float(np.quantile(np.abs(margins), QUANTILE)), task.scale / len(margins))
+    values, scale = _contribution_colours(margins, limit, shown, classes, task.contribution_unit)
     yield Overlay("contribution", f"Contribution to {classes[shown]}{kind}", paint(values, scale), scale)
     if (others := shuffled_margins(prediction, shuffled, shown)) is None:
         return
-    values, scale = _contribution_colours(others[:, shown], limit, shown, classes)
+    values, scale = _contribution_colours(others[:, shown], limit, shown, classes, task.contribution_unit)
     title = f"The same with tile positions shuffled{kind}"
     yield Overlay("contribution_shuffled", title, paint(values, scale), scale)
 
@@ -97,7 +98,7 @@ def _attention_colours(attention: np.ndarray) -> tuple[np.ndarray, Scale]:
 
 
 def _contribution_colours(
-    margins: np.ndarray, limit: float, shown: int, classes: list[str]
+    margins: np.ndarray, limit: float, shown: int, classes: list[str], unit: str
 ) -> tuple[np.ndarray, Scale]:
     """Places of contributions (n,) on a scale from -limit to limit, 0 to 1."""
     least, most = float(margins.min()), float(margins.max())
@@ -106,7 +107,7 @@ def _contribution_colours(
         f"{'> ' if most > limit else ''}+{short_text(limit)}",
     )
     meaning = f"blue {f'for {classes[0]}' if len(classes) == 2 else 'against it'}, red for {classes[shown]}"
-    note = f"log-odds per tile: {meaning}; this slide: {short_text(least, '+')} to {short_text(most, '+')}"
+    note = f"{unit} per tile: {meaning}; this slide: {short_text(least, '+')} to {short_text(most, '+')}"
     scale = Scale(BLUE_WHITE_RED, [(0.0, low), (0.5, "0"), (1.0, high)], note)
     return (margins / limit / 2 + 0.5).clip(0, 1), scale
 

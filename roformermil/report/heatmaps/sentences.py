@@ -15,6 +15,7 @@ from roformermil.report.heatmaps.values import (
     times_mean,
 )
 from roformermil.runtime.text import plural
+from roformermil.tasks import Task
 
 MOST_TIMES = 1e6  # larger factors are not spelled out
 LEAST_TIMES = 1.1  # smaller ones are called hardly any change
@@ -23,12 +24,19 @@ ALMOST_SURE = 0.995  # probabilities above would be rounded to 1
 
 def describe_prediction(prediction: Prediction, classes: list[str], label: str = "") -> str:
     """The predicted class, its probability and the label."""
-    predicted = classes[int(prediction.probabilities.argmax())]
     unit = "patient " if is_part(prediction) else ""
+    if _is_other(prediction.task):
+        return unit + prediction.task.describe_prediction(prediction.values, label)
+    predicted = classes[int(prediction.probabilities.argmax())]
     text = f"{unit}predicted {predicted} (probability {_probability_text(prediction.probabilities.max())})"
     if not label:
         return text
     return f"{text}, labelled {label}" + ("" if label == predicted else ": wrong")
+
+
+def is_wrong(prediction: Prediction, classes: list[str], label: str) -> bool:
+    """Whether another class than the label is predicted; never where no class is."""
+    return not _is_other(prediction.task) and label != classes[int(prediction.probabilities.argmax())]
 
 
 def describe_maps(
@@ -36,7 +44,7 @@ def describe_maps(
 ) -> list[str]:
     """Sentences on what tiles together do to the odds of the class `shown`, on attention, and on positions: `shuffled` is the
     prediction with these shuffled. Where a patient's other slides are in the bag, also on this slide's share."""
-    sentences = [_attention_sentence(prediction.attention[:, shown])]
+    sentences = [_attention_sentence(prediction.map_attention[:, shown])]
     tiles = "the tiles"
     if is_part(prediction):
         tiles, share = "the tiles of this slide", share_of_bag(prediction, shown)
@@ -44,7 +52,11 @@ def describe_maps(
             0, f"All slides of the patient are predicted together: this one has {share:.0%} of the attention."
         )
     if prediction.margins is not None:
-        sentences.insert(0, _odds_sentence(float(prediction.margins[:, shown].sum()), shown, classes, tiles))
+        total, task = float(prediction.margins[:, shown].sum()), prediction.task
+        describe = (
+            _sum_sentence(total, task, tiles) if _is_other(task) else _odds_sentence(total, shown, classes, tiles)
+        )
+        sentences.insert(0, describe)
     if shuffled is not None:
         sentences.append(_position_sentence(prediction, shuffled, shown, classes))
     return sentences
@@ -58,12 +70,25 @@ def _odds_sentence(log_odds: float, shown: int, classes: list[str], tiles: str =
     )
     favoured = classes[0] if two and log_odds < 0 else classes[shown]
     odds = f"the odds of {favoured}" + ("" if two else " against the other classes")
+    return f"{colours} {_odds_change(log_odds, odds, tiles, two or log_odds > 0)}"
+
+
+def _sum_sentence(total: float, task: Task, tiles: str) -> str:
+    """The same of a task without classes: how far all `tiles` move its prediction, in units of contributions."""
+    name = task.mapped[0]
+    colours = f"Red raises the {name}, blue lowers it; pale counts little."
+    if task.odds_of:
+        return f"{colours} {_odds_change(total, f'the odds of {task.odds_of}', tiles, total > 0)}"
+    return f"{colours} Together, {tiles} add {short_text(total, '+')} to the model's baseline."
+
+
+def _odds_change(log_odds: float, odds: str, tiles: str, rises: bool) -> str:
     times = math.exp(min(abs(log_odds), math.log(MOST_TIMES)))
     if times < LEAST_TIMES:
-        return f"{colours} Together, {tiles} hardly change {odds}."
+        return f"Together, {tiles} hardly change {odds}."
     factor = short_text(times) if times < 0.99 * MOST_TIMES else f"more than {MOST_TIMES:,.0f}"
-    verb, place = ("raise", "over") if two or log_odds > 0 else ("lower", "below")
-    return f"{colours} Together, {tiles} {verb} {odds} {factor} times {place} the model's baseline."
+    verb, place = ("raise", "over") if rises else ("lower", "below")
+    return f"Together, {tiles} {verb} {odds} {factor} times {place} the model's baseline."
 
 
 def _attention_sentence(attention: np.ndarray) -> str:
@@ -77,6 +102,9 @@ def _attention_sentence(attention: np.ndarray) -> str:
 def _position_sentence(prediction: Prediction, shuffled: Prediction, shown: int, classes: list[str]) -> str:
     if prediction.margins is not None and shuffled_margins(prediction, shuffled, shown) is None:
         return "Shuffling the tiles' positions hardly changes what each contributes."
+    if _is_other(prediction.task):
+        texts = [prediction.task.describe_prediction(one.values) for one in (prediction, shuffled)]
+        return f"With the tiles' positions shuffled, {texts[1]} instead of {texts[0]}."
     before, after = (int(one.probabilities.argmax()) for one in (prediction, shuffled))
     if before != after:
         changed = f"the model would predict {classes[after]} ({_probability_text(shuffled.probabilities[after])})"
@@ -87,6 +115,11 @@ def _position_sentence(prediction: Prediction, shuffled: Prediction, shown: int,
         return f"Shuffling the tiles' positions {effect} the prediction."
     change = f"takes the probability of {classes[before]} from {' to '.join(values)}"
     return f"Shuffling the tiles' positions {change}: this prediction depends on where tiles lie."
+
+
+def _is_other(task: Task) -> bool:
+    """Whether a task predicts no class."""
+    return len(task.mapped) == 1
 
 
 def _probability_text(probability: float) -> str:

@@ -12,8 +12,9 @@ DIFFERENT = 0.1  # of all contributions, and log-odds: smaller differences betwe
 
 
 def shown_class(prediction: Prediction) -> int:
-    """Of two classes the second, whatever is predicted, so that colours mean the same on all slides; of more, the predicted."""
-    return 1 if len(prediction.probabilities) == 2 else int(prediction.probabilities.argmax())
+    """The column of margins and attention that maps show: of two classes the second, whatever is predicted, so that colours mean the
+    same on all slides; of more, the predicted."""
+    return prediction.shown
 
 
 def times_mean(attention: np.ndarray) -> np.ndarray:
@@ -23,7 +24,7 @@ def times_mean(attention: np.ndarray) -> np.ndarray:
 
 def share_of_bag(prediction: Prediction, shown: int) -> float:
     """The share of the attention for a class that is on these tiles: below 1 where other slides are in the bag."""
-    return float(prediction.attention[:, shown].sum(dtype=float))
+    return float(prediction.map_attention[:, shown].sum(dtype=float))
 
 
 def is_part(prediction: Prediction) -> bool:
@@ -50,12 +51,14 @@ def shuffled_margins(prediction: Prediction, shuffled: Prediction | None, shown:
         return None
     own = prediction.margins[:, shown]
     difference = np.abs(own - shuffled.margins[:, shown]).sum()
-    return shuffled.margins if difference > max(DIFFERENT, DIFFERENT * np.abs(own).sum()) else None
+    least = max(DIFFERENT * prediction.task.scale, DIFFERENT * np.abs(own).sum())
+    return shuffled.margins if difference > least else None
 
 
-def is_negligible(margins: np.ndarray) -> bool:
-    """Whether tiles would hardly change the odds of a class even if each of the n contributed as much as the strongest."""
-    return bool(np.abs(margins).max() * len(margins) < DIFFERENT)
+def is_negligible(margins: np.ndarray, scale: float = 1) -> bool:
+    """Whether tiles would hardly change the odds of a class even if each of the n contributed as much as the strongest. scale: of the
+    task."""
+    return bool(np.abs(margins).max() * len(margins) < DIFFERENT * scale)
 
 
 def short_text(value: float, sign: str = "") -> str:
