@@ -53,7 +53,7 @@ def test_other_text_is_refused(label):
 
 
 def test_guessing_costs_the_variance_and_labels_are_written_as_they_were_read():
-    labels = ["3.7", "-1.0", "20.25"]
+    labels = ["3.7", "-1", "20.25"]
     task = Regression().fit(labels)
     assert task.guess_loss(task.targets(labels)) == pytest.approx(1)
     assert task.labels(task.targets([*labels, ""])) == [*labels, ""]
