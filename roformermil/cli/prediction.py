@@ -61,6 +61,7 @@ def predict(
     except KeyboardInterrupt:
         log.error("stopped; the same command resumes: slides encoded so far are kept in %s", out.absolute())
         raise typer.Exit(130) from None
-    typer.echo(describe_predictions(rows, out, describe_evaluation(evaluation, card) if evaluation else ""))
+    column = "" if card.classes else card.predicted.columns[0]
+    typer.echo(describe_predictions(rows, out, describe_evaluation(evaluation, card) if evaluation else "", column))
     if all(row["status"] != Status.OK for row in rows):
         raise typer.Exit(1)

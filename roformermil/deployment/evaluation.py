@@ -14,8 +14,6 @@ from roformermil.evaluation.predictions import OutOfFold, read_table, targets_an
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
-from roformermil.tasks import Classification
-from roformermil.tasks.class_metrics import METRICS, probability_columns
 
 NOT_FOR_ONE = [
     "dataset",
@@ -47,10 +45,10 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
             remove(out / name)
         return None
     summary = summary_table(metrics_of(model), [model])
-    metrics = summary[summary.metric.isin(METRICS)].drop(columns=NOT_FOR_ONE)
+    metrics = summary[summary.metric.isin(model.task.metrics)].drop(columns=NOT_FOR_ONE)
     metrics = metrics if model.shuffled is not None else metrics.drop(columns=POSITION)
     size = {"slides": len(model.slides), "patients": len(set(model.patients))}
-    classes = class_table([model]).drop(columns=NOT_FOR_ONE, errors="ignore")
+    classes = class_table([model] if card.classes else []).drop(columns=NOT_FOR_ONE, errors="ignore")
     for name, table in zip(TABLES, (metrics.assign(**size), classes), strict=True):
         write_text(out / name, table.to_csv(index=False, lineterminator="\n"))
     _plot(model, out / PLOTS)
@@ -62,12 +60,14 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
     rows = read_table(table)
     if "label" not in rows:
         return None
-    rows = rows[(rows.status == Status.OK) & rows.label.isin(card.classes)]
+    rows = rows[(rows.status == Status.OK) & rows.label.notna() & (rows.label != "")]
+    if card.classes:
+        rows = rows[rows.label.isin(card.classes)]
     if rows.empty:
         return None
     if card.unit == "patient":  # all slides of a patient have the patient's prediction
         rows = rows.drop_duplicates("patient_id")
-    task = Classification(tuple(card.classes))
+    task = card.predicted
     targets, predictions = targets_and_predictions(rows, task)
     once = np.zeros(len(rows), int)
     return OutOfFold(
@@ -81,15 +81,15 @@ def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
         targets=targets,
         predictions=predictions,
         seeds=once,
-        shuffled=_shuffled(rows, card.classes),
+        shuffled=_shuffled(rows, task.columns),
         trained_on=card.training_data.dataset,
         unit=card.unit,
     )
 
 
-def _shuffled(rows: pd.DataFrame, classes: Sequence[str]) -> np.ndarray | None:
-    """The mean probabilities with shuffled positions, (1, n, C); None unless all rows have them."""
-    columns = [SHUFFLED + name for name in probability_columns(classes)]
+def _shuffled(rows: pd.DataFrame, predicted: Sequence[str]) -> np.ndarray | None:
+    """The mean predictions with shuffled positions, (1, n, P); None unless all rows have them."""
+    columns = [SHUFFLED + name for name in predicted]
     if not set(columns) <= set(rows) or rows[columns].isna().any(axis=None):
         return None
     return rows[columns].to_numpy(float)[None]
@@ -98,9 +98,18 @@ def _shuffled(rows: pd.DataFrame, classes: Sequence[str]) -> np.ndarray | None:
 def _plot(model: OutOfFold, out: Path) -> None:
     from roformermil.report.plots import save_plot  # matplotlib
     from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves
+    from roformermil.report.plots.scatter import plot_scatter
 
-    for name, plot in (("curves", plot_curves), ("calibration", plot_calibration), ("confusion", plot_confusion)):
-        save_plot(plot([model]), out / f"{name}.png")
+    remove(out)  # of other predictions
+    plots = {
+        "curves": plot_curves,
+        "calibration": plot_calibration,
+        "confusion": plot_confusion,
+        "scatter": plot_scatter,
+    }
+    for name in model.task.plots:
+        if name in plots:  # risk groups need validation slides
+            save_plot(plots[name]([model]), out / f"{name}.png")
 
 
 def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:

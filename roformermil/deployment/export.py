@@ -31,6 +31,7 @@ from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.decisions import decision_table, prepare_decisions
 from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.kaplan_meier import risk_groups
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.patients import patients_table
 from roformermil.evaluation.position import position_sentence
@@ -42,6 +43,7 @@ from roformermil.features.store import read_attributes
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.text import join_some
+from roformermil.tasks import trained_task
 
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
@@ -101,12 +103,16 @@ def _describe_model(
     attributes = read_attributes(next(stores / f"{record.slide_id}.zarr" for record in records if record.is_ok))
     metadata = next(result.metadata for result in results if result.seed is None)
     summary = summary_table(fold_metrics(results)[0], [ensemble])
-    (auroc,) = summary[summary.metric == "auroc"].to_dict("records")
+    (main,) = summary[summary.metric == ensemble.task.main].to_dict("records")
+    task = trained_task(metadata)
     return ModelCard(
         roformermil=__version__,
         name=f"{ensemble.dataset}, {ensemble.model}",
         model=read_settings(Model, metadata["model"]),
-        classes=json.loads(metadata["classes"]),
+        task=task.name,
+        classes=list(task.classes),
+        columns_text=task.explain_columns(),
+        cut=_risk_cut(results, ensemble),
         parameters=int(metadata["parameters"]),
         members=members,
         reference=reference,
@@ -119,7 +125,7 @@ def _describe_model(
         repeats=ensemble.repeat_count,
         decisions=_describe_decisions(results, ensemble, members, decisions),
         by_patient=_metric_results(patients_table([ensemble])),
-        position=position_sentence(auroc),
+        position=position_sentence(main),
         cautions=[*cautions(ensemble, records, findings), *learning_cautions(results)[ensemble.key]],
         run=run_metadata(),
     )
@@ -133,6 +139,7 @@ def _member(fold: int) -> str:
 def _describe_data(results: list[FoldResult], records: list[SlideRecord], data: Path) -> TrainingData:
     table = pd.concat([read_table(result.path) for result in results])
     table = table[~bag_ids(table).duplicated()]
+    task = results[0].task
     usable, slides, unit = [record for record in records if record.is_ok], len(table), results[0].unit
     tiles = {record.slide_id: record.tiles or 0 for record in usable}
     counts = list(tiles.values())
@@ -144,7 +151,8 @@ def _describe_data(results: list[FoldResult], records: list[SlideRecord], data: 
         dataset=results[0].dataset,
         slides=slides,
         patients=table.patient_id.nunique(),
-        labels=Counter(table.label),
+        labels=Counter(table.label) if task.classes else {},
+        labels_text="" if task.classes else task.describe(table.label.tolist(), table.patient_id.tolist()),
         tiles=_spread(counts),
         mpp=_spread(mpp) if (mpp := [record.mpp for record in usable if record.mpp]) else None,
     )
@@ -154,6 +162,8 @@ def _describe_decisions(
     results: list[FoldResult], ensemble: OutOfFold, members: Collection[str], settings: Decisions
 ) -> PackagedDecisions:
     """Operating points and temperatures of the members, and what those of all trainings reach on test slides."""
+    if not ensemble.classes:
+        return PackagedDecisions(operating_point=settings.rule, classes={})
     decided = prepare_decisions([ensemble], out_of_fold(results, "validation"), settings)
     reached = decision_table(decided.models, decided.points, settings)
     firsts = [(one.fold, one.trained_seed) for one in results if one.seed is None and _member(one.fold) in members]
@@ -172,6 +182,15 @@ def _describe_decisions(
         classes=classes,
         temperatures={_member(fold): value for fold, value in temperatures.items()},
     )
+
+
+def _risk_cut(results: list[FoldResult], ensemble: OutOfFold) -> float | None:
+    """The risk that divides low from high, as for an external data set: the mean of the members' medians of validation patients. None
+    where no risk is predicted."""
+    if "group" not in ensemble.task.decided:
+        return None
+    (validation,) = out_of_fold(results, "validation")
+    return float(risk_groups(replace(ensemble, trained_on=ensemble.dataset), validation)[1][0])
 
 
 def _metric_results(summary: pd.DataFrame) -> list[MetricResult]:

@@ -8,11 +8,13 @@ from pydantic import Field
 
 from roformermil.config import Encoder, Model, Tiles, Tissue, Training, Unit
 from roformermil.config.base import Settings, read_settings
+from roformermil.config.task import TaskName
 from roformermil.config.training import grid_augmentation
 from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
+from roformermil.tasks import Task, make_task
 
 FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
 MEMBER_FILE = r"^fold_\d+\.safetensors$"
@@ -55,7 +57,9 @@ class TrainingData(Settings):
     slides: int
     patients: int
     labels: dict[str, int]
-    """Slides per class, or patients where these are the unit."""
+    """Slides per class, or patients where these are the unit; none of a task without classes."""
+    labels_text: str = ""
+    """What the labels of another task are."""
     tiles: Spread
     mpp: Spread | None
 
@@ -86,7 +90,13 @@ class ModelCard(Settings):
     roformermil: str
     name: str
     model: Model
-    classes: list[str] = Field(min_length=2)
+    task: TaskName = "classification"
+    classes: list[str]
+    """In the order of their index; none of a task other than classification."""
+    columns_text: str = ""
+    """What the columns of predictions are, where their names do not say it."""
+    cut: float | None = None
+    """Survival: the risk above which a slide is in the group `high`, the median risk of validation patients."""
     parameters: int
     members: dict[Annotated[str, Field(pattern=MEMBER_FILE)], str] = Field(min_length=1)
     """Files of the ensemble's members and their sha256."""
@@ -111,16 +121,22 @@ class ModelCard(Settings):
     run: dict[str, Any]
 
     @property
+    def predicted(self) -> Task:
+        """The task, not fitted."""
+        return make_task(self.task, self.classes)
+
+    @property
     def takes_slides(self) -> bool:
         """Whether it can encode slides; a model that was trained on imported features takes only such features."""
         return self.features["weights"] is not None
 
     @property
     def chance_warning(self) -> str:
-        """That the model is not better than chance, by its AUROC in cross-validation; "" for one that is."""
-        auroc = next((result for result in self.results if result.metric == "auroc"), None)
+        """That the model is not better than chance, by its main metric in cross-validation; "" for one that is."""
+        main = self.predicted.main
+        result = next((one for one in self.results if one.metric == main), None)
         name = f"{self.model.id} on {self.training_data.dataset}"
-        return chance_warning(name, auroc.mean, auroc.ci_low, auroc.ci_high) if auroc else ""
+        return chance_warning(name, result.mean, result.ci_low, result.ci_high, metric=main) if result else ""
 
     @property
     def all_cautions(self) -> list[str]:
@@ -147,7 +163,7 @@ def _training_sentences(card: ModelCard) -> list[str]:
     """What was done to features and positions in training, as far as this model's predictions depend on it."""
     training, sentences = card.training, []
     if card.model.is_linear:
-        regression = "A slide's prediction is a logistic regression of the mean of its tiles' features"
+        regression = f"A slide's prediction is a {card.predicted.linear_model} of the mean of its tiles' features"
         sentences.append(
             f"{regression}; the strength of its regularization was chosen on each fold's validation slides."
         )
@@ -156,7 +172,8 @@ def _training_sentences(card: ModelCard) -> list[str]:
         sentences.append(f"Features are standardized with the mean and standard deviation {origin}.")
     if training.normalize == "center":
         sentences.append(f"Features are centered on the mean {origin}.")
-    sentences += balance_sentences(training, card.classes, card.training_data.labels)
+    if card.classes:
+        sentences += balance_sentences(training, card.classes, card.training_data.labels)
     if not card.model.uses_position:
         return sentences
     if training.augment_grid != "none":

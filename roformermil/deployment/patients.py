@@ -10,18 +10,19 @@ import numpy as np
 from roformermil.errors import Status
 from roformermil.runtime.files import remove
 from roformermil.runtime.records import write_rows
-from roformermil.tasks.class_metrics import probability_columns
+from roformermil.tasks import Task, as_task
 
 PATIENTS_TABLE = "patients.csv"
 
 
-def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], task: Task | Sequence[str]) -> None:
     """Write the predictions of patients into `folder`, from the rows of predictions.csv; remove the table where none has several
     slides.
 
-    A patient's probabilities are means over those of their slides, which are equal where the model's bags are patients.
+    task: or the classes of a classification. A patient's predictions are means over those of their slides, which are equal where the model's bags are patients.
     """
-    columns, patients = probability_columns(classes), defaultdict(list)
+    task = as_task(task)
+    columns, patients = task.columns, defaultdict(list)
     for row in rows:
         if row.get("patient_id"):
             patients[row["patient_id"]].append(row)
@@ -35,7 +36,7 @@ def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], classes: Seq
         table.append(
             {
                 "patient_id": patient,
-                "predicted": None if means is None else classes[int(means.argmax())],
+                **({"predicted": None if means is None else task.classes[int(means.argmax())]} if task.classes else {}),
                 **dict(zip(columns, [None] * len(columns) if means is None else means.tolist(), strict=True)),
                 "slides": len(usable),
                 "lost": len(of_patient) - len(usable),

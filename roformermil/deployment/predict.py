@@ -34,6 +34,7 @@ from roformermil.runtime.files import file_sha256
 from roformermil.runtime.memory import is_memory
 from roformermil.runtime.progress import track
 from roformermil.slides.slide_folder import is_feature_store
+from roformermil.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ class PackagedModel:
     @property
     def classes(self) -> list[str]:
         return self.card.classes
+
+    @property
+    def task(self) -> Task:
+        """What it predicts, fitted to the training slides of the first member."""
+        return self.members[0].task
 
     def predict(self, slides: SlideFeatures | Bag) -> tuple[Prediction, list[Prediction]]:
         """The ensemble's prediction of a slide or of a bag of several, and each member's. Raises BagError for features that do not
@@ -104,7 +110,7 @@ def load_packaged_model(folder: Path | str) -> PackagedModel:
         members = [load_model(folder / name) for name in card.members]
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ModelError(f"{folder}: its packaged model cannot be read ({error}): copy it again") from error
-    if any(member.classes != card.classes for member in members):
+    if any((one.task.name, one.classes) != (card.task, card.classes) for one in members):
         raise ModelError(f"{folder}: model.json names other classes than its models were trained on: copy it again")
     return PackagedModel(members, card, file_sha256(path)[:12], read_reference(folder / REFERENCE_FILE))
 
@@ -161,15 +167,16 @@ def predict(
         own_weights = {"--weights": weights, "--tissue-weights": tissue_weights}
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
-        drawing = Drawing(packaged.classes, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
-    labels = read_labels(paths, packaged.classes)
+        names = list(packaged.task.mapped)
+        drawing = Drawing(names, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
+    labels = read_labels(paths, packaged.task)
     bags = group_by_patient(list(ready), patients, packaged.card.unit)
     usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
     predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions))
     by_name: dict[str, Row] = {}
     for name in track([name for bag in bags for name in bag], desc="predict", unit="slide", on=progress):
         record = ready[name]
-        given = (packaged.classes, packaged.id, shuffle_positions, patients.get(name, ""))
+        given = (packaged.task, packaged.id, shuffle_positions, patients.get(name, ""))
         row = table_row(record, *given)
         try:
             if record.is_ok:
@@ -182,7 +189,7 @@ def predict(
             row = table_row(failed, *given)
         by_name[name] = row | labels.get(name, {})
     rows = [by_name[name] for name in ready]
-    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.classes)
+    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.task)
     return rows
 
 
@@ -203,12 +210,15 @@ def _predict_slide(record: SlideRecord, predicted: PredictedBags, packaged: Pack
 
 def _fields(record: SlideRecord, slide: PredictedSlide, packaged: PackagedModel) -> Row:
     """What a slide's prediction fills into its row."""
-    given = (packaged.classes, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
+    given = (packaged.task, packaged.card.training_data.tiles, slide.bag_tiles, packaged.card.unit)
     fields = prediction_fields(record, slide.prediction, slide.members, *given)
     fields["warnings"] = "; ".join(filter(None, [fields["warnings"], slide.warning]))
     fields |= shift_fields(fields, slide.features.features, packaged.reference)
-    fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
-    return fields | (shuffled_fields(slide.shuffled.probabilities, packaged.classes) if slide.shuffled else {})
+    if packaged.classes:
+        fields["decision"] = packaged.card.decisions.decide(slide.prediction.probabilities, packaged.classes)
+    if packaged.card.cut is not None:
+        fields["group"] = "high" if slide.prediction.values[0] > packaged.card.cut else "low"
+    return fields | (shuffled_fields(slide.shuffled.values, packaged.task) if slide.shuffled else {})
 
 
 def _shorten(value: Any) -> Any:

@@ -16,17 +16,18 @@ from roformermil.evaluation.shift import UNLIKE, Reference, mean_vector
 from roformermil.models.inference import Prediction
 from roformermil.runtime.records import write_rows
 from roformermil.runtime.text import join_some
-from roformermil.tasks.class_metrics import probability_columns
+from roformermil.tasks import Task, as_task
 
 Row = dict[str, Any]
 SHUFFLED = "shuffled_"  # before the name of a column: the same with the positions of tiles shuffled
 
 
 def table_row(
-    record: SlideRecord, classes: Sequence[str], model: str, shuffled: bool = False, patient: str = ""
+    record: SlideRecord, task: Task | Sequence[str], model: str, shuffled: bool = False, patient: str = ""
 ) -> Row:
-    """The row of a slide without a prediction. shuffled: also with the columns of `shuffled_fields`."""
-    names = ["predicted", "decision", *probability_columns(classes), "disagreement", "tiles", "distance", "farther"]
+    """The row of a slide without a prediction. task: or the classes of a classification; shuffled: also with the columns of `shuffled_fields`."""
+    task = as_task(task)
+    names = [*task.decided, *task.columns, "disagreement", "tiles", "distance", "farther"]
     fields = {
         "slide_id": record.slide_id,
         "patient_id": patient,
@@ -37,28 +38,30 @@ def table_row(
     row = (
         fields | dict.fromkeys(names) | {"warnings": record.warnings, "heatmap": None, "geojson": None, "model": model}
     )
-    return row | dict.fromkeys(_shuffled_columns(classes) if shuffled else ())
+    return row | dict.fromkeys(_shuffled_columns(task) if shuffled else ())
 
 
 def prediction_fields(
     record: SlideRecord,
     prediction: Prediction,
     members: Sequence[Prediction],
-    classes: Sequence[str],
+    task: Task | Sequence[str],
     training_tiles: Spread,
     bag_tiles: int | None = None,
     unit: Unit = "slide",
 ) -> Row:
-    """What a prediction fills in. disagreement: the range of the members' probabilities of the predicted class;
+    """What a prediction fills in. disagreement: the range of the members' probabilities of the predicted class, or of
+    another task of their first value;
     warnings: the slide's own, members that predict another class, more or fewer tiles than any slide in training.
 
     bag_tiles, unit: the tiles of all slides of the patient, where the model's bags are patients.
     """
-    predicted, tiles = int(prediction.probabilities.argmax()), len(prediction.attention)
-    of_members = [float(member.probabilities[predicted]) for member in members]
+    task, tiles = as_task(task), len(prediction.attention)
+    predicted = int(prediction.values.argmax()) if task.classes else 0
+    of_members = [float(member.values[predicted]) for member in members]
     warnings = [record.warnings] if record.warnings else []
     least, most = training_tiles.least, training_tiles.most
-    if others := sum(member.probabilities.argmax() != predicted for member in members):
+    if task.classes and (others := sum(member.values.argmax() != predicted for member in members)):
         warnings.append(f"{others} of {len(members)} members predict another class")
     in_bag = bag_tiles or tiles
     if not least <= in_bag <= most:
@@ -67,8 +70,8 @@ def prediction_fields(
         text = f"{in_bag:,} {'tile' if in_bag == 1 else 'tiles'}{of_all}, the training {unit}s had {range_text}"
         warnings.append(text)
     return {
-        "predicted": classes[predicted],
-        **dict(zip(probability_columns(classes), prediction.probabilities.tolist(), strict=True)),
+        **({"predicted": task.classes[predicted]} if task.classes else {}),
+        **dict(zip(task.columns, prediction.values.tolist(), strict=True)),
         "disagreement": max(of_members) - min(of_members),
         "tiles": tiles,
         "warnings": "; ".join(warnings),
@@ -89,14 +92,15 @@ def shift_fields(fields: Row, features: np.ndarray, reference: Reference) -> Row
     return {"distance": float(distance), "farther": float(farther), "warnings": "; ".join(filter(None, warnings))}
 
 
-def shuffled_fields(probabilities: np.ndarray, classes: Sequence[str]) -> Row:
-    """What a prediction with shuffled positions fills in. probabilities: (C,)."""
-    values = (classes[int(probabilities.argmax())], *probabilities.tolist())
-    return dict(zip(_shuffled_columns(classes), values, strict=True))
+def shuffled_fields(predictions: np.ndarray, task: Task | Sequence[str]) -> Row:
+    """What a prediction with shuffled positions fills in. predictions: (P,)."""
+    task = as_task(task)
+    predicted = [task.classes[int(predictions.argmax())]] if task.classes else []
+    return dict(zip(_shuffled_columns(task), (*predicted, *predictions.tolist()), strict=True))
 
 
-def _shuffled_columns(classes: Sequence[str]) -> list[str]:
-    return [SHUFFLED + name for name in ("predicted", *probability_columns(classes))]
+def _shuffled_columns(task: Task) -> list[str]:
+    return [SHUFFLED + name for name in (*(["predicted"] if task.classes else []), *task.columns)]
 
 
 def write_prediction_table(path: Path, rows: Sequence[Row]) -> list[Row]:

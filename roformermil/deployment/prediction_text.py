@@ -20,11 +20,13 @@ MOST_ROWS = 40  # that are printed
 RIGHT = ("probability", "spread", "tiles")
 
 
-def describe_predictions(rows: Sequence[Row], out: Path, evaluation: str = "") -> str:
+def describe_predictions(rows: Sequence[Row], out: Path, evaluation: str = "", column: str = "") -> str:
     """The table of predictions (of many slides those that the ensemble's members agree on least), warnings, the slides without
-    a prediction and why, the metrics (`evaluation`), how many slides each class has, and where the results are."""
+    a prediction and why, the metrics (`evaluation`), how many slides each class has, and where the results are.
+
+    column: the main one of predictions of a task without classes."""
     good, lost = _by_success(rows)
-    parts = [_table(good)] if good else []
+    parts = [_table(good, column)] if good else []
     if warnings := _warnings(good):
         parts.append(f"Warnings (predictions.csv has what to do):\n{first_lines(warnings, MOST_ROWS)}")
     if lost:
@@ -40,30 +42,33 @@ def _by_success(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return good, [row for row in rows if row["status"] != Status.OK]
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], column: str) -> str:
     if len(rows) <= MOST_ROWS:
-        return _rows_table(rows)
+        return _rows_table(rows, column)
     chosen = sorted(rows, key=lambda row: -row["disagreement"])[:MOST_ROWS]
     more = (
         f"The {MOST_ROWS} of {len(rows)} slides on which the ensemble's members differ most; predictions.csv has all."
     )
-    return f"{_rows_table(chosen)}\n{more}"
+    return f"{_rows_table(chosen, column)}\n{more}"
 
 
-def _rows_table(rows: Sequence[Row]) -> str:
+def _rows_table(rows: Sequence[Row], column: str) -> str:
     """A line per slide. Columns that would be empty are left out."""
     columns = {
         "slide": [row["slide_id"] for row in rows],
-        "predicted": [row["predicted"] for row in rows],
+        "predicted": [row.get("predicted") or "" for row in rows],
         "decision": [row.get("decision") or "" for row in rows],
-        "probability": [_probability(row) for row in rows],
+        column or "probability": [f"{row[column]:.4g}" if column else _probability(row) for row in rows],
+        "group": [row.get("group") or "" for row in rows],
         "spread": [f"{row['disagreement']:.3f}" for row in rows],
         "tiles": [f"{row['tiles']:,}" for row in rows],
     }
-    if any(SHUFFLED + "predicted" in row for row in rows):
-        columns["positions shuffled"] = [_shuffled_text(row) for row in rows]
+    if any(SHUFFLED + (column or "predicted") in row for row in rows):
+        columns["positions shuffled"] = [
+            f"{row[SHUFFLED + column]:.4g}" if column else _shuffled_text(row) for row in rows
+        ]
     columns = {name: cells for name, cells in columns.items() if any(cells)}
-    return aligned_table(list(columns), zip(*columns.values(), strict=True), RIGHT)
+    return aligned_table(list(columns), zip(*columns.values(), strict=True), (*RIGHT, column))
 
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
@@ -88,8 +93,13 @@ def _shuffled_text(row: Row) -> str:
 
 
 def _count_classes(good: Sequence[Row], rows: Sequence[Row]) -> str:
-    classes = ", ".join(f"{count} {name}" for name, count in Counter(row["predicted"] for row in good).most_common())
+    classes = ", ".join(f"{count} {name}" for name, count in Counter(_group(row) for row in good).most_common() if name)
     return f"{len(good)} of {plural(len(rows), 'slide')} predicted" + (f": {classes}" if classes else "")
+
+
+def _group(row: Row) -> str:
+    """The predicted class or risk group; "" where there is neither."""
+    return row.get("predicted") or (f"at {row['group']} risk" if row.get("group") else "")
 
 
 def _shift(good: Sequence[Row]) -> list[str]:

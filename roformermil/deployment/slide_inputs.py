@@ -11,6 +11,7 @@ from roformermil.cohort.slide_table import SlideRecord, failed_record, records_f
 from roformermil.errors import ConfigError, SlideError, Status
 from roformermil.runtime.text import join_some, plural
 from roformermil.slides.slide_folder import SlideFolder, find_slides, is_feature_store, slide_name
+from roformermil.tasks import Task, as_task
 
 log = logging.getLogger(__name__)
 SHEET = ".csv"
@@ -40,12 +41,17 @@ def read_inputs(paths: Sequence[Path], out: Path) -> list[SlideRecord]:
     return list(records.values())
 
 
-def read_labels(paths: Sequence[Path], classes: Sequence[str]) -> dict[str, dict[str, str]]:
+def read_labels(paths: Sequence[Path], task: Task | Sequence[str]) -> dict[str, dict[str, str]]:
     """By slide_id, the `label` of the slides in those of the `paths` that are slide sheets with labels.
 
-    A label that is none of the model's classes is left out, with a warning.
+    task: or the classes of a classification, of which a label that is none is left out, with a warning. Raises SheetError for a label
+    that is none of another task.
     """
-    labelled = [slide for slides in _read_sheets(paths) if any(one.label for one in slides) for slide in slides]
+    task = as_task(task)
+    sheets, classes = _read_sheets(paths, None if task.classes else task), task.classes
+    labelled = [slide for slides in sheets if any(one.label for one in slides) for slide in slides]
+    if not classes:
+        return {slide.slide_id: {"label": slide.label} for slide in labelled}
     if unknown := sorted({slide.label for slide in labelled} - {"", *classes}):
         known = ", ".join(classes)
         log.warning("labels that are no class of the model (%s) are not evaluated: %s", known, join_some(unknown))
@@ -57,10 +63,10 @@ def read_patients(paths: Sequence[Path]) -> dict[str, str]:
     return {slide.slide_id: slide.patient_id for slides in _read_sheets(paths) for slide in slides}
 
 
-def _read_sheets(paths: Sequence[Path]) -> list[list[Slide]]:
+def _read_sheets(paths: Sequence[Path], task: Task | None = None) -> list[list[Slide]]:
     """The slides of each slide sheet among `paths`."""
     sheets = [path.absolute() for path in paths if path.suffix.lower() == SHEET]
-    return [read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False) for path in sheets]
+    return [read_slide_sheet(path, path.parent, task, allow_absolute=True, check_files=False) for path in sheets]
 
 
 def _records_of(path: Path, out: Path) -> list[SlideRecord]:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from roformermil.config.task import TaskName
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,7 +23,7 @@ class Task(ABC):
     bag; the task makes of them P *predictions*, the columns of predictions.csv, of which `metrics` are computed.
     """
 
-    name: ClassVar[TaskName]  # in the configuration
+    name: ClassVar[str]  # in the configuration
     sheet_columns: ClassVar[tuple[str, ...]] = ("label",)  # of the slide sheet, which give a slide's label
     several_labels: ClassVar[str] = "several labels"
     metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
@@ -42,6 +40,9 @@ class Task(ABC):
     undefined: ClassVar[str]  # why there may be no main metric
     plateau: ClassVar[float]  # a model that learned anything exceeds this main metric on its training slides
     few: ClassVar[str] = ""  # what few test patients of one of the `groups` do to the metrics
+    linear_model: ClassVar[str]  # what `mean-linear` is
+    predicts: ClassVar[str]  # in words
+    decided: ClassVar[tuple[str, ...]] = ()  # columns of `predict` before the predictions
     contribution: ClassVar[str]  # what a tile adds to in a heat map
     contribution_unit: ClassVar[str] = "log-odds"
     odds_of: ClassVar[str] = ""  # of what contributions are log-odds, where that is no class
@@ -157,6 +158,19 @@ class Task(ABC):
     def shown(self, predictions: np.ndarray) -> int:
         """Which of `mapped` the heat maps of a bag show. predictions: (P,)."""
         return 0
+
+    def explain_columns(self) -> str:
+        """What the columns of predictions are, for a model card; "" where their names say it."""
+        return ""
+
+    def gallery(self, targets: np.ndarray, predictions: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:
+        """Of n bags, the group under which the report shows heat maps, what the prediction was, and which come first there, those of
+        the highest value (n,)."""
+        order = predictions[:, 0].argsort().argsort()
+        high = order >= len(order) / 2
+        groups = [f"{'high' if one else 'low'} {self.columns[0]}" for one in high]
+        outcomes = ["labelled" if one else "unlabelled" for one in self.are_known(targets)]
+        return groups, outcomes, np.where(high, order, -order)
 
     def describe_prediction(self, predictions: np.ndarray, label: str = "") -> str:
         """A bag's predictions in words, and its label where it is known. predictions: (P,)."""

@@ -42,6 +42,9 @@ class Classification(Task):
     aim: ClassVar = ("tells the classes apart", "tell the classes apart")
     undefined: ClassVar = "No fold tests slides of every class, so there is no AUROC."
     plateau: ClassVar = 0.65
+    linear_model: ClassVar = "logistic regression"
+    predicts: ClassVar = "the class"
+    decided: ClassVar = ("predicted", "decision")
     contribution: ClassVar = "the log-odds of the class"
     plots: ClassVar = ("curves", "calibration", "confusion")
     page_plots: ClassVar = ("decisions",)
@@ -146,6 +149,13 @@ class Classification(Task):
 
     def map_attention(self, attention: np.ndarray) -> np.ndarray:
         return attention
+
+    def gallery(self, targets: np.ndarray, predictions: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:
+        """By label, where there is none by predicted class; right or wrong; the most confident first."""
+        decisions, without = predictions.argmax(axis=1), ~self.are_known(targets)
+        groups = [self.classes[k] for k in np.where(without, decisions, targets)]
+        outcomes = np.select([without, targets == decisions], ["unlabelled", "right"], "wrong").tolist()
+        return groups, outcomes, predictions.max(axis=1)
 
     def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         from roformermil.tasks.class_metrics import auroc

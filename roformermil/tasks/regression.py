@@ -37,6 +37,8 @@ class Regression(Task):
     undefined: ClassVar = "No fold tests slides with different labels, so there is no R2."
     plateau: ClassVar = 0.05
     few: ClassVar = "R2 and the correlation vary widely"
+    linear_model: ClassVar = "ridge regression"
+    predicts: ClassVar = "a number"
     contribution_unit: ClassVar = "units of the label"
     contribution: ClassVar = "the prediction, in units of the label"
     plots: ClassVar = ("scatter",)

@@ -43,6 +43,9 @@ class Survival(Task):
     plateau: ClassVar = 0.55
     few: ClassVar = "the C-index is coarse, and its 95% interval covers too little"
     odds_of: ClassVar = "the event in an interval"
+    linear_model: ClassVar = "discrete-time model of the hazards"
+    predicts: ClassVar = "the risk of an event"
+    decided: ClassVar = ("group",)
     contribution: ClassVar = "the risk: the log-odds of the event in an interval, mean over intervals"
     plots: ClassVar = ("survival",)
     sheet_columns: ClassVar = ("time", "event")
@@ -136,6 +139,14 @@ class Survival(Task):
 
         known = torch.from_numpy(targets)
         return fit_shared_weights(features, lambda logits: self.loss(logits, known), len(self.ends), inverse)
+
+    def explain_columns(self) -> str:
+        at = ", ".join(f"{end:g}" for end in self.ends)
+        ends = f" (in the first member {at})" if at else ""
+        return (
+            f"`survival_1` to `survival_{INTERVALS}` are the probabilities to be without an event at {INTERVALS} times, the quartiles of"
+            f" the events of each member's training{ends}; `risk` is the mean probability of an event by then."
+        )
 
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
         """What each tile adds to the logit of the hazard, the mean over the intervals."""
