@@ -41,7 +41,7 @@ class Survival(Task):
     aim: ClassVar = ("ranks patients by risk", "rank patients by risk")
     undefined: ClassVar = "No fold tests slides whose times can be compared, so there is no C-index."
     plateau: ClassVar = 0.55
-    few: ClassVar = "the C-index is coarse, and its 95% interval covers too little"
+    few: ClassVar = "the C-index is coarse"
     odds_of: ClassVar = "the event in an interval"
     linear_model: ClassVar = "discrete-time model of the hazards"
     predicts: ClassVar = "the risk of an event"
