@@ -1,5 +1,6 @@
 """The description of a packaged model: `model.json` for programs, and a model card, `README.md`, for people."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.evaluation.balance import balance_sentences
 from roformermil.evaluation.chance import chance_warning
 from roformermil.runtime.text import markdown_table
-from roformermil.tasks import Task, make_task
+from roformermil.tasks import METRIC_TITLES, Task, make_task
 
 FEATURE_ATTRIBUTES = ("encoder", "weights", "target_mpp", "tile_px")  # of a store; they must be those of the training
 MEMBER_FILE = r"^fold_\d+\.safetensors$"
@@ -154,8 +155,8 @@ def render_card(card: ModelCard) -> str:
     loader = PackageLoader("roformermil.deployment")
     templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     content = {"features": card.features, "data": card.training_data, "own_weights": card.settings.weights_files}
-    content |= {"results": _results_table(card.results), "training": _training_sentences(card)}
-    content |= {"by_patient": _results_table(card.by_patient) if card.by_patient else ""}
+    content |= {"results": _results_table(card.results, card.classes), "training": _training_sentences(card)}
+    content |= {"by_patient": _results_table(card.by_patient, card.classes) if card.by_patient else ""}
     return templates.get_template("model_card.md.j2").render(card=card, **content) + "\n"
 
 
@@ -185,10 +186,10 @@ def _training_sentences(card: ModelCard) -> list[str]:
     return sentences
 
 
-def _results_table(results: list[MetricResult]) -> str:
+def _results_table(results: list[MetricResult], classes: Sequence[str]) -> str:
     """A row per metric; without columns that would be empty."""
     columns = {
-        "metric": [result.metric for result in results],
+        "metric": [result.metric if classes else METRIC_TITLES[result.metric] for result in results],
         "mean ± std": [_mean_text(result) for result in results],
         "95% interval": [_interval_text(result.ci_low, result.ci_high) for result in results],
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from roformermil.config import Config
 from roformermil.config.task import TaskName
 from roformermil.tasks.base import Task
-from roformermil.tasks.classification import Classification
+from roformermil.tasks.classification import PROBABILITY_PREFIX, Classification
 from roformermil.tasks.regression import Regression
 from roformermil.tasks.survival import Survival
 
@@ -19,6 +19,15 @@ def task_with(metrics: Iterable[str]) -> Task:
     """The task, not fitted, of a table's metrics. Raises StopIteration for those of none."""
     by_metric = {name: task for task in TASKS.values() for name in task.metrics}
     return next(by_metric[name] for name in metrics if name in by_metric)()
+
+
+def task_of_columns(columns: Iterable[str]) -> Task | None:
+    """The task, not fitted, of a table of predictions with these columns; None for those of none."""
+    known = list(columns)
+    if classes := [name.removeprefix(PROBABILITY_PREFIX) for name in known if name.startswith(PROBABILITY_PREFIX)]:
+        return Classification(tuple(classes))
+    tasks = (TASKS[name]() for name in TASKS if name != Classification.name)
+    return next((task for task in tasks if set(task.columns) <= set(known)), None)
 
 
 def make_task(name: TaskName, classes: Sequence[str] = ()) -> Task:

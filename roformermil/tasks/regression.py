@@ -37,6 +37,7 @@ class Regression(Task):
     undefined: ClassVar = "No fold tests slides with different labels, so there is no R2."
     plateau: ClassVar = 0.05
     few: ClassVar = "R2 and the correlation vary widely"
+    bounds_of_predictions: ClassVar = (-np.inf, np.inf)
     linear_model: ClassVar = "ridge regression"
     predicts: ClassVar = "a number"
     contribution_unit: ClassVar = "units of the label"

@@ -140,6 +140,10 @@ class Survival(Task):
         known = torch.from_numpy(targets)
         return fit_shared_weights(features, lambda logits: self.loss(logits, known), len(self.ends), inverse)
 
+    def describe_prediction(self, predictions: np.ndarray, label: str = "") -> str:
+        known = f", no event by {label[:-1]}" if label.endswith("+") else f", event at {label}" if label else ""
+        return f"risk {predictions[0]:.2f}{known}"
+
     def explain_columns(self) -> str:
         at = ", ".join(f"{end:g}" for end in self.ends)
         ends = f" (in the first member {at})" if at else ""

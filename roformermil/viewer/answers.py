@@ -10,6 +10,7 @@ from roformermil.evaluation.chance import chance_warning
 from roformermil.report.heatmaps import overlay, sentences, values
 from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.tile_table import read_valid_tile_table
+from roformermil.tasks import METRIC_TITLES
 from roformermil.viewer.layers import Tiles, describe_layers, read_outline, read_tiles
 from roformermil.viewer.pixels import OpenSlides, Places, ShownImage, spread_places
 from roformermil.viewer.views import ShownSlide, View, by_surprise, has_heatmaps, surprise
@@ -40,17 +41,25 @@ def describe_view(view: View) -> dict[str, Any]:
     slides = [_describe_slide(slide, view) for slide in by_surprise(view)]
     auroc = view.auroc and [None if math.isnan(value) else value for value in view.auroc]
     facts = {"dataset": view.dataset, "encoder": view.encoder, "model": view.model, "classes": view.classes}
-    warning = chance_warning(view.model, *auroc) if auroc else ""
-    return facts | {"auroc": auroc, "chance": warning, "cautions": view.cautions, "slides": slides}
+    facts["unit"] = view.unit
+    warning = chance_warning(view.model, *auroc, metric=view.metric) if auroc else ""
+    return facts | {
+        "auroc": auroc,
+        "metric": METRIC_TITLES[view.metric],
+        "chance": warning,
+        "cautions": view.cautions,
+        "slides": slides,
+    }
 
 
 def _describe_slide(slide: ShownSlide, view: View) -> dict[str, Any]:
     record, probabilities = slide.record, slide.probabilities
+    predicted = slide.text or (view.classes[probabilities.index(max(probabilities))] if probabilities else "")
     return {
         "id": record.slide_id,
         "patient": slide.patient,
-        "label": slide.label,
-        "predicted": view.classes[probabilities.index(max(probabilities))] if probabilities else "",
+        "label": "" if slide.text else slide.label,
+        "predicted": predicted,
         "probabilities": probabilities,
         "surprise": surprise(slide, view.classes),
         "fold": slide.fold,

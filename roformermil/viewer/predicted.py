@@ -6,8 +6,8 @@ from typing import Any
 
 from roformermil.cohort.slide_table import SlideRecord
 from roformermil.evaluation.predictions import read_table
-from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
-from roformermil.viewer.views import ShownSlide, View, with_absolute_paths
+from roformermil.tasks import Classification, Task, task_of_columns
+from roformermil.viewer.views import ShownSlide, View, with_absolute_paths, with_prediction
 
 TABLE = "predictions.csv"
 REMEDY = "Run `roformermil predict` again, without --no-heatmaps or with --geojson"
@@ -21,13 +21,14 @@ def is_predicted(folder: Path) -> bool:
 def predicted_view(folder: Path, root: Path | None) -> View:
     """The slides of predictions.csv, and what the ensemble predicted."""
     table = read_table(folder / TABLE)
-    columns = [name for name in table.columns if name.startswith(PROBABILITY_PREFIX)]
+    task = task_of_columns(table.columns) or Classification()
     rows = json.loads(table.to_json(orient="records"))  # without NaN: missing numbers are None
     records = with_absolute_paths([_read_record(row) for row in rows], folder, root)
-    slides = {one.slide_id: _shown_slide(one, row, columns) for one, row in zip(records, rows, strict=True)}
-    classes = [name.removeprefix(PROBABILITY_PREFIX) for name in columns]
+    slides = {one.slide_id: _shown_slide(one, row, task) for one, row in zip(records, rows, strict=True)}
     folders = (folder / "tissue", folder / "tiles", folder / "heatmaps")
-    return View(folder.absolute().name, "", "ensemble", classes, slides, *folders, REMEDY)
+    return View(
+        folder.absolute().name, "", "ensemble", list(task.mapped), slides, *folders, REMEDY, unit=task.contribution_unit
+    )
 
 
 def _read_record(row: dict[str, Any]) -> SlideRecord:
@@ -37,9 +38,7 @@ def _read_record(row: dict[str, Any]) -> SlideRecord:
     return SlideRecord(str(row["slide_id"]), path, status=status, message=message, tiles=tiles, warnings=warnings)
 
 
-def _shown_slide(record: SlideRecord, row: dict[str, Any], columns: list[str]) -> ShownSlide:
-    values = [row[name] for name in columns]
-    probabilities = () if None in values else tuple(values)
-    return ShownSlide(
-        record, row.get("patient_id") or "", row.get("label") or "", probabilities, None, row.get("disagreement")
-    )
+def _shown_slide(record: SlideRecord, row: dict[str, Any], task: Task) -> ShownSlide:
+    values, label = [row[name] for name in task.columns], row.get("label") or ""
+    shown = ShownSlide(record, row.get("patient_id") or "", label, spread=row.get("disagreement"))
+    return shown if None in values else with_prediction(shown, task, values)

@@ -12,7 +12,7 @@ from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
-from roformermil.viewer.views import ShownSlide, View, with_absolute_paths
+from roformermil.viewer.views import ShownSlide, View, with_absolute_paths, with_prediction
 
 TABLES = ("slides.csv", "slides_failed.csv", "slides_tiled.csv")  # the first that exists counts
 TISSUE_TABLES = "tissue/batch_*.csv"  # before there is one of these
@@ -62,13 +62,15 @@ def _model_view(folder: Path, model: Path, records: dict[str, SlideRecord]) -> V
         dataset=folder.name,
         encoder=predictions.encoder,
         model=predictions.model,
-        classes=predictions.classes,
+        classes=list(predictions.task.mapped),
         slides=_with_predictions(records, predictions.without_repeats(), folder / "folds.csv"),
         tissue=folder / "tissue",
         tiles=folder / "tiles",
         heatmaps=model / "heatmaps",
         remedy=REMEDY.format(model=predictions.model),
         auroc=_read_auroc(folder.parent / "summary.csv", predictions),
+        metric=predictions.task.main,
+        unit=predictions.task.contribution_unit,
         cautions=_read_cautions(folder.parent / "cautions.csv", predictions),
     )
 
@@ -77,12 +79,14 @@ def _with_predictions(records: dict[str, SlideRecord], predictions: OutOfFold, f
     """Where patients were predicted, each of their slides has the prediction of its patient."""
     slides = {name: ShownSlide(record) for name, record in records.items()}
     of_bags = slides_of_bags(read_folds(folds), "patient") if predictions.unit == "patient" else {}
+    labels = predictions.task.labels(predictions.targets)
     for k, bag in enumerate(predictions.slides):
-        label, probabilities = [*predictions.classes, ""][predictions.targets[k]], predictions.predictions[k].tolist()
+        label = labels[k]
         fold = None if predictions.trained_on else int(predictions.folds[k])
         for name in of_bags.get(bag, [bag]):
             if name in records:
-                slides[name] = ShownSlide(records[name], predictions.patients[k], label, tuple(probabilities), fold)
+                shown = ShownSlide(records[name], predictions.patients[k], label, fold=fold)
+                slides[name] = with_prediction(shown, predictions.task, predictions.predictions[k].tolist())
     return slides
 
 
@@ -98,7 +102,7 @@ def _read_auroc(summary: Path, model: OutOfFold) -> tuple[float, float, float] |
     rows = _rows_of_model(summary, model)
     if rows.empty:
         return None
-    rows = rows[(rows.model == model.model) & (rows.metric == "auroc")]
+    rows = rows[(rows.model == model.model) & (rows.metric == model.task.main)]
     values = [(float(a), float(b), float(c)) for a, b, c in rows[["mean", "ci_low", "ci_high"]].to_numpy()]
     return next((value for value in values if not math.isnan(value[0])), None)
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from roformermil.cohort.slide_table import SlideRecord
+from roformermil.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +20,9 @@ class ShownSlide:
     record: SlideRecord
     patient: str = ""
     label: str = ""
-    probabilities: tuple[float, ...] = ()  # one per class; empty without a prediction
+    probabilities: tuple[float, ...] = ()  # one per class, or a risk; empty without a prediction
     fold: int | None = None  # that tested the slide
+    text: str = ""  # a prediction that is no class, and the label, in words
     spread: float | None = None  # of the ensemble: range of its members' probabilities of the predicted class
 
 
@@ -29,14 +33,27 @@ class View:
     dataset: str
     encoder: str  # its id, as that of the model; "" before training
     model: str
-    classes: list[str]
+    classes: list[str]  # or the one value that a tile contributes to, of another task
     slides: dict[str, ShownSlide]  # by slide_id
     tissue: Path  # folder of outlines
     tiles: Path  # folder of tile tables
     heatmaps: Path | None  # folder of heat maps, also where there are none
     remedy: str  # how to get heat maps that are missing
-    auroc: tuple[float, float, float] | None = None  # mean over folds, and its 95% interval, which may be NaN
+    auroc: tuple[float, float, float] | None = (
+        None  # or another main metric: mean over folds, and its 95% interval, which may be NaN
+    )
+    metric: str = "auroc"  # which one that is
+    unit: str = "log-odds"  # of contributions
     cautions: list[str] = field(default_factory=list)
+
+
+def with_prediction(slide: ShownSlide, task: Task, values: Sequence[float]) -> ShownSlide:
+    """The slide with its predictions (P,): probabilities of classes, or of another task words, and a risk, which is one too."""
+    if task.classes:
+        return replace(slide, probabilities=tuple(values))
+    is_probability = task.bounds_of_predictions == (0, 1)
+    text = task.describe_prediction(np.asarray(values), slide.label)
+    return replace(slide, text=text, probabilities=(values[0],) if is_probability else ())
 
 
 def has_heatmaps(view: View) -> bool:
@@ -46,8 +63,8 @@ def has_heatmaps(view: View) -> bool:
 
 def surprise(slide: ShownSlide, classes: list[str]) -> float | None:
     """How unexpected a prediction is, 0 to 1: the probability of all classes but the label, or where there is no label, of
-    all but the predicted one. None without a prediction."""
-    if not slide.probabilities:
+    all but the predicted one. None without a prediction of a class."""
+    if slide.text or not slide.probabilities:
         return None
     known = slide.label in classes
     return 1 - (slide.probabilities[classes.index(slide.label)] if known else max(slide.probabilities))

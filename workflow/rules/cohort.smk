@@ -61,6 +61,11 @@ def dataset_settings(wildcards):
     return CONFIG.datasets[wildcards.dataset]
 
 
+def classes_of_dataset(wildcards):
+    """A params function: the classes, joined by commas. A comma alone where there are none: Snakemake would leave out an empty text."""
+    return ",".join(dataset_settings(wildcards).classes) or ","
+
+
 def allow_absolute_option(wildcards):
     """A params function: the option that allows absolute paths in the slide sheet, where the data set does."""
     return "--allow-absolute" if dataset_settings(wildcards).allow_absolute else ""

@@ -58,7 +58,7 @@ rule heatmap:
     params:
         version=stage_versions.source_digest("report/heatmaps/out_of_fold"),
         models=of_trained_dataset(MODEL),
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         features=subpath(input.table, parent=True),
         out=subpath(output.table, parent=True),
         ensemble=lambda wildcards: "--ensemble" if wildcards.dataset in EXTERNAL else "",

@@ -25,7 +25,7 @@ rule split:
         version=stage_versions.SPLIT,
         sheet=lambda wildcards: dataset_settings(wildcards).slides,
         root=lambda wildcards: dataset_settings(wildcards).root,
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         sites=lambda wildcards: dataset_settings(wildcards).sites,
         absolute=allow_absolute_option,
         validates=validates_option,
@@ -69,7 +69,7 @@ rule train:
     params:
         version=stage_versions.TRAIN,
         features=FEATURES,
-        classes=lambda wildcards: ",".join(dataset_settings(wildcards).classes),
+        classes=classes_of_dataset,
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),

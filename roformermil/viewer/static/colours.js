@@ -12,9 +12,9 @@ const short = (value) => (value === 0 ? "0" : Number(value.toPrecision(2)).toLoc
 const signed = (value) => (value > 0 ? "+" : "") + short(value).replace("-", "−");
 
 // What a layer is called, `colour` of a value, `at` a place on the scale (0 to 1), `ticks` on it, `note`, and `describe` a value.
-// values: of all tiles by name; classes: those of the model.
-export function scaleOf(name, values, classes) {
-  return name.startsWith("attention") ? attentionScale(values[name]) : contributionScale(name, values, classes);
+// values: of all tiles by name; view: with the classes and the unit of contributions.
+export function scaleOf(name, values, view) {
+  return name.startsWith("attention") ? attentionScale(values[name]) : contributionScale(name, values, view);
 }
 
 function attentionScale(values) {
@@ -32,19 +32,24 @@ function attentionScale(values) {
   return { title: "Attention", colour: (value) => at(place(value / mean)), at, ticks, note, describe };
 }
 
-function contributionScale(name, values, classes) {
+function contributionScale(name, values, { classes, unit }) {
   const own = values[name.replace(SHUFFLED, "")] ?? values[name]; // both are drawn in the same colours
+  const areOdds = unit === "log-odds";
   const sizes = own.map(Math.abs).sort((a, b) => a - b);
-  const limit = Math.max(sizes[Math.ceil(limits.quantile * (sizes.length - 1))], 1 / own.length);
+  const limit = Math.max(sizes[Math.ceil(limits.quantile * (sizes.length - 1))], areOdds ? 1 / own.length : Number.MIN_VALUE);
   const [least, most] = extremes(values[name]);
   const at = (part) => [...(part < 0.5 ? BLUE : RED), Math.round(255 * Math.min(1, Math.abs(2 * part - 1)))];
   const ticks = [[0, `${least < -limit ? "< " : ""}${signed(-limit)}`], [0.5, "0"], [1, `${most > limit ? "> " : ""}${signed(limit)}`]];
   const of = name.replace("contribution to ", "").replace(SHUFFLED, ""), other = classes.length === 2 ? classes.find((one) => one !== of) : null;
-  const note = `Log-odds per tile: red for ${of}, blue ${other ? `for ${other}` : "against it"}. ${oddsSentence(values[name], of, other)}`;
-  const choosesNoTile = Math.max(...extremes(values[name]).map(Math.abs)) * own.length < limits.negligible; // noise would
+  const note = classes.length === 1
+    ? `${unit[0].toUpperCase()}${unit.slice(1)} per tile: red raises the ${of}, blue lowers it. ${areOdds ? oddsSentence(values[name], "the event in an interval", null) : sumSentence(values[name])}`
+    : `Log-odds per tile: red for ${of}, blue ${other ? `for ${other}` : "against it"}. ${oddsSentence(values[name], of, other)}`;
+  const choosesNoTile = areOdds && Math.max(...extremes(values[name]).map(Math.abs)) * own.length < limits.negligible; // noise would
   const title = `Contribution to ${of}${name.endsWith(SHUFFLED) ? SHUFFLED : ""}`;
-  return { title, colour: (value) => at(value / limit / 2 + 0.5), at, ticks, note, describe: (value) => `${signed(value)} log-odds`, choosesNoTile };
+  return { title, colour: (value) => at(value / limit / 2 + 0.5), at, ticks, note, describe: (value) => `${signed(value)} ${unit}`, choosesNoTile };
 }
+
+const sumSentence = (values) => `Together, the tiles add ${signed(values.reduce((total, value) => total + value, 0))} to the model's baseline.`;
 
 function oddsSentence(values, of, other) {
   const sum = values.reduce((total, value) => total + value, 0), times = Math.exp(Math.min(Math.abs(sum), Math.log(limits.mostTimes)));

@@ -48,13 +48,13 @@ export class Layers {
     return this.tiles ? this.places.get(this.place(x - this.tiles.side / 2, y - this.tiles.side / 2)) : undefined;
   }
 
-  // name: of the values to colour tiles by, or null; classes: those of the model
-  colour(name, classes) {
+  // name: of the values to colour tiles by, or null; view: with the classes and the unit of contributions
+  colour(name, view) {
     this.shown.values = name && this.tiles?.values[name] ? name : null;
     this.picture = this.scale = null;
     if (this.shown.values) {
       const values = this.tiles.values[name];
-      this.scale = scaleOf(name, this.tiles.values, classes);
+      this.scale = scaleOf(name, this.tiles.values, view);
       this.picture = this.paint((k) => this.scale.colour(values[k]));
     }
     this.draw();

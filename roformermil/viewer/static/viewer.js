@@ -61,13 +61,13 @@ async function openView(number, slide) {
   if (state.view.slides.length) await openSlide(known ? slide : state.view.slides[0].id);
 }
 
-// AUROC with its interval, and the cautions about it
+// AUROC, or the main metric of another task, with its interval, and the cautions about it
 function showStanding() {
   const [mean, low, high] = state.view.auroc ?? [];
   find("auroc").replaceChildren();
   if (state.view.auroc) {
     const interval = low === null ? "" : ` (95% interval ${low.toFixed(2)} to ${high.toFixed(2)})`;
-    find("auroc").append("AUROC ", element("b", { textContent: mean.toFixed(2) }), interval);
+    find("auroc").append(`${state.view.metric} `, element("b", { textContent: mean.toFixed(2) }), interval);
     if (state.view.chance) find("auroc").append(element("span", { className: "chance", textContent: "not better than chance", title: state.view.chance }));
   }
   const { cautions } = state.view;
@@ -105,9 +105,10 @@ async function openSlide(id) {
 // Names of values of the open slide that belong to a layer.
 const valuesOf = (layer) => Object.keys(state.answer?.tiles?.values ?? {}).filter((name) => name.startsWith(layer));
 
-// Which contributions can be chosen, and are chosen at first: of two classes those to the second, of more those to the predicted.
+// Which contributions can be chosen, and are chosen at first: of two classes those to the second, of more those to the predicted;
+// of another task, which has one value in place of classes, those to that.
 function chooseClass() {
-  const { classes } = state.view, of = classes.length === 2 ? classes[SHOWN_CLASS_OF_TWO] : state.slide.predicted;
+  const { classes } = state.view, of = classes.length === 2 ? classes[SHOWN_CLASS_OF_TWO] : classes.length === 1 ? classes[0] : state.slide.predicted;
   const names = valuesOf("contribution").filter((name) => classes.length > 2 || name.startsWith(`contribution to ${of}`));
   if (!names.includes(state.of)) state.of = names.find((name) => name === `contribution to ${of}`) ?? names[0];
   fillSelect(find("class"), names.map((name) => [name, name.replace(/^contribution /, "")]), state.of);
@@ -118,7 +119,7 @@ const shownValues = () => (state.layer === "contribution" && state.of ? state.of
 function showLayers() {
   const missing = state.answer?.missing ?? {};
   if (state.layer === "contribution" && missing.contribution && !missing.attention) state.layer = "attention";
-  layers.colour(shownValues(), state.view.classes);
+  layers.colour(shownValues(), state.view);
   const shown = { ...layers.shown, attention: state.layer === "attention", contribution: state.layer === "contribution" };
   for (const button of find("layers").querySelectorAll("button")) {
     const remedy = missing[button.dataset.layer === "outline" ? "tissue" : button.dataset.layer];
