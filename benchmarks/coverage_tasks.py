@@ -75,7 +75,15 @@ def main() -> None:
         events, by_metric = coverage(design, runs)
         per_fold = f"{events:.1f}" if design.task.tables else "–"
         rows += [
-            [design.task.name, str(design.patients), str(design.folds), per_fold, metric, f"{truth:.2f}", f"{share:.1%}"]
+            [
+                design.task.name,
+                str(design.patients),
+                str(design.folds),
+                per_fold,
+                metric,
+                f"{truth:.2f}",
+                f"{share:.1%}",
+            ]
             for metric, (truth, share) in by_metric.items()
         ]
     header = ["task", "patients", "folds", "events per fold", "metric", "truth", "coverage"]

@@ -14,7 +14,7 @@ from roformermil.runtime.text import p_text
 from roformermil.tasks.regression import Regression
 from roformermil.tasks.survival import Survival
 from tests.factories import SimulatedRun, survival_labels
-from tests.report.test_pages import captions, cells, rows, text, write_run
+from tests.report.test_pages import captions, cells, rows, text, write_picture, write_run
 from tests.workflow.browsing import open_page
 
 SLIDES, FOLDS, MODELS = 60, 3, ("abmil", "ro-abmil")
@@ -44,6 +44,8 @@ def regression(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def survival_page(survival):
+    for panel in ("high risk/labelled/s0", "low risk/unlabelled/s1"):
+        write_picture(survival.folder / f"mine/net/ro-abmil/heatmaps/gallery/{panel}.jpg", (2000, 900))
     return write_run(survival)
 
 
@@ -120,6 +122,16 @@ def test_the_page_of_survival_has_its_metrics_plot_and_risk_groups(survival, sur
     assert shown == list(joined[["model", "group", "patients", "events"]].itertuples(index=False, name=None))
     assert "Risk groups of each fold" in text(survival_page["tables"])
     assert cells(survival_page["position"])[0] == ["model", "C-index", "C-index, positions shuffled", "difference"]
+
+
+def test_heat_maps_are_of_the_highest_and_the_lowest_risks(survival_page):
+    section = survival_page["heatmaps"]
+    assert "The highest and the lowest predictions, each made by" in text(section)
+    assert "subtracts from (blue) the risk: the log-odds of the event" in text(section)
+    assert captions(section) == [
+        "s0. High risk, predicted by ro-abmil.",
+        "s1. Low risk, without a label, predicted so by ro-abmil.",
+    ]
 
 
 def test_the_page_of_regression_has_its_metrics_and_plot(regression, regression_page):
