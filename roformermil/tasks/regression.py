@@ -74,7 +74,7 @@ class Regression(Task):
         return np.array([float(label or np.nan) for label in labels], dtype=np.float64)
 
     def labels(self, targets: np.ndarray) -> list[str]:
-        return [str(float(value)) if np.isfinite(value) else "" for value in targets]
+        return [f"{value:.15g}" if np.isfinite(value) else "" for value in targets]
 
     def groups(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         return {"with a label": np.isfinite(targets)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from roformermil.errors import FoldsError, SheetError
+from roformermil.runtime.text import plural
 from roformermil.tasks.base import Parameters, Task, Values
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Survival(Task):
     aim: ClassVar = ("ranks patients by risk", "rank patients by risk")
     undefined: ClassVar = "No fold tests slides whose times can be compared, so there is no C-index."
     plateau: ClassVar = 0.55
-    few: ClassVar = "the C-index is coarse, and its 95% interval covers too little"
+    few: ClassVar = "the C-index is coarse"
     odds_of: ClassVar = "the event in an interval"
     linear_model: ClassVar = "discrete-time model of the hazards"
     predicts: ClassVar = "the risk of an event"
@@ -95,7 +96,7 @@ class Survival(Task):
 
     def describe(self, labels: Sequence[str], patients: Sequence[str]) -> str:
         with_event = [patient for label, patient in zip(labels, patients, strict=True) if not label.endswith("+")]
-        return f"{len(with_event)} with an event ({len(set(with_event))} patients), the others censored"
+        return f"{len(with_event)} with an event ({plural(len(set(with_event)), 'patient')}), the others censored"
 
     def guess_loss(self, targets: np.ndarray) -> float:
         """With the hazards of the life table: events of each interval over those who entered it and were not lost in it."""

@@ -307,3 +307,23 @@ def test_settings_without_covariates_are_those_of_trainings_before_there_were_an
         Model(name="ro-abmil")
     )
     assert Model(name="abmil", covariates=True).model_dump(mode="json")["covariates"] is True
+
+
+NO_CLASSES = {"d": {"slides": "s.csv", "root": "."}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"datasets": DATASETS}, "task: survival has no classes: datasets.d.classes: leave it out"),
+        ({"training": {"class_weights": "balanced"}}, "training.class_weights: set it to none"),
+        ({"training": {"sampler": "balanced"}}, "training.sampler: set it to shuffle"),
+        ({"training": {"monitor": "auroc"}}, "training.monitor: set it to loss"),
+        ({"decisions": {"temperature": True}}, "decisions.temperature: leave it out"),
+        ({"search": {"space": {"dropout": [0.0, 0.1]}, "score": "auroc"}}, "search.score: set it to loss"),
+    ],
+)
+def test_what_only_classes_have_is_refused_for_another_task(change, expected):
+    Config(task="survival", datasets=NO_CLASSES)
+    with pytest.raises(ConfigError, match=expected):
+        read_settings(Config, {"task": "survival", "datasets": NO_CLASSES, **change})

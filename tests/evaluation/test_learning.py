@@ -1,5 +1,7 @@
 """Trainings that never began, and that memorized, each against ones that did not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,9 @@ from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.learning import PLATEAU, describe_learning, learning_cautions, relative_cross_entropy
 from roformermil.evaluation.predictions import OutOfFold, read_table
 from roformermil.tasks import Classification
-from tests.factories import SimulatedRun, write_predictions_csv, write_training_files
+from roformermil.tasks.regression import Regression
+from roformermil.tasks.survival import Survival
+from tests.factories import SimulatedRun, survival_labels, write_predictions_csv, write_training_files
 
 KEY = ("set", "net", "ro")
 
@@ -130,3 +134,35 @@ def test_the_plateau_ends_at_an_auroc_of_two_thirds_or_so():
     distance = np.sqrt(2) * norm.ppf(0.65)
     value, _ = quad(lambda x: norm.pdf(x, distance / 2) * np.log1p(np.exp(-distance * x)), -10, 10)
     assert value / np.log(2) == pytest.approx(PLATEAU, abs=0.005)
+
+
+@pytest.mark.parametrize("task", [Survival(), Regression()], ids=["survival", "regression"])
+def test_other_tasks_are_judged_by_their_main_metric(task):
+    """Against guessing: a C-index of 0.5, an R2 of 0."""
+    labels = survival_labels(60) if task.name == "survival" else [f"{k % 13}" for k in range(60)]
+    targets, folds, slides = task.targets(labels), np.zeros(60, int), np.array([f"s{k}" for k in range(60)])
+    exact = -targets[:, :1] if targets.ndim == 2 else targets[:, None]
+    predictions = np.repeat(exact, len(task.columns), axis=1)
+    train = OutOfFold("set", "net", "m", task, slides, slides, folds, targets, predictions, folds)
+    validation = replace(train, predictions=np.full_like(predictions, predictions.mean()))
+    (memorized,), (stuck,) = (describe_learning(one, validation, {}) for one in (train, validation))
+    assert (memorized.train, memorized.validation) == pytest.approx((1, task.chance), abs=1e-9)
+    assert not memorized.on_plateau and stuck.on_plateau and not stuck.is_discarded
+
+
+def test_a_memorized_survival_training_is_named(tmp_path):
+    labels = survival_labels(90)
+    run, task = SimulatedRun(tmp_path), Survival().fit(labels)
+    folds = run.add_dataset("set", slides=90, labels=labels)
+    paths = run.add_model("set", folds, task, strength=0.0)
+    for path in paths:
+        table = pd.read_csv(path)
+        times = task.targets(table.label.astype(str))[:, 0]
+        table.loc[table.part == "train", "risk"] = 1 / (1 + times[table.part == "train"])
+        write_predictions_csv(path, table)
+        write_training_files(path, task=task.to_json())
+    (line,) = learning_cautions(read_results(run.predictions))["set", "net", "abmil"]
+    assert (
+        line.startswith("set, abmil: ")
+        and "fit their training slides far better than validation slides (C-index 1.00" in line
+    )

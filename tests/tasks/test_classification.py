@@ -46,3 +46,15 @@ def test_every_metric_named_is_computed():
         assert set(computed) == set(weighted) == set(task.metrics) >= set(task.compared)
         assert predictions.shape[1] == len(task.columns)
         assert {key: pytest.approx(value[0]) for key, value in weighted.items()} == computed
+
+
+def test_groups_labels_and_words_are_those_of_the_classes():
+    task = make_task("classification", ["a", "b"])
+    targets = task.targets(["b", "a", ""])
+    assert task.labels(targets) == ["b", "a", ""]
+    assert {name: rows.tolist() for name, rows in task.groups(targets).items()} == {
+        "of class a": [False, True, False],
+        "of class b": [True, False, False],
+    }
+    assert task.describe(["a", "a", "b"], ["p", "p", "q"]) == "2 a (1 patients), 1 b (1 patients)"
+    assert task.guess_loss(targets) == pytest.approx(np.log(2))

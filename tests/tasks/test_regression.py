@@ -50,3 +50,12 @@ def test_strata_are_fifths_and_keep_equal_values_together():
 def test_other_text_is_refused(label):
     with pytest.raises(SheetError, match="expected a number"):
         Regression().check(label)
+
+
+def test_guessing_costs_the_variance_and_labels_are_written_as_they_were_read():
+    labels = ["3.7", "-1", "20.25"]
+    task = Regression().fit(labels)
+    assert task.guess_loss(task.targets(labels)) == pytest.approx(1)
+    assert task.labels(task.targets([*labels, ""])) == [*labels, ""]
+    assert task.describe(labels, ["a", "b", "c"]).startswith("labels -1 to 20.25, mean 7.65")
+    assert task.difference_bounds("r2") == (-np.inf, np.inf) and task.difference_bounds("pearson") == (-2, 2)

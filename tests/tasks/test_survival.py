@@ -41,6 +41,7 @@ def test_fitting_one_logit_per_interval_gives_the_life_table():
 
     optimiser.step(closure)
     torch.testing.assert_close(logits.sigmoid().tolist(), [3 / 10, 4 / 5], atol=1e-5, rtol=0)
+    assert task.guess_loss(task.targets(labels)) == pytest.approx(closure().item() / len(labels))
 
 
 def test_predictions_are_the_survival_at_each_end_and_the_risk():
@@ -83,3 +84,13 @@ def test_a_label_is_a_time_with_a_plus_where_no_event_was_seen(time, event, labe
 def test_cells_that_are_no_time_or_no_event_are_refused(time, event):
     with pytest.raises(SheetError, match="time|event"):
         survival_label(time, event)
+
+
+def test_labels_are_written_as_they_were_read():
+    labels = ["42", "42+", "0.5", "1234.5678+", ""]
+    assert TASK.labels(TASK.targets(labels)) == labels
+
+
+def test_few_events_are_told_by_the_group_with_an_event():
+    assert TASK.groups(TASK.targets(["1", "2+", ""]))["with an event"].tolist() == [True, False, False]
+    assert TASK.describe(["1", "2+", "3"], ["a", "a", "a"]) == "2 with an event (1 patient), the others censored"

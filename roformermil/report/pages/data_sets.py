@@ -16,6 +16,7 @@ from roformermil.tasks import Task
 PLOTS = ("curves", "confusion", "calibration", "survival", "scatter", "history")
 SHOWN_SLIDES = 50  # per data set, of those that are lost, of those with a warning and of those left out
 OUTCOMES = {"right": "predicted right", "wrong": "predicted wrong", "unlabelled": "without a label, predicted so"}
+OUTCOMES["labelled"] = "predicted"  # of a task that predicts no class
 
 
 def trained_on(datasets: Iterable[Path], config: Mapping[str, Any]) -> dict[str, str]:
@@ -80,7 +81,7 @@ def _size(rows: Sequence[FoldRow], task: Task, trained: str) -> list[Any]:
 
 
 def heat_maps(folder: Path, encoder: str, model: str) -> list[dict[str, str]]:
-    """The panels in a model's gallery: picture, slide, label and what the prediction was."""
+    """The panels in a model's gallery: picture, slide, label (or without classes the group) and what the prediction was."""
     gallery = folder / encoder / model / "heatmaps/gallery"
     return [
         {"picture": jpeg_uri(path), "slide": path.stem, "label": path.parts[-3], "outcome": OUTCOMES[path.parts[-2]]}

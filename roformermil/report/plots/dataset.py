@@ -146,10 +146,10 @@ def plot_history(results: list[FoldResult]) -> Figure:
     for column, model in zip(axes.T, models, strict=True):
         own = [one for one in results if one.model == model]
         guessing = [_guess_loss(one) for one in own]
-        for result, guess in zip(own, guessing, strict=True):
+        limit = HIGHEST_LOSS * max(guessing)
+        for result in own:
             history = read_table(result.path.with_name("history.csv"))
             kept = history[history.epoch == int(result.metadata["best_epoch"])]
-            limit = HIGHEST_LOSS * guess
             for panel, name in zip(column, LOSSES, strict=True):
                 top = max(top, history[name].clip(upper=limit).max())
                 draw_losses(panel, history.epoch, history[name], limit, colours[result.fold])
