@@ -31,6 +31,5 @@ def keys_of_classes(
             yield f"decisions.{key}: {leave_out}"
     if search.score != "loss":
         yield "search.score: set it to loss"
-    for key in OF_CLASSES:
-        if key in (search.space or {}):
-            yield f"search.space.{key}: {leave_out}"
+    if search.space:
+        yield f"search.space: {leave_out}, its tables are of AUROC"

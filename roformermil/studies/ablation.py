@@ -31,7 +31,6 @@ from roformermil.studies.strata import STRATA, split_by_strata
 from roformermil.studies.variants import list_variants
 
 Selection = Mapping[str, set[str]] | None  # each data set's slide ids; None: all
-METRICS = ("auroc", "average_precision", POOLED)
 DIFFERENCE = ["base_difference", "base_low", "base_high"]
 
 
@@ -62,7 +61,8 @@ def write_ablation(
     ]
     table = pd.DataFrame(variants, columns=["axis", "name", "model"]).merge(pd.concat(selected), on="model")
     table = table.merge(describe_trainings(results), on=KEYS)
-    table = table[table.metric.isin(METRICS)]
+    task = results[0].task
+    table = table[table.metric.isin((*task.compared, POOLED))]
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
     tested = [one for one in out_of_fold(results) if one.model == base]
     few = {(one.dataset, one.encoder) for one in tested if has_few_tests(one)}
@@ -107,7 +107,8 @@ def compare_variants(results: list[FoldResult], base: str, part: str, slides: Se
     for model in models:
         for metric, values in left_out[model.key].items():
             difference = values - left_out[model.dataset, model.encoder, base][metric]
-            interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=(-1, 1))
+            bounds = (-1.0, 1.0) if metric == POOLED else model.task.difference_bounds(metric)
+            interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=bounds)
             rows.append((*model.key, metric, difference[0], *interval))
     differences = pd.DataFrame(rows, columns=[*KEYS, "metric", *DIFFERENCE])
     return summary_table(metrics, models).merge(differences, on=[*KEYS, "metric"])

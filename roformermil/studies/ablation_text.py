@@ -11,6 +11,7 @@ from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.summary_text import difference_text, interval_text
 from roformermil.runtime.text import markdown_table
 from roformermil.studies.strata import STRATA
+from roformermil.tasks import METRIC_TITLES, task_with
 
 Group = tuple[str, str]  # data set and encoder
 Row = Mapping[Any, Any]  # of ablation.csv
@@ -27,21 +28,24 @@ that k folds do where not all do. Average precision, and intervals by stratum: a
 def ablation_text(
     table: pd.DataFrame, base: str, notes: Mapping[Group, list[str]], few_tests: Collection[Group] = ()
 ) -> str:
-    """Markdown tables of each data set, variants down: AUROC by part, with shuffled positions and against `base`; by stratum.
+    """Markdown tables of each data set, variants down: AUROC, or the main metric of another task, by part, with shuffled positions and against `base`; by stratum.
 
     table: ablation.csv. notes: each data set's and encoder's number of slides and cautions. few_tests: those whose folds test
     few slides or patients, where the pooled AUROC is shown too.
     """
-    sections = []
+    sections, main = [], task_with(table.metric).main
+    title = METRIC_TITLES[main]
     for (dataset, encoder), group in table.groupby(["dataset", "encoder"], sort=False):
         key, folds = (str(dataset), str(encoder)), int(group.folds.max())
         sections += [
             f"## {dataset} ({encoder}), {folds} folds, against {base}",
-            f"AUROC, mean over folds\n\n{_metric_table(group, base, 'auroc')}",
+            f"{title}, mean over folds\n\n{_metric_table(group, base, main)}",
         ]
-        if key in few_tests:
+        if key in few_tests and POOLED in set(group.metric):
             sections.append(f"Pooled AUROC, all test slides together\n\n{_metric_table(group, base, POOLED)}")
-        sections.append(f"AUROC, mean over folds, by tissue density and slide size\n\n{_strata_table(group, folds)}")
+        sections.append(
+            f"{title}, mean over folds, by tissue density and slide size\n\n{_strata_table(group, folds, main)}"
+        )
         sections.append("\n".join(f"- {line}" for line in notes[key]))
     return "\n\n".join([*sections, LEGEND]) + "\n"
 
@@ -66,8 +70,8 @@ def _metric_table(group: pd.DataFrame, base: str, metric: str) -> str:
     return _table({title: cells for title, cells in columns.items() if any(cells)})
 
 
-def _strata_table(group: pd.DataFrame, folds: int) -> str:
-    variants = _variants(group, "auroc")
+def _strata_table(group: pd.DataFrame, folds: int, metric: str) -> str:
+    variants = _variants(group, metric)
     columns = _names([variant["test", "all"] for variant in variants])
     return _table(
         columns | {name: [_stratum(variant.get(("test", name)), folds) for variant in variants] for name in STRATA}

@@ -11,6 +11,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator
 from roformermil.bags.folds import PARTS
 from roformermil.studies.strata import STRATA
 from roformermil.studies.variants import BASE
+from roformermil.tasks import METRIC_TITLES, task_with
 
 SHUFFLED = "test, positions shuffled"
 ROWS = {"by part": (*PARTS, SHUFFLED), "test, by tissue density": STRATA[:2], "test, by slide size": STRATA[2:]}
@@ -26,9 +27,10 @@ MEASURES = {
 
 
 def plot_ablation(table: pd.DataFrame, base: str) -> Figure:
-    """AUROC of every variant with its 95% interval: an axis of the ablation across; part, density and size down.
+    """AUROC, or the main metric of another task, of every variant with its 95% interval: an axis of the ablation across; part, density and size down.
     table: ablation.csv; base: id of the varied model."""
-    table = table[table.metric == "auroc"]
+    main = task_with(table.metric).main
+    table = table[table.metric == main]
     groups, axes = table.groupby(["dataset", "encoder"]), [axis for axis in table.axis.unique() if axis != BASE]
     rows = [(dataset, group, *row) for (dataset, _), group in groups for row in ROWS.items()]
     figure = Figure(figsize=(1.5 + 3.2 * len(axes), 0.8 + 2.6 * len(rows)), layout="constrained")
@@ -39,7 +41,7 @@ def plot_ablation(table: pd.DataFrame, base: str) -> Figure:
             if SHUFFLED in series:
                 panel.set_title(f"{dataset}: {axis}", fontsize=10)
                 panel.axhline(_values(group[group.model == base], "test")["mean"].iloc[0], **DOTTED)
-        line[0].set_ylabel(f"AUROC, {title}", fontsize=8)
+        line[0].set_ylabel(f"{METRIC_TITLES[main]}, {title}", fontsize=8)
         line[-1].legend(fontsize=7, loc="lower left", bbox_to_anchor=(1.0, 0.0))
     title = (
         f"Each variant differs from {base} (shaded, dotted) in one thing; mean over folds, 95% intervals over patients"
