@@ -34,7 +34,7 @@ class Dataset(Settings):
     """A data set: a slide sheet, the folder of its slides and its classes."""
 
     slides: UserPath
-    """Slide sheet (CSV): `slide_id, path`; `label` to train; and optionally `patient_id` (by default each slide is a patient
+    """Slide sheet (CSV): `slide_id, path`; `label` to train (with `task: survival`, `time` and `event`); and optionally `patient_id` (by default each slide is a patient
     of its own), `mpp`, `tissue` (settings for this slide), `exclude` (why it is left out), `site` (where it was made, for the
     leakage check) and `note` (for readers)."""
     root: UserPath

@@ -11,6 +11,7 @@ from roformermil.bags import folds
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
+from roformermil.tasks import make_task
 
 AB = ("a", "b")
 UNUSABLE = [
@@ -266,3 +267,37 @@ def test_the_fingerprint_of_rows_depends_on_every_field_but_not_on_their_order(r
 def test_seeds_never_change_and_differ_by_every_part():
     assert folds.derive_seed("atlas", 3, 1) == 1955269048
     assert len({folds.derive_seed(d, f, s) for d in "ab" for f in (0, 1) for s in (0, 1)}) == 8
+
+
+def with_labels(labels):
+    return [Slide(f"s{k}", f"p{k}", label, Path("x.svs"), None) for k, label in enumerate(labels)]
+
+
+def test_every_part_has_its_share_of_events():
+    cohort = with_labels([f"{k + 1}" + "+" * (k % 3 > 0) for k in range(45)])
+    made = folds.make_folds(cohort, Folds(count=3), make_task("survival"))
+    assert {row.label for row in made} == {slide.label for slide in cohort}, "as in the slide sheet"
+    for _, of_fold in groupby(made, lambda row: row.fold):
+        shares = Counter((row.part, row.label.endswith("+")) for row in of_fold)
+        for part, least in (("train", 8), ("validation", 1), ("test", 5)):
+            assert shares[part, False] >= least and 0.5 < shares[part, True] / (2 * shares[part, False]) <= 1.5
+
+
+def test_folds_of_numbers_have_similar_means():
+    cohort = with_labels([f"{k}" for k in np.random.default_rng(0).permutation(60)])
+    made = folds.make_folds(cohort, Folds(count=3), make_task("regression"))
+    means = [np.mean([float(r.label) for r in made if (r.fold, r.part) == (k, "test")]) for k in range(3)]
+    assert np.ptp(means) < 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "message"),
+    [
+        (["1+", "2+", "3"] + ["4+"] * 9, "survival", "the group with an event has 1 patient; add patients"),
+        (["1", "2"], "regression", "too few patients .*the data set has 2 patients; add patients, it needs 3"),
+        (["", ""], "survival", "no usable slide has a label: fill in column time and event of the slide sheet"),
+    ],
+)
+def test_too_few_events_or_bags_are_told(labels, task, message):
+    with pytest.raises(FoldsError, match=message):
+        folds.make_folds(with_labels(labels), Folds(count=3), make_task(task))

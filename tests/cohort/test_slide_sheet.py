@@ -4,6 +4,7 @@ import pytest
 
 from roformermil.cohort.slide_sheet import Slide, parse_slide_sheet, read_slide_sheet, sheet_warnings
 from roformermil.errors import SheetError
+from roformermil.tasks import make_task
 
 REQUIRED = "slide_id,patient_id,label,path"
 HEADER = f"{REQUIRED},mpp\n"
@@ -174,3 +175,33 @@ def test_a_missing_sheet_is_named_and_all_mistakes_of_a_sheet_are_reported_toget
     assert len(lines) == 11 and lines[-1] == "and 11 more"  # each second row has two
     assert "row 2: slide 's0': no file at" in lines[0]
     assert "row 3: slide 's1' has label 'z'" in lines[1] and "row 3: slide 's1': no file at" in lines[2]
+
+
+SURVIVAL = [
+    ("slide_id,path,time,event\ns1,a.svs,-3,1\n", "slide 's1' has time '-3'; expected a number of 0 or more"),
+    ("slide_id,path,time,event\ns1,a.svs,3,dead\n", r"slide 's1' has event 'dead'; expected 1 \(it happened"),
+    ("slide_id,path,time,event\ns1,a.svs,3,\n", "slide 's1' has event ''; expected 1"),
+    ("slide_id,path,time\ns1,a.svs,3\n", "no column 'event', which a label needs beside the others: time, event"),
+    ("slide_id,path,OS.time,OS\ns1,a.svs,3,1\n", r"no column 'time': is it your column 'OS.time'\? Rename it"),
+    ("slide_id,path,Time,event\ns1,a.svs,3,1\n", "column 'Time': did you mean 'time'"),
+    ("slide_id,path,time,vital_status\ns1,a.svs,3,1\n", "no column 'event': is it your column 'vital_status'"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SURVIVAL)
+def test_mistakes_in_times_and_events_are_named(tmp_path, text, expected):
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "slides.csv").write_text(text)
+    with pytest.raises(SheetError, match=expected):
+        read_slide_sheet(tmp_path / "slides.csv", tmp_path, make_task("survival"))
+
+
+def test_time_and_event_are_a_label_and_numbers_are_checked(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.svs").touch()
+    (tmp_path / "slides.csv").write_text("slide_id,path,time,event\na,a.svs,12.5,1\nb,b.svs,3,0\nc,c.svs,,\n")
+    slides = read_slide_sheet(tmp_path / "slides.csv", tmp_path, make_task("survival"))
+    assert [slide.label for slide in slides] == ["12.5", "3+", ""]
+    (tmp_path / "slides.csv").write_text('slide_id,path,label\na,a.svs,1.5\nb,b.svs,"1,5"\n')
+    with pytest.raises(SheetError, match="slide 'b' has label '1,5'; expected a number, with a decimal point"):
+        read_slide_sheet(tmp_path / "slides.csv", tmp_path, make_task("regression"))

@@ -274,3 +274,23 @@ def test_an_external_data_set_of_no_other_or_with_other_classes_is_refused():
     with pytest.raises(ConfigError, match="ablation.datasets: x is none of the datasets trained on: d"):
         changed = {"x": {"slides": "t.csv", "root": ".", "validates": "d"}, **DATASETS}
         read_settings(Config, {"datasets": changed, "ablation": {"datasets": ["x"]}})
+
+
+NO_CLASSES = {"d": {"slides": "s.csv", "root": "."}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"datasets": DATASETS}, "task: survival has no classes: datasets.d.classes: leave it out"),
+        ({"training": {"class_weights": "balanced"}}, "training.class_weights: set it to none"),
+        ({"training": {"sampler": "balanced"}}, "training.sampler: set it to shuffle"),
+        ({"training": {"monitor": "auroc"}}, "training.monitor: set it to loss"),
+        ({"decisions": {"temperature": True}}, "decisions.temperature: leave it out"),
+        ({"search": {"space": {"dropout": [0.0, 0.1]}, "score": "auroc"}}, "search.score: set it to loss"),
+    ],
+)
+def test_what_only_classes_have_is_refused_for_another_task(change, expected):
+    Config(task="survival", datasets=NO_CLASSES)
+    with pytest.raises(ConfigError, match=expected):
+        read_settings(Config, {"task": "survival", "datasets": NO_CLASSES, **change})

@@ -169,6 +169,18 @@ def test_parameter_counts_are_the_published_ones_and_those_of_plain_models_nearl
     assert parameter_count(plain) == pytest.approx(count, rel=1e-3)
 
 
+@pytest.mark.parametrize("bags", [1, 2, 3, 4, 7, 16])
+def test_the_loss_of_classes_is_torchs_cross_entropy_to_the_last_bit(bags):
+    """So that trainings of earlier releases are repeated exactly."""
+    torch.manual_seed(bags)
+    for _ in range(20):
+        logits, labels = torch.randn(bags, 3, requires_grad=True), torch.randint(3, (bags,))
+        expected = torch.nn.functional.cross_entropy(logits, labels)
+        actual = mil_loss(ModelOutput(logits, logits, None), labels, [1] * bags)
+        gradients = [torch.autograd.grad(loss, logits)[0] for loss in (expected, actual)]
+        assert torch.equal(actual, expected) and torch.equal(*gradients)
+
+
 def test_wrong_shapes_are_named(batch):
     features, grid = batch
     wrong = [(features[:, :9], grid, LENGTHS), (features, grid, [7, 13, 1]), (features, grid, [20, 0])]

@@ -22,8 +22,10 @@ from roformermil.report.heatmaps.geojson import rank_fractions, tiles_to_geojson
 from roformermil.report.heatmaps.out_of_fold import write_out_of_fold_heatmaps
 from roformermil.report.heatmaps.overlay import draw_overlays, rasterize
 from roformermil.report.heatmaps.panel import AMBER, draw_panel
+from roformermil.report.heatmaps.sentences import describe_maps
 from roformermil.slides.steps import segment_slides, tile_slides
 from roformermil.slides.thumbnails import Thumbnails
+from roformermil.tasks import make_task
 from roformermil.training import TrainingJob, train_fold
 from tests.factories import raises_slide_error
 
@@ -342,3 +344,39 @@ def test_the_slides_of_a_patient_are_drawn_as_parts_of_one_prediction(cohort, pa
     shares = [float(part.attention[:, 1].sum()) for part in whole.split(bag.slide_lengths)]
     for text, share in zip(panel_texts, shares, strict=True):
         assert f"this one has {share:.0%} of the attention" in text.sentences[1]
+
+
+@pytest.mark.parametrize("label", ["12+", ""])
+def test_maps_of_survival_show_what_tiles_add_to_the_risk(cohort, panel_texts, label):
+    """One map, of the mean over the hazards of the intervals; never right or wrong."""
+    task, n = make_task("survival").fit(["1", "2", "3", "4"]), ACROSS * DOWN
+    contributions = np.tile(np.linspace(-0.1, 0.3, n)[:, None], 4) * [0, 1, 1, 2]
+    attention = np.tile(np.where(np.arange(n) == 3, 0.5, 0.5 / (n - 1))[:, None], 4)
+    prediction = Prediction(np.array([0.42, 0.9, 0.7, 0.5, 0.2]), attention, contributions, task)
+    assert prediction.margins[:, 0] == pytest.approx(contributions.mean(axis=1))
+    out = cohort.folder / "survival"
+    write_heatmaps(cohort.records[14], cohort.features("s14"), prediction, list(task.mapped), out, TIMEOUT, label)
+    (text,) = panel_texts
+    assert text.title == "s14: risk 0.42" + ", no event by 12" * bool(label) and not text.is_wrong
+    times = f"{np.exp(prediction.margins.sum()):.0f}"
+    assert text.sentences[0].startswith("Red raises the risk, blue lowers it")
+    assert f"raise the odds of the event in an interval {times} times over" in text.sentences[0]
+    tiles = json.loads((out / "s14.geojson").read_text())["features"]
+    measured = [tile["properties"]["measurements"]["contribution to risk"] for tile in tiles]
+    assert measured == pytest.approx(contributions.mean(axis=1).tolist())
+
+
+def test_maps_of_regression_are_in_units_of_the_label(cohort):
+    """A model of labels a hundred times as large has the same colours."""
+    thumbnails, n, pictures = Thumbnails(np.full((50, 70, 3), 255, np.uint8), SIZE, (0, 0), []), ACROSS * DOWN, []
+    for unit in (1, 100):
+        task = make_task("regression").fit([str(value * unit) for value in (1.0, 2.0, 3.0)])
+        values = np.linspace(-0.001, 0.002, n)[:, None] * unit
+        prediction = Prediction(np.array([2.0 * unit]), np.full((n, 1), 1 / n), values, task)
+        (_, overlay) = draw_overlays(thumbnails, cohort.features("s14"), prediction, 0, ["prediction"])
+        assert overlay.scale.note.startswith("units of the label per tile: blue lowers, red raises the prediction")
+        assert _choose_tiles(prediction, 0, ["prediction"]) == {}, "negligible"
+        pictures.append(np.asarray(overlay.picture))
+    assert (pictures[0] == pictures[1]).all()
+    total = describe_maps(prediction, 0, ["prediction"])[0]
+    assert total.endswith(f"Together, the tiles add {values.sum():+.1f} to the model's baseline.")

@@ -107,6 +107,8 @@ def _contribution_colours(
         f"{'> ' if most > limit else ''}+{short_text(limit)}",
     )
     meaning = f"blue {f'for {classes[0]}' if len(classes) == 2 else 'against it'}, red for {classes[shown]}"
+    if len(classes) == 1:
+        meaning = f"blue lowers, red raises the {classes[0]}"
     note = f"{unit} per tile: {meaning}; this slide: {short_text(least, '+')} to {short_text(most, '+')}"
     scale = Scale(BLUE_WHITE_RED, [(0.0, low), (0.5, "0"), (1.0, high)], note)
     return (margins / limit / 2 + 0.5).clip(0, 1), scale
