@@ -63,7 +63,8 @@ def measure_speeds(config: Config, slides: Sequence[InspectedSlide], trains: boo
     if trains and speeds.values:
         speeds.device = speeds.device or best_device().type
         tiles = min(MOST_STEP_TILES, round(statistics.median(slide.record.tiles or 1 for slide in usable)))
-        steps = (measure_step(model, tiles, speeds.values, speeds.device) for model in config.models)
+        measured = map(_without_covariates, config.models)
+        steps = (measure_step(model, tiles, speeds.values, speeds.device) for model in measured)
         speeds.steps = dict(zip((model.id for model in config.models), steps, strict=True))
     return speeds
 
@@ -113,6 +114,13 @@ def measure_encoder(settings: Encoder, tile_px: int) -> tuple[float, int, str]:
         best = min(best, (seconds() - began) / count)
         count = min(2 * count, encoder.batch_size)
     return best, values, encoder.device.type
+
+
+def _without_covariates(model: Model) -> Model:
+    """The model without its covariates, which take no time worth measuring. On covariates alone: with the mean of features instead."""
+    if not model.uses_features:
+        return Model(name="mean-linear")
+    return model.model_copy(update={"covariates": False})
 
 
 def measure_step(model: Model, tiles: int, values: int, device: str) -> Step:

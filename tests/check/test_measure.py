@@ -42,9 +42,11 @@ def test_the_encoder_is_measured_without_its_weights_and_within_seconds(monkeypa
 def test_a_step_is_measured_for_each_model_if_models_are_trained(folder, slides, monkeypatch):
     monkeypatch.setattr(measure, "ENCODER_SECONDS", 0.1)
     monkeypatch.setattr(measure, "MOST_STEP_TILES", 4)
-    config = configure(folder, models=["abmil", {"name": "ro-abmil", "hidden_dim": 64}], tiles={"tile_px": 64})
+    fused = {"name": "ro-abmil", "id": "fused", "hidden_dim": 64, "covariates": True}
+    models = ["abmil", {"name": "ro-abmil", "hidden_dim": 64}, "covariates", fused]
+    config = configure(folder, models=models, covariates=["age"], tiles={"tile_px": 64})
     speeds = measure_speeds(config, slides, trains=True)
-    assert list(speeds.steps) == ["abmil", "ro-abmil"] and speeds.steps["abmil"].seconds > 0
+    assert list(speeds.steps) == ["abmil", "ro-abmil", "covariates", "fused"] and speeds.steps["abmil"].seconds > 0
     assert speeds.steps["abmil"].parameters > 10**6 and speeds.steps["abmil"].tiles == 4
     assert measure_speeds(config, slides, trains=False).steps == {}
 
