@@ -252,6 +252,7 @@ def labels_to_train_on(wildcards):
             check_patient_labels(used)
     except RoFormerMILError as error:
         remedy = "The targets `tissue` and `features` need no labels"
-        logger.error(f"{wildcards.dataset} cannot be used: {error}. {remedy}")
+        purpose = "evaluated" if wildcards.dataset in EXTERNAL else "trained on"
+        logger.error(f"{wildcards.dataset} cannot be {purpose}: {error}. {remedy}")
         raise SystemExit(1) from None  # around an error Snakemake would print a traceback
     return []
