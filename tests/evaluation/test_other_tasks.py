@@ -17,6 +17,8 @@ from roformermil.evaluation.cautions import has_few_tests
 from roformermil.evaluation.chance import chance_warning
 from roformermil.evaluation.external import drop_sentence
 from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult
+from roformermil.evaluation.intervals import patient_intervals
+from roformermil.evaluation.patients import mixed_patients
 from roformermil.evaluation.predictions import out_of_fold, read_table
 from roformermil.evaluation.tables import write_tables
 from roformermil.evaluation.trace import trace_number
@@ -134,6 +136,7 @@ def test_metrics_are_means_over_folds_with_intervals_by_patient(run):
         low, high = model.task.bounds_of(metric)
         bounds = max(low, whole[metric] - half[metric]), min(high, whole[metric] + half[metric])
         assert (row.ci_low, row.ci_high) == pytest.approx(bounds)
+        assert patient_intervals(model, model.task.weighted_metrics)[metric] == pytest.approx(bounds)
 
 
 def test_intervals_end_where_a_metric_ends_and_not_at_0_and_1(run):
@@ -197,6 +200,17 @@ def test_patients_count_once_with_the_mean_prediction(run):
         for one in patients
     ]
     assert row["mean"] == pytest.approx(np.mean(values))
+
+
+def test_patients_whose_slides_differ_are_in_no_result_by_patient(run):
+    """Also where only the event differs, or only the time."""
+    model = models_of(run)["in", "abmil"]
+    assert mixed_patients(model) == []
+    first = np.flatnonzero(model.patients == "p3")[0]
+    for column in range(model.targets.reshape(len(model.targets), -1).shape[1]):
+        targets = model.targets.reshape(len(model.targets), -1).copy()
+        targets[first, column] = 1 - targets[first, column]
+        assert mixed_patients(replace(model, targets=targets.reshape(model.targets.shape))) == ["p3"]
 
 
 def test_survival_alone_has_tables_of_risk_groups(run):
