@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from roformermil.errors import BagError, ConfigError, WeightsError
 from roformermil.models import build_model, load_reference_parameters
-from roformermil.models.build import mil_loss, parameter_count
+from roformermil.models.build import ModelOutput, mil_loss, parameter_count
 from roformermil.models.roformer import CHUNK_TILES, Dropout, FeedForward
 from roformermil.models.rope import AxisRotaryEncoding
 from tests.models import MODELS, POSITIONS
