@@ -17,6 +17,7 @@ from roformermil.evaluation.cautions import has_few_tests
 from roformermil.evaluation.chance import chance_warning
 from roformermil.evaluation.external import drop_sentence
 from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult
+from roformermil.evaluation.intervals import patient_intervals
 from roformermil.evaluation.predictions import out_of_fold, read_table
 from roformermil.evaluation.tables import write_tables
 from roformermil.evaluation.trace import trace_number
@@ -134,6 +135,7 @@ def test_metrics_are_means_over_folds_with_intervals_by_patient(run):
         low, high = model.task.bounds_of(metric)
         bounds = max(low, whole[metric] - half[metric]), min(high, whole[metric] + half[metric])
         assert (row.ci_low, row.ci_high) == pytest.approx(bounds)
+        assert patient_intervals(model, model.task.weighted_metrics)[metric] == pytest.approx(bounds)
 
 
 def test_intervals_end_where_a_metric_ends_and_not_at_0_and_1(run):

@@ -121,6 +121,8 @@ def test_the_page_of_survival_has_its_metrics_plot_and_risk_groups(survival, sur
     shown = [(line[0], line[1], int(line[2]), int(line[3])) for line in rows(plots)]
     assert shown == list(joined[["model", "group", "patients", "events"]].itertuples(index=False, name=None))
     assert "Risk groups of each fold" in text(survival_page["tables"])
+    by_fold = [line[3] for line in rows(survival_page["tables"], -1)]
+    assert by_fold == ["0", "0", "1", "1", "2", "2", "–", "–"] * len(MODELS)
     assert cells(survival_page["position"])[0] == ["model", "C-index", "C-index, positions shuffled", "difference"]
 
 

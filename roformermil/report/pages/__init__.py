@@ -56,7 +56,9 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     run = provenance["run"]
-    groups_of_risk = read_table(results / "survival_groups.csv") if task.tables else pd.DataFrame()
+    groups_of_risk = pd.DataFrame()
+    if task.tables:
+        groups_of_risk = read_table(results / "survival_groups.csv").astype({"fold": "Int64"})  # empty: of all folds
     save_plot(plot_comparisons(comparisons), results / "comparisons.png")
     groups = group_answers(summary)
     tasks = {name: Classification(tuple(names)) for name, names in classes.items()}

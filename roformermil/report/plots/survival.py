@@ -30,7 +30,7 @@ def plot_survival(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]) 
         above.set_title(f"{model.model}\n{_test_text(p)}", fontsize=9)
         _draw_curves(above, below, patients, cuts)
     axes[0, 0].set_ylabel("patients without the event", fontsize=8)
-    axes[0, 0].legend(fontsize=7, loc="lower left")
+    axes[0, 0].legend(fontsize=7, loc="upper right")
     axes[1, 0].set_yticks(range(len(GROUPS)), [f"{name} risk" for name in GROUPS], fontsize=7)
     axes[1, 0].tick_params(axis="y", length=0, pad=10)
     divided = (
