@@ -79,10 +79,11 @@ class Survival(Task):
         return " and ".join({"event": "the group with an event"}.get(name, f"the {name} group") for name in strata)
 
     def fit(self, labels: Sequence[str]) -> "Survival":
-        """With intervals that each have the same share of the events. The last one ends with the last event."""
+        """With intervals that each have a fifth of the events. The last fifth comes after them: an interval that ended with the last
+        event would have none that survived it, and so no hazard to learn."""
         if not (times := [time for time, event in self.targets(labels) if event == 1]):
             raise FoldsError("no training slide has an event: survival cannot be learned from it")
-        shares = np.arange(1, INTERVALS + 1) / INTERVALS
+        shares = np.arange(1, INTERVALS + 1) / (INTERVALS + 1)
         return replace(self, ends=tuple(np.quantile(times, shares, method="inverted_cdf").tolist()))
 
     def targets(self, labels: Sequence[str]) -> np.ndarray:

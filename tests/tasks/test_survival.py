@@ -52,7 +52,7 @@ def test_predictions_are_the_survival_at_each_end_and_the_risk():
 
 
 def test_intervals_share_the_events_and_survive_as_text():
-    task = Survival().fit([*map(str, range(1, 9)), "100+"])
+    task = Survival().fit([*map(str, range(1, 11)), "100+"])
     assert task.ends == (2, 4, 6, 8)
     assert read_task(task.to_json()) == task
 
