@@ -102,8 +102,6 @@ TRAININGS = dict.fromkeys(MODEL_IDS, CONFIG.training) | {one.model.id: one.train
 MEASURED_MODELS = {model.id: model for model in CONFIG.overhead.models}
 FOLDS = CONFIG.folds.numbers
 FIRST_FOLDS = range(CONFIG.folds.count)  # which test each slide once
-# The task beside the unit: jobs of a classification have the parameters of earlier releases, and are not run again for it
-UNIT = CONFIG.unit if CONFIG.task == "classification" else f"{CONFIG.unit} --task {CONFIG.task}"
 RUNS = run_names(FOLDS, CONFIG.training)  # a fold's first training has the fold's name
 
 try:
@@ -200,8 +198,16 @@ def covariates_option(wildcards, input):
     return f"--covariates {shlex.quote(str(input.covariates))}" if input.covariates else ""
 
 
-def covariates_to_split():
-    """The end of a command line: the columns of the slide sheet that are covariates."""
+# The ends of command lines, of settings that few runs have: without them jobs have the text of those before, and are not run again
+
+
+def task_option():
+    """What is predicted."""
+    return "" if CONFIG.task == "classification" else f" --task {CONFIG.task}"
+
+
+def columns_option():
+    """The columns of the slide sheet that are covariates."""
     return f" --covariates {shlex.quote(','.join(CONFIG.covariates))}" if CONFIG.covariates else ""
 
 

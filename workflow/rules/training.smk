@@ -32,7 +32,7 @@ rule split:
         validates=validates_option,
         folds=to_json(CONFIG.folds),
         leakage=to_json(CONFIG.leakage),
-        unit=UNIT,
+        unit=CONFIG.unit,
     message:
         "Dividing into folds: {wildcards.dataset}"
     shell:
@@ -40,7 +40,8 @@ rule split:
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
             " --sites {params.sites} --unit {params.unit} --out {output.folds:q} {params.absolute} {params.validates:q}"
-            + covariates_to_split()
+            + columns_option()
+            + task_option()
         )
 
 
@@ -76,9 +77,9 @@ rule train:
         model=lambda wildcards: to_json(TRAINABLE_MODELS[wildcards.model]),
         training=lambda wildcards: training_settings(wildcards).deciding_values(),
         fold=lambda wildcards: fold_of_run(wildcards.fold),
-        unit=UNIT,
+        unit=CONFIG.unit,
         out=subpath(output.model, parent=True),
-        options=covariates_option,
+        options=covariates_option if CONFIG.covariates else "",  # a function that gives "" is not recorded
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
@@ -86,5 +87,5 @@ rule train:
             "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {params.fold}"
             " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
             " --training {resources.training:q} --unit {params.unit} --threads {threads} --out {params.out:q}"
-            " {params.options}"
+            " {params.options}" + task_option()
         )
