@@ -1,4 +1,5 @@
-"""Metrics of a packaged model's predictions, where the slide sheet has labels: `metrics.csv`, `classes.csv` and plots."""
+"""Metrics of a packaged model's predictions, where the slide sheet has labels: `metrics.csv`, `classes.csv`, `decisions.csv` and
+plots."""
 
 import logging
 from collections.abc import Sequence
@@ -11,51 +12,66 @@ import pandas as pd
 from roformermil.deployment.model_card import ModelCard
 from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
-from roformermil.evaluation.predictions import OutOfFold, read_table, targets_and_predictions
+from roformermil.evaluation.decisions import TITLES, decision_rows
+from roformermil.evaluation.patients import by_patient
+from roformermil.evaluation.predictions import KEYS, OutOfFold, read_table, targets_and_predictions
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
 from roformermil.runtime.text import join_some
 
 log = logging.getLogger(__name__)
-NOT_FOR_ONE = [
-    "dataset",
-    "encoder",
-    "model",
-    "std",
-    "folds",
-    "seeds",
-    "seed_std",
-]  # columns of tables of several models
-TABLES, PLOTS = ("metrics.csv", "classes.csv"), "plots"
+NOT_FOR_ONE = [*KEYS, "std", "folds", "seeds", "seed_std"]  # columns of tables of several models
+TABLES, PLOTS = ("metrics.csv", "classes.csv", "decisions.csv"), "plots"
+DECISION_COLUMNS = ["class", "threshold", "metric", "prevalence", "value", "ci_low", "ci_high"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """How the predictions of labelled slides compare with their labels."""
 
-    metrics: pd.DataFrame  # `metric, mean, ci_low, ci_high` and, with shuffled positions, POSITION
-    slides: int
-    patients: int
+    metrics: (
+        pd.DataFrame
+    )  # `level, metric, mean, ci_low, ci_high, slides, patients` and, with shuffled positions, POSITION
+    decisions: pd.DataFrame  # DECISION_COLUMNS
 
 
 def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
-    """The metrics of all labelled slides in predictions.csv of the folder `out`, which are written beside it with curves,
-    calibration and confusion matrix in `plots`. None, and none of these files, where no predicted slide has a label."""
+    """The metrics of all labelled slides in predictions.csv of the folder `out`, and again by patient where some have several; and
+    what the packaged operating points reach. They are written beside it, with curves, calibration and confusion matrix in `plots`.
+    None, and none of these files, where no predicted slide has a label."""
     model = read_predictions(out / "predictions.csv", card)
     if model is None:
         for name in (*TABLES, PLOTS):
             remove(out / name)
         return None
+    metrics = pd.concat([_metrics(one, len(model.slides)) for one in (model, by_patient(model)) if one])
+    classes = class_table([model] if card.classes else []).drop(columns=NOT_FOR_ONE, errors="ignore")
+    decisions = _decisions(model, card)
+    for name, table in zip(TABLES, (metrics, classes, decisions), strict=True):
+        write_text(out / name, table.to_csv(index=False, lineterminator="\n"))
+    _plot(model, out / PLOTS)
+    return Evaluation(metrics, decisions)
+
+
+def _metrics(model: OutOfFold, slides: int) -> pd.DataFrame:
+    """The task's metrics, by slide or by patient. slides: how many are evaluated."""
     summary = summary_table(metrics_of(model), [model])
     metrics = summary[summary.metric.isin(model.task.metrics)].drop(columns=NOT_FOR_ONE)
     metrics = metrics if model.shuffled is not None else metrics.drop(columns=POSITION)
-    size = {"slides": len(model.slides), "patients": len(set(model.patients))}
-    classes = class_table([model] if card.classes else []).drop(columns=NOT_FOR_ONE, errors="ignore")
-    for name, table in zip(TABLES, (metrics.assign(**size), classes), strict=True):
-        write_text(out / name, table.to_csv(index=False, lineterminator="\n"))
-    _plot(model, out / PLOTS)
-    return Evaluation(metrics, **size)
+    metrics.insert(0, "level", model.unit)
+    return metrics.assign(slides=slides, patients=len(set(model.patients)))
+
+
+def _decisions(model: OutOfFold, card: ModelCard) -> pd.DataFrame:
+    """Sensitivity, specificity and predictive values at the packaged operating points: DECISION_COLUMNS."""
+    rows = []
+    for name, point in card.decisions.classes.items():
+        c = card.classes.index(name)
+        called = (model.predictions[:, c] >= point.threshold).astype(float)
+        for metric, prevalence, value, bounds in decision_rows(model.targets == c, called, model.patients):
+            rows.append((name, point.threshold, metric, prevalence, value, *bounds))
+    return pd.DataFrame(rows, columns=DECISION_COLUMNS)
 
 
 def read_predictions(table: Path, card: ModelCard) -> OutOfFold | None:
@@ -123,19 +139,25 @@ def _plot(model: OutOfFold, out: Path) -> None:
 
 
 def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:
-    """The metrics in lines, beside those of the model's cross-validation."""
-    internal = {result.metric: result for result in card.results}
-    lines = [
-        f"Compared with the labels of {evaluation.slides} slides of {evaluation.patients} patients, 95% interval over patients:"
-    ]
-    for row in evaluation.metrics.to_dict("records"):
-        before, name = internal.get(row["metric"]), METRIC_TITLES[row["metric"]]
-        given = (
-            {"mean": np.nan}
-            if before is None
-            else {k: np.nan if v is None else v for k, v in before.model_dump().items()}
-        )
+    """The metrics in lines, beside those of the model's cross-validation, and what the operating points reach."""
+    internal = {result.metric: result.model_dump() for result in card.results}
+    lines: list[str] = []
+    for level, metrics in evaluation.metrics.groupby("level", sort=False):
+        size = metrics.iloc[0]
+        title = f"Compared with the labels of {size.slides} slides of {size.patients} patients"
         lines.append(
-            f"  {name}: {value_text(row)}; in cross-validation on {card.training_data.dataset}: {value_text(given)}"
+            f"{title}, 95% interval over patients:" if not lines else "By patient, with the mean of their slides:"
         )
+        for row in metrics.to_dict("records"):
+            line = f"  {METRIC_TITLES[row['metric']]}: {value_text(row)}"
+            if level == card.unit:
+                given = internal.get(row["metric"]) or {"mean": None}
+                before = {key: np.nan if value is None else value for key, value in given.items()}
+                line += f"; in cross-validation on {card.training_data.dataset}: {value_text(before)}"
+            lines.append(line)
+    for (name, threshold), rows in evaluation.decisions.groupby(["class", "threshold"], sort=False):
+        reached = [
+            f"{TITLES[row['metric']]} {value_text(row | {'mean': row['value']})}" for row in rows.to_dict("records")
+        ]
+        lines.append(f"Called {name} from {threshold:.2f} on, the packaged operating point: {', '.join(reached)}")
     return "\n".join(lines)

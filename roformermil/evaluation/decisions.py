@@ -17,6 +17,7 @@ from roformermil.evaluation.proportions import Bounds, predictive_value, proport
 from roformermil.evaluation.temperature import fit_temperatures, scaled_models
 from roformermil.tasks.class_metrics import counted_classes
 
+TITLES = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
 AT_PREVALENCE = "_at_prevalence"  # after `ppv` and `npv`: at the prevalence that the settings give
 COLUMNS = [*KEYS, "class", "operating_point", "metric", "prevalence", "value", "ci_low", "ci_high", "slides", "folds"]
 Row = tuple[str, float, float, Bounds]  # metric, prevalence, value, interval

@@ -234,6 +234,11 @@ def _join_runs(results: list[FoldResult], part: str) -> OutOfFold:
     trained = _read_tables(trainings) if all(one.path.exists() for one in trainings) else []
     folds_per_repeat = _folds_per_repeat(pd.concat([one[one.part == "test"] for one in trained])) if trained else None
     tables = _read_tables(results) if part == "test" and is_external else trained
+    if not tables:
+        missing = next(one.path for one in trainings if not one.path.exists())
+        raise ModelError(
+            f"{missing}: no such predictions: external results need those of the data set trained on beside them"
+        )
     tables = [table[table.part == part] for table in tables]
     table = pd.concat(tables)
     targets, predictions = targets_and_predictions(table, task)

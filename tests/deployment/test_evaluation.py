@@ -40,7 +40,25 @@ def test_predict_computes_metrics_where_the_sheet_has_labels(lab, sheet, tmp_pat
     assert metrics.loc["auroc", "mean"] == pytest.approx(expected) and set(metrics.slides) == {4}
     assert f"AUROC: {expected:.2f}" in result.output and "in cross-validation on set" in result.output
     assert {path.name for path in (out / "plots").iterdir()} == {"curves.png", "calibration.png", "confusion.png"}
-    assert set(pd.read_csv(out / "classes.csv")["class"]) == set(CLASSES)
+    assert set(pd.read_csv(out / "classes.csv")["class"]) == set(CLASSES) and set(metrics.level) == {"slide"}
+    decisions = pd.read_csv(out / "decisions.csv").set_index("metric")
+    called = table.probability_excluded >= decisions.threshold.iloc[0]
+    assert decisions.loc["sensitivity", "value"] == called[table.label == "excluded"].mean()
+    assert decisions.loc["specificity", "value"] == (~called[table.label == "inflamed"]).mean()
+    assert "the packaged operating point: sensitivity" in result.output
+
+
+def test_slides_of_a_patient_are_also_evaluated_together(lab, sheet, tmp_path):
+    text = sheet.read_text()
+    sheet.write_text(text.replace("s2,p2", "s2,p0").replace("s3,p3", "s3,p1"))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["predict", str(sheet), "--model", str(lab / "model"), "--out", str(out)])
+    metrics = pd.read_csv(out / "metrics.csv").query("level == 'patient'").set_index("metric")
+    table = pd.read_csv(out / "predictions.csv").query("label in @CLASSES")
+    means = table.groupby(["patient_id", "label"]).probability_excluded.mean().reset_index()
+    expected = roc_auc_score(means.label == "excluded", means.probability_excluded)
+    assert metrics.loc["auroc", "mean"] == pytest.approx(expected) and set(metrics.patients) == {2}
+    assert "By patient, with the mean of their slides:" in result.output
 
 
 def test_without_labels_there_are_no_metrics_and_none_of_earlier_ones(lab, predicted, tmp_path):

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roformermil.evaluation.decisions import AT_PREVALENCE
+from roformermil.evaluation.decisions import AT_PREVALENCE, TITLES
 from roformermil.evaluation.summary_text import NONE, interval_text, value_text
 
 FEW_SLIDES = 20  # validation slides of a class: fewer make thresholds vary widely
 SHOWN_SHARES = (0, 0.1, 0.2, 0.3, 0.5)  # of validation slides that are left to a person; abstention.csv has more
-TITLES = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
 LOSSES = (  # columns of probabilities.csv
     ("mean", "ci_low", "ci_high", ".3f"),
     ("scaled", "scaled_low", "scaled_high", ".3f"),
