@@ -121,13 +121,18 @@ def fit_coding(names: Sequence[str], training: Sequence[Cells], numbers: Iterabl
         filled = [cell for cell in cells if cell]
         if name in set(numbers):
             values = np.array([float(cell) for cell in filled] or [0.0])
-            std = float(values.std()) or 1.0
+            std = float(values.std()) if np.ptp(values) > 0 else 1.0  # equal values have a tiny one from rounding
             columns.append(
                 NumberColumn(name=name, mean=float(values.mean()), std=std, flags_missing=len(filled) < len(cells))
             )
         else:
             columns.append(CategoryColumn(name=name, values=sorted(set(filled))))
-    return CovariateCoding(columns=columns)
+    coding = CovariateCoding(columns=columns)
+    if not coding.entries:
+        raise BagError(
+            f"the {_covariates(names)} {'is' if len(names) == 1 else 'are'} empty for all training slides: leave it out"
+        )
+    return coding
 
 
 def number_columns(table: Iterable[Cells], names: Sequence[str]) -> list[str]:

@@ -196,6 +196,12 @@ def check_folds(rows: list[FoldRow], task: Task | Sequence[str], remedy: str) ->
     labels = defaultdict(set)
     for row, stratum in zip(rows, task.strata([row.label for row in rows]), strict=True):
         labels[row.fold, row.part].add(stratum)
+    if empty := [
+        f"fold {fold}: its {part} part has no slide"
+        for fold, part in product(sorted({row.fold for row in rows}), PARTS)
+        if not labels[fold, part]
+    ]:
+        raise FoldsError(f"{join_some(empty)}; {remedy}")
     missing = [
         f"fold {fold}: its {part} part has no slide of {task.name_strata(sorted(absent))}"
         for fold, part in product(sorted({row.fold for row in rows}), PARTS)

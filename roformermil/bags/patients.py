@@ -41,7 +41,7 @@ def check_patient_labels(slides: Sequence[Slide | FoldRow]) -> None:
     ]
     if differing:
         problem = f"unit: patient needs one label per patient, but the slides of {join_some(differing)} differ"
-        remedy = "correct column label or patient_id of the slide sheet, leave slides out (column exclude)"
+        remedy = "correct the labels or patient_id in the slide sheet, leave slides out (column exclude)"
         raise FoldsError(f"{problem}: {remedy}, or set unit: slide")
 
 

@@ -184,6 +184,7 @@ def predict(
     in_use = [name for name, record in ready.items() if record.is_ok]
     covariates = covariates_by_slide(bags, patients, read_slide_covariates(paths, in_use, packaged.card.covariates))
     packaged.check_covariates(covariates)
+    labels = read_labels(paths, packaged.task)  # mistakes before hours of encoding
     stores = {name: record.path for name, record in ready.items() if is_feature_store(record.path)}
     files = [record for name, record in ready.items() if name not in stores]
     drawing = None
@@ -199,7 +200,6 @@ def predict(
             drawing = Drawing(names, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
         else:
             log.warning("%s uses covariates alone, so there are no heat maps", packaged.card.name)
-    labels = read_labels(paths, packaged.task)
     usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
     predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions, covariates))
     by_name: dict[str, Row] = {}

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import CensoredData, ecdf, logrank
 
 from roformermil.evaluation.intervals import LEVEL
-from roformermil.evaluation.patients import by_patient
+from roformermil.evaluation.patients import by_patient, mixed_patients
 from roformermil.evaluation.predictions import KEYS, OutOfFold
 
 GROUPS = ("low", "high")
@@ -81,10 +81,16 @@ def risk_groups(model: OutOfFold, validation: OutOfFold) -> tuple[OutOfFold, np.
     """
     cuts = {run: float(np.median(own.predictions[:, 0])) for run, own in _patients_by_run(validation).items()}
     tested = model.without_repeats()
+    tested = tested.select(~np.isin(tested.patients, mixed_patients(tested)))
     patients = by_patient(tested) or tested
     patients = patients.select(np.sort(np.unique(patients.patients, return_index=True)[1]))
     if model.trained_on:
-        members = [cut for (fold, _), cut in cuts.items() if fold < (validation.folds_per_repeat or np.inf)]
+        first = model.seeds.min()
+        members = [
+            cut
+            for (fold, seed), cut in cuts.items()
+            if seed == first and fold < (validation.folds_per_repeat or np.inf)
+        ]
         return patients, np.full(len(patients.patients), np.mean(members))
     runs = zip(patients.folds.tolist(), patients.seeds.tolist(), strict=True)
     return patients, np.array([cuts[run] for run in runs])

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from roformermil.bags.folds import read_folds
+from roformermil.cohort.covariates import FILE as COVARIATES_FILE
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.errors import ConfigError, ModelError, StoreError
-from roformermil.evaluation.consistency import compare_files, compare_rows
+from roformermil.evaluation.consistency import compare_covariates, compare_files, compare_rows
 from roformermil.evaluation.fold_results import FoldResult, fold_folder
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS, out_of_fold, read_table
@@ -47,7 +48,9 @@ def trace_number(table: Path, row: str, read_features: bool = False) -> dict[str
     records = {record.slide_id: record for record in _read(read_slide_table, slide_table) if record.is_ok}
     differs = compare_statistics(table, chosen, values, results)
     for result in results:
-        lines = [*compare_files(result), *compare_rows(result, _read(read_folds, folds_table, result.fold))]
+        rows = _read(read_folds, folds_table, result.fold)
+        lines = [*compare_files(result), *compare_rows(result, rows)]
+        lines += compare_covariates(result, rows, folds_table.with_name(COVARIATES_FILE))
         differs += [f"{result.path.parent}: {line}" for line in lines]
     for slide_id, fingerprint in fingerprints.items():
         if slide_id in records:

@@ -12,6 +12,7 @@ from roformermil.tasks.base import Parameters, Task, Values
 if TYPE_CHECKING:
     from torch import Tensor
 
+ROUND_OFF = 1e-12  # a variance of less, of the largest square, is none
 STRATA = 5  # fifths of the values
 
 
@@ -68,7 +69,7 @@ class Regression(Task):
 
     def fit(self, labels: Sequence[str]) -> "Regression":
         values = self.targets(labels)
-        return replace(self, mean=float(values.mean()), std=float(values.std()) or 1.0)
+        return replace(self, mean=float(values.mean()), std=float(values.std()) if np.ptp(values) > 0 else 1.0)
 
     def targets(self, labels: Sequence[str]) -> np.ndarray:
         return np.array([float(label or np.nan) for label in labels], dtype=np.float64)
@@ -116,13 +117,15 @@ class Regression(Task):
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
         """R2 compares with the mean of the same bags; NaN, as Pearson's correlation, where these do not differ."""
         predicted, share = predictions[:, 0], weights / weights.sum(axis=1, keepdims=True)
-        moments = {name: share @ values for name, values in {"y": targets, "p": predicted}.items()}
-        squares = {"yy": share @ targets**2, "pp": share @ predicted**2, "yp": share @ (targets * predicted)}
-        variance, spread = squares["yy"] - moments["y"] ** 2, squares["pp"] - moments["p"] ** 2
-        covariance = squares["yp"] - moments["y"] * moments["p"]
-        known = variance > 1e-12 * (1 + squares["yy"])
+        y, p = (
+            targets - targets.mean(),
+            predicted - predicted.mean(),
+        )  # moments of large numbers would lose their digits
+        variance, spread = share @ y**2 - (share @ y) ** 2, share @ p**2 - (share @ p) ** 2
+        covariance = share @ (y * p) - (share @ y) * (share @ p)
+        known = variance > ROUND_OFF * np.square(y).max(initial=0)
+        varies = known & (spread > ROUND_OFF * np.square(p).max(initial=0)) & (np.ptp(predicted) > 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             r2 = np.where(known, 1 - share @ (targets - predicted) ** 2 / variance, np.nan)
-            varies = known & (spread > 1e-12 * (1 + squares["pp"]))
             pearson = np.where(varies, covariance / np.sqrt(variance * spread), np.nan)
         return {"r2": r2, "pearson": pearson, "mae": share @ np.abs(targets - predicted)}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 INTERVALS = 4
 LABEL = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(\+?)")
+EVENTS = {"1": True, "1.0": True, "0": False, "0.0": False}  # spreadsheets write 1.0 where another cell is empty
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ class Survival(Task):
         at = ", ".join(f"{end:g}" for end in self.ends)
         ends = f" (in the first member {at})" if at else ""
         return (
-            f"`survival_1` to `survival_{INTERVALS}` are the probabilities to be without an event at {INTERVALS} times, the quartiles of"
-            f" the events of each member's training{ends}; `risk` is the mean probability of an event by then."
+            f"`survival_1` to `survival_{INTERVALS}` are the probabilities to be without an event at {INTERVALS} times, by which"
+            f" 20, 40, 60 and 80% of the events of each member's training had happened{ends}; `risk` is the mean probability of an event by then."
         )
 
     def map_contributions(self, contributions: np.ndarray) -> np.ndarray:
@@ -178,11 +179,15 @@ def survival_label(time: str, event: str) -> str:
     """The label of the slide sheet's cells `time` and `event`; "" without both. Raises SheetError."""
     if not (time or event):
         return ""
-    if not re.fullmatch(LABEL.pattern.removesuffix(r"(\+?)"), time):
+    try:
+        number = float(time)
+    except ValueError:
+        number = np.nan
+    if not 0 <= number < np.inf:
         raise SheetError(f"time {time!r}; expected a number of 0 or more")
-    if event not in ("0", "1"):
+    if event not in EVENTS:
         raise SheetError(f"event {event!r}; expected 1 (it happened at that time) or 0 (it had not happened by then)")
-    return time if event == "1" else f"{time}+"
+    return f"{number:.15g}" + ("" if EVENTS[event] else "+")
 
 
 def concordance(times: np.ndarray, events: np.ndarray, risks: np.ndarray, weights: np.ndarray) -> np.ndarray:

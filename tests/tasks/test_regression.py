@@ -59,3 +59,15 @@ def test_guessing_costs_the_variance_and_labels_are_written_as_they_were_read():
     assert task.labels(task.targets([*labels, ""])) == [*labels, ""]
     assert task.describe(labels, ["a", "b", "c"]).startswith("labels -1 to 20.25, mean 7.65")
     assert task.difference_bounds("r2") == (-np.inf, np.inf) and task.difference_bounds("pearson") == (-2, 2)
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(1e6, 1.0), (0.0, 1e-7)])
+def test_metrics_do_not_depend_on_the_units_of_the_label(offset, scale):
+    truth, predicted = offset + scale * TRUTH, offset + scale * PREDICTED
+    values = Regression().compute_metrics(truth, predicted)
+    assert values["r2"] == pytest.approx(r2_score(TRUTH, PREDICTED[:, 0]), abs=1e-6)
+    assert values["pearson"] == pytest.approx(pearsonr(TRUTH, PREDICTED[:, 0])[0], abs=1e-6)
+
+
+def test_equal_training_labels_are_not_divided_by_rounding():
+    assert Regression().fit(["0.1"] * 3).std == 1

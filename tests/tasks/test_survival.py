@@ -74,7 +74,10 @@ def test_no_pair_to_compare_is_no_number():
     assert np.isnan(concordance(np.array([1.0, 2.0]), np.array([False, False]), np.zeros(2), np.ones((1, 2)))).all()
 
 
-@pytest.mark.parametrize(("time", "event", "label"), [("12.5", "1", "12.5"), ("12.5", "0", "12.5+"), ("", "", "")])
+@pytest.mark.parametrize(
+    ("time", "event", "label"),
+    [("12.5", "1", "12.5"), ("12.50", "0.0", "12.5+"), ("1E3", "1.0", "1000"), (".5", "0", "0.5+"), ("", "", "")],
+)
 def test_a_label_is_a_time_with_a_plus_where_no_event_was_seen(time, event, label):
     assert survival_label(time, event) == label
     assert not label or TASK.check(label) is None

@@ -193,9 +193,10 @@ def covariates_of_model(wildcards):
     return COVARIATES if TRAINABLE_MODELS[wildcards.model].uses_covariates else []
 
 
-def covariates_option(wildcards, input):
-    """A params function: the option that names them."""
-    return f"--covariates {shlex.quote(str(input.covariates))}" if input.covariates else ""
+def covariates_option(wildcards):
+    """A params function: the option that names them; empty, as before there were any, for a model that uses none."""
+    files = expand(covariates_of_model(wildcards), **wildcards)
+    return f"--covariates {shlex.quote(files[0])}" if files else ""
 
 
 # The ends of command lines, of settings that few runs have: without them jobs have the text of those before, and are not run again

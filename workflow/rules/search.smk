@@ -18,7 +18,7 @@ use rule train as trial with:
     params:
         model=lambda wildcards: to_json(SEARCHES[wildcards.model][wildcards.setting].model),
         out=subpath(output.trial, parent=True),
-        options=lambda wildcards, input: f"--trial {covariates_option(wildcards, input)}".strip(),
+        options=lambda wildcards: f"--trial {covariates_option(wildcards)}".strip(),
     message:
         "Trying: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}, {wildcards.setting}"
 
@@ -65,7 +65,7 @@ use rule train as train_chosen with:
         f"{RESULTS}/benchmarks/{{dataset}}/{ENCODER}/{{model}}{SUFFIX}/fold_{{fold}}.tsv"
     params:
         model=lambda wildcards: to_json(model_to_search(wildcards)),
-        options=lambda wildcards, input: f"--chosen {shlex.quote(input.chosen)} {covariates_option(wildcards, input)}".strip(),
+        options=lambda wildcards, input: f"--chosen {shlex.quote(input.chosen)} {covariates_option(wildcards)}".strip(),
     message:
         "Training with the chosen settings: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
 

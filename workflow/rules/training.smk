@@ -79,7 +79,7 @@ rule train:
         fold=lambda wildcards: fold_of_run(wildcards.fold),
         unit=CONFIG.unit,
         out=subpath(output.model, parent=True),
-        options=covariates_option if CONFIG.covariates else "",  # a function that gives "" is not recorded
+        options=covariates_option,
     message:
         "Training: {wildcards.dataset}, {wildcards.model}, fold {wildcards.fold}"
     shell:
