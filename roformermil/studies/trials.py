@@ -141,3 +141,19 @@ def reasons_to_train_chosen_again(model_file: Path, config: Config, model: Model
     except ModelError as error:
         return [str(error)]
     return reasons_to_train_again(model_file, config, {model.id: chosen}, {model.id: training})
+
+
+def reasons_to_search_again(provenance: Path, config: Config) -> list[str]:
+    """A sentence if the tables of a search are of other settings of section Search; none where nothing was searched yet.
+
+    provenance: search_provenance.json beside them.
+    """
+    if not provenance.exists():
+        return []
+    try:
+        before = json.loads(provenance.read_text(encoding="utf-8"))["config"]["search"]
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{provenance}: damaged ({error!r})"]
+    return (
+        [] if before == config.search.model_dump(mode="json") else ["its search had other settings of section Search"]
+    )

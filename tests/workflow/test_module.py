@@ -43,6 +43,7 @@ use rule * from roformermil as roformermil_*
 LOCAL_RULES = (
     "batch_template",
     "check_slides",
+    "choose",
     "collect",
     "download_batch",
     "gallery",

@@ -12,7 +12,7 @@ from roformermil.cohort.outdated import (
     tile_digest,
 )
 from roformermil.evaluation.consistency import reasons_to_evaluate_again, reasons_to_train_again
-from roformermil.studies.trials import reasons_to_train_chosen_again, reasons_to_try_again
+from roformermil.studies.trials import reasons_to_search_again, reasons_to_train_chosen_again, reasons_to_try_again
 
 SEGMENT_SETTINGS = segment_digest(CONFIG.tissue)
 TILE_SETTINGS = tile_digest(CONFIG.tiles)
@@ -82,6 +82,11 @@ def choice_changed(model_file, wildcards):
     """For `made_again`: chosen settings that a fold was not trained with."""
     choice = Path(CHOICE.format(dataset=wildcards.dataset, model=wildcards.model, fold=fold_of_run(wildcards.fold)))
     return reasons_to_train_chosen_again(model_file, CONFIG, model_to_search(wildcards), choice)
+
+
+def search_changed(table, wildcards):
+    """For `made_again`: settings of a search that its tables were not made with."""
+    return reasons_to_search_again(table.with_name("search_provenance.json"), CONFIG)
 
 
 def models_changed(provenance, wildcards):

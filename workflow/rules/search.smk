@@ -72,6 +72,7 @@ use rule train as train_chosen with:
 
 rule search:
     input:
+        again=made_again(f"{RESULTS}/search.csv", search_changed),
         trials=all_trials,
         choices=expand(CHOICE, dataset=CONFIG.search_datasets, model=SEARCHES, fold=FOLDS),
         default=expand(f"{FOLD}/predictions.csv", dataset=CONFIG.search_datasets, model=SEARCHES, fold=RUNS),
