@@ -155,12 +155,14 @@ onerror:
 # Rules take settings that change no result from `resources`: Snakemake records `params`, and runs a job again when one changes.
 
 
-def command_line(arguments, downloads=False):
+def command_line(arguments, *options, downloads=False):
     """A shell command: the package's, with the log of a job. In place of the shell, which SIGTERM would end at once.
 
-    downloads: whether it may download weights. Nodes of a cluster often have no network, and many jobs would at once.
+    options: ends of the command line, empty where a run has no such settings: its jobs then have the text of those before there were
+    any, and are not run again; downloads: whether it may download weights. Nodes of a cluster often have no network, and many
+    jobs would at once.
     """
-    return f"{'' if downloads else 'HF_HUB_OFFLINE=1 '}exec roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}"
+    return f"{'' if downloads else 'HF_HUB_OFFLINE=1 '}exec roformermil --log {{log:q}} --live-log {shlex.quote(LIVE_LOG)} {arguments}{''.join(options)}"
 
 
 def times_attempt(megabytes):
@@ -199,16 +201,13 @@ def covariates_option(wildcards):
     return f"--covariates {shlex.quote(files[0])}" if files else ""
 
 
-# The ends of command lines, of settings that few runs have: without them jobs have the text of those before, and are not run again
-
-
 def task_option():
-    """What is predicted."""
+    """For `command_line`: what is predicted."""
     return "" if CONFIG.task == "classification" else f" --task {CONFIG.task}"
 
 
 def columns_option():
-    """The columns of the slide sheet that are covariates."""
+    """For `command_line`: the columns of the slide sheet that are covariates."""
     return f" --covariates {shlex.quote(','.join(CONFIG.covariates))}" if CONFIG.covariates else ""
 
 

@@ -39,9 +39,9 @@ rule split:
         command_line(
             "split --sheet {params.sheet:q} --root {params.root:q} --slides {input.slides:q}"
             " --classes {params.classes:q} --folds {params.folds:q} --leakage {params.leakage:q}"
-            " --sites {params.sites} --unit {params.unit} --out {output.folds:q} {params.absolute} {params.validates:q}"
-            + columns_option()
-            + task_option()
+            " --sites {params.sites} --unit {params.unit} --out {output.folds:q} {params.absolute} {params.validates:q}",
+            columns_option(),
+            task_option(),
         )
 
 
@@ -87,5 +87,6 @@ rule train:
             "train --dataset {wildcards.dataset} --folds {input.folds:q} --fold {params.fold}"
             " --features {params.features:q} --classes {params.classes:q} --model {params.model:q}"
             " --training {resources.training:q} --unit {params.unit} --threads {threads} --out {params.out:q}"
-            " {params.options}" + task_option()
+            " {params.options}",
+            task_option(),
         )
