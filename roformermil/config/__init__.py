@@ -56,7 +56,7 @@ class Config(Settings):
     event, from columns `time` (until the event, or until the patient was last seen without one) and `event` (1 or 0) in
     place of `label`. `regression`: the number in column `label`."""
     unit: Unit = "slide"
-    """What is predicted of. `slide`: each slide is a bag; tables also show results by patient, whose prediction is the mean of
+    """What a prediction is about. `slide`: each slide is a bag; tables also show results by patient, whose prediction is the mean of
     those of their slides. `patient`: all slides of a patient are one bag: tiles attend to those of their slide, and tiles of
     all slides are pooled; the slides of a patient must have one label."""
     folds: Folds = Folds()

@@ -15,11 +15,14 @@ from roformermil.tasks import Task, as_task
 PATIENTS_TABLE = "patients.csv"
 
 
-def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], task: Task | Sequence[str]) -> None:
+def write_patients(
+    folder: Path, rows: Sequence[Mapping[str, Any]], task: Task | Sequence[str], cut: float | None = None
+) -> None:
     """Write the predictions of patients into `folder`, from the rows of predictions.csv; remove the table where none has several
     slides.
 
-    task: or the classes of a classification. A patient's predictions are means over those of their slides, which are equal where the model's bags are patients.
+    task: or the classes of a classification; cut: the risk that divides low from high. A patient's predictions are means over those of
+    their slides, which are equal where the model's bags are patients.
     """
     task = as_task(task)
     columns, patients = task.columns, defaultdict(list)
@@ -38,6 +41,7 @@ def write_patients(folder: Path, rows: Sequence[Mapping[str, Any]], task: Task |
                 "patient_id": patient,
                 **({"predicted": None if means is None else task.classes[int(means.argmax())]} if task.classes else {}),
                 **dict(zip(columns, [None] * len(columns) if means is None else means.tolist(), strict=True)),
+                **({} if cut is None else {"group": None if means is None else "high" if means[0] > cut else "low"}),
                 "slides": len(usable),
                 "lost": len(of_patient) - len(usable),
                 "model": of_patient[0]["model"],

@@ -218,7 +218,7 @@ def predict(
             row = table_row(failed, *given)
         by_name[name] = row | labels.get(name, {})
     rows = [by_name[name] for name in ready]
-    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.task)
+    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.task, packaged.card.cut)
     return rows
 
 
