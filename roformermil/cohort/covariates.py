@@ -49,7 +49,9 @@ def check_columns(sheet: Path, columns: Sequence[str], names: Sequence[str]) -> 
             mistakes.append(f"{sheet}: duplicate column {name!r}, a covariate")
         elif name not in columns:
             close = get_close_matches(comparable(name), known, n=1, cutoff=0.8)
-            remedy = f"did you mean {known[close[0]]!r}?" if close else "add it (cells may be empty), or train without it"
+            remedy = (
+                f"did you mean {known[close[0]]!r}?" if close else "add it (cells may be empty), or train without it"
+            )
             mistakes.append(f"{sheet}: no column {name!r}, a covariate: {remedy}")
     if mistakes:
         raise SheetError("\n".join(mistakes))

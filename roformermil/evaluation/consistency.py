@@ -158,6 +158,8 @@ def reasons_to_evaluate_again(provenance: Path, config: Config) -> list[str]:
         return [f"{provenance}: damaged ({error!r})"]
     wanted_ids, folds = {model.id for model in config.models}, config.folds
     wanted = set(config.datasets), wanted_ids, config.training.seeds, folds.count, folds.repeats
+    if before.get("task", config.task) != config.task:
+        return ["its tables are of another task"]
     if decisions != config.decisions.model_dump(mode="json"):
         return ["its tables are of other operating points"]
     return [] if tabulated == wanted else ["its tables are of other data sets, models, folds or seeds"]

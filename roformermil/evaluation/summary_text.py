@@ -45,7 +45,9 @@ def summary_text(
     summary: as in summary.csv; pooled: data sets and encoders whose pooled AUROC is shown too; external: as in external.csv;
     patients: as in patients.csv.
     """
-    lines = [f"- {note}" for group in _groups(summary) for note in notes[group]]
+    lines = list(
+        dict.fromkeys(f"- {note}" for group in _groups(summary) for note in notes[group])
+    )  # some are of several
     parts = [paper_table(summary)] if {name for name, _ in COLUMNS} <= set(summary.metric) else []
     parts.append(results_table(summary, pooled))
     if patients is not None and len(patients):

@@ -20,10 +20,12 @@ ERROR_LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ERROR ", re.MULTILINE)  # of 
 SLIDES_NOTE = re.compile(
     r"- [^:]+: ((\d+ repeats of )?\d+ folds|external, [^;]+); \d+ of \d+ slides"
 )  # which the closing text begins with
+EXTERNAL_TITLE = "External validation:"  # of its table in summary.md
 EXIT_STATUS = {
     "exit status 127": "the command `roformermil` was not found",
     "exit status 137": "it was killed, most likely because memory ran out",
     "SIGKILL": "it was killed, most likely because memory ran out",
+    "SIGTERM": "it was ended from outside, by SIGTERM",
 }
 ReadSheet = Callable[[str], list[Slide]]
 
@@ -86,16 +88,16 @@ def records_so_far(config: Config, name: str) -> dict[str, SlideRecord]:
 
 
 def table_text(summary: Path) -> str:
-    """The first table of summary.md, its title, and the notes below, for the terminal; "" where there is no such file."""
+    """The first table of summary.md and that of external validation, their titles, and the notes below, for the terminal; "" where
+    there is no such file."""
     if not summary.is_file():
         return ""
     blocks = summary.read_text(encoding="utf-8").strip().split("\n\n")
     places = [k for k, block in enumerate(blocks) if block.startswith("|")]
     notes = [line for block in blocks for line in block.splitlines() if line.startswith("- ")]
     notes = [line for line in notes if not SLIDES_NOTE.match(line)]
-    parts = [align_markdown(blocks[place]) for place in places[:1]]
-    if places and places[0] > 0:
-        parts.insert(0, blocks[places[0] - 1])
+    external = [k for k in places if k > 0 and blocks[k - 1].startswith(EXTERNAL_TITLE)]
+    parts = [part for k in (*places[:1], *external) for part in (*blocks[max(0, k - 1) : k], align_markdown(blocks[k]))]
     return "\n\n".join([*parts, first_lines(notes, SHOWN_NOTES)]).strip()
 
 

@@ -73,7 +73,7 @@ def test_drawn_tiles_still_know_their_slide(data):
 
 def test_patients_whose_slides_differ_in_label_or_part_are_refused_with_the_remedy():
     mixed = [*ROWS, FoldRow(0, "e", "q", "x", "train")]
-    with pytest.raises(FoldsError, match=r"one label per patient.* q \(b: y, e: x\) differ: correct column label"):
+    with pytest.raises(FoldsError, match=r"one label per patient.* q \(b: y, e: x\) differ: correct the labels"):
         group_into_bags(mixed, "patient")
     with pytest.raises(FoldsError, match="all slides of a patient in one part of a fold; p has several"):
         group_into_bags([*ROWS, FoldRow(0, "e", "p", "x", "test")], "patient")

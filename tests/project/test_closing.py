@@ -9,7 +9,7 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord, write_slides_csv
 from roformermil.config import Config
 from roformermil.errors import Status
-from roformermil.project.closing import closing_text, job_error
+from roformermil.project.closing import closing_text, job_error, table_text
 from roformermil.project.run_log import Job, Run
 
 SUMMARY = """AUROC / average precision, mean ± standard deviation over folds
@@ -156,3 +156,19 @@ def test_an_interrupted_run_ends_with_one_line_and_one_that_ended_before_its_fir
     text = close(config, Run(jobs={0: job()}, interrupted=True, seconds=41.0))
     assert text == "Stopped by Ctrl-C after 41 s. Finished work is kept: the same command resumes it."
     assert not close(config, Run(error=True))
+
+
+def test_the_terminal_shows_external_validation_too(tmp_path):
+    table = "| model | drop |\n| --- | --- |\n| abmil | {} |"
+    blocks = [
+        "AUROC",
+        table.format("first"),
+        "Means",
+        table.format("second"),
+        "External validation: AUROC",
+        table.format("0.03"),
+    ]
+    (tmp_path / "summary.md").write_text("\n\n".join([*blocks, "- a note"]) + "\n")
+    text = table_text(tmp_path / "summary.md")
+    assert "first" in text and "second" not in text
+    assert text.index("External validation: AUROC") < text.index("0.03") < text.index("a note")

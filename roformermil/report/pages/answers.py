@@ -89,6 +89,10 @@ def _chance_words(row: Row) -> str:
     task, verdict = task_with([row["metric"]]), against_chance(row)
     if verdict == "better" and not np.isfinite(row["ci_low"]):
         return f"Better than {task.guess}. There is no interval: leaving out any one patient changes nothing."
+    if verdict == "chance" and not np.isfinite(row["ci_low"]):
+        return (
+            f"Not distinguishable from {task.guess}. There is no interval: leaving out any one patient changes nothing."
+        )
     return {
         "better": f"Better than {task.guess}.",
         "worse": f"Worse than {task.guess}{task.reversed_ranking}.",
@@ -108,10 +112,12 @@ def _answer_sentence(task: Task, rows: Mapping[str, Row]) -> str:
         verb, reached = _verb(better, *task.aim), " to ".join(values[:1] + values[1:][-1:])
         parts.append(f"{_join(better)} {verb} better than {task.guess} ({title} {reached}).")
     if chance := by_verdict.pop("chance", []):
-        end = f"its 95% interval of {title} includes"
-        end = end if len(chance) == 1 else f"their 95% intervals of {title} include"
+        end = f"its 95% interval of {title} includes {task.chance:g}"
+        end = end if len(chance) == 1 else f"their 95% intervals of {title} include {task.chance:g}"
+        if not all(np.isfinite(rows[name]["ci_low"]) for name in chance):
+            end = f"{task.chance:g} is their {title}, or within its 95% interval"
         verb = _verb(chance, "is", "are")
-        parts.append(f"{_join(chance)} {verb} not distinguishable from {task.guess}: {end} {task.chance:g}.")
+        parts.append(f"{_join(chance)} {verb} not distinguishable from {task.guess}: {end}.")
     if worse := by_verdict.pop("worse", []):
         parts.append(f"{_join(worse)} {_verb(worse, 'is', 'are')} worse than {task.guess}.")
     parts += [f"{_join(names)}: {task.undefined}" for names in by_verdict.values()]
