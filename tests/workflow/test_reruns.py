@@ -257,7 +257,7 @@ def test_an_external_data_set_is_predicted_without_training_again(copy):
     lines[1] = lines[1].replace(*((first, second) if f",{first}," in lines[1] else (second, first)))
     sheet.write_text("\n".join(lines) + "\n")
     plan = planned_jobs(snakemake(copy, copy / "config.yaml", "all", "-n", checkout=copy / "checkout"))
-    assert not plan.keys() & {"train", "package", "reference", "embed", "shift"} and plan["external"] == 3
+    assert not plan.keys() & {"train", "package", "reference", "embed"} and plan["external"] == 3
     run_workflow(copy, "all", checkout=copy / "checkout")
     assert not before.equals(pd.read_csv(copy / "results/external.csv"))
     assert all(path.read_bytes() == content for path, content in models.items())
