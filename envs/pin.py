@@ -26,16 +26,7 @@ ENVIRONMENTS = {
     "training": (*COMMAND_LINE, "safetensors", "scikit-learn", "torch", "zarr"),
     "evaluation": (*COMMAND_LINE, "pandas", "scikit-learn", "scipy"),
     "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
-    "report": (
-        *COMMAND_LINE,
-        "jinja2",
-        "matplotlib",
-        "pandas",
-        "safetensors",
-        "scikit-learn",
-        "scipy",
-        "zarr",
-    ),
+    "report": (*COMMAND_LINE, "jinja2", "matplotlib", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
 }
 
 
