@@ -17,16 +17,26 @@ HERE = Path(__file__).parent
 HAS_TIATOOLBOX = find_spec("tiatoolbox") is not None
 PYTHON, PIP = "3.11.7", "25.3"
 CONSTRAINTS = {False: "constraints.txt", True: "constraints-tiatoolbox.txt"}
-COMMAND_LINE = ("filelock", "numpy", "pydantic", "pyyaml", "tqdm", "typer")
-SLIDES = ("opencv-python-headless", "openslide-bin", "openslide-python", "pillow", "simplejpeg")
+COMMAND_LINE = ("filelock", "pydantic", "pyyaml", "tqdm", "typer")
+SLIDES = ("numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "pillow", "simplejpeg")
 ENVIRONMENTS = {
     "download": (*COMMAND_LINE, "requests"),
     "slides": (*COMMAND_LINE, *SLIDES),
     "features": (*COMMAND_LINE, *SLIDES, "h5py", "safetensors", "torch", "zarr"),
-    "training": (*COMMAND_LINE, "safetensors", "scikit-learn", "torch", "zarr"),
-    "evaluation": (*COMMAND_LINE, "pandas", "scikit-learn", "scipy"),
+    "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
+    "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
     "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
-    "report": (*COMMAND_LINE, "jinja2", "matplotlib", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
+    "report": (
+        *COMMAND_LINE,
+        "jinja2",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "zarr",
+    ),
 }
 
 

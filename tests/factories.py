@@ -30,7 +30,7 @@ from roformermil.evaluation.fold_results import SHUFFLED_FILE, FoldResult, fold_
 from roformermil.runtime import stage_versions
 from roformermil.runtime.files import file_sha256
 from roformermil.tasks import Classification, Task, read_task
-from roformermil.tasks.class_metrics import PROBABILITY_PREFIX, probability_columns
+from roformermil.tasks.classification import PROBABILITY_PREFIX
 from roformermil.training import TrainingJob, train_fold
 
 NO_LEAK = Finding("patients", "ok", 0, "no patient is in two parts of a fold")
@@ -201,7 +201,7 @@ def write_training_files(predictions: Path, best_epoch: int = 1, **metadata: str
     pd.DataFrame(losses).to_csv(predictions.with_name("history.csv"), index=False)
     result, rows = FoldResult.at(predictions), read_rows(predictions)
     classes = [name.removeprefix(PROBABILITY_PREFIX) for name in rows[0] if name.startswith(PROBABILITY_PREFIX)]
-    predicted = read_task(metadata["task"]).columns if "task" in metadata else probability_columns(classes)
+    predicted = read_task(metadata["task"]).columns if "task" in metadata else Classification(tuple(classes)).columns
     columns = ("slide_id", "patient_id", "label", "part")
     if not result.shuffled_file.exists():
         names = ["slide_id", "patient_id", "label", "repeat", *predicted]

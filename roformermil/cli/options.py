@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,9 @@ from roformermil.errors import ConfigError
 from roformermil.runtime.locks import exclusive
 from roformermil.runtime.records import write_records
 from roformermil.runtime.termination import finish_before_ending
-from roformermil.tasks import Task, make_task
+
+if TYPE_CHECKING:
+    from roformermil.tasks import Task
 
 SECTION_HELP = "this section of the configuration, as YAML or JSON"
 
@@ -60,8 +62,10 @@ Covariates = Annotated[
 Features = Annotated[Path, typer.Option(help="folder of feature stores", exists=True)]
 
 
-def given_task(name: TaskName, classes: str) -> Task:
+def given_task(name: TaskName, classes: str) -> "Task":
     """The task of the options --task and --classes. Raises ConfigError where they do not fit."""
+    from roformermil.tasks import make_task  # numpy
+
     task = make_task(name, names := [one for one in classes.split(",") if one])
     if list(task.classes) != names:
         raise ConfigError(f"--task {name} has no classes: leave out --classes")

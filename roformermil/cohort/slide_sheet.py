@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roformermil.cohort.sheet_text import read_table
 from roformermil.config import Tissue
@@ -18,7 +18,9 @@ from roformermil.config.tissue import METHODS_OF_KEY
 from roformermil.errors import ConfigError, SheetError
 from roformermil.runtime.spelling import look_alikes
 from roformermil.runtime.text import first_lines, join_some, plural
-from roformermil.tasks import Task, as_task
+
+if TYPE_CHECKING:
+    from roformermil.tasks import Task
 
 SHOWN_MISTAKES, SHOWN_NAMES = 10, 10
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -44,7 +46,7 @@ class Slide:
 def read_slide_sheet(
     sheet: Path,
     root: Path,
-    task: Task | Sequence[str] | None = None,
+    task: "Task | Sequence[str] | None" = None,
     allow_absolute: bool = False,
     check_files: bool = True,
 ) -> list[Slide]:
@@ -63,7 +65,7 @@ def read_slide_sheet(
 def parse_slide_sheet(
     sheet: Path,
     root: Path,
-    task: Task | Sequence[str] | None = None,
+    task: "Task | Sequence[str] | None" = None,
     allow_absolute: bool = False,
     check_files: bool = True,
 ) -> tuple[list[Slide], list[str]]:
@@ -72,7 +74,10 @@ def parse_slide_sheet(
     Raises SheetError for a file that is not a slide sheet, or has no rows.
     """
     sheet, mistakes = sheet.absolute(), []
-    task = None if task is None else as_task(task)
+    if task is not None:
+        from roformermil.tasks import as_task  # numpy, which every verb would load at its start
+
+        task = as_task(task)
     columns, rows = read_table(sheet, task.sheet_columns if task else ())
     if not rows:
         raise SheetError(f"{sheet}: the slide sheet has a header, but no rows")
@@ -141,7 +146,7 @@ def sheet_warnings(slides: Sequence[Slide], several: str = "several classes") ->
     return warnings
 
 
-def _parse_row(row: dict[str, str], root: Path, task: Task | None, absolute: bool) -> tuple[Slide, list[str]]:
+def _parse_row(row: dict[str, str], root: Path, task: "Task | None", absolute: bool) -> tuple[Slide, list[str]]:
     """The slide of a row, and the row's mistakes. What cannot be used is None in the slide."""
     mistakes: list[str] = []
 
@@ -173,7 +178,7 @@ def _check_slide_id(slide_id: str) -> None:
         raise SheetError(f"slide_id {slide_id!r} may only have letters, digits, '.', '_' and '-': it names files")
 
 
-def _parse_label(row: dict[str, str], slide_id: str, task: Task) -> str:
+def _parse_label(row: dict[str, str], slide_id: str, task: "Task") -> str:
     try:
         return task.read_label(row)
     except SheetError as error:

@@ -11,6 +11,8 @@ ModelName = Literal[
     "abmil", "ro-abmil", "dsmil", "ro-dsmil", "gated-abmil", "transmil", "mean", "max", "mean-linear", "covariates"
 ]
 
+LINEAR = ("mean-linear", "covariates")  # models without layers, fitted to the optimum
+
 
 class Model(Settings):
     """A model and its settings."""
@@ -57,7 +59,7 @@ class Model(Settings):
     @property
     def is_linear(self) -> bool:
         """Whether it has no layers: a classifier of the mean of a slide's features, or of its covariates."""
-        return self.name in ("mean-linear", "covariates")
+        return self.name in LINEAR
 
     @property
     def uses_covariates(self) -> bool:

@@ -14,7 +14,7 @@ from roformermil.deployment.prediction_table import SHUFFLED, Row
 from roformermil.errors import Status
 from roformermil.evaluation.shift import describe_shift
 from roformermil.runtime.text import aligned_table, first_lines, plural
-from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
+from roformermil.tasks.classification import PROBABILITY_PREFIX
 
 MOST_ROWS = 40  # that are printed
 RIGHT = ("probability", "spread", "tiles")

@@ -7,11 +7,11 @@ import numpy as np
 from scipy.stats import t
 
 from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks.base import Values
 from roformermil.tasks.class_metrics import finite_mean
 
 LEVEL = 0.95
 ROUND_OFF = 1e-12  # values that differ by less are equal
-Values = dict[str, np.ndarray]
 Statistics = Callable[[np.ndarray, np.ndarray, np.ndarray], Values]  # of targets, predictions and weights (R, n)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from roformermil.bags.balance import class_balance
 from roformermil.config import Training
+from roformermil.config.model import LINEAR
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import patient_intervals
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
@@ -22,7 +23,6 @@ OVERFIT_REMEDY = (
     "more patients, a smaller training.tile_fraction, training.augment_grid or a smaller hidden_dim may help"
 )
 DEFAULT_TRAINING = Training()
-LINEAR = ("mean-linear", "covariates")  # fitted to the optimum, which cannot go wrong
 Key = tuple[str, str, str]
 Run = tuple[int, int]  # fold and seed
 
@@ -41,7 +41,7 @@ class Learning(NamedTuple):
 
 def learning_cautions(results: Sequence[FoldResult]) -> dict[Key, list[str]]:
     """By data set, encoder and model, a sentence for each thing that went wrong in training, with folds and remedy: none where
-    nothing did, and for `mean-linear` and `covariates`, whose epochs are strengths of regularization. Reads each fold's history.csv too."""
+    nothing did, and for linear models, which are fitted to the optimum: their epochs are strengths of regularization. Reads each fold's history.csv too."""
     cautions: dict[Key, list[str]] = {result.key: [] for result in results}
     results = [result for result in results if result.settings["models.name"] not in LINEAR]
     for train, validation, losses, settings in _parts(results):

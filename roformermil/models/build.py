@@ -17,9 +17,7 @@ from roformermil.models.heads.pooling import MeanHead
 from roformermil.models.normalization import Normalization
 from roformermil.models.roformer import FeedForwardBlock, RoFormerBlock
 from roformermil.models.rope import AxisRotaryEncoding, DirectedRotaryEncoding, RotaryEncoding, sine_encoding
-from roformermil.tasks import Classification, Task
-
-CLASSIFICATION = Classification()
+from roformermil.tasks import CLASSIFICATION, Task
 
 
 class ModelOutput(NamedTuple):

@@ -25,10 +25,9 @@ from roformermil.models.build import MILModel, build_model
 from roformermil.models.normalization import Normalization
 from roformermil.runtime.gpus import autocast, best_device, resolve_precision
 from roformermil.runtime.text import plural
-from roformermil.tasks import Classification, Task, trained_task
+from roformermil.tasks import CLASSIFICATION, Task, trained_task
 
 log = logging.getLogger(__name__)
-CLASSIFICATION = Classification()
 
 
 @dataclass(frozen=True)

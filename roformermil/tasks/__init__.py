@@ -12,6 +12,7 @@ from roformermil.tasks.survival import Survival
 
 TASKS: dict[TaskName, type[Task]] = {"classification": Classification, "survival": Survival, "regression": Regression}
 
+CLASSIFICATION = Classification()  # whatever the classes are
 METRIC_TITLES = {name: title for task in TASKS.values() for name, title in task.metrics.items()}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Values = dict[str, np.ndarray]
-Parameters = tuple[np.ndarray, np.ndarray]
+Parameters = tuple[np.ndarray, np.ndarray]  # weights (M, F) and biases (M,) of M outputs
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,11 @@ Those with a weight per slide are for R sets of weights of n slides at once: how
 or 0 for slides that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
 
 CLASS_METRICS = ("auroc", "average_precision", "recall", "precision", "f1")
 METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
-PROBABILITY_PREFIX = "probability_"  # followed by the class's name
-
-
-def probability_columns(classes: Sequence[str]) -> list[str]:
-    """The columns of predictions.csv that contain the probabilities, one per class."""
-    return [f"{PROBABILITY_PREFIX}{name}" for name in classes]
 
 
 def counted_classes(probabilities: np.ndarray) -> list[int]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roformermil.tasks.base import Parameters
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Parameters = tuple[np.ndarray, np.ndarray]  # weights (M, F) and biases (M,) of M outputs
 MAX_STEPS = 1000
 
 

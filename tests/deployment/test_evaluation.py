@@ -16,7 +16,7 @@ from roformermil.deployment.prediction_table import shift_fields
 from roformermil.deployment.prediction_text import describe_predictions
 from roformermil.deployment.slide_inputs import read_labels
 from roformermil.evaluation.shift import fit_reference
-from roformermil.tasks.class_metrics import probability_columns
+from roformermil.tasks import make_task
 from tests.deployment.lab import CLASSES, STORES
 
 
@@ -80,7 +80,11 @@ def test_a_shifted_slide_has_a_warning_and_many_have_a_sentence(lab, predicted):
     near, far = (shift_fields({"warnings": "odd"}, rng.normal(size=(50, 8)) / 9 + shift, reference) for shift in (0, 9))
     assert near["warnings"] == "odd" and near["farther"] > 0.05
     assert far["warnings"].startswith("odd; looks unlike the training slides") and far["farther"] < 0.05
-    row = dict.fromkeys(probability_columns(CLASSES), 0.5) | {"message": "", "status": "ok", "predicted": "excluded"}
+    row = dict.fromkeys(make_task("classification", CLASSES).columns, 0.5) | {
+        "message": "",
+        "status": "ok",
+        "predicted": "excluded",
+    }
     row |= {"disagreement": 0.0, "tiles": 9, "heatmap": None, "geojson": None, "path": "x", "warnings": ""}
     rows = [row | far | {"slide_id": f"s{k}"} for k in range(6)]
     assert "These slides look unlike the training slides: 6 of 6" in describe_predictions(rows, lab, 40)

@@ -13,7 +13,7 @@ from roformermil.evaluation.consistency import compare_settings
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.models.inference import load_model
-from roformermil.tasks.class_metrics import PROBABILITY_PREFIX
+from roformermil.tasks.classification import PROBABILITY_PREFIX
 from roformermil.training import Fit, TrainingJob, train_fold
 from tests.factories import assert_same_numbers, read_rows
 
