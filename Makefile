@@ -51,7 +51,7 @@ til: data/til/er.csv ## what positions add on 1,015 slides of TCGA-BRCA from ../
 	snakemake --cores all --configfile config/til.yaml
 	@echo; cat results/til/summary.md; echo; echo "Results are in results/til/. Open results/til/report.html"
 
-test: .venv/ready ## run the tests (5 minutes on 2 idle cores)
+test: .venv/ready ## run the tests (7 minutes on 2 cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/workflow tests/faults tests
 
 test-slow: .venv/ready ## run the slow tests (13 to 18 minutes on 2 cores)
