@@ -13,7 +13,7 @@ import torch
 from roformermil.bags.dataset import Bag, Batch, pack
 from roformermil.bags.folds import FoldRow
 from roformermil.config import Model, Training
-from roformermil.config.model import ModelName
+from roformermil.config.model import LINEAR, ModelName
 from roformermil.features.store import write_store
 from roformermil.models.build import build_model, mil_loss
 from roformermil.runtime.gpus import autocast
@@ -22,7 +22,7 @@ from roformermil.training import TrainingJob
 CLASSES = ["a", "b"]
 WIDTH = 1024  # values per tile
 Rows = Iterator[dict[str, Any]]  # of a part's table: a column's name and value; False is a failed check or missed goal
-MODELS: dict[str, dict[str, Any]] = {name: {"name": name} for name in get_args(ModelName) if name != "mean-linear"}
+MODELS: dict[str, dict[str, Any]] = {name: {"name": name} for name in get_args(ModelName) if name not in LINEAR}
 MODELS |= {
     f"ro-abmil, {position}": {"name": "ro-abmil", "position": position} for position in ("alibi", "sine", "none")
 }
