@@ -39,6 +39,33 @@ def check_covariates(slides: Sequence[Slide], table: Mapping[str, Cells], unit: 
         merge_covariates(patients, table)
 
 
+def check_filled(table: Mapping[str, Cells]) -> None:
+    """Raises BagError for a covariate that no training slide has."""
+    names = next(iter(table.values()), {})
+    if empty := [name for name in names if not any(cells[name] for cells in table.values())]:
+        columns = f"column {', '.join(empty)} of the slide sheet has no value for any slide in use"
+        raise BagError(f"{columns}: fill it in, or leave it out of `covariates`")
+
+
+def number_columns(table: Iterable[Cells], names: Sequence[str]) -> list[str]:
+    """The covariates whose filled cells are all numbers."""
+    rows = list(table)
+    return [name for name in names if all(is_number(cells[name]) for cells in rows if cells[name])]
+
+
+def check_numbers(table: Mapping[str, Cells], numbers: Sequence[str]) -> None:
+    """Raises BagError for text in one of these covariates, which for the training slides are numbers. table: cells by slide or bag."""
+    wrong = [
+        f"{name}: {covariate} {cells[covariate]!r}"
+        for name, cells in table.items()
+        for covariate in numbers
+        if cells[covariate] and not is_number(cells[covariate])
+    ]
+    if wrong:
+        expected = "not a number, as the covariate is for all training slides"
+        raise BagError(f"{expected}: {join_some(wrong)}; correct the slide sheet, or leave the cell empty")
+
+
 def merge_covariates(bags: Mapping[str, Sequence[str]], table: Mapping[str, Cells]) -> dict[str, dict[str, str]]:
     """The covariates of each bag from those of its slides. bags: slide ids by bag. Raises BagError for slides that differ."""
     merged: dict[str, dict[str, str]] = {}

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roformermil.bags.covariate_table import covariates_of_bags
+from roformermil.bags.covariate_table import check_numbers, covariates_of_bags, number_columns
 from roformermil.bags.dataset import BagDataset
-from roformermil.cohort.covariates import Cells, is_number, read_covariate_table
+from roformermil.cohort.covariates import Cells, read_covariate_table
 from roformermil.config import Unit
 from roformermil.config.base import Settings
 from roformermil.errors import BagError
@@ -97,15 +97,7 @@ class CovariateCoding(Settings):
         """Raises BagError for a covariate that is not given, and for text where the training slides have numbers."""
         if absent := sorted({name for cells in bags.values() for name in self.names if name not in cells}):
             raise BagError(f"the model needs the {_covariates(absent)}: give {'it' if len(absent) == 1 else 'them'}")
-        wrong = [
-            f"{name}: {column.name} {cells[column.name]!r}"
-            for name, cells in bags.items()
-            for column in self.columns
-            if isinstance(column, NumberColumn) and cells[column.name] and not is_number(cells[column.name])
-        ]
-        if wrong:
-            numbers = "not a number, as the covariate is for all training slides"
-            raise BagError(f"{numbers}: {join_some(wrong)}; correct the slide sheet, or leave the cell empty")
+        check_numbers(bags, [column.name for column in self.columns if isinstance(column, NumberColumn)])
 
     def gaps(self, bags: Iterable[Cells]) -> list[str]:
         """What is missing in bags and what is done about it, a line per covariate."""
@@ -133,12 +125,6 @@ def fit_coding(names: Sequence[str], training: Sequence[Cells], numbers: Iterabl
             f"the {_covariates(names)} {'is' if len(names) == 1 else 'are'} empty for all training slides: leave it out"
         )
     return coding
-
-
-def number_columns(table: Iterable[Cells], names: Sequence[str]) -> list[str]:
-    """The covariates whose filled cells are all numbers."""
-    rows = list(table)
-    return [name for name in names if all(is_number(cells[name]) for cells in rows if cells[name])]
 
 
 def add_covariates(data: BagDataset, training: Sequence[int], path: Path, unit: Unit) -> CovariateCoding:

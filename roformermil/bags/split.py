@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roformermil.bags.covariate_table import check_covariates
+from roformermil.bags.covariate_table import check_covariates, check_filled, check_numbers, number_columns
 from roformermil.bags.external import external_rows, find_external_leaks
 from roformermil.bags.folds import assign_folds, given_folds, with_strata, write_folds
 from roformermil.bags.leakage import find_leaks, write_findings
 from roformermil.bags.patients import with_patient_labels
 from roformermil.cohort.covariates import FILE as COVARIATES_FILE
-from roformermil.cohort.covariates import Cells, write_covariates
+from roformermil.cohort.covariates import Cells, read_covariate_table, write_covariates
 from roformermil.cohort.slide_files import content_id
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.cohort.slide_table import SlideRecord
@@ -39,14 +39,16 @@ def split_slides(
 
     records: of the data set's slides.csv; trained: of an external data set, the folder of the one that it validates, whose
     folds all test its slides; covariates: as of `read_covariates`. Raises FoldsError, LeakError for a leak that must stop the data
-    set, and BagError for patients whose slides have different covariates.
+    set, and BagError for covariates of a patient's slides that differ and as `check_covariate_values` does.
     """
     dataset, usable_ids = out.parent.name, {record.slide_id for record in records if record.is_ok}
     usable = [slide for slide in slides if slide.slide_id in usable_ids]
     if unit == "patient":
         usable = with_patient_labels(usable)
-    if covariates:
-        check_covariates(usable, covariates, unit)
+    of_usable = {slide.slide_id: covariates[slide.slide_id] for slide in usable} if covariates else {}
+    if of_usable:
+        check_covariates(usable, of_usable, unit)
+        check_covariate_values(of_usable, trained)
     if trained:
         folds = external_rows(usable, trained)
         findings = find_external_leaks(folds, records, trained)
@@ -55,12 +57,21 @@ def split_slides(
         findings = find_leaks(folds, with_strata(usable, task), records)
     warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
-    if covariates:
-        of_usable = {slide.slide_id: covariates[slide.slide_id] for slide in usable}
-        write_covariates(out.with_name(COVARIATES_FILE), of_usable, list(next(iter(covariates.values()))))
+    if of_usable:
+        write_covariates(out.with_name(COVARIATES_FILE), of_usable, list(next(iter(of_usable.values()))))
     given = (dataset, slides, task, settings, leakage, trained.name if trained else None, covariates)
     write_text(out.with_suffix(".json"), json.dumps(describe_split(*given), indent=1) + "\n")
     return warnings
+
+
+def check_covariate_values(table: Mapping[str, Cells], trained: Path | None) -> None:
+    """Raises BagError for a covariate that no slide to be trained on has, and for text of external slides where those trained on have
+    numbers. trained: as of `split_slides`."""
+    if not trained:
+        check_filled(table)
+        return
+    of_trained = read_covariate_table(trained / COVARIATES_FILE)
+    check_numbers(table, number_columns(of_trained.values(), list(next(iter(of_trained.values())))))
 
 
 def describe_split(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from roformermil.bags.covariate_table import check_covariates
+from roformermil.bags.covariate_table import check_covariates, check_filled
 from roformermil.check.problems import Problem
 from roformermil.cohort.covariates import Cells, is_number, read_covariates
 from roformermil.cohort.slide_sheet import Slide
@@ -22,6 +22,8 @@ def check_sheet_covariates(config: Config, name: str, slides: Sequence[Slide]) -
     try:
         table = read_covariates(config.datasets[name].slides, config.covariates, [one.slide_id for one in slides])
         check_covariates(slides, table, config.unit)
+        if name not in config.external_datasets:
+            check_filled(table)
     except RoFormerMILError as error:
         yield Problem("error", str(error), name)
         return

@@ -21,8 +21,7 @@ def read_covariates(
 ) -> dict[str, dict[str, str]]:
     """The cells of these columns of a slide sheet by slide_id: as text, "" where a cell is empty or a word such as `unknown`.
 
-    listed: of these slides, by default of all. Raises SheetError for a column that is missing, that occurs twice, or that has no
-    value for any of the slides.
+    listed: of these slides, by default of all. Raises SheetError for a column that is missing or that occurs twice.
     """
     sheet = sheet.absolute()
     columns, rows = read_table(sheet)
@@ -33,12 +32,7 @@ def read_covariates(
         for _, cells in rows
         if len(cells) >= len(columns)
     }
-    if listed is not None:
-        table = {slide_id: table[slide_id] for slide_id in listed}
-        if table and (empty := [name for name in names if not any(cells[name] for cells in table.values())]):
-            of_slides = f"column {', '.join(empty)} has no value for any slide in use"
-            raise SheetError(f"{sheet}: {of_slides}: fill it in, or leave it out of `covariates`")
-    return table
+    return table if listed is None else {slide_id: table[slide_id] for slide_id in listed}
 
 
 def check_columns(sheet: Path, columns: Sequence[str], names: Sequence[str]) -> None:

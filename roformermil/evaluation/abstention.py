@@ -34,7 +34,7 @@ def abstention_table(models: list[OutOfFold], validation: list[OutOfFold], point
     recall of each class, with 95% intervals by patient: COLUMNS.
 
     validation: predictions of validation slides, in the order of the models: a training leaves slides of which it is less sure
-    than of this share of them.
+    than of this share of them; the ensemble that predicts an external data set, than its members together.
     """
     rows = []
     for model, own in zip(models, validation, strict=True):

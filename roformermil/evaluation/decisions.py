@@ -32,10 +32,10 @@ class Decided(NamedTuple):
     points: pd.DataFrame
 
     @property
-    def internal(self) -> tuple[list[OutOfFold], list[OutOfFold]]:
-        """Models and validation slides without external data sets, whose ensemble has predicted no validation slides."""
-        pairs = [pair for pair in zip(self.models, self.validation, strict=True) if not pair[0].trained_on]
-        return [model for model, _ in pairs], [own for _, own in pairs]
+    def validation_of_models(self) -> list[OutOfFold]:
+        """The predictions of validation slides by what decides: a training, or for an external data set all members of the ensemble
+        as one fold, since the ensemble has predicted no validation slides."""
+        return [own.as_one_fold() if own.trained_on else own for own in self.validation]
 
 
 def decision_tables(
@@ -54,7 +54,7 @@ def decision_tables(
         "operating_points": decided.points,
         "decisions": decision_table(decided.models, decided.points, settings),
         "decision_curves": decision_curves(decided.models),
-        "abstention": abstention_table(*decided.internal, decided.points),
+        "abstention": abstention_table(decided.models, decided.validation_of_models, decided.points),
         "probabilities": score_table(models, scaled, trained, temperatures),
     }
 

@@ -121,9 +121,8 @@ class OutOfFold(ModelKey):
 
         For an external data set, whose slides every model predicts.
         """
-        if self.repeat_count > 1:
-            return self.select(self.repeats == 0).average_folds()
-        pairs = pd.DataFrame({"seed": self.seeds, "slide": self.slides})
+        members = self.as_one_fold()
+        pairs = pd.DataFrame({"seed": members.seeds, "slide": members.slides})
         group = pairs.groupby(["seed", "slide"], sort=False).ngroup().to_numpy()
         first = np.unique(group, return_index=True)[1]
 
@@ -132,15 +131,14 @@ class OutOfFold(ModelKey):
             np.add.at(sums, group, predictions)
             return sums / np.bincount(group)[:, None]
 
-        shuffled = None if self.shuffled is None else np.stack([averaged(one) for one in self.shuffled])
-        one = replace(self, shuffled=None).select(first)
-        return replace(
-            one,
-            folds=np.zeros_like(one.folds),
-            predictions=averaged(self.predictions),
-            shuffled=shuffled,
-            folds_per_repeat=None,
-        )
+        shuffled = None if members.shuffled is None else np.stack([averaged(one) for one in members.shuffled])
+        one = replace(members, shuffled=None).select(first)
+        return replace(one, predictions=averaged(members.predictions), shuffled=shuffled)
+
+    def as_one_fold(self) -> "OutOfFold":
+        """The predictions of an ensemble's members as those of one fold: of a repeated cross-validation, of the first repeat."""
+        first = self.select(self.repeats == 0)
+        return replace(first, folds=np.zeros_like(first.folds), folds_per_repeat=None)
 
     def without_repeats(self) -> "OutOfFold":
         """Each slide as the first training of the first fold that tests it predicted it, for statistics that count slides: of a

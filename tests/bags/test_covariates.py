@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from roformermil.bags.augmentation import sample_tiles, shuffle_bag
-from roformermil.bags.covariate_table import check_covariates, covariates_digest, covariates_of_bags
-from roformermil.bags.covariates import CovariateCoding, add_covariates, fit_coding, number_columns
+from roformermil.bags.covariate_table import check_covariates, covariates_digest, covariates_of_bags, number_columns
+from roformermil.bags.covariates import CovariateCoding, add_covariates, fit_coding
 from roformermil.bags.dataset import BagDataset, pack
 from roformermil.bags.folds import FoldRow
 from roformermil.cohort.covariates import write_covariates

@@ -21,20 +21,36 @@ ROWS = [
 
 @pytest.fixture
 def found(tmp_path):
-    """found(covariates, **settings): the problems of a slide sheet of six slides, other than those of its folds."""
+    """found(covariates, external=(), **settings): the problems of a slide sheet of six slides, and of an external one with these
+    ages, other than those of their folds."""
 
-    def check(covariates, **settings):
-        lines = [f"s{k},{patient},{'ab'[k % 2]},s{k}.svs,{age},{stage}" for k, (age, stage, patient) in enumerate(ROWS)]
-        sheet = tmp_path / "sheet.csv"
+    def write(name, rows):
+        lines = [f"{name}{k},{patient},{'ab'[k % 2]},{name}{k}.svs,{age},{stage}" for k, (age, stage, patient) in rows]
+        sheet = tmp_path / f"{name}.csv"
         sheet.write_text("\n".join(["slide_id,patient_id,label,path,age,stage", *lines]) + "\n")
-        dataset = {"slides": str(sheet), "root": str(tmp_path), "classes": ["a", "b"]}
-        given = {"datasets": {"set": dataset}, "results": str(tmp_path / "results"), "covariates": covariates}
+        return {"slides": str(sheet), "root": str(tmp_path)}
+
+    def check(covariates, external=(), **settings):
+        datasets = {"set": write("set", enumerate(ROWS)) | {"classes": ["a", "b"]}}
+        if external:
+            rows = enumerate((age, "I", f"q{k}") for k, age in enumerate(external))
+            datasets["theirs"] = write("theirs", rows) | {"validates": "set"}
+        given = {"datasets": datasets, "results": str(tmp_path / "results"), "covariates": covariates}
         config = read_settings(Config, given | {"encoder": {"weights": "random"}, **settings})
-        read = read_slide_sheet(Path(sheet), tmp_path, ["a", "b"], check_files=False)
-        problems = check_plan(config, lambda name: read)
+        sheets = {
+            name: read_slide_sheet(Path(one["slides"]), tmp_path, ["a", "b"], check_files=False)
+            for name, one in datasets.items()
+        }
+        problems = check_plan(config, sheets.__getitem__)
         return [f"{one.level}: {one.message}" for one in problems if "ovariate" in one.message]
 
     return check
+
+
+def test_external_slides_may_lack_a_covariate_but_have_no_text_for_a_number(found):
+    assert found(["age"], ["", ""])[1:] == ["info: covariate age is missing for 2 of 2 slides"]
+    (wrong,) = [line for line in found(["age"], ["50", "old"]) if line.startswith("error")]
+    assert wrong.startswith("error: not a number, as the covariate is for all training slides: theirs1: age 'old'")
 
 
 def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):
@@ -44,6 +60,6 @@ def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):
         "warning: covariate stage decides the label of every slide: is it the label under another"
     )
     (wrong,) = found(["ages"])
-    assert wrong == f"error: {tmp_path}/sheet.csv: no column 'ages', a covariate: did you mean 'age'?"
+    assert wrong == f"error: {tmp_path}/set.csv: no column 'ages', a covariate: did you mean 'age'?"
     (differing,) = found(["age"], unit="patient", models=["covariates"])
     assert differing.startswith("error: unit: patient needs one value of a covariate per patient") and "p4" in differing

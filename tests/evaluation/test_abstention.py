@@ -1,11 +1,15 @@
 """Accuracy of what is decided when slides are left to a person, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import logit
 from sklearn.metrics import accuracy_score, recall_score
 
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import SHARES, abstention_table, decide
+from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.operating_points import operating_points
 
 
@@ -65,3 +69,21 @@ def test_a_fold_without_an_operating_point_decides_nothing_and_does_not_count(ex
     rest = model.select(model.folds > 0)
     expected = abstention_table([rest], [validation], points)
     assert rows_of(table, 0.2, "accuracy").value.item() == rows_of(expected, 0.2, "accuracy").value.item()
+
+
+def test_of_external_slides_the_ensemble_leaves_those_of_which_it_is_less_sure_than_its_members(simulate):
+    """The threshold is the mean of the members', the limit the quantile of the distances of all validation slides from it."""
+    external = {"dataset": "theirs", "trained_on": "set"}
+    seen = simulate(5, patients=200, seeds=5)  # by five members
+    members = replace(seen, folds=seen.seeds - 1, seeds=np.ones_like(seen.seeds), **external)
+    validation = replace(simulate(1, patients=200), **external)
+    slides = len(members.slides) // 5
+    truth, ensemble = members.targets[:slides], members.predictions[:, 1].reshape(5, slides).mean(axis=0)
+    threshold = operating_points(validation, {}, Decisions()).threshold.mean()
+    distance, of_validation = (np.abs(logit(p) - logit(threshold)) for p in (ensemble, validation.predictions[:, 1]))
+    decided = distance >= np.quantile(of_validation, 0.3)
+    table = decision_tables([members], [validation], [validation], Decisions())["abstention"]
+    assert set(table.dataset) == {"theirs"} and 0.02 < 1 - decided.mean() < 0.98
+    assert rows_of(table, 0.3, "left").value.item() == pytest.approx(1 - decided.mean())
+    right = ((ensemble >= threshold) == (truth == 1))[decided].mean()
+    assert rows_of(table, 0.3, "accuracy").value.item() == pytest.approx(right)

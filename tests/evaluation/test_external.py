@@ -128,7 +128,7 @@ def test_external_slides_are_decided_as_a_package_decides(run):
     assert decided["specificity"] == pytest.approx((~called)[~truth].mean())
     scores = read_table(run.folder / "probabilities.csv")
     assert set(scores.dataset) == {"in", "out"} and np.isfinite(scores.scaled).all()
-    assert set(read_table(run.folder / "abstention.csv").dataset) == {"in"}
+    assert set(read_table(run.folder / "abstention.csv").dataset) == {"in", "out"}
 
 
 def test_the_ensemble_on_external_slides_is_of_the_first_repeat(run, tmp_path):

@@ -40,7 +40,7 @@ LONG_ID = 24  # characters of an encoder's id in headings; longer ones are whole
 
 
 def write_report(results: Path, datasets: Sequence[Path]) -> None:
-    """Write `report.html`, `comparisons.png` and, of each data set that models are trained on, `plots/{dataset}_decisions.png`, from the tables in `results`.
+    """Write `report.html`, `comparisons.png` and `plots/{dataset}_decisions.png` of each data set, from the tables in `results`.
 
     datasets: folders with a data set's slides.csv, folds.csv and leakage.csv. Plots, tissue outlines and heat maps are shown
     as far as there are such.
@@ -51,11 +51,11 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
     decisions = {name: read_table(results / f"{name}.csv") for name in DECISION_TABLES}
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     unit, trained = str(summary.level.iloc[0]), trained_on(datasets, provenance["config"])
-    for folder in (one for one in datasets if not trained[one.name]):
+    for folder in datasets:
         curves, abstention = (decisions[name] for name in ("decision_curves", "abstention"))
         own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
         if len(own[0]):
-            save_plot(plot_decisions(*own, unit), decisions_plot(folder))
+            save_plot(plot_decisions(*own, unit, trained[folder.name]), decisions_plot(folder))
     task = task_with(summary.metric)
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     run = provenance["run"]

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from roformermil.report.plots import make_panels
 
 
-def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame, unit: str = "slide") -> Figure:
+def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame, unit: str = "slide", trained_on: str = "") -> Figure:
     """A column per model of one data set: its decision curve, and what its decisions are worth when it leaves slides to a person.
 
     curves, abstention: the rows of decision_curves.csv and abstention.csv; all decision curves share one scale;
-    unit: what their slides are.
+    unit: what their slides are; trained_on: the data set that an external one's models were trained on.
     """
     models = curves.model.unique().tolist()
     figure, axes = make_panels(models, rows=2)
@@ -29,7 +29,10 @@ def plot_decisions(curves: pd.DataFrame, abstention: pd.DataFrame, unit: str = "
     axes[0, -1].legend(fontsize=7, loc="upper right")
     axes[1, -1].legend(fontsize=7, loc="lower right")
     dataset, encoder = curves.iloc[0][["dataset", "encoder"]]
-    figure.suptitle(f"{dataset} ({encoder}): decisions on the test {unit}s of all folds, 95% bands", fontsize=10)
+    slides = (
+        f"external {unit}s by the ensemble trained on {trained_on}" if trained_on else f"the test {unit}s of all folds"
+    )
+    figure.suptitle(f"{dataset} ({encoder}): decisions on {slides}, 95% bands", fontsize=10)
     return figure
 
 
