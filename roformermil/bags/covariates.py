@@ -137,8 +137,8 @@ def add_covariates(data: BagDataset, training: Sequence[int], path: Path, unit: 
     bags = covariates_of_bags(data.rows, table, unit)
     cells = list(bags.values())
     coding = fit_coding(names, [cells[k] for k in training], number_columns(table.values(), names))
-    for gap in coding.gaps(cells):
-        log.warning("of %s, %s", plural(len(cells), unit), gap)
+    for gap in coding.gaps(cells):  # `check` tells it once for all folds
+        log.info("of %s, %s", plural(len(cells), unit), gap)
     data.covariates = coding.encode(bags)
     return coding
 

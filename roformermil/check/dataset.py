@@ -103,9 +103,7 @@ class _Found:
         yield Problem("info", f"without the rows above: {summary}" if self.mistakes else summary, name)
         yield from list_problems("warning", group_lost(records), name, SHOWN_SLIDES)
         yield from list_problems("warning", group_warnings(records), name, SHOWN_SLIDES)
-        yield from (
-            Problem("warning", line, name) for line in sheet_warnings(self._usable(absent), self.task.several_labels)
-        )
+        yield from (Problem("warning", line, name) for line in sheet_warnings(self._usable(absent)))
         yield from check_losses(self.config, name, records)
         yield from list_problems("error", slide_table.mixed_widths(records).splitlines(), name, SHOWN_SLIDES)
         yield from list_problems("warning", slide_table.mixed_extractors(records).splitlines(), name, SHOWN_SLIDES)

@@ -41,11 +41,17 @@ def _check_covariates(
             read_covariates(config.datasets[dataset].slides, names, [one.slide_id for one in listed])
             for dataset, listed in sheets.items()
         )
-        check_numbers(own, number_columns(of_trained.values(), names))
+        check_numbers(own, numbers := number_columns(of_trained.values(), names))
     except SheetError:
         return  # told where each slide sheet is checked
     except BagError as error:
         yield Problem("error", str(error), name)
+        return
+    for covariate in (one for one in names if one not in numbers):
+        values, known = ({cells[covariate] for cells in table.values()} - {""} for table in (own, of_trained))
+        if new := sorted(values - known):
+            message = f"covariate {covariate} has values that no slide of {config.external_datasets[name]} has"
+            yield Problem("warning", f"{message}: {join_some(new)}; they count as no category", name)
 
 
 def _level(on_leak: str) -> Level:

@@ -29,8 +29,7 @@ def check_plan(config: Config, read_sheet: Callable[[str], list[Slide]]) -> Iter
             yield Problem("error", str(error), name)
             continue
         sheets[name] = usable
-        several = task_of(config, name).several_labels
-        yield from (Problem("warning", line, name) for line in sheet_warnings(usable, several))
+        yield from (Problem("warning", line, name) for line in sheet_warnings(usable))
         yield from check_sheet_covariates(config, name, usable)
         table = config.results / name / "slides.csv"
         if table.exists():  # from an earlier run, perhaps with a higher limit

@@ -117,8 +117,8 @@ def parse_mpp(text: str, given: str) -> float:
     raise SheetError(f"{given} is not a positive number of um/px{hint}")
 
 
-def sheet_warnings(slides: Sequence[Slide], several: str = "several classes") -> list[str]:
-    """What is valid but may be a mistake. several: labels of a patient, in words of the task."""
+def sheet_warnings(slides: Sequence[Slide]) -> list[str]:
+    """What is valid but may be a mistake."""
     labels = defaultdict(set)
     for slide in slides:
         labels[slide.patient_id].update({slide.label} - {""})
@@ -128,7 +128,7 @@ def sheet_warnings(slides: Sequence[Slide], several: str = "several classes") ->
         warnings.append(f"{plural(len(unlabelled), 'slide')} without a label, not trained on: {join_some(unlabelled)}")
     if differing := sorted(patient for patient, of_patient in labels.items() if len(of_patient) > 1):
         question = "Is that intended? Folds keep a patient's slides together, each slide with its own label"
-        warnings.append(f"patients with slides of {several}: {join_some(differing)}. {question}")
+        warnings.append(f"patients with slides of several labels: {join_some(differing)}. {question}")
     if patients := look_alikes(labels):
         remedy = "Folds would keep them apart: where they are one patient, write patient_id in one way"
         warnings.append(f"these look like one patient each: {join_some(patients, SHOWN_NAMES)}. {remedy}")

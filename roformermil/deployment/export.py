@@ -46,6 +46,7 @@ from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.text import join_some
 from roformermil.tasks import trained_task
+from roformermil.tasks.survival import Survival
 
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
@@ -190,7 +191,7 @@ def _describe_decisions(
 def _risk_cut(results: list[FoldResult], ensemble: OutOfFold) -> float | None:
     """The risk that divides low from high, as for an external data set: the mean of the members' medians of validation patients. None
     where no risk is predicted."""
-    if "group" not in ensemble.task.decided:
+    if not isinstance(ensemble.task, Survival):
         return None
     (validation,) = out_of_fold(results, "validation")
     return float(risk_groups(replace(ensemble, trained_on=ensemble.dataset), validation)[1][0])

@@ -15,6 +15,7 @@ from scipy.stats import CensoredData, ecdf, logrank
 from roformermil.evaluation.intervals import LEVEL
 from roformermil.evaluation.patients import by_patient, mixed_patients
 from roformermil.evaluation.predictions import KEYS, OutOfFold
+from roformermil.tasks.survival import Survival
 
 GROUPS = ("low", "high")
 CURVE_COLUMNS = ["group", "time", "at_risk", "events", "censored", "survival", "ci_low", "ci_high"]
@@ -110,7 +111,7 @@ def survival_tables(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]
     """
     groups, curves = [], []
     for model, own in zip(models, validation, strict=True):
-        if "survival_groups" not in model.task.tables:
+        if not isinstance(model.task, Survival):
             continue
         patients, cuts = risk_groups(model, own)
         keys = dict(zip(KEYS, model.key, strict=True))

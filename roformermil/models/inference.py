@@ -205,7 +205,7 @@ def bag_covariates(model: TrainedModel, rows: Sequence[FoldRow], table: Path | N
     bags = covariates_of_bags(rows, read_covariate_table(table), model.unit)
     coding.check(bags)
     for gap in coding.gaps(bags.values()):
-        log.warning("of %s, %s", plural(len(bags), model.unit), gap)
+        log.info("of %s, %s", plural(len(bags), model.unit), gap)
     return bags
 
 

@@ -25,7 +25,6 @@ class Task(ABC):
 
     name: ClassVar[str]  # in the configuration
     sheet_columns: ClassVar[tuple[str, ...]] = ("label",)  # of the slide sheet, which give a slide's label
-    several_labels: ClassVar[str] = "several labels"
     metrics: ClassVar[Mapping[str, str]]  # of metrics.csv and their titles, the main one first
     headline: ClassVar[tuple[str, ...]]  # the metrics of summary.md, the main one first
     reported: ClassVar[tuple[str, ...]]  # the metrics of the report's table, the main one first

@@ -48,7 +48,6 @@ class Classification(Task):
     contribution: ClassVar = "the log-odds of the class"
     plots: ClassVar = ("curves", "calibration", "confusion")
     page_plots: ClassVar = ("decisions",)
-    several_labels: ClassVar = "several classes"
 
     def lacks(self, labels: Sequence[str] = ()) -> str:
         if self.classes:

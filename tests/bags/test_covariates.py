@@ -87,7 +87,8 @@ def test_bags_and_batches_carry_them_from_the_training_bags_alone(make_stores, t
     data, path = BagDataset(rows, stores, ["x"], cache_bytes=1e6), tmp_path / "covariates.csv"
     ages = dict(zip(("s0", "s1", "s2", "s3"), ("40", "60", "1000", ""), strict=True))
     write_covariates(path, {name: {"age": age} for name, age in ages.items()}, ["age"])
-    coding = add_covariates(data, [0, 1], path, "slide")
+    with caplog.at_level("INFO"):
+        coding = add_covariates(data, [0, 1], path, "slide")
     assert (coding.columns[0].mean, coding.columns[0].std) == (50, 10)
     assert "of 4 slides, 1 without age: taken as the training mean, 50" in caplog.text
     assert pack([data[0], data[2], data[3], data[0]]).covariates.tolist() == [[-1], [95], [0], [-1]]

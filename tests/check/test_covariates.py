@@ -21,8 +21,8 @@ ROWS = [
 
 @pytest.fixture
 def found(tmp_path):
-    """found(covariates, external=(), **settings): the problems of a slide sheet of six slides, and of an external one with these
-    ages, other than those of their folds."""
+    """found(covariates, external=(), stage="I", **settings): the problems of a slide sheet of six slides, and of an external one
+    with these ages and this stage, other than those of their folds."""
 
     def write(name, rows):
         lines = [f"{name}{k},{patient},{'ab'[k % 2]},{name}{k}.svs,{age},{stage}" for k, (age, stage, patient) in rows]
@@ -30,10 +30,10 @@ def found(tmp_path):
         sheet.write_text("\n".join(["slide_id,patient_id,label,path,age,stage", *lines]) + "\n")
         return {"slides": str(sheet), "root": str(tmp_path)}
 
-    def check(covariates, external=(), **settings):
+    def check(covariates, external=(), stage="I", **settings):
         datasets = {"set": write("set", enumerate(ROWS)) | {"classes": ["a", "b"]}}
         if external:
-            rows = enumerate((age, "I", f"q{k}") for k, age in enumerate(external))
+            rows = enumerate((age, stage, f"q{k}") for k, age in enumerate(external))
             datasets["theirs"] = write("theirs", rows) | {"validates": "set"}
         given = {"datasets": datasets, "results": str(tmp_path / "results"), "covariates": covariates}
         config = read_settings(Config, given | {"encoder": {"weights": "random"}, **settings})
@@ -51,6 +51,9 @@ def test_external_slides_may_lack_a_covariate_but_have_no_text_for_a_number(foun
     assert found(["age"], ["", ""])[1:] == ["info: covariate age is missing for 2 of 2 slides"]
     (wrong,) = [line for line in found(["age"], ["50", "old"]) if line.startswith("error")]
     assert wrong.startswith("error: not a number, as the covariate is for all training slides: theirs1: age 'old'")
+    assert not any("stage" in line for line in found(["stage"], ["50"])[1:])
+    (new,) = found(["stage"], ["50"], stage="IX")[1:]
+    assert new == "warning: covariate stage has values that no slide of set has: IX; they count as no category"
 
 
 def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):

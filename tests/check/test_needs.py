@@ -30,5 +30,5 @@ def test_missing_packages_and_what_may_be_a_mistake_are_warnings(folder):
         folder, "warning", tissue={"method": "grandqc"}, encoder={"name": "uni"}
     )
     assert tiatoolbox.startswith("tissue.method grandqc needs tiatoolbox") and timm.startswith("encoder uni needs timm")
-    assert patients.startswith("set: patients with slides of several classes: p0")
+    assert patients.startswith("set: patients with slides of several labels: p0")
     assert alike.startswith("set: these look like one patient each: P-03 / p_3.")

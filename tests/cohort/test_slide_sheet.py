@@ -163,7 +163,7 @@ def test_patients_with_several_classes_are_a_warning(sheet):
     rows = "s1,p1,x,a.svs,\ns2,p2,y,b.svs,\n"
     assert sheet_warnings(sheet(HEADER + rows)) == []
     (line,) = sheet_warnings(sheet(HEADER + rows + "s3,p2,x,d.svs,\n"))
-    assert line.startswith("patients with slides of several classes: p2.")
+    assert line.startswith("patients with slides of several labels: p2.")
 
 
 def test_a_missing_sheet_is_named_and_all_mistakes_of_a_sheet_are_reported_together(sheet, tmp_path):

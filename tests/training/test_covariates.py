@@ -108,7 +108,8 @@ def test_slides_of_another_data_set_are_encoded_as_the_training_slides(with_cova
     first = made.rows[0].slide_id
     table[first] = {"age": "", "stage": "IX"}
     write_covariates(others, table, ["age", "stage"])
-    predict_external(*given, progress=False, covariates=others)
+    with caplog.at_level("INFO"):
+        predict_external(*given, progress=False, covariates=others)
     predicted = {row["slide_id"]: row for row in read_rows(tmp_path / "external/predictions.csv")}
     changed = [float(predicted[name]["probability_b"]) - float(own[name]["probability_b"]) for name in predicted]
     assert abs(changed[0]) > 1e-4 and np.abs(changed[1:]).max() < 1e-6

@@ -31,7 +31,7 @@ from roformermil.report.pages.survival import describe_risk_groups
 from roformermil.report.plots import save_plot
 from roformermil.report.plots.comparison import plot_comparisons
 from roformermil.report.plots.decisions import plot_decisions
-from roformermil.runtime.files import write_text
+from roformermil.runtime.files import remove, write_text
 from roformermil.tasks import Classification, task_with
 
 TABLES = ("summary", "cautions", "classes", "comparisons", "calibration", "external", "patients")
@@ -56,6 +56,8 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         own = (curves[curves.dataset == folder.name], abstention[abstention.dataset == folder.name])
         if len(own[0]):
             save_plot(plot_decisions(*own, unit, trained[folder.name]), decisions_plot(folder))
+        else:
+            remove(decisions_plot(folder))  # of external slides that had labels before
     task = task_with(summary.metric)
     classes = {str(name): rows["class"].unique().tolist() for name, rows in by_class.groupby("dataset")}
     run = provenance["run"]
