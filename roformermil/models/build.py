@@ -36,8 +36,8 @@ class MILModel(nn.Module):
     `covariates` have a head alone, whose parameters `training.linear` fits.
 
     Late fusion: a bag's covariates z (k,) add W z to its logits, with no bias of its own. That is the last linear layer applied to
-    the pooled vector and z, one after the other. W begins at zero, so a model with covariates begins as the one without, and uses
-    no random number more.
+    the pooled vector and z, one after the other. W is zero, so a new model with covariates is the one without and uses no random
+    number more; `training.fit` begins with the regression of the covariates alone.
     """
 
     def __init__(self, settings: Model, in_dim: int, n_classes: int, covariates: int = 0):

@@ -25,6 +25,8 @@ class Fit(FoldModel):
     def __init__(self, job: TrainingJob):
         super().__init__(job)
         settings = job.training
+        if job.model.covariates:
+            self._begin_with_covariates()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.optimizer = optim.Adam(self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         factor, patience = settings.scheduler_factor, settings.scheduler_patience
@@ -36,6 +38,16 @@ class Fit(FoldModel):
         self.class_weights: Tensor | None = None
         if self.balance and settings.class_weights != "none":
             self.class_weights = torch.tensor(self.balance.weights, dtype=torch.float32, device=self.device)
+
+    @torch.no_grad()
+    def _begin_with_covariates(self) -> None:
+        """Their weights would be far below the regression's when the tiles' are at their best: both learn at one rate."""
+        from roformermil.training.linear import regress_covariates  # scikit-learn's solvers, which no other model needs
+
+        weights, biases = regress_covariates(self)
+        assert self.model.fusion is not None
+        self.model.fusion.copy_(torch.as_tensor(weights))
+        self.model.head.classifiers.bias.copy_(torch.as_tensor(biases))
 
     @property
     def epochs(self) -> int:

@@ -1,7 +1,8 @@
 """The fitting of `mean-linear` and `covariates`: the task's linear model, such as logistic regression, of the mean of a slide's
-normalized features, or of its covariates.
+normalized features, or of its covariates. An epoch is a strength of the regularization, from strong to weak. The one that is
+best on the validation slides is kept.
 
-An epoch is a strength of the regularization, from strong to weak. The one that is best on the validation slides is kept.
+A model with covariates beside its tiles begins with the regression of its covariates.
 """
 
 import time
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from roformermil.bags.prefetch import prefetch_batches
+from roformermil.tasks.base import Parameters
 from roformermil.training.fold_model import FoldModel, TrainingJob
 
 # scikit-learn's C, the inverse of the strength. Of equally good ones the first is kept, the strongest
@@ -86,3 +88,20 @@ class LinearFit(FoldModel):
         mean = self.weighted_mean(losses, targets)
         self.check_finite(part, mean)
         return mean, self.task.activation(logits).numpy(), targets
+
+
+def regress_covariates(fit: FoldModel) -> Parameters:
+    """Weights (M, k) and biases (M,) of the regression of a fold's covariates alone, its strength chosen as for `covariates`: by
+    the loss of the validation slides."""
+    assert fit.data.covariates is not None
+    inputs, targets = fit.data.covariates.double().numpy(), fit.data.targets
+    trained, validated = fit.slides("train"), fit.slides("validation")
+    weights = fit.balance.per_slide if fit.balance else None
+
+    def loss(fitted: Parameters) -> float:
+        logits = torch.from_numpy(inputs[validated] @ fitted[0].T + fitted[1])
+        losses = fit.task.loss(logits, torch.from_numpy(targets[validated]))
+        return fit.weighted_mean(losses.numpy(), targets[validated])
+
+    strengths = map(float, INVERSE_STRENGTHS)
+    return min((fit.task.fit_linear(inputs[trained], targets[trained], one, weights) for one in strengths), key=loss)

@@ -14,7 +14,7 @@ from roformermil.config import Model
 from roformermil.errors import BagError, ConfigError
 from roformermil.features.store import read_store
 from roformermil.models.inference import load_model
-from roformermil.training import train_fold
+from roformermil.training import Fit, train_fold
 from roformermil.training.external import predict_external
 from roformermil.training.linear import INVERSE_STRENGTHS
 from tests.factories import assert_same_numbers, read_rows
@@ -41,7 +41,7 @@ def with_covariates(job, covariates):
     return lambda model, **training: replace(job(**training), model=model, covariates=covariates)
 
 
-def test_covariates_alone_are_the_regression_of_scikit_learn(with_covariates, tmp_path):
+def test_covariates_alone_are_the_regression_of_scikit_learn_with_which_fusion_begins(with_covariates, tmp_path):
     made = with_covariates(Model(name="covariates"))
     train_fold(made, tmp_path / "out", progress=False)
     table = read_covariate_table(made.covariates)
@@ -66,6 +66,10 @@ def test_covariates_alone_are_the_regression_of_scikit_learn(with_covariates, tm
     assert alone.probabilities[1] == pytest.approx(expected[0], abs=1e-4) and not alone.contributions.any()
     with pytest.raises(BagError, match="the model needs the covariates age, stage: give them"):
         model.predict(store.features, store.grid)
+    fused = Fit(with_covariates(ABMIL)).model
+    assert (fused.fusion[1] - fused.fusion[0]).tolist() == pytest.approx(best.coef_[0].tolist(), abs=1e-3)
+    bias = fused.head.classifiers.bias
+    assert (bias[1] - bias[0]).item() == pytest.approx(best.intercept_.item(), abs=1e-3), "where fusion begins"
 
 
 def test_fusion_learns_from_covariates_and_repeats_exactly(with_covariates, covariates, tmp_path):

@@ -1,4 +1,4 @@
-"""Survival and regression from slide sheet to report, on features that predict them."""
+"""Survival and regression from slide sheet to report, on features that predict them, with a covariate."""
 
 import json
 
@@ -23,7 +23,8 @@ LEARNED = {"c_index": 0.65, "r2": 0.4}  # chance is 0.5 and 0
 
 @pytest.fixture(params=["survival", "regression"])
 def run(request, tmp_path):
-    """A workflow of three folds, whose slides have a first feature that is as high as the patient's risk."""
+    """A workflow of three folds, whose slides have a first feature that is as high as the patient's risk, and a covariate without
+    meaning."""
     rng, rows, tiles = np.random.default_rng(0), [], 12
     (tmp_path / "h5").mkdir()
     coords = np.stack([np.arange(tiles) % 4, np.arange(tiles) // 4], axis=1) * 256
@@ -32,7 +33,7 @@ def run(request, tmp_path):
         features = rng.normal(size=(tiles, 8)).astype(np.float32) + np.eye(8, dtype=np.float32)[0] * 2 * risk
         write_h5(tmp_path / f"h5/s{k}.h5", features, coords, mpp=0.5, patch_size_level0=256)
         event, censoring = rng.exponential(20 * np.exp(-3 * risk)), rng.exponential(200)
-        row = {"slide_id": f"s{k}", "patient_id": f"p{k}", "path": f"s{k}.h5"}
+        row = {"slide_id": f"s{k}", "patient_id": f"p{k}", "path": f"s{k}.h5", "age": f"{rng.normal(60, 9):.0f}"}
         of_task = {
             "survival": {"time": f"{min(event, censoring):.2f}", "event": int(event <= censoring)},
             "regression": {"label": f"{20 + 5 * risk:.2f}"},
@@ -44,7 +45,12 @@ def run(request, tmp_path):
         "datasets": {"made": {"slides": str(tmp_path / "slides.csv"), "root": str(tmp_path / "h5")}},
         "encoder": {"name": "imported", "id": "theirs"},
         "folds": {"count": 3},
-        "models": ["mean-linear", {"name": "ro-abmil", "hidden_dim": 16, "attention_dim": 16, "num_heads": 2}],
+        "covariates": ["age"],
+        "models": [
+            "mean-linear",
+            "covariates",
+            {"name": "ro-abmil", "covariates": True, "hidden_dim": 16, "attention_dim": 16, "num_heads": 2},
+        ],
         "training": {"epochs": 6, "learning_rate": 3.0e-3, "epoch_steps": 20},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
@@ -80,6 +86,8 @@ def test_a_task_is_learned_reported_packaged_and_predicted(run):
     }
     assert pd.read_csv(folder / "out/classes.csv").empty
     assert "classifier" not in (trained / "model/README.md").read_text()
+    gains = pd.read_csv(results / "covariate_gains.csv")
+    assert set(gains.model) == {"ro-abmil"} and "age" in (trained / "model/README.md").read_text()
     jobs = planned_jobs(snakemake(folder, folder / "config.yaml", "-n"))
     assert jobs == {}, "nothing is done twice"
     view = describe_view(predicted_view(folder / "out", None))
