@@ -16,6 +16,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs, 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FIRST = ("workflow", "faults")  # folders whose files take longest: at the end, one worker would run them alone
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in FIRST)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real slides, weights and numbers; tests that use it are skipped where it is absent."""
