@@ -36,6 +36,7 @@ except errors.OutOfMemoryError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 @pytest.mark.parametrize(("remedy", "fits"), [({}, False), ({"max_tiles": 500}, True)])
 def test_the_error_names_the_slide_its_tiles_and_a_remedy_that_helps(make_stores, job, tmp_path, remedy, fits):

@@ -32,6 +32,7 @@ def write_bag(path, rng, task, label):
     write_store(path, features, grid * 256, grid, {"slide_id": path.stem})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "name", "sentence"),
     [

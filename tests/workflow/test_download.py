@@ -83,6 +83,7 @@ def test_snakemake_download_fetches_the_slides_and_the_next_run_resumes(server, 
     assert records[0].status == "ok"
 
 
+@pytest.mark.slow
 def test_features_of_other_pipelines_are_downloaded_before_they_are_imported(server, tmp_path):
     folder, url = server
     for k in range(4):

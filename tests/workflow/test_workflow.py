@@ -35,7 +35,7 @@ def demo(tmp_path_factory, broken) -> Path:
     """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
     folder = tmp_path_factory.mktemp("demo")
     unusable = [path for path in sorted(broken.glob("*.*")) if path.stem in BROKEN]
-    sections = {"slides_per_batch": 10, "max_failed_fraction": 0.2, "folds": {"count": 3}}
+    sections = {"slides_per_batch": 15, "max_failed_fraction": 0.2, "folds": {"count": 3}}
     write_demo(folder, unusable=unusable, tiles=COARSE_TILES, **sections)
     return folder
 
