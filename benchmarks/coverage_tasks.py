@@ -24,7 +24,7 @@ class Design(NamedTuple):
     task: Task
     patients: int
     folds: int
-    censoring: float = 1.0  # mean time until a patient is lost from sight, over the median time to the event
+    censoring: float = 1.0  # mean time until a patient is lost to follow-up, over the median time to the event
 
 
 DESIGNS = (

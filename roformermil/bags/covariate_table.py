@@ -12,6 +12,8 @@ from roformermil.errors import BagError
 from roformermil.runtime.files import fingerprint
 from roformermil.runtime.text import join_some, plural
 
+REMEDY = "correct the slide sheet, or set unit: slide"
+
 
 def covariates_of_bags(rows: Iterable[FoldRow], table: Mapping[str, Cells], unit: Unit) -> dict[str, dict[str, str]]:
     """The covariates of each bag, by the id of the slide or patient, in the order of the bags. rows: of one fold or several.
@@ -22,7 +24,7 @@ def covariates_of_bags(rows: Iterable[FoldRow], table: Mapping[str, Cells], unit
     bags = slides_of_bags(rows, unit)
     if absent := [name for slides in bags.values() for name in slides if name not in table]:
         raise BagError(f"covariates.csv lacks {plural(len(absent), 'slide')}, such as {absent[0]}: run `split` again")
-    return merge_covariates(bags, table)
+    return merge_covariates(bags, table, REMEDY)
 
 
 def bag_id(row: FoldRow, unit: Unit) -> str:
@@ -36,7 +38,7 @@ def check_covariates(slides: Sequence[Slide], table: Mapping[str, Cells], unit: 
         patients: dict[str, list[str]] = {}
         for slide in slides:
             patients.setdefault(slide.patient_id, []).append(slide.slide_id)
-        merge_covariates(patients, table)
+        merge_covariates(patients, table, REMEDY)
 
 
 def check_filled(table: Mapping[str, Cells]) -> None:
@@ -66,8 +68,11 @@ def check_numbers(table: Mapping[str, Cells], numbers: Sequence[str]) -> None:
         raise BagError(f"{expected}: {join_some(wrong)}; correct the slide sheet, or leave the cell empty")
 
 
-def merge_covariates(bags: Mapping[str, Sequence[str]], table: Mapping[str, Cells]) -> dict[str, dict[str, str]]:
-    """The covariates of each bag from those of its slides. bags: slide ids by bag. Raises BagError for slides that differ."""
+def merge_covariates(
+    bags: Mapping[str, Sequence[str]], table: Mapping[str, Cells], remedy: str = "correct the slide sheet"
+) -> dict[str, dict[str, str]]:
+    """The covariates of each bag from those of its slides. bags: slide ids by bag; remedy: what to do about slides that differ, for
+    which this raises BagError."""
     merged: dict[str, dict[str, str]] = {}
     differing = []
     for bag, slides in bags.items():
@@ -78,8 +83,10 @@ def merge_covariates(bags: Mapping[str, Sequence[str]], table: Mapping[str, Cell
             if len(filled) > 1:
                 differing.append(f"{bag} ({name}: {', '.join(filled.values())})")
     if differing:
-        problem = f"unit: patient needs one value of a covariate per patient, but slides differ: {join_some(differing)}"
-        raise BagError(f"{problem}; correct the slide sheet, or set unit: slide")
+        problem = (
+            f"a patient is one bag and needs one value of each covariate, but slides differ: {join_some(differing)}"
+        )
+        raise BagError(f"{problem}; {remedy}")
     return merged
 
 

@@ -130,7 +130,7 @@ def fit_coding(names: Sequence[str], training: Sequence[Cells], numbers: Iterabl
 def add_covariates(data: BagDataset, training: Sequence[int], path: Path, unit: Unit) -> CovariateCoding:
     """Give each bag of the data set its covariates; returns their coding, fitted on the bags `training`.
 
-    path: covariates.csv. What is missing is told in the log. Raises BagError as `covariates_of_bags` does.
+    path: covariates.csv. What is missing is logged. Raises BagError as `covariates_of_bags` does.
     """
     table = read_covariate_table(path)
     names = list(next(iter(table.values())))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roformermil.bags.site_folds import check_sites, divide_sites, draw_validation_sites
+from roformermil.bags.site_folds import check_sites, divide_sites, draw_validation_sites, strata_to_share
 from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.errors import FoldsError
@@ -106,7 +106,7 @@ def _divide(slides: list[Slide], settings: Folds, seed: int) -> np.ndarray:
     """The group of each slide, 0 to settings.count - 1: (n,). Their labels are strata, here and below."""
     if settings.mode == "site":
         return divide_sites(slides, settings.count, seed)
-    labels = [slide.label for slide in slides]
+    labels = strata_to_share(slides, settings.count)
     patients = [slide.patient_id for slide in slides] if settings.group_by_patient else None
     splits = _splitter(settings, settings.count, seed).split(labels, labels, patients)
     groups = np.empty(len(slides), int)
@@ -154,7 +154,7 @@ def _draw_tenth(slides: list[Slide], candidates: np.ndarray, settings: Folds, fo
     try:
         _, drawn = train_test_split(candidates, test_size=0.1, stratify=labels, random_state=settings.seed + fold)
     except ValueError as error:
-        problem = f"a tenth of {len(labels)} slides is too few to validate on a slide of each class"
+        problem = f"a tenth of {len(labels)} slides is too few to validate on a slide of each class or stratum"
         raise FoldsError(f"{problem}; set folds.mode to kfold, or add slides") from error
     return np.isin(np.arange(len(slides)), drawn)
 
@@ -176,7 +176,9 @@ def read_given_folds(path: Path, slides: list[Slide], settings: Folds, task: Tas
     if not (known := [(row, by_id[row.slide_id]) for row in given if row.slide_id in by_id]):
         raise FoldsError(f"{path}: contains no slide of the slide sheet")
     if sorted({row.fold for row, _ in known}) != list(settings.numbers):
-        raise FoldsError(f"{path}: its folds must be numbered 0 to {settings.numbers[-1]}; see folds.count")
+        raise FoldsError(
+            f"{path}: its folds must be numbered 0 to {settings.numbers[-1]}; see folds.count and folds.repeats"
+        )
     rows = [FoldRow(row.fold, row.slide_id, slide.patient_id, slide.label, row.part) for row, slide in known]
     check_folds(rows, task, f"correct {path}")
     return rows

@@ -36,14 +36,13 @@ def check_sites(slides: Sequence[Slide], settings: Folds, task: Task | Sequence[
     if several := sorted(patient for patient, sites in sites_of_patients.items() if len(sites) > 1):
         remedy = "a patient must be of one site: correct site or patient_id in the slide sheet"
         raise FoldsError(f"patients with slides of several sites: {join_some(several)}; {remedy}")
-    few = {
-        label: sites_of_classes[label] for label in task.needed_strata if len(sites_of_classes[label]) < settings.count
-    }
+    sites_of = {task.name_strata([label]): sites_of_classes[label] for label in task.needed_strata}
+    sites_of = sites_of or {"the data set": set().union(*sites_of_classes.values())}
+    few = {name: sites for name, sites in sites_of.items() if len(sites) < settings.count}
     if not few:
         return
     found = ", ".join(
-        f"{task.name_strata([label])} is of {plural(len(sites), 'site')} ({join_some(sorted(sites))})"
-        for label, sites in few.items()
+        f"{name} is of {plural(len(sites), 'site')} ({join_some(sorted(sites))})" for name, sites in few.items()
     )
     smallest = min(map(len, few.values()))
     fewer = f"set folds.count to {smallest} or less" if smallest >= 3 else "add slides of other sites"
@@ -52,11 +51,17 @@ def check_sites(slides: Sequence[Slide], settings: Folds, task: Task | Sequence[
 
 def divide_sites(slides: Sequence[Slide], count: int, seed: int) -> np.ndarray:
     """The group of each slide, 0 to count - 1: (n,). A site is in one group."""
-    labels, sites = [slide.label for slide in slides], [slide.site for slide in slides]
+    labels, sites = strata_to_share(slides, count), [slide.site for slide in slides]
     groups = np.empty(len(slides), int)
     for group, (_, members) in enumerate(_splitter(count, seed).split(labels, labels, sites)):
         groups[members] = group
     return groups
+
+
+def strata_to_share(slides: Sequence[Slide], count: int) -> list[str]:
+    """The stratum of each slide, of which each of `count` groups gets its share; the same for all where none is large enough."""
+    labels = [slide.label for slide in slides]
+    return labels if max(Counter(labels).values()) >= count else [""] * len(labels)
 
 
 def draw_validation_sites(slides: Sequence[Slide], candidates: np.ndarray, share: float, seed: int) -> np.ndarray:

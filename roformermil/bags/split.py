@@ -55,11 +55,12 @@ def split_slides(
     else:
         folds = assign_folds(dataset, usable, settings, task)
         findings = find_leaks(folds, with_strata(usable, task), records)
-    warnings = write_findings(findings, leakage, settings, dataset, out.with_name("leakage.csv"))
+    divided = Folds() if trained else settings  # of another cohort, no patient is shared by choice
+    warnings = write_findings(findings, leakage, divided, dataset, out.with_name("leakage.csv"))
     write_folds(out, folds)
     if of_usable:
         write_covariates(out.with_name(COVARIATES_FILE), of_usable, list(next(iter(of_usable.values()))))
-    given = (dataset, slides, task, settings, leakage, trained.name if trained else None, covariates)
+    given = (dataset, slides, task, settings, leakage, trained.name if trained else None, covariates, unit)
     write_text(out.with_suffix(".json"), json.dumps(describe_split(*given), indent=1) + "\n")
     return warnings
 
@@ -82,6 +83,7 @@ def describe_split(
     leakage: Leakage,
     validates: str | None = None,
     covariates: Mapping[str, Cells] | None = None,
+    unit: Unit = "slide",
 ) -> dict[str, Any]:
     """What decides a data set's folds and covariates.csv, by name, as folds.json keeps it. slides: all of the slide sheet; validates:
     the data set that an external one validates; covariates: of these slides."""
@@ -91,6 +93,7 @@ def describe_split(
     described |= {f"folds.{key}": value for key, value in settings.model_dump(mode="json").items()}
     described |= {f"leakage.{key}": value for key, value in leakage.model_dump(mode="json").items()}
     described |= {"validates": validates} if validates else {}
+    described |= {"unit": unit} if unit != "slide" else {}  # unlabelled slides then have their patient's label
     described |= {"the covariates": fingerprint(cells=covariates)} if covariates else {}
     described["the given folds' content"] = content_id(given) if given and given.exists() else ""
     return described | {"the slide sheet's patients, labels and sites": columns_digest(slides, COLUMNS)}
@@ -104,6 +107,7 @@ def reasons_to_split_again(
     leakage: Leakage,
     validates: str | None = None,
     covariates: Mapping[str, Cells] | None = None,
+    unit: Unit = "slide",
 ) -> list[str]:
     """A sentence if folds.csv was made of another slide sheet or with other settings; none where it was not made yet."""
     path = folds.with_suffix(".json")
@@ -114,7 +118,7 @@ def reasons_to_split_again(
     except ValueError:
         before = {}
     before.setdefault("task", Classification.name)  # not named by earlier releases
-    now = describe_split(folds.parent.name, slides, task, settings, leakage, validates, covariates)
+    now = describe_split(folds.parent.name, slides, task, settings, leakage, validates, covariates, unit)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     return [f"{folds}: made with another value of {', '.join(changed)}"] if changed else []
 

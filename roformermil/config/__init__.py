@@ -132,8 +132,9 @@ class Config(Settings):
 
     @property
     def search_models(self) -> list[Model]:
-        """The models whose settings are searched."""
-        ids = self.search.models or [self._main_model.id]
+        """The models whose settings are searched; none by default where no model has layers."""
+        layered = [model for model in self.models if not model.is_linear]
+        ids = self.search.models or [model.id for model in sorted(layered, key=lambda one: not one.is_roformer)[:1]]
         return [model for model in self.models if model.id in ids]
 
     @field_validator("datasets")
@@ -194,6 +195,10 @@ class Config(Settings):
             if unknown := sorted(set(named or []) - set(self.trained_datasets)):
                 trained = ", ".join(self.trained_datasets)
                 raise ValueError(f"{section}.datasets: {unknown[0]} is none of the datasets trained on: {trained}")
+        if linear := [model.id for model in self.search_models if model.is_linear]:
+            fitted = "has nothing to search: each fold chooses its one setting, the strength of regularization, already"
+            raise ValueError(f"search.models: {linear[0]} {fitted}; leave it out")
+        self.search.check_weighting(self.training)
         try:
             self.decisions.check_classes({name: dataset.classes for name, dataset in self.datasets.items()})
         except ValueError as error:
@@ -203,6 +208,10 @@ class Config(Settings):
     @model_validator(mode="after")
     def _covariates_fit(self) -> "Config":
         check_models(self.models, self.covariates)
+        if self.ablation.model and self.ablation.model.covariates and not self.covariates:
+            raise ValueError(
+                "ablation.model: it uses covariates, but none are configured: name columns in `covariates`"
+            )
         if using := [model.id for model in self.overhead.models if model.uses_covariates]:
             raise ValueError(f"overhead.models: {using[0]}: covariates take no time to measure: leave it out")
         drawn = self.heatmaps.models or []

@@ -11,7 +11,12 @@ from roformermil.config.model import Model
 from roformermil.config.training import Training
 
 MAX_SETTINGS = 1_000_000
-FIXED = {"name", "id", "seed", *Training.runtime_only}  # other models, other draws, or no other result
+# other models, other draws, or no other result
+FIXED = {"name", "id", "covariates", "seed", *Training.runtime_only}
+WEIGHTING = {
+    "class_weights": "none",
+    "sampler": "shuffle",
+}  # keys of Training that change what a loss means, and their defaults
 SEARCHABLE = [key for section in (Model, Training) for key in section.model_fields if key not in FIXED]
 
 
@@ -39,7 +44,9 @@ class Search(Settings):
     def _known_keys(cls, space: dict[str, list[Any]] | None) -> dict[str, list[Any]] | None:
         for key in space or {}:
             if key in FIXED:
-                raise ValueError(f"{key} cannot be searched: it names a model, or decides no result but by chance")
+                raise ValueError(
+                    f"{key} cannot be searched: it makes another model of `models`, or decides no result but by chance"
+                )
             if key not in SEARCHABLE:
                 close = difflib.get_close_matches(key, SEARCHABLE, n=1)
                 hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(SEARCHABLE)}"
@@ -47,3 +54,12 @@ class Search(Settings):
         if space and math.prod(map(len, space.values())) > MAX_SETTINGS:
             raise ValueError(f"has more than {MAX_SETTINGS:,} settings: leave out keys or values")
         return space
+
+    def check_weighting(self, training: Training) -> None:
+        """Raises ValueError for a loss that weighted classes or balanced draws make incomparable."""
+        weighting = [
+            key for key, default in WEIGHTING.items() if key in (self.space or {}) or getattr(training, key) != default
+        ]
+        if self.space and self.score == "loss" and weighting:
+            reason = f"{' and '.join(weighting)} changes what probabilities mean, so log losses do not compare"
+            raise ValueError(f"search.score: {reason}: set it to auroc")

@@ -1,28 +1,34 @@
-"""Metrics of a packaged model's predictions, where the slide sheet has labels: `metrics.csv`, `classes.csv`, `decisions.csv` and
-plots."""
+"""Metrics of a packaged model's predictions, where the slide sheet has labels: `metrics.csv`, `classes.csv`, `decisions.csv`, of
+survival `survival_groups.csv`, and plots."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from roformermil.deployment.model_card import ModelCard
+from roformermil.deployment.model_card import MetricResult, ModelCard
 from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
-from roformermil.evaluation.decisions import TITLES, decision_rows
+from roformermil.evaluation.decisions import AT_PREVALENCE, TITLES, decision_rows
+from roformermil.evaluation.kaplan_meier import groups_table, one_per_patient
 from roformermil.evaluation.patients import by_patient
 from roformermil.evaluation.predictions import KEYS, OutOfFold, read_table, targets_and_predictions
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
-from roformermil.runtime.text import join_some
+from roformermil.runtime.text import join_some, p_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 NOT_FOR_ONE = [*KEYS, "std", "folds", "seeds", "seed_std"]  # columns of tables of several models
 TABLES, PLOTS = ("metrics.csv", "classes.csv", "decisions.csv"), "plots"
+RISK_GROUPS = "survival_groups.csv"
 DECISION_COLUMNS = ["class", "threshold", "metric", "prevalence", "value", "ci_low", "ci_high"]
 
 
@@ -34,6 +40,7 @@ class Evaluation:
         pd.DataFrame
     )  # `level, metric, mean, ci_low, ci_high, slides, patients` and, with shuffled positions, POSITION
     decisions: pd.DataFrame  # DECISION_COLUMNS
+    risk_groups: pd.DataFrame  # of survival, as of `groups_table`; else empty
 
 
 def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
@@ -42,7 +49,7 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
     None, and none of these files, where no predicted slide has a label."""
     model = read_predictions(out / "predictions.csv", card)
     if model is None:
-        for name in (*TABLES, PLOTS):
+        for name in (*TABLES, RISK_GROUPS, PLOTS):
             remove(out / name)
         return None
     metrics = pd.concat([_metrics(one, len(model.slides)) for one in (model, by_patient(model)) if one])
@@ -50,8 +57,12 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
     decisions = _decisions(model, card)
     for name, table in zip(TABLES, (metrics, classes, decisions), strict=True):
         write_text(out / name, table.to_csv(index=False, lineterminator="\n"))
-    _plot(model, out / PLOTS)
-    return Evaluation(metrics, decisions)
+    risk_groups = _divide_by_risk(model, card)
+    tables = [groups_table(*divided) for divided in risk_groups]
+    for table in tables:
+        write_text(out / RISK_GROUPS, table.drop(columns="fold").to_csv(index=False, lineterminator="\n"))
+    _plot(model, risk_groups, out / PLOTS)
+    return Evaluation(metrics, decisions, *tables or [pd.DataFrame()])
 
 
 def _metrics(model: OutOfFold, slides: int) -> pd.DataFrame:
@@ -63,13 +74,22 @@ def _metrics(model: OutOfFold, slides: int) -> pd.DataFrame:
     return metrics.assign(slides=slides, patients=len(set(model.patients)))
 
 
+def _divide_by_risk(model: OutOfFold, card: ModelCard) -> list[tuple[OutOfFold, np.ndarray]]:
+    """Of survival, the patients and the packaged risk that divides low from high for each, as of `risk_groups`; else none."""
+    if card.cut is None:
+        return []
+    patients = one_per_patient(model)
+    return [(patients, np.full(len(patients.patients), card.cut))]
+
+
 def _decisions(model: OutOfFold, card: ModelCard) -> pd.DataFrame:
     """Sensitivity, specificity and predictive values at the packaged operating points: DECISION_COLUMNS."""
     rows = []
     for name, point in card.decisions.classes.items():
         c = card.classes.index(name)
         called = (model.predictions[:, c] >= point.threshold).astype(float)
-        for metric, prevalence, value, bounds in decision_rows(model.targets == c, called, model.patients):
+        given = (model.targets == c, called, model.patients, point.prevalence)
+        for metric, prevalence, value, bounds in decision_rows(*given):
             rows.append((name, point.threshold, metric, prevalence, value, *bounds))
     return pd.DataFrame(rows, columns=DECISION_COLUMNS)
 
@@ -121,26 +141,27 @@ def _shuffled(rows: pd.DataFrame, predicted: Sequence[str]) -> np.ndarray | None
     return rows[columns].to_numpy(float)[None]
 
 
-def _plot(model: OutOfFold, out: Path) -> None:
+def _plot(model: OutOfFold, risk_groups: Sequence[tuple[OutOfFold, np.ndarray]], out: Path) -> None:
     from roformermil.report.plots import save_plot  # matplotlib
     from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves
     from roformermil.report.plots.scatter import plot_scatter
+    from roformermil.report.plots.survival import plot_survival
 
     remove(out)  # of other predictions
-    plots = {
-        "curves": plot_curves,
-        "calibration": plot_calibration,
-        "confusion": plot_confusion,
-        "scatter": plot_scatter,
+    plots: dict[str, Callable[[], Figure]] = {
+        "curves": lambda: plot_curves([model]),
+        "calibration": lambda: plot_calibration([model]),
+        "confusion": lambda: plot_confusion([model]),
+        "scatter": lambda: plot_scatter([model]),
+        "survival": lambda: plot_survival(risk_groups),
     }
     for name in model.task.plots:
-        if name in plots:  # risk groups need validation slides
-            save_plot(plots[name]([model]), out / f"{name}.png")
+        save_plot(plots[name](), out / f"{name}.png")
 
 
 def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:
     """The metrics in lines, beside those of the model's cross-validation, and what the operating points reach."""
-    internal = {result.metric: result.model_dump() for result in card.results}
+    by_level: dict[str, list[MetricResult]] = {"patient": card.by_patient, card.unit: card.results}
     lines: list[str] = []
     for level, metrics in evaluation.metrics.groupby("level", sort=False):
         size = metrics.iloc[0]
@@ -150,14 +171,24 @@ def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:
         )
         for row in metrics.to_dict("records"):
             line = f"  {METRIC_TITLES[row['metric']]}: {value_text(row)}"
-            if level == card.unit:
-                given = internal.get(row["metric"]) or {"mean": None}
+            of_metric = {result.metric: result.model_dump() for result in by_level.get(str(level), [])}
+            if given := of_metric.get(row["metric"]):
                 before = {key: np.nan if value is None else value for key, value in given.items()}
                 line += f"; in cross-validation on {card.training_data.dataset}: {value_text(before)}"
             lines.append(line)
     for (name, threshold), rows in evaluation.decisions.groupby(["class", "threshold"], sort=False):
-        reached = [
-            f"{TITLES[row['metric']]} {value_text(row | {'mean': row['value']})}" for row in rows.to_dict("records")
-        ]
-        lines.append(f"Called {name} from {threshold:.2f} on, the packaged operating point: {', '.join(reached)}")
+        reached = [_reached_text(row) for row in rows.to_dict("records")]
+        lines.append(f"Called {name} at {threshold:.2f} or more, the packaged operating point: {', '.join(reached)}")
+    groups = evaluation.risk_groups.to_dict("records")
+    if groups:
+        counts = [f"{row['patients']} of {row['group']} risk ({row['events']} with an event)" for row in groups]
+        test = f"log-rank test, {p_text(groups[0]['p'])}" if np.isfinite(groups[0]["p"]) else "no log-rank test"
+        lines.append(f"Patients divided at the packaged risk of {card.cut:.2f}: {', '.join(counts)}; {test}")
     return "\n".join(lines)
+
+
+def _reached_text(row: Mapping[Any, Any]) -> str:
+    """A row of decisions.csv: the metric, its value and, where that is another than the slides' own, the prevalence."""
+    name = row["metric"].removesuffix(AT_PREVALENCE)
+    at = f" at a prevalence of {row['prevalence']:.2g}" if name != row["metric"] else ""
+    return f"{TITLES[name]}{at} {value_text(dict(row) | {'mean': row['value']})}"

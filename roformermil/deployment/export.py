@@ -178,8 +178,12 @@ def _describe_decisions(
         if len(thresholds := group.threshold.dropna()):
             rows = json.loads(reached[reached["class"] == name].to_json(orient="records"))  # without NaN
             own = [DecisionResult(**{key: row[key] for key in DecisionResult.model_fields}) for row in rows]
-            bounds = {"lowest": thresholds.min(), "highest": thresholds.max()}
-            classes[str(name)] = ClassDecision(threshold=thresholds.mean(), **bounds, results=own)
+            given = {
+                "lowest": thresholds.min(),
+                "highest": thresholds.max(),
+                "prevalence": settings.prevalence.get(str(name)),
+            }
+            classes[str(name)] = ClassDecision(threshold=thresholds.median(), **given, results=own)
     temperatures = dict(zip(points.fold, points.temperature, strict=True)) if settings.temperature else {}
     return PackagedDecisions(
         operating_point=settings.rule,

@@ -23,10 +23,13 @@ class ClassDecision(Settings):
     """The operating point of a class."""
 
     threshold: float
-    """Probability from which a slide is called so: the mean over the members, as the ensemble's probability is theirs."""
+    """A slide of this probability or more is called so: the members' median, since one that calls every slide or none would decide a
+    mean."""
     lowest: float
     """The members' lowest and highest."""
     highest: float
+    prevalence: float | None = None
+    """Of the configuration: PPV and NPV are given for it too."""
     results: list[DecisionResult]
 
 
@@ -54,7 +57,7 @@ class PackagedDecisions(Settings):
         """What each class is called at and what that reached, in sentences. unit: what the model's bags are."""
         chosen = f"{self.operating_point} on each fold's validation {unit}s"
         lines = [
-            f"A {unit} is called {name} from a probability of {one.threshold:.2f} on ({chosen}; members {one.lowest:.2f} to"
+            f"A {unit} is called {name} at a probability of {one.threshold:.2f} or more ({chosen}; members {one.lowest:.2f} to"
             f" {one.highest:.2f}). On test {unit}s in cross-validation: {_results_text(one.results)}."
             for name, one in self.classes.items()
         ]

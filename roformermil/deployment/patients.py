@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from roformermil.deployment.operating_point import PackagedDecisions
 from roformermil.errors import Status
 from roformermil.runtime.files import remove
 from roformermil.runtime.records import write_rows
@@ -16,12 +17,17 @@ PATIENTS_TABLE = "patients.csv"
 
 
 def write_patients(
-    folder: Path, rows: Sequence[Mapping[str, Any]], task: Task | Sequence[str], cut: float | None = None
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    task: Task | Sequence[str],
+    cut: float | None = None,
+    decisions: PackagedDecisions | None = None,
 ) -> None:
     """Write the predictions of patients into `folder`, from the rows of predictions.csv; remove the table where none has several
     slides.
 
-    task: or the classes of a classification; cut: the risk that divides low from high. A patient's predictions are means over those of
+    task: or the classes of a classification; cut: the risk that divides low from high; decisions: at which operating point a class is
+    called. A patient's predictions are means over those of
     their slides, which are equal where the model's bags are patients.
     """
     task = as_task(task)
@@ -42,6 +48,7 @@ def write_patients(
                 **({"predicted": None if means is None else task.classes[int(means.argmax())]} if task.classes else {}),
                 **dict(zip(columns, [None] * len(columns) if means is None else means.tolist(), strict=True)),
                 **({} if cut is None else {"group": None if means is None else "high" if means[0] > cut else "low"}),
+                **({"decision": None if means is None else decisions.decide(means, task.classes)} if decisions else {}),
                 "slides": len(usable),
                 "lost": len(of_patient) - len(usable),
                 "model": of_patient[0]["model"],

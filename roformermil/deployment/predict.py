@@ -96,7 +96,7 @@ class PackagedModel:
         return predict_bag
 
     def check_covariates(self, covariates: Mapping[str, Cells]) -> None:
-        """Raises BagError for covariates of slides that do not fit. What is missing is told in the log."""
+        """Raises BagError for covariates of slides that do not fit. What is missing is logged."""
         for coding in (member.covariates for member in self.members if member.covariates):
             coding.check(covariates)
         for one in self.card.covariates:
@@ -218,7 +218,9 @@ def predict(
             row = table_row(failed, *given)
         by_name[name] = row | labels.get(name, {})
     rows = [by_name[name] for name in ready]
-    write_patients(out, write_prediction_table(out / "predictions.csv", rows), packaged.task, packaged.card.cut)
+    decisions = packaged.card.decisions if packaged.classes else None
+    written = write_prediction_table(out / "predictions.csv", rows)
+    write_patients(out, written, packaged.task, packaged.card.cut, decisions)
     return rows
 
 

@@ -10,7 +10,7 @@ from roformermil.config.decisions import Decisions
 from roformermil.evaluation.abstention import abstention_table
 from roformermil.evaluation.net_benefit import decision_curves
 from roformermil.evaluation.operating_points import COLUMNS as POINT_COLUMNS
-from roformermil.evaluation.operating_points import calls, mean_points, operating_points
+from roformermil.evaluation.operating_points import calls, ensemble_points, operating_points
 from roformermil.evaluation.predictions import KEYS, OutOfFold, of_ensembles
 from roformermil.evaluation.probability_scores import score_table
 from roformermil.evaluation.proportions import Bounds, predictive_value, proportion
@@ -61,13 +61,13 @@ def decision_tables(
 
 def prepare_decisions(members: list[OutOfFold], validation: list[OutOfFold], settings: Decisions) -> Decided:
     """Temperatures and operating points of models, from predictions of their validation slides alone. An external data set's
-    slides are decided as a package decides: by the ensemble's probability, at the mean of its members' operating points."""
+    slides are decided as a package decides: by the ensemble's probability, at the median of its members' operating points."""
     temperatures = [fit_temperatures(own) if settings.temperature else {} for own in validation]
     if settings.temperature:
         members, validation = scaled_models(members, validation), scaled_models(validation, validation)
     points = [operating_points(*pair, settings) for pair in zip(validation, temperatures, strict=True)]
     points = [
-        mean_points(own, table) if own.trained_on else table for own, table in zip(validation, points, strict=True)
+        ensemble_points(own, table) if own.trained_on else table for own, table in zip(validation, points, strict=True)
     ]
     chosen = pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=POINT_COLUMNS)
     return Decided(of_ensembles(members), validation, chosen)

@@ -89,18 +89,15 @@ def drop_sentence(row: Mapping[Any, Any]) -> str:
     if not np.isfinite(row["drop"]):
         return ""
     metric = row["metric"]
-    falls, rises = "it drops, {}", "it rises, drop {}"
-    if metric in task_with([metric]).lower_is_better:
-        falls, rises = "it is larger on external slides, by {}", "it is smaller on external slides, by {}"
+    worse, better = ("larger", "smaller") if metric in task_with([metric]).lower_is_better else ("lower", "higher")
     title = METRIC_TITLES[metric]
     change = f"{title[:1].upper()}{title[1:]} of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
     change += f" on {row['trained_on']}"
     low, high = row["drop_low"], row["drop_high"]
     if not np.isfinite([low, high]).all():
         return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
-    interval = f"{row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
     if low > 0:
-        return f"{change}: {falls.format(interval)}."
+        return f"{change}: it is {worse} on external slides by {row['drop']:.2f} [{low:.2f}, {high:.2f}]."
     if high < 0:
-        return f"{change}: {rises.format(interval)}."
-    return f"{change}: no measurable drop, {interval}."
+        return f"{change}: it is {better} on external slides by {-row['drop']:.2f} [{-high:.2f}, {-low:.2f}]."
+    return f"{change}: no measurable drop, {row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]."

@@ -81,10 +81,7 @@ def risk_groups(model: OutOfFold, validation: OutOfFold) -> tuple[OutOfFold, np.
     validation: predictions of validation slides by the same trainings.
     """
     cuts = {run: float(np.median(own.predictions[:, 0])) for run, own in _patients_by_run(validation).items()}
-    tested = model.without_repeats()
-    tested = tested.select(~np.isin(tested.patients, mixed_patients(tested)))
-    patients = by_patient(tested) or tested
-    patients = patients.select(np.sort(np.unique(patients.patients, return_index=True)[1]))
+    patients = one_per_patient(model)
     if model.trained_on:
         first = model.seeds.min()
         members = [
@@ -95,6 +92,15 @@ def risk_groups(model: OutOfFold, validation: OutOfFold) -> tuple[OutOfFold, np.
         return patients, np.full(len(patients.patients), np.mean(members))
     runs = zip(patients.folds.tolist(), patients.seeds.tolist(), strict=True)
     return patients, np.array([cuts[run] for run in runs])
+
+
+def one_per_patient(model: OutOfFold) -> OutOfFold:
+    """The tested patients, once each, with the mean risk of their slides, as the first repeat and seed predicted them; without those
+    whose slides differ in time or event."""
+    tested = model.without_repeats()
+    tested = tested.select(~np.isin(tested.patients, mixed_patients(tested)))
+    patients = by_patient(tested) or tested
+    return patients.select(np.sort(np.unique(patients.patients, return_index=True)[1]))
 
 
 def _patients_by_run(model: OutOfFold) -> dict[tuple[int, int], OutOfFold]:
@@ -115,7 +121,7 @@ def survival_tables(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]
             continue
         patients, cuts = risk_groups(model, own)
         keys = dict(zip(KEYS, model.key, strict=True))
-        groups.append(pd.DataFrame(_group_rows(patients, cuts), columns=GROUP_COLUMNS).assign(**keys))
+        groups.append(groups_table(patients, cuts).assign(**keys))
         curves += [curve.assign(**keys, group=name) for name, curve in group_curves(patients, cuts).items()]
     if not groups:
         return {}
@@ -139,7 +145,8 @@ def group_curves(patients: OutOfFold, cuts: np.ndarray) -> dict[str, pd.DataFram
     }
 
 
-def _group_rows(patients: OutOfFold, cuts: np.ndarray) -> list[tuple]:
+def groups_table(patients: OutOfFold, cuts: np.ndarray) -> pd.DataFrame:
+    """GROUP_COLUMNS of each fold and of all together; of external patients of all together. cuts: (n,) of each patient."""
     rows = []
     folds = [] if patients.trained_on else np.unique(patients.folds).tolist()
     for fold in [*folds, None]:
@@ -154,4 +161,4 @@ def _group_rows(patients: OutOfFold, cuts: np.ndarray) -> list[tuple]:
             medians = [median_time(curve, column) for column in ("survival", "ci_low", "ci_high")]
             counts = int(inside.sum()), int((inside & events).sum())
             rows.append((fold, cut, name, *counts, *(medians if fold is None else [medians[0], np.nan, np.nan]), *test))
-    return rows
+    return pd.DataFrame(rows, columns=GROUP_COLUMNS)

@@ -63,12 +63,14 @@ def operating_points(validation: OutOfFold, temperatures: Mapping[Run, float], s
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def mean_points(validation: OutOfFold, points: pd.DataFrame) -> pd.DataFrame:
-    """The operating points of the ensemble of each seed's models, as one fold: means over its members, which are of the first
-    repeat."""
+def ensemble_points(validation: OutOfFold, points: pd.DataFrame) -> pd.DataFrame:
+    """The operating points of the ensemble of each seed's models, as one fold: the median threshold of its members, which are of
+    the first repeat, and means of what else they have. One that calls every slide or none would decide a mean threshold."""
     members = points[points.fold < (validation.folds_per_repeat or np.inf)]
     keys = [*KEYS, "seed", "class", "operating_point"]
-    return members.groupby(keys, sort=False)[MEANS].mean().reset_index().assign(fold=0)[COLUMNS]
+    of_members = members.groupby(keys, sort=False)
+    means = of_members[MEANS].mean().assign(threshold=of_members.threshold.median())
+    return means.reset_index().assign(fold=0)[COLUMNS]
 
 
 def thresholds_of_rows(model: OutOfFold, points: pd.DataFrame, c: int) -> np.ndarray:

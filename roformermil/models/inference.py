@@ -194,7 +194,7 @@ def covariate_coding(metadata: Mapping[str, str], where: str = "model") -> Covar
 def bag_covariates(model: TrainedModel, rows: Sequence[FoldRow], table: Path | None) -> dict[str, dict[str, str]]:
     """The covariates of each bag by its id; empty for a model without. rows: of the bags' slides; table: covariates.csv.
 
-    What is missing or new to the model is told in the log. Raises ConfigError without a table, and BagError for covariates that
+    What is missing or new to the model is logged. Raises ConfigError without a table, and BagError for covariates that
     do not fit the model.
     """
     if not (coding := model.covariates):

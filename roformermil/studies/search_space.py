@@ -29,6 +29,8 @@ def list_searches(config: Config) -> dict[str, dict[str, Setting]]:
     """The settings to try by name, for each id of a model that is searched; empty without a space. Raises ConfigError."""
     if not config.search.space:
         return {}
+    if not config.search_models:
+        raise ConfigError("search.space: no model of `models` has layers, so there is nothing to search: add one")
     searches = {model.id: list_settings(config, model) for model in config.search_models}
     return {model: {setting.name: setting for setting in settings} for model, settings in searches.items()}
 

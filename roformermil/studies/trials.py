@@ -45,8 +45,7 @@ class Trial(FoldResult):
             raise ModelError(f"{self.model_file.absolute()}: the trial is missing or damaged ({error})") from error
 
     def scores(self) -> dict[str, float]:
-        """The mean log loss and the AUROC of its validation slides; of another task than classification, the loss of the best epoch
-        and the task's metrics. Raises ModelError for predictions that were edited."""
+        """The mean log loss and the AUROC of its validation slides. Raises ModelError for predictions that were edited."""
         from sklearn.metrics import log_loss  # slow to import, as pandas: Snakemake's planning needs neither
 
         from roformermil.evaluation.predictions import read_table, targets_and_predictions
@@ -56,10 +55,6 @@ class Trial(FoldResult):
             problem = "not what the model predicted after training"
             raise ModelError(f"{self.path.absolute()}: {problem}; delete its folder and run again")
         labels, probabilities = targets_and_predictions(read_table(self.path), self.task)
-        if not self.task.classes:
-            history = read_table(self.path.with_name("history.csv")).set_index("epoch")
-            loss = float(history.validation_loss[int(self.metadata["best_epoch"])])
-            return {"loss": loss} | self.task.compute_metrics(labels, probabilities)
         loss = log_loss(labels, probabilities, labels=range(len(self.classes)))
         return {"loss": float(loss), "auroc": auroc(labels, probabilities)}
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROUND_OFF = 1e-12  # a variance of less, of the largest square, is none
 STRATA = 5  # fifths of the values
+SMALLEST_STRATUM = 10  # labels, of which ten folds get one each
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Regression(Task):
             raise SheetError(f"label {label!r}; expected a number, with a decimal point")
 
     def strata(self, labels: Sequence[str]) -> list[str]:
-        """Fifths of the values. Equal values are in one."""
-        values = self.targets(labels)
-        limits = np.quantile(values, np.arange(1, STRATA) / STRATA, method="inverted_cdf")
-        return [f"fifth {k + 1}" for k in np.searchsorted(limits, values, side="left")]
+        """Fifths of the values, or fewer and larger groups of few values. Equal values are in one."""
+        values, count = self.targets(labels), min(STRATA, max(1, len(labels) // SMALLEST_STRATUM))
+        limits = np.quantile(values, np.arange(1, count) / count, method="inverted_cdf")
+        return [f"group {k + 1} of {count}" for k in np.searchsorted(limits, values, side="left")]
 
     def fit(self, labels: Sequence[str]) -> "Regression":
         values = self.targets(labels)
@@ -116,7 +117,9 @@ class Regression(Task):
 
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
         """R2 compares with the mean of the same bags; NaN, as Pearson's correlation, where these do not differ."""
-        predicted, share = predictions[:, 0], weights / weights.sum(axis=1, keepdims=True)
+        total = weights.sum(axis=1, keepdims=True)
+        predicted = predictions[:, 0]
+        share = np.divide(weights, total, out=np.full(weights.shape, np.nan), where=total > 0)  # of no bags: NaN
         y, p = (
             targets - targets.mean(),
             predicted - predicted.mean(),

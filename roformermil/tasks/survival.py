@@ -1,4 +1,4 @@
-"""The time to an event, which is only known to be later where a patient was lost from sight before: discrete-time hazards.
+"""The time to an event, which is only known to be later where a patient was censored before: discrete-time hazards.
 
 Zadeh and Schmid, IEEE Transactions on Pattern Analysis and Machine Intelligence 43, 2021 (online 2020): time is cut into
 intervals; each output of a model is the logit of the hazard of one, the probability of the event in it for those whom it has
@@ -83,7 +83,9 @@ class Survival(Task):
         """With intervals that each have a fifth of the events. The last fifth comes after them: an interval that ended with the last
         event would have none that survived it, and so no hazard to learn."""
         if not (times := [time for time, event in self.targets(labels) if event == 1]):
-            raise FoldsError("no training slide has an event: survival cannot be learned from it")
+            raise FoldsError(
+                "no training slide of the fold has an event, so there is no survival to learn: use fewer folds or another folds.seed"
+            )
         shares = np.arange(1, INTERVALS + 1) / (INTERVALS + 1)
         return replace(self, ends=tuple(np.quantile(times, shares, method="inverted_cdf").tolist()))
 
@@ -194,8 +196,8 @@ def concordance(times: np.ndarray, events: np.ndarray, risks: np.ndarray, weight
     """Harrell's C-index (JAMA 247, 1982), (R,) for weights (R, n): the share of comparable pairs in which the higher risk has the
     earlier event; equal risks count half.
 
-    times, risks: (n,); events: (n,) bool. A pair is comparable where one had the event while the other was still in sight
-    without one. NaN without such a pair.
+    times, risks: (n,); events: (n,) bool. A pair is comparable where one had the event while the other was still under
+    observation without one. NaN without such a pair.
     """
     later = (times[:, None] < times[None, :]) | ((times[:, None] == times[None, :]) & ~events[None, :])
     comparable = events[:, None] & later  # (n, n): row before column

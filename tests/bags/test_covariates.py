@@ -75,7 +75,7 @@ def test_the_slides_of_a_patient_agree_or_leave_the_cell_empty():
     check_covariates(slides, table, "patient")
     table["a"]["g"] = "III"
     check_covariates(slides, table, "slide")
-    with pytest.raises(BagError, match=r"one value of a covariate per patient, but slides differ: p \(g: III, II\)"):
+    with pytest.raises(BagError, match=r"one value of each covariate, but slides differ: p \(g: III, II\)"):
         check_covariates(slides, table, "patient")
     with pytest.raises(BagError, match="covariates.csv lacks 1 slide, such as d"):
         covariates_of_bags([*rows, FoldRow(0, "d", "r", "x", "test")], table, "slide")

@@ -15,7 +15,7 @@ from roformermil.errors import BagError, LeakError
 CLASSES = ["a", "b"]
 
 
-def write(data: Path, patients: str, contents: str, leakage=None, trained=None, labels=None, ages=()):
+def write(data: Path, patients: str, contents: str, leakage=None, trained=None, labels=None, ages=(), folds=None):
     """Write slides.csv and folds.csv: a slide per letter of `patients`, whose file has the content of the same letter.
     ages: a covariate of the slides."""
     slides = [
@@ -28,7 +28,9 @@ def write(data: Path, patients: str, contents: str, leakage=None, trained=None, 
     write_slides_csv(data / "slides.csv", records)
     settings, out = leakage or Leakage(), data / "folds.csv"
     covariates = {one.slide_id: {"age": age} for one, age in zip(slides, ages, strict=False)}
-    split = split_slides(slides, records, CLASSES, Folds(count=3), settings, out, trained, covariates=covariates)
+    split = split_slides(
+        slides, records, CLASSES, folds or Folds(count=3), settings, out, trained, covariates=covariates
+    )
     return slides, split
 
 
@@ -47,6 +49,8 @@ def test_slides_of_the_same_names_are_no_leak(inside, tmp_path):
 def test_a_patient_of_both_data_sets_is_a_leak(inside, tmp_path):
     with pytest.raises(LeakError, match="patients also in inside: Q .1 in total.; if these are different patients"):
         write(tmp_path / "outside", "abQd", "ABCD", trained=inside)
+    with pytest.raises(LeakError, match="patients also in inside: Q"):  # also where parts of a fold may share patients
+        write(tmp_path / "outside", "abQd", "ABCD", trained=inside, folds=Folds(count=3, group_by_patient=False))
     _, (warning,) = write(tmp_path / "outside", "abQd", "ABCD", Leakage(patients="warn"), inside)
     assert "patients also in inside: Q" in warning
 

@@ -290,6 +290,13 @@ def test_folds_of_numbers_have_similar_means():
     assert np.ptp(means) < 5
 
 
+@pytest.mark.parametrize(("slides", "count"), [(9, 3), (12, 5), (20, 10), (45, 10), (40, 15)])
+def test_few_numbers_are_divided_too(slides, count):
+    made = folds.make_folds(with_labels([f"{k}" for k in range(slides)]), Folds(count=count), make_task("regression"))
+    tested = Counter(row.fold for row in made if row.part == "test")
+    assert len(tested) == count and max(tested.values()) - min(tested.values()) <= 2
+
+
 @pytest.mark.parametrize(
     ("labels", "task", "message"),
     [

@@ -11,6 +11,7 @@ from roformermil.cohort.slide_sheet import Slide
 from roformermil.config import Folds
 from roformermil.config.base import read_settings
 from roformermil.errors import ConfigError, FoldsError
+from roformermil.tasks import make_task
 
 SITES = Folds(count=4, mode="site")
 
@@ -49,6 +50,16 @@ def test_a_site_is_in_one_part_and_labels_are_balanced():
             labels = [row.label for row in rows if (row.fold, row.part) == (fold, part)]
             assert least < len(labels) / len(slides) < most, (fold, part)
             assert np.mean([label == "b" for label in labels]) == pytest.approx(overall, abs=0.12), (fold, part)
+
+
+@pytest.mark.parametrize("slides", [12, 30, 60])
+def test_numbers_are_divided_by_site_and_too_few_sites_are_said(slides):
+    numbers = [Slide(f"s{k}", f"p{k}", f"{k}", Path("x.svs"), None, site=f"h{k % 6}") for k in range(slides)]
+    parts = parts_by_site(make_folds(numbers, SITES, make_task("regression")), numbers)
+    assert all(len(of_site) == 1 for of_site in parts.values())
+    few = [replace(slide, site=f"h{k % 3}") for k, slide in enumerate(numbers)]
+    with pytest.raises(FoldsError, match="too few sites for 4 folds: the data set is of 3 sites .* folds.count to 3"):
+        make_folds(few, SITES, make_task("regression"))
 
 
 def test_other_folds_split_sites_which_the_leakage_check_tells_apart():

@@ -43,6 +43,13 @@ def test_other_slides_and_settings_are_a_reason(made, change):
     assert reasons_to_split_again(path, slides, CLASSES, *settings) == expected
 
 
+def test_another_unit_is_a_reason(made):
+    slides, path = made
+    settings = (CLASSES, Folds(count=3), Leakage())
+    (reason,) = reasons_to_split_again(path, slides, *settings, unit="patient")
+    assert reason == f"{path}: made with another value of unit"
+
+
 def test_classes_in_another_order_and_a_damaged_description_are_reasons_and_no_folds_are_none(made):
     slides, path = made
     again = (slides, CLASSES, Folds(count=3), Leakage())

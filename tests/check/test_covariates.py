@@ -65,4 +65,6 @@ def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):
     (wrong,) = found(["ages"])
     assert wrong == f"error: {tmp_path}/set.csv: no column 'ages', a covariate: did you mean 'age'?"
     (differing,) = found(["age"], unit="patient", models=["covariates"])
-    assert differing.startswith("error: unit: patient needs one value of a covariate per patient") and "p4" in differing
+    assert differing.startswith(
+        "error: a patient is one bag and needs one value of each covariate, but slides differ: p4"
+    )

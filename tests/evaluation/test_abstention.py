@@ -72,14 +72,14 @@ def test_a_fold_without_an_operating_point_decides_nothing_and_does_not_count(ex
 
 
 def test_of_external_slides_the_ensemble_leaves_those_of_which_it_is_less_sure_than_its_members(simulate):
-    """The threshold is the mean of the members', the limit the quantile of the distances of all validation slides from it."""
+    """The threshold is the median of the members', the limit the quantile of the distances of all validation slides from it."""
     external = {"dataset": "theirs", "trained_on": "set"}
     seen = simulate(5, patients=200, seeds=5)  # by five members
     members = replace(seen, folds=seen.seeds - 1, seeds=np.ones_like(seen.seeds), **external)
     validation = replace(simulate(1, patients=200), **external)
     slides = len(members.slides) // 5
     truth, ensemble = members.targets[:slides], members.predictions[:, 1].reshape(5, slides).mean(axis=0)
-    threshold = operating_points(validation, {}, Decisions()).threshold.mean()
+    threshold = operating_points(validation, {}, Decisions()).threshold.median()
     distance, of_validation = (np.abs(logit(p) - logit(threshold)) for p in (ensemble, validation.predictions[:, 1]))
     decided = distance >= np.quantile(of_validation, 0.3)
     table = decision_tables([members], [validation], [validation], Decisions())["abstention"]

@@ -5,15 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, ttest_rel
 from sklearn.datasets import make_moons
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
-from roformermil.evaluation.comparisons import clustered_auroc, compare_models, corrected_t, delong, holm_correction
+from roformermil.evaluation.comparisons import (
+    clustered_auroc,
+    compare_models,
+    corrected_t,
+    delong,
+    holm_correction,
+    jackknife_t,
+)
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.tasks import Classification
+from roformermil.tasks.regression import Regression
 
 
 def test_the_corrected_t_test_is_that_of_scikit_learns_example():
@@ -25,6 +33,22 @@ def test_the_corrected_t_test_is_that_of_scikit_learns_example():
     result = corrected_t(first - second, 10 / 90)
     assert (round(result.statistic, 3), round(result.p / 2, 3), result.folds) == (0.75, 0.227, 100)
     assert result.ci_low < 0 < result.ci_high
+
+
+def test_the_paired_jackknife_of_a_mean_is_students_paired_t_test():
+    """One slide per patient: the mean absolute error is a mean over patients."""
+    rng, n = np.random.default_rng(0), 25
+    truth, slides, once = rng.normal(20, 5, n), np.array([f"s{k}" for k in range(n)]), np.zeros(n, int)
+    predictions = [truth + rng.normal(0, error, n) for error in (1, 2)]
+    models = [
+        OutOfFold("set", "net", name, Regression(), slides, slides, once, truth, values[:, None], once)
+        for name, values in zip("ab", predictions, strict=True)
+    ]
+    found = jackknife_t(*models, "mae")
+    expected = ttest_rel(*(np.abs(values - truth) for values in predictions))
+    interval = expected.confidence_interval()
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high))
 
 
 def two_scores() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -181,7 +181,7 @@ def test_the_drop_is_above_0_where_external_slides_are_predicted_worse(run):
         assert row["drop"] == pytest.approx(sign * (row.internal - row.members))
         assert row.drop_low < row["drop"] < row.drop_high
         sentence = drop_sentence(row.to_dict() | {"metric": metric})
-        assert ("it is larger on external slides, by +" if metric == "mae" else "it drops, +") in sentence
+        assert f"it is {'larger' if metric == 'mae' else 'lower'} on external slides by " in sentence
     assert ("of mean absolute error the reverse" in (run.folder / "summary.md").read_text()) == ("mae" in table.index)
 
 

@@ -69,7 +69,7 @@ def test_each_task_has_its_own_plots(survival, regression):
 
 def test_survival_curves_are_those_of_the_risk_groups(survival):
     models, validation = out_of_fold(results_of(survival)), join_folds(results_of(survival), "validation")
-    figure = plot_survival(models, validation)
+    figure = plot_survival(list(map(risk_groups, models, validation)))
     axes = np.reshape(figure.axes, (2, len(MODELS)))
     for (above, below), model, own in zip(axes.T, models, validation, strict=True):
         patients, cuts = risk_groups(model, own)

@@ -18,6 +18,9 @@ REFUSED = [
     ),
     ({"space": {"seed": [1, 2]}}, "search.space: seed cannot be searched"),
     ({"space": {"name": ["abmil"]}}, "search.space: name cannot be searched"),
+    ({"space": {"covariates": [True]}}, "search.space: covariates cannot be searched: it makes another model"),
+    ({"space": {"dropout": [0.5]}, "models": ["mean-linear"]}, "search.models: mean-linear has nothing to search"),
+    ({"space": {"class_weights": ["none", "balanced"]}}, "search.score: class_weights changes what .*set it to auroc"),
     ({"space": {"dropout": []}}, "search.space.dropout: .*at least 1"),
     ({"space": {"dropout": 0.5}}, r"search.space.dropout: 0.5 is not a list; write \[0.5\]"),
     (
@@ -34,7 +37,7 @@ REFUSED = [
 def config(**values):
     sections = {
         "datasets": {"d": {"slides": "s.csv", "root": ".", "classes": ["a", "b"]}},
-        "models": ["abmil", "ro-abmil"],
+        "models": ["mean-linear", "abmil", "ro-abmil"],
     }
     return read_settings(Config, sections | values)
 
@@ -77,6 +80,20 @@ def test_a_key_belongs_to_one_section():
 def test_what_cannot_be_searched_is_refused(search, message):
     with pytest.raises(ConfigError, match=message):
         list_searches(config(search=search))
+
+
+def test_by_default_a_model_with_layers_is_searched():
+    space = {"space": {"learning_rate": [1e-3]}}
+    assert list(list_searches(config(search=space))) == ["ro-abmil"]
+    assert list(list_searches(config(search=space, models=["mean-linear", "abmil"]))) == ["abmil"]
+    with pytest.raises(ConfigError, match="no model of `models` has layers"):
+        list_searches(config(search=space, models=["mean-linear"]))
+
+
+def test_weighted_classes_need_another_score_than_the_loss():
+    with pytest.raises(ConfigError, match="search.score: sampler changes what .*set it to auroc"):
+        config(search={"space": {"dropout": [0.5]}}, training={"sampler": "balanced"})
+    config(search={"space": {"dropout": [0.5]}, "score": "auroc"}, training={"sampler": "balanced"})
 
 
 def test_nothing_is_searched_unless_there_is_a_space():

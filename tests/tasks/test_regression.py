@@ -1,5 +1,7 @@
 """Regression: its metrics, strata and scale."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -40,10 +42,17 @@ def test_the_loss_is_in_variances_of_the_training_labels():
     torch.testing.assert_close(loss.tolist(), [0.0, 1.0])
 
 
-def test_strata_are_fifths_and_keep_equal_values_together():
-    strata = Regression().strata([f"{k}" for k in range(10)])
-    assert strata == [f"fifth {k}" for k in (1, 1, 2, 2, 3, 3, 4, 4, 5, 5)]
-    assert len(set(Regression().strata(["1"] * 8 + ["2"] * 2))) == 2
+def test_strata_are_fifths_or_groups_of_ten_and_keep_equal_values_together():
+    strata = Regression().strata([f"{k}" for k in range(50)])
+    assert strata == [f"group {k // 10 + 1} of 5" for k in range(50)]
+    assert Counter(Regression().strata([f"{k}" for k in range(25)])) == {"group 1 of 2": 13, "group 2 of 2": 12}
+    assert set(Regression().strata(["1", "2", "3"])) == {"group 1 of 1"}
+    assert len(set(Regression().strata(["1"] * 45 + ["2"] * 5))) == 2
+
+
+def test_metrics_of_no_bags_are_missing():
+    values = Regression().weighted_metrics(np.array([1.0]), np.array([[2.0]]), np.array([[1.0], [0.0]]))
+    assert values["mae"][0] == 1 and all(np.isnan(value[1]) for value in values.values())
 
 
 @pytest.mark.parametrize("label", ["a", "1,5", "nan", "inf"])

@@ -65,7 +65,7 @@ def split_changed(folds, wildcards):
     """For `made_again`: the slide sheet or settings that the folds were not made of. Given folds are compared by content."""
     slides, task = slides_of_dataset(wildcards.dataset), task_of(CONFIG, wildcards.dataset)
     validates, covariates = EXTERNAL.get(wildcards.dataset), covariates_of_dataset(wildcards.dataset)
-    return reasons_to_split_again(folds, slides, task, CONFIG.folds, CONFIG.leakage, validates, covariates)
+    return reasons_to_split_again(folds, slides, task, CONFIG.folds, CONFIG.leakage, validates, covariates, CONFIG.unit)
 
 
 def settings_changed(model_file, wildcards):

@@ -15,7 +15,7 @@ rule weights:
         FEATURES_ENV
     resources:
         mem_mb=times_attempt(CONFIG.encoder.memory),
-        runtime=60,
+        runtime=minutes_times_attempt(60),
         encoder=to_json(CONFIG.encoder),
         tissue=to_json(CONFIG.tissue),
     params:

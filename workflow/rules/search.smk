@@ -37,7 +37,7 @@ checkpoint choose:
         "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(1000),
-        runtime=10,
+        runtime=minutes_times_attempt(10),
     params:
         version=stage_versions.source_digest("studies/trials"),
         score=CONFIG.search.score,
@@ -98,7 +98,7 @@ rule search:
         "../../envs/report.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=60,
+        runtime=minutes_times_attempt(60),
         config=CONFIG.model_dump_json(),
     params:
         version=stage_versions.source_digest("studies/search"),

@@ -15,6 +15,7 @@ from roformermil.evaluation.calibration import calibration_caution, calibration_
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.curves import POINTS, Curve, curves
 from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.kaplan_meier import risk_groups
 from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles, read_table
 from roformermil.evaluation.temperature import scaled_models
 from roformermil.report.plots import make_panels, save_plot
@@ -46,7 +47,7 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
         "curves": lambda: plot_curves(models),
         "calibration": lambda: plot_calibration(models, of_ensembles(scaled_models(members, validation))),
         "confusion": lambda: plot_confusion(models),
-        "survival": lambda: plot_survival(models, validation),
+        "survival": lambda: plot_survival(list(map(risk_groups, models, validation))),
         "scatter": lambda: plot_scatter(models),
     }
     for name in models[0].task.plots:

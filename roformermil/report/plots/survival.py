@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from roformermil.evaluation.kaplan_meier import GROUPS, group_curves, log_rank, risk_groups
+from roformermil.evaluation.kaplan_meier import GROUPS, group_curves, log_rank
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.report.plots import make_panels
 from roformermil.runtime.text import p_text
@@ -16,28 +16,26 @@ COLOURS = dict(zip(GROUPS, ("tab:blue", "tab:red"), strict=True))
 TABLE = 0.2  # of the height of a panel, for the numbers at risk below it
 
 
-def plot_survival(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]) -> Figure:
+def plot_survival(divided: Sequence[tuple[OutOfFold, np.ndarray]]) -> Figure:
     """Kaplan-Meier curves of both risk groups with 95% bands, a tick for each censored patient, and below the numbers at risk; a column
     per model, whose title has the log-rank test.
 
-    models: as of `of_ensembles`; validation: predictions of validation slides by each fold's model, in the order of the models.
+    divided: of each model the patients, and the risk (n,) that divides low from high, as of `risk_groups`.
     """
+    models = [patients for patients, _ in divided]
     figure, axes = make_panels([one.model for one in models], heights=(1, TABLE))
-    for (above, below), model, own in zip(axes.T, models, validation, strict=True):
-        patients, cuts = risk_groups(model, own)
+    for (above, below), (patients, cuts) in zip(axes.T, divided, strict=True):
         is_high = patients.predictions[:, 0] > cuts
         _, p = log_rank(patients.targets[:, 0], patients.targets[:, 1] > 0, is_high)
-        above.set_title(f"{model.model}\n{_test_text(p)}", fontsize=9)
+        above.set_title(f"{patients.model}\n{_test_text(p)}", fontsize=9)
         _draw_curves(above, below, patients, cuts)
     axes[0, 0].set_ylabel("patients without the event", fontsize=8)
     axes[0, 0].legend(fontsize=7, loc="upper right")
     axes[1, 0].set_yticks(range(len(GROUPS)), [f"{name} risk" for name in GROUPS], fontsize=7)
     axes[1, 0].tick_params(axis="y", length=0, pad=10)
-    divided = (
-        "the members' median risks" if models[0].trained_on else "the median risk of each fold's validation patients"
-    )
+    at = "the members' median risks" if models[0].trained_on else "the median risk of each fold's validation patients"
     which = "external patients" if models[0].trained_on else "test patients of all folds"
-    text = f"{which}, divided at {divided}"
+    text = f"{which}, divided at {at}"
     figure.suptitle(f"{models[0].dataset} ({models[0].encoder}): {text}", fontsize=10)
     return figure
 
