@@ -167,10 +167,10 @@ def _training_sentences(card: ModelCard) -> list[str]:
     """What was done to features and positions in training, as far as this model's predictions depend on it."""
     training, sentences = card.training, []
     if card.model.is_linear:
-        inputs = "the mean of its tiles' features" if card.model.uses_features else "its covariates"
-        regression = f"A slide's prediction is a {card.predicted.linear_model} of {inputs}"
+        inputs = "the mean of all tiles' features" if card.model.uses_features else "its covariates"
+        regression = f"A {card.unit}'s prediction is a {card.predicted.linear_model} of {inputs}"
         sentences.append(
-            f"{regression}; the strength of its regularization was chosen on each fold's validation slides."
+            f"{regression}; the strength of its regularization was chosen on each fold's validation {card.unit}s."
         )
     origin = "of each fold's training slides, kept in the model's file"
     if training.normalize == "standardize":
@@ -178,12 +178,12 @@ def _training_sentences(card: ModelCard) -> list[str]:
     if training.normalize == "center":
         sentences.append(f"Features are centered on the mean {origin}.")
     if card.covariates:
-        moments = "mean and standard deviation of each fold's training slides"
+        moments = f"mean and standard deviation of each fold's training {card.unit}s"
         sentences.append(
             f"Numbers among the covariates are standardized with the {moments}; a missing one is their mean."
         )
     if card.classes:
-        sentences += balance_sentences(training, card.classes, card.training_data.labels)
+        sentences += balance_sentences(training, card.classes, card.training_data.labels, card.unit)
     if not card.model.uses_position:
         return sentences
     if training.augment_grid != "none":

@@ -5,26 +5,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from roformermil.bags.balance import class_balance
-from roformermil.config import Training
+from roformermil.config import Training, Unit
 from roformermil.evaluation.fold_results import FoldResult
 
 
-def balance_sentences(training: Training, classes: Sequence[str], slides: Mapping[str, int]) -> list[str]:
+def balance_sentences(
+    training: Training, classes: Sequence[str], counts: Mapping[str, int], unit: Unit = "slide"
+) -> list[str]:
     """What training did about classes of unequal size, and its effect; none where every slide counted the same.
 
-    slides: the number of each class.
+    counts: slides of each class, or patients where these are the unit.
     """
-    labels = np.repeat(np.arange(len(classes)), [slides.get(name, 0) for name in classes])
+    labels = np.repeat(np.arange(len(classes)), [counts.get(name, 0) for name in classes])
     balance = class_balance(labels, len(classes), training)
     if balance.is_plain:
         return []
     if training.sampler == "balanced":
-        done = "Slides were drawn so that all classes are equally frequent in training"
+        done = f"{unit.capitalize()}s were drawn so that all classes are equally frequent in training"
     else:
-        done = "The loss of a slide was weighted by its class"
+        done = f"The loss of a {unit} was weighted by its class"
     if training.class_weights not in ("none", "balanced"):
         done += f" ({_list_shares(classes, balance.weights, '.2f')})"
-    shares = f"{_list_shares(classes, balance.frequencies, '.0%')} of the slides count as"
+    shares = f"{_list_shares(classes, balance.frequencies, '.0%')} of the {unit}s count as"
     effect = "Probabilities are calibrated to these, not to how frequent the classes are; AUROC needs no calibration."
     return [f"{done}: {shares} {_list_shares(classes, balance.effective, '.0%')}.", effect]
 

@@ -15,6 +15,7 @@ from roformermil.evaluation.intervals import (
     jackknife_interval,
     leave_patients_out,
 )
+from roformermil.evaluation.patients import by_patient
 from roformermil.evaluation.predictions import KEYS, OutOfFold, join_folds
 from roformermil.tasks import METRIC_TITLES, task_with
 
@@ -23,7 +24,7 @@ ESTIMATES = (
     "members",
     "external",
 )  # in cross-validation; of single models and of their ensemble on external slides
-COLUMNS = [*KEYS, "trained_on", "slides", "patients", "metric"]
+COLUMNS = [*KEYS, "trained_on", "level", "slides", "patients", "metric"]
 COLUMNS += [column for name in (*ESTIMATES, "drop") for column in (name, f"{name}_low", f"{name}_high")]
 
 
@@ -31,7 +32,7 @@ def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
     """The rows of external.csv: of each external data set, model and metric, the mean over folds in cross-validation (`internal`),
     the mean over the same models on the external slides (`members`), what their ensemble reaches there (`external`), and
     the `drop`, internal less members, or of an error members less internal: above 0 where external slides are predicted worse;
-    each with its 95% interval over patients.
+    each with its 95% interval over patients. By slide, and again by patient where external ones have several slides (`level`).
 
     The drop compares like with like: single models on both sides, since an ensemble is better than its members.
     """
@@ -42,20 +43,29 @@ def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
         if not model.trained_on or not len(members.targets):
             continue
         internal = models.get((model.trained_on, model.encoder, model.model))
-        given = {"internal": internal, "members": members, "external": members.average_folds()}
-        left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in given.items() if one}
-        degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one} | {
-            "members": patients_less_one(members)  # all models are tested on the same patients
-        }
-        size = (len(set(members.slides)), len(set(members.patients)))
-        for metric in model.task.metrics:
-            bounds, limits = model.task.bounds_of(metric), model.task.difference_bounds(metric)
-            values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
-            cells = [_estimate(*values[name], bounds) if name in values else (np.nan,) * 3 for name in ESTIMATES]
-            better, worse = ("members", "internal") if metric in model.task.lower_is_better else ("internal", "members")
-            drop = difference(*values[better], *values[worse], limits) if internal else (np.nan,) * 3
-            rows.append((*model.key, model.trained_on, *size, metric, *(x for cell in [*cells, drop] for x in cell)))
+        rows += _level_rows(internal, members)
+        if patients := by_patient(members):
+            rows += _level_rows(internal and (by_patient(internal) or internal), patients)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _level_rows(internal: OutOfFold | None, members: OutOfFold) -> list[tuple]:
+    """The rows of a model: by slide, or by patient where the predictions are so."""
+    given = {"internal": internal, "members": members, "external": members.average_folds()}
+    left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in given.items() if one}
+    degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one} | {
+        "members": patients_less_one(members)  # all models are tested on the same patients
+    }
+    size = (members.unit, len(set(members.slides)), len(set(members.patients)))
+    rows = []
+    for metric in members.task.metrics:
+        bounds, limits = members.task.bounds_of(metric), members.task.difference_bounds(metric)
+        values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
+        cells = [_estimate(*values[name], bounds) if name in values else (np.nan,) * 3 for name in ESTIMATES]
+        better, worse = ("members", "internal") if metric in members.task.lower_is_better else ("internal", "members")
+        drop = difference(*values[better], *values[worse], limits) if internal else (np.nan,) * 3
+        rows.append((*members.key, members.trained_on, *size, metric, *(x for cell in [*cells, drop] for x in cell)))
+    return rows
 
 
 def patients_less_one(model: OutOfFold) -> int:

@@ -84,11 +84,12 @@ def external_rows(external: pd.DataFrame) -> list[list[str]]:
     rows: list[list[str]] = []
     if external.empty:
         return rows
-    told = task_with(external.metric).transferred
+    told, several_levels = task_with(external.metric).transferred, external.level.nunique() > 1
     for row in external[external.metric.isin(told)].to_dict("records"):
         values = [_bounded_text(row, name) for name in ("internal", "members", "external")]
         drop = difference_text(row, "drop", "drop")
         model = row["model"] + (f", {METRIC_TITLES[row['metric']]}" if len(told) > 1 else "")
+        model += ", by patient" if several_levels and row["level"] == "patient" else ""
         rows.append([f"{row['dataset']}, trained on {row['trained_on']}", model, *values, drop])
     return rows
 

@@ -82,10 +82,14 @@ def run(tmp_path_factory) -> SimulatedRun:
     folds = run.add_dataset("in", CLASSES, slides=48)
     for seed, model in enumerate(MODELS):
         run.add_model("in", folds, CLASSES, model, strength=1.5, seed=seed)
-    add_external(run, "out", ["x", "y"] * 20 + [""], strength=0.5)
+    add_external(run, "out", ["x", "x", "y", "y"] * 10 + [""], strength=0.5)
     add_external(run, "blind", [""] * 6, strength=0.5)
     write_tables(run.predictions, run.datasets, run.folder)
     return run
+
+
+def summary_md(run: SimulatedRun) -> str:
+    return (run.folder / "summary.md").read_text()
 
 
 def members(run: SimulatedRun, model="abmil") -> list[pd.DataFrame]:
@@ -97,7 +101,7 @@ def members(run: SimulatedRun, model="abmil") -> list[pd.DataFrame]:
 def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
     table = read_table(run.folder / "external.csv")
     assert set(table.dataset) == {"out"} and set(table.trained_on) == {"in"}
-    (row,) = table[(table.model == "abmil") & (table.metric == "auroc")].to_dict("records")
+    row, of_patients = table[(table.model == "abmil") & (table.metric == "auroc")].to_dict("records")
     tables = members(run)
     of_members = [roc_auc_score(one.label == "y", one.probability_y) for one in tables]
     ensemble = roc_auc_score(tables[0].label == "y", np.mean([one.probability_y for one in tables], axis=0))
@@ -107,6 +111,14 @@ def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
     assert row["internal"] == pytest.approx(summary.loc[("in", "abmil", "auroc"), "mean"])
     assert row["drop"] == pytest.approx(row["internal"] - row["members"])
     assert row["drop_low"] < row["drop"] < row["drop_high"] and (row["slides"], row["patients"]) == (40, 20)
+    assert (row["level"], of_patients["level"], of_patients["slides"]) == ("slide", "patient", 20)
+    means = [one.groupby(["patient_id", "label"]).probability_y.mean().reset_index() for one in tables]
+    expected = np.mean([roc_auc_score(one.label == "y", one.probability_y) for one in means])
+    by_patient = read_table(run.folder / "patients.csv").set_index(["dataset", "model", "metric"])
+    assert of_patients["members"] == pytest.approx(expected)
+    assert of_patients["external"] == pytest.approx(by_patient.loc[("out", "abmil", "auroc"), "mean"])
+    assert of_patients["internal"] == row["internal"], "where a patient has one slide"
+    assert of_patients["drop"] == pytest.approx(row["internal"] - expected) and "abmil, by patient" in summary_md(run)
     metrics = read_table(run.folder / "metrics.csv")
     rows = metrics[(metrics.dataset == "out") & (metrics.model == "abmil") & (metrics.metric == "auroc")]
     assert rows.value.tolist() == pytest.approx(of_members)  # a row per member

@@ -92,7 +92,8 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "has_classes": bool(classes),
         "contribution": task.contribution,
         "risk_groups": describe_risk_groups(groups_of_risk),
-        "seeds": int(summary.seeds.max()),
+        "seeds": (seeds := int(summary.seeds.max())),
+        "as_first_predicted": _as_first_predicted(seeds, provenance["config"].get("folds", {}).get("repeats", 1)),
         "cautions": cautions.caution.unique().tolist(),
         "external": describe_external(external, datasets, trained) if any(trained.values()) else {},
         "paper": beside_the_paper(summary, classes),
@@ -115,6 +116,12 @@ def write_report(results: Path, datasets: Sequence[Path]) -> None:
         "versions": [(name, version) for name, version in run.items() if version],
     }
     write_text(results / "report.html", _render("report.html.j2", content))
+
+
+def _as_first_predicted(seeds: int, repeats: int) -> str:
+    """What a caption adds where a slide has several predictions, of seeds or of repeats, and counts once."""
+    first = " and ".join([*(["repeat"] if repeats > 1 else []), *(["seed"] if seeds > 1 else [])])
+    return f", as the models of the first {first} predicted them" if first else ""
 
 
 def run_name(results: Path, datasets: Sequence[Path]) -> str:

@@ -77,7 +77,8 @@ def _size(rows: Sequence[FoldRow], task: Task, trained: str) -> list[Any]:
     tested = sum(row.part == "test" for row in rows) / folds
     positive = classes[1] if len(classes) == 2 else "each against the rest"
     divided = [f"external, trained on {trained}", len(labels)] if trained else [folds, f"{tested:.1f}"]
-    return [len(labels), everyone, described or "no labels", *divided, positive if classes else "–"]
+    slides = f"{len(labels)} ({len(labelled)} labelled)" if 0 < len(labelled) < len(labels) else len(labels)
+    return [slides, everyone, described or "no labels", *divided, positive if classes else "–"]
 
 
 def heat_maps(folder: Path, encoder: str, model: str) -> list[dict[str, str]]:

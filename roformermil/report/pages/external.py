@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from roformermil.evaluation.external import drop_sentence
-from roformermil.evaluation.predictions import read_table
+from roformermil.evaluation.predictions import KEYS, read_table
 from roformermil.evaluation.shift import describe_shift_table
 from roformermil.evaluation.summary_text import EXTERNAL_HEADER, external_rows, external_title, of_errors
 from roformermil.tasks import task_with
@@ -31,7 +31,11 @@ def describe_external(external: pd.DataFrame, datasets: Sequence[Path], trained:
         "rows": external_rows(external),
         "title": external_title(external) if len(external) else "",
         "errors": of_errors(external) if len(external) else "",
-        "drops": [f"{row['model']}: {line}" for row in told.to_dict("records") if (line := drop_sentence(row))],
+        "drops": [
+            f"{row['model']}: {line}"
+            for row in told.drop_duplicates([*KEYS, "metric"]).to_dict("records")  # by slide, where there is that
+            if (line := drop_sentence(row))
+        ],
         "shifts": shifts,
         "unlabelled": [folder.name for folder in folders if folder.name not in set(external.dataset)],
     }
