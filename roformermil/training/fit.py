@@ -39,15 +39,15 @@ class Fit(FoldModel):
         if self.balance and settings.class_weights != "none":
             self.class_weights = torch.tensor(self.balance.weights, dtype=torch.float32, device=self.device)
 
-    @torch.no_grad()
     def _begin_with_covariates(self) -> None:
         """Their weights would be far below the regression's when the tiles' are at their best: both learn at one rate."""
         from roformermil.training.linear import regress_covariates  # scikit-learn's solvers, which no other model needs
 
         weights, biases = regress_covariates(self)
         assert self.model.fusion is not None
-        self.model.fusion.copy_(torch.as_tensor(weights))
-        self.model.head.classifiers.bias.copy_(torch.as_tensor(biases))
+        with torch.no_grad():
+            self.model.fusion.copy_(torch.as_tensor(weights))
+            self.model.head.classifiers.bias.copy_(torch.as_tensor(biases))
 
     @property
     def epochs(self) -> int:

@@ -1,15 +1,17 @@
 """Metrics of labelled slides that `predict` was given, and slides that look unlike those of the training."""
 
+import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import CensoredData, logrank
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from roformermil.cli import app
-from roformermil.deployment.evaluation import evaluate_predictions
+from roformermil.deployment.evaluation import describe_evaluation, evaluate_predictions
 from roformermil.deployment.model_card import read_card
 from roformermil.deployment.predict import load_packaged_model
 from roformermil.deployment.prediction_table import shift_fields
@@ -59,6 +61,45 @@ def test_slides_of_a_patient_are_also_evaluated_together(lab, sheet, tmp_path):
     expected = roc_auc_score(means.label == "excluded", means.probability_excluded)
     assert metrics.loc["auroc", "mean"] == pytest.approx(expected) and set(metrics.patients) == {2}
     assert "By patient, with the mean of their slides:" in result.output
+
+
+def test_predictive_values_are_also_given_at_the_packaged_prevalence(lab, sheet, change_card, tmp_path):
+    decisions = json.loads((lab / "model/model.json").read_text())["decisions"]
+    decisions["classes"]["excluded"]["prevalence"] = 0.1
+    model = change_card(decisions=decisions)
+    result = CliRunner().invoke(app, ["predict", str(sheet), "--model", str(model), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(tmp_path / "out/decisions.csv").set_index("metric")
+    se, sp = rows.value.sensitivity, rows.value.specificity
+    positive = se * 0.1 + (1 - sp) * 0.9
+    assert rows.value.ppv_at_prevalence == pytest.approx(se * 0.1 / positive if positive else np.nan, nan_ok=True)
+    assert rows.prevalence.npv_at_prevalence == 0.1 and "NPV at a prevalence of 0.1 " in result.output
+
+
+def test_patients_are_divided_at_the_packaged_risk(lab, tmp_path):
+    """Kaplan-Meier curves and log-rank test as of scipy; a patient's risk is the mean of their slides'."""
+    rng, n = np.random.default_rng(0), 40
+    risk = rng.uniform(size=n)
+    times, events = rng.exponential(20 * np.exp(-2 * risk)).round(2), rng.uniform(size=n) < 0.7
+    table = pd.DataFrame({"slide_id": [f"s{k}" for k in range(n)], "patient_id": [f"p{k // 2}" for k in range(n)]})
+    times, events = np.repeat(times[::2], 2), np.repeat(events[::2], 2)
+    table = table.assign(label=[f"{t}{'' if e else '+'}" for t, e in zip(times, events, strict=True)], status="ok")
+    table.assign(risk=risk, **{f"survival_{k}": 1 - risk for k in range(1, 5)}).to_csv(tmp_path / "predictions.csv")
+    card = read_card(lab / "model").model_copy(update={"task": "survival", "classes": [], "cut": 0.5, "results": []})
+    card.decisions.classes.clear()
+    evaluation = evaluate_predictions(tmp_path, card)
+    high = risk.reshape(-1, 2).mean(axis=1) > 0.5
+    first, second = (
+        CensoredData(uncensored=times[::2][rows & events[::2]], right=times[::2][rows & ~events[::2]])
+        for rows in (high, ~high)
+    )
+    groups = pd.read_csv(tmp_path / "survival_groups.csv").set_index("group")
+    assert groups.p.high == pytest.approx(logrank(first, second).pvalue)
+    assert groups.patients.to_dict() == {"low": (~high).sum(), "high": high.sum()}
+    assert (tmp_path / "plots/survival.png").exists()
+    assert f"Patients divided at the packaged risk of 0.50: {(~high).sum()} of low risk (" in describe_evaluation(
+        evaluation, card
+    )
 
 
 def test_without_labels_there_are_no_metrics_and_none_of_earlier_ones(lab, predicted, tmp_path):

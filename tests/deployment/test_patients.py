@@ -99,7 +99,10 @@ def test_slides_of_a_patient_are_predicted_together_or_averaged(lab, tmp_path):
     patients = {row["patient_id"]: row for row in read_rows(tmp_path / "patients.csv")}
     assert float(patients["new1"]["probability_b"]) == pytest.approx(together if unit == "patient" else mean, abs=1e-6)
     assert [(row["slides"], row["lost"]) for row in patients.values()] == [("2", "0"), ("1", "1")]
-    assert patients["new1"]["predicted"] == CLASSES[int(float(patients["new1"]["probability_b"]) > 0.5)]
+    value = float(patients["new1"]["probability_b"])
+    assert patients["new1"]["predicted"] == CLASSES[int(value > 0.5)]
+    points = read_card(folder / "model").decisions.classes
+    assert patients["new1"]["decision"] == (CLASSES[int(value >= points["b"].threshold)] if points else "")
 
 
 def test_slides_without_a_sheet_are_patients_of_their_own(lab, tmp_path, caplog):
