@@ -173,9 +173,9 @@ def _training_sentences(card: ModelCard) -> list[str]:
             f"{regression}; the strength of its regularization was chosen on each fold's validation {card.unit}s."
         )
     origin = "of each fold's training slides, kept in the model's file"
-    if training.normalize == "standardize":
+    if training.normalize == "standardize" and card.model.uses_features:
         sentences.append(f"Features are standardized with the mean and standard deviation {origin}.")
-    if training.normalize == "center":
+    if training.normalize == "center" and card.model.uses_features:
         sentences.append(f"Features are centered on the mean {origin}.")
     if card.covariates:
         moments = f"mean and standard deviation of each fold's training {card.unit}s"

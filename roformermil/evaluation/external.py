@@ -16,6 +16,7 @@ from roformermil.evaluation.intervals import (
     leave_patients_out,
 )
 from roformermil.evaluation.patients import by_patient
+from roformermil.evaluation.position import LARGE
 from roformermil.evaluation.predictions import KEYS, OutOfFold, join_folds
 from roformermil.tasks import METRIC_TITLES, task_with
 
@@ -34,7 +35,7 @@ def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
     the `drop`, internal less members, or of an error members less internal: above 0 where external slides are predicted worse;
     each with its 95% interval over patients. By slide, and again by patient where external ones have several slides (`level`).
 
-    The drop compares like with like: single models on both sides, since an ensemble is better than its members.
+    The drop compares like with like: single models on both sides, since an ensemble is usually better than its members.
     """
     models = {one.key: one for one in join_folds(list(results))}
     rows = []
@@ -94,12 +95,24 @@ def difference(
     return value, max(bounds[0], value - half), min(bounds[1], value + half)
 
 
+def drop_sentences(external: pd.DataFrame) -> list[tuple[Mapping[Any, Any], str]]:
+    """Rows of external.csv with what they say in words: of each model's main metrics, and of others that measurably drop. By slide,
+    where there is that."""
+    if external.empty:
+        return []
+    task = task_with(external.metric)
+    drops = external.metric.isin(task.reported) & (external.drop_low > 0)
+    told = external[external.metric.isin(task.transferred) | drops].drop_duplicates([*KEYS, "metric"])
+    return [(row, sentence) for row in told.to_dict("records") if (sentence := drop_sentence(row))]
+
+
 def drop_sentence(row: Mapping[Any, Any]) -> str:
     """What a row of external.csv says in words; "" where it has no drop."""
     if not np.isfinite(row["drop"]):
         return ""
     metric = row["metric"]
-    worse, better = ("larger", "smaller") if metric in task_with([metric]).lower_is_better else ("lower", "higher")
+    is_error = metric in task_with([metric]).lower_is_better
+    worse, better = ("larger", "smaller") if is_error else ("lower", "higher")
     title = METRIC_TITLES[metric]
     change = f"{title[:1].upper()}{title[1:]} of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
     change += f" on {row['trained_on']}"
@@ -110,4 +123,9 @@ def drop_sentence(row: Mapping[Any, Any]) -> str:
         return f"{change}: it is {worse} on external slides by {row['drop']:.2f} [{low:.2f}, {high:.2f}]."
     if high < 0:
         return f"{change}: it is {better} on external slides by {-row['drop']:.2f} [{-high:.2f}, {-low:.2f}]."
-    return f"{change}: no measurable drop, {row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]."
+    measured = f"{change}: no measurable drop, {row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return (
+        f"{measured}, but these patients are too few to exclude one of {LARGE}."
+        if high > LARGE and not is_error
+        else f"{measured}."
+    )

@@ -40,8 +40,7 @@ def position_sentence(row: Mapping[Any, Any]) -> str:
         return f"{measured}, but these patients are too few to exclude a difference of {LARGE}."
     task = Classification() if row["metric"] == POOLED else task_with([row["metric"]])
     if row["metric"] in (task.main, POOLED) and row["ci_low"] <= task.chance:
-        guessing = f"this model is not distinguishable from {task.guess}: it has not learned to {task.aim[1]}"
-        return f"{measured}, but {guessing}."
+        return f"{measured}, but on these slides this model is not distinguishable from {task.guess}."
     return f"{measured}: this model does not use position here."
 
 

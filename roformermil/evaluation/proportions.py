@@ -27,7 +27,7 @@ class Proportion(NamedTuple):
         p, n = self.value, self.size
         middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
         half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-        return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+        return (0.0 if p == 0 else float(middle - half)), (1.0 if p == 1 else float(middle + half))
 
     @property
     def complement(self) -> "Proportion":
@@ -61,13 +61,15 @@ def predictive_value(detected: Proportion, false_alarms: Proportion, prevalence:
     if not (detected.size > 0 and false_alarms.size > 0):
         return np.nan, (np.nan, np.nan)
     called = detected.value * prevalence + false_alarms.value * (1 - prevalence)
-    value = detected.value * prevalence / called if called else np.nan
+    if not called:
+        return np.nan, (np.nan, np.nan)
+    value = detected.value * prevalence / called
     if min(p.value * (1 - p.value) for p in (detected, false_alarms)) < ROUND_OFF:
         detected, false_alarms = _adjusted(detected), _adjusted(false_alarms)
     logit = np.log(detected.value * prevalence / (false_alarms.value * (1 - prevalence)))
     half = Z * np.sqrt(sum((1 - p.value) / (p.value * p.size) for p in (detected, false_alarms)))
     low, high = expit([logit - half, logit + half])
-    return value, (float(np.nanmin([low, value])), float(np.nanmax([high, value])))
+    return value, (min(float(low), value), max(float(high), value))
 
 
 def _adjusted(p: Proportion) -> Proportion:

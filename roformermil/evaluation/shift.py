@@ -28,6 +28,7 @@ UNLIKE = 0.05  # a slide is called unlike the training slides where at most this
 FEWEST = round(1 / UNLIKE) - 1  # training patients with which a share as small is possible
 MORE_THAN_CHANCE = 0.01  # p of the number of slides called unlike
 FILE = "reference.safetensors"
+TABLE = "shift.csv"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,14 @@ def shift_table(rows: Sequence[FoldRow], stores: Path, reference: Reference) -> 
     return pd.DataFrame({**ids, "distance": distances, "farther": shares, "compared_with": count})
 
 
+def looks_unlike(farther: np.ndarray, patients: Sequence[str], compared_with: int) -> bool:
+    """Whether more slides are called unlike the training slides than chance explains. All as in `describe_shift`."""
+    known = np.isfinite(farther)
+    firsts = np.unique(np.asarray(patients)[known], return_index=True)[1]
+    unlike = int((farther[known] <= UNLIKE)[firsts].sum())
+    return bool(known.any()) and _chance_of(unlike, len(firsts), compared_with) < MORE_THAN_CHANCE
+
+
 def describe_shift(
     farther: np.ndarray, patients: Sequence[str], compared_with: int, trained: str = "the training slides"
 ) -> str:
@@ -143,10 +152,9 @@ def describe_shift(
     if not known.any():
         return f"whether these slides look like {trained} cannot be told: that takes {FEWEST} training patients"
     calls = farther[known] <= UNLIKE
-    firsts = np.unique(np.asarray(patients)[known], return_index=True)[1]
     counts = f"{calls.sum()} of {len(calls)} lie farther from them than {1 - UNLIKE:.0%} of them do; by chance about"
     counts += f" {UNLIKE * len(calls):.2g} would"
-    if _chance_of(int(calls[firsts].sum()), len(firsts), compared_with) >= MORE_THAN_CHANCE:
+    if not looks_unlike(farther, patients, compared_with):
         return f"these slides look like {trained}: {counts}"
     if calls.mean() > 0.5:
         return f"these slides look unlike {trained}: {counts}. Do not rely on the model's results in cross-validation"
@@ -155,9 +163,16 @@ def describe_shift(
 
 def describe_shift_table(table: pd.DataFrame, trained: str = "the training slides") -> str:
     """The same of shift.csv."""
-    return describe_shift(
-        table.farther.to_numpy(float), table.patient_id.tolist(), int(table.compared_with.iloc[0]), trained
-    )
+    return describe_shift(*_columns(table), trained)
+
+
+def shift_caution(table: pd.DataFrame, trained: str) -> str:
+    """The same where slides look unlike the training slides, else ""."""
+    return describe_shift_table(table, trained) if looks_unlike(*_columns(table)) else ""
+
+
+def _columns(table: pd.DataFrame) -> tuple[np.ndarray, list[str], int]:
+    return table.farther.to_numpy(float), table.patient_id.tolist(), int(table.compared_with.iloc[0])
 
 
 def _chance_of(unlike: int, count: int, compared_with: int) -> float:

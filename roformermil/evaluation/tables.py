@@ -7,7 +7,7 @@ import pandas as pd
 
 from roformermil.bags.leakage import read_findings
 from roformermil.cohort.slide_table import attrition_summary, read_slide_table
-from roformermil.config import Config
+from roformermil.config import Config, Folds
 from roformermil.config.base import read_settings
 from roformermil.config.decisions import Decisions
 from roformermil.evaluation.balance import balance_cautions
@@ -18,12 +18,14 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.covariates import FILE as GAINS_FILE
 from roformermil.evaluation.covariates import gain_sentences, gains_table
 from roformermil.evaluation.decisions import decision_tables
-from roformermil.evaluation.external import external_table
+from roformermil.evaluation.external import drop_sentences, external_table
 from roformermil.evaluation.kaplan_meier import survival_tables
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.patients import by_patient, mixed_patients, patient_predictions, patients_table
 from roformermil.evaluation.position import position_notes
-from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles
+from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles, read_table
+from roformermil.evaluation.shift import TABLE as SHIFT_TABLE
+from roformermil.evaluation.shift import shift_caution
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
@@ -51,16 +53,21 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     of_classes = tuple([one for one in group if one.classes] for group in (members, validation))
     with_classes = of_ensembles(of_classes[0])
     decisions = settings.decisions if settings else Decisions()
-    notes = dataset_notes(models, datasets)
+    notes = dataset_notes(models, datasets, settings.folds if settings else None)
     for group, lines in balance_cautions(results).items():
         if group in notes:  # external slides without labels have no results to be careful about
             notes[group] += lines
     trained = [result for result in results if not result.is_external]
     for (dataset, encoder, _), lines in learning_cautions(trained).items():
         notes[dataset, encoder] += lines
+    for group, line in _shift_cautions(models, datasets).items():
+        notes[group].append(line)
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
     for group, lines in position_notes(summary).items():
         notes[group][1:1] = lines  # after the size of the data set, before why to be careful
+    external = external_table(results)
+    for row, sentence in reversed(drop_sentences(external)):
+        notes[row["dataset"], row["encoder"]].insert(1, f"{row['dataset']}, {row['model']}: {sentence}")
     for group, lines in gain_sentences(gains := gains_table(models, results)).items():
         notes[group][1:1] = lines
     tables = {
@@ -73,7 +80,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "confusion": confusion(with_classes),
         "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
-        "external": (external := external_table(results)),
+        "external": external,
         **decision_tables(members, validation, training, decisions),
         **survival_tables(models, validation),
     }
@@ -92,6 +99,19 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     write_provenance(out / "provenance.json", config)
 
 
+def _shift_cautions(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[str, str], str]:
+    """By external data set and encoder, that its slides look unlike those its models were trained on; without those that do not, or
+    whose shift.csv is not there."""
+    lines: dict[tuple[str, str], str] = {}
+    for model in models:
+        folder = next(folder for folder in datasets if folder.name == model.dataset)
+        path = folder / model.encoder / SHIFT_TABLE
+        if model.trained_on and path.exists():
+            caution = shift_caution(read_table(path), f"those of {model.trained_on}")
+            lines |= {model.key[:2]: f"{model.dataset}: {caution}"} if caution else {}
+    return lines
+
+
 def describe_folds(model: OutOfFold) -> str:
     """How many folds there are, and whether the cross-validation was repeated."""
     if not model.folds_per_repeat:
@@ -99,8 +119,12 @@ def describe_folds(model: OutOfFold) -> str:
     return f"{model.repeat_count} repeats of {model.folds_per_repeat} folds"
 
 
-def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[str, str], list[str]]:
-    """Lines about each data set and encoder: its number of folds and slides, then why its numbers need caution."""
+def dataset_notes(
+    models: list[OutOfFold], datasets: list[Path], folds: Folds | None = None
+) -> dict[tuple[str, str], list[str]]:
+    """Lines about each data set and encoder: its number of folds and slides, then why its numbers need caution. folds: their settings,
+    where they are known."""
+    by_site = " by site" if folds and folds.mode == "site" else ""
     notes: dict[tuple[str, str], list[str]] = {}
     for model in models:
         if model.key[:2] in notes:
@@ -109,7 +133,7 @@ def dataset_notes(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[s
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
         seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
         tests = f"external, predicted by the ensemble trained on {model.trained_on}"
-        tests = tests if model.trained_on else f"{describe_folds(model)}{seeds}"
+        tests = tests if model.trained_on else f"{describe_folds(model)}{by_site}{seeds}"
         size = f"{model.dataset}: {tests}; {attrition_summary(records)}"
         if model.unit == "patient":
             size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"

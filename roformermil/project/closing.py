@@ -16,9 +16,10 @@ from roformermil.runtime.text import aligned_table, duration, first_lines, join_
 SHOWN_NOTES, SHOWN_STEPS = 12, 5
 # targets whose results include the table; without a target it is `all`
 WITH_TABLE = {"all", "evaluation", "report_files", "deployment"}
+STUDIES = ("ablation", "overhead", "search")
 ERROR_LINE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ ERROR ", re.MULTILINE)  # of a job's log
 SLIDES_NOTE = re.compile(
-    r"- [^:]+: ((\d+ repeats of )?\d+ folds|external, [^;]+); \d+ of \d+ slides"
+    r"- [^:]+: ((\d+ repeats of )?\d+ folds[^;]*|external, [^;]+); \d+ of \d+ slides"
 )  # which the closing text begins with
 EXTERNAL_TITLE = "External validation:"  # of its table in summary.md
 EXIT_STATUS = {
@@ -171,6 +172,9 @@ def _next(config: Config, run: Run, targets: set[str]) -> Iterator[tuple[str, st
     if "features" in targets and run.succeeded:
         for name in config.datasets:
             yield str(results / name / "features" / config.encoder.id), "the features, one store per slide"
+    for study in STUDIES:
+        if study in targets and run.succeeded:
+            yield str(results / f"{study}.md"), f"the result of the {study}"
     if targets & WITH_TABLE and run.succeeded:
         if (report := results / "report.html").is_file():
             yield str(report), "the report"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from roformermil.check import check_plan
+from roformermil.check.covariates import describe_covariate, odd_cells
 from roformermil.cohort.slide_sheet import read_slide_sheet
 from roformermil.config import Config
 from roformermil.config.base import read_settings
@@ -48,17 +49,27 @@ def found(tmp_path):
 
 
 def test_external_slides_may_lack_a_covariate_but_have_no_text_for_a_number(found):
-    assert found(["age"], ["", ""])[1:] == ["info: covariate age is missing for 2 of 2 slides"]
+    assert found(["age"], ["", ""])[1:] == ["info: covariate age: missing for 2 of 2 slides"]
     (wrong,) = [line for line in found(["age"], ["50", "old"]) if line.startswith("error")]
     assert wrong.startswith("error: not a number, as the covariate is for all training slides: theirs1: age 'old'")
-    assert not any("stage" in line for line in found(["stage"], ["50"])[1:])
-    (new,) = found(["stage"], ["50"], stage="IX")[1:]
+    assert found(["stage"], ["50"])[2:] == ["info: covariate stage: categories I; missing for 0 of 1 slide"]
+    *_, new = found(["stage"], ["50"], stage="IX")
     assert new == "warning: covariate stage has values that no slide of set has: IX; they count as no category"
 
 
+def test_text_in_a_column_of_numbers_is_an_error_unless_these_are_a_few_codes():
+    table = {f"s{k}": {"age": f"{50 + k}", "grade": f"{k % 3 + 1}"} for k in range(20)}
+    table["s7"] |= {"age": "61 y", "grade": "X"}
+    assert odd_cells("age", table) == ["s7 ('61 y')"] and odd_cells("grade", table) == []
+    assert describe_covariate("grade", table) == "covariate grade: categories 1, 2, 3, X; missing for 0 of 20 slides"
+    del table["s7"]
+    assert odd_cells("age", table) == []
+
+
 def test_what_is_missing_wrong_or_the_label_itself_is_told(found, tmp_path):
-    assert found(["age"]) == ["info: covariate age is missing for 1 of 6 slides"]
-    (decides,) = found(["stage"])
+    assert found(["age"]) == ["info: covariate age: a number, 50 to 70; missing for 1 of 6 slides"]
+    info, decides = found(["stage"])
+    assert info == "info: covariate stage: categories I, II; missing for 0 of 6 slides"
     assert decides.startswith(
         "warning: covariate stage decides the label of every slide: is it the label under another"
     )

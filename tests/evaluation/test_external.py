@@ -16,7 +16,7 @@ from roformermil.config import Folds, Leakage, Training
 from roformermil.config.base import to_json
 from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
-from roformermil.evaluation.external import difference, drop_sentence
+from roformermil.evaluation.external import difference, drop_sentence, drop_sentences
 from roformermil.evaluation.fold_results import (
     EXTERNAL_FILE,
     SHUFFLED_FILE,
@@ -90,6 +90,21 @@ def run(tmp_path_factory) -> SimulatedRun:
 
 def summary_md(run: SimulatedRun) -> str:
     return (run.folder / "summary.md").read_text()
+
+
+def test_the_summary_tells_drops_and_that_slides_look_unlike_those_of_the_training(run, tmp_path):
+    text = summary_md(run)
+    assert "- out, abmil: AUROC of single models is" in text and "unlike" not in text
+    unlike = pd.DataFrame({"slide_id": [f"e{k}" for k in range(41)], "patient_id": [f"q{k // 2}" for k in range(41)]})
+    unlike.assign(distance=9.0, farther=0.0, compared_with=48).to_csv(run.folder / "out/net/shift.csv", index=False)
+    try:
+        write_tables(run.predictions, run.datasets, tmp_path)
+    finally:
+        (run.folder / "out/net/shift.csv").unlink()
+    caution = "out: these slides look unlike those of in: 41 of 41 lie farther"
+    assert f"- {caution}" in (tmp_path / "summary.md").read_text()
+    cautions = read_table(tmp_path / "cautions.csv")
+    assert cautions[cautions.dataset == "out"].caution.str.startswith(caution).sum() == 1
 
 
 def members(run: SimulatedRun, model="abmil") -> list[pd.DataFrame]:
@@ -225,6 +240,12 @@ def test_a_difference_between_independent_patients_is_welchs():
 
 def test_a_drop_is_told_in_words():
     row = {"metric": "auroc", "dataset": "out", "trained_on": "in", "internal": 0.8, "members": 0.7, "drop": 0.1}
+    row |= {"model": "m", "encoder": "net"}
+    wide = drop_sentence(row | {"drop_low": -0.05, "drop_high": 0.25})
+    assert wide.endswith("+0.10 [-0.05, +0.25], but these patients are too few to exclude one of 0.1.")
+    other = row | {"metric": "balanced_accuracy", "drop_low": 0.02, "drop_high": 0.18}
+    rows = [row | {"drop_low": -0.05, "drop_high": 0.05}, other, other | {"metric": "f1"}]
+    assert [told["metric"] for told, _ in drop_sentences(pd.DataFrame(rows))] == ["auroc", "balanced_accuracy"]
     intervals = {
         (0.02, 0.18): "it is lower on external slides by 0.10 [0.02, 0.18]",
         (-0.05, 0.25): "no measurable drop",

@@ -49,5 +49,5 @@ def test_slides_of_a_site_stay_together_and_the_first_repeat_makes_heat_maps_and
     assert summary.folds["accuracy"] == 6
     confusion = pd.read_csv(results / "confusion.csv")
     assert confusion.slides.sum() == 20, Counter(table.fold)
-    assert "2 repeats of 3 folds; 20 of 20 slides" in (results / "summary.md").read_text()
+    assert "2 repeats of 3 folds by site; 20 of 20 slides" in (results / "summary.md").read_text()
     assert "training weighted the classes" in (results / "report.html").read_text()

@@ -16,6 +16,7 @@ rule evaluate:
         histories=expand(f"{FOLD}/history.csv", dataset=TRAINED, model=MODEL_IDS, fold=RUNS),
         slides=expand(f"{DATASET}/slides.csv", dataset=CONFIG.datasets),
         leakage=expand(f"{DATASET}/leakage.csv", dataset=CONFIG.datasets),
+        shifts=expand(f"{DATASET}/{ENCODER}/shift.csv", dataset=EXTERNAL),
     output:
         metrics=f"{RESULTS}/metrics.csv",
         summary=report(
