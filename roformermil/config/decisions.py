@@ -44,5 +44,5 @@ class Decisions(Settings):
         classes: of each data set."""
         known = {name for names in classes.values() for name in (names[1:] if len(names) == 2 else names)}
         if unknown := sorted(set(self.prevalence) - known):
-            rule = "of two classes, give that of the second"
+            rule = "of two classes, the second is the positive one"
             raise ValueError(f"prevalence: {unknown[0]} is none of the classes {', '.join(sorted(known))}; {rule}")

@@ -1,4 +1,4 @@
-"""Slide files to feature stores, with the settings and the code of the model's training."""
+"""Slide files, or another pipeline's feature files, to feature stores, with the settings and the code of the model's training."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,8 @@ from roformermil.deployment.remedies import explain_to_predict
 from roformermil.errors import ModelError, SlideError, Status
 from roformermil.features.embed import Embedder
 from roformermil.runtime.subprocesses import run_in_subprocess
+from roformermil.runtime.text import join_some
+from roformermil.slides.slide_folder import is_feature_file
 from roformermil.slides.steps import read_metadata, segment_slides, tile_slides
 
 log = logging.getLogger(__name__)
@@ -29,14 +31,14 @@ def encode_slides(
     timeout: float,
     progress: bool,
 ) -> list[SlideRecord]:
-    """The records after segmenting, tiling and encoding the slides into `{slide_id}.zarr` in the folder `features` of `out`.
+    """The records after segmenting, tiling and encoding the slides into `{slide_id}.zarr` in the folder `features` of `out`; of a
+    model that was trained on imported features, after importing the feature files.
 
-    Current results are not computed again. mpp, timeout: as in `predict`. Raises ModelError where the model takes no
-    slides, and where weights are missing or not those of its training; ConfigError for weights that it does not use.
+    Current results are not computed again. mpp, timeout: as in `predict`. Raises ModelError for slides where the model takes none,
+    and where weights are missing or not those of its training; ConfigError for weights that it does not use.
     """
     if not card.takes_slides:
-        remedy = "as .zarr: `roformermil import` makes them"
-        raise ModelError(f"{card.name}: was trained on imported features and takes only such, {remedy}")
+        return _import_features(records, card, out, timeout)
     settings = _settings_with_weights(card, weights)
     embedder = Embedder(settings.encoder, timeout, progress)
     if (given := embedder.weights) != (expected := card.features["weights"]):
@@ -51,6 +53,15 @@ def encode_slides(
         speed, device = count / embedder.profile.whole, embedder.encoder.device.type
         log.info("encoded %s tiles, %.3g per second on this machine (%s)", f"{count:,}", speed, device)
     return records
+
+
+def _import_features(records: Sequence[SlideRecord], card: ModelCard, out: Path, timeout: float) -> list[SlideRecord]:
+    from roformermil.features.hdf5 import import_slides
+
+    if others := [record.path.name for record in records if not is_feature_file(record.path)]:
+        takes = "was trained on imported features and takes only such, as .h5 or .zarr"
+        raise ModelError(f"{card.name}: {takes}, not {join_some(others)}")
+    return import_slides(records, out / "features", str(card.features["encoder"]), timeout)
 
 
 def _settings_with_weights(card: ModelCard, given: Weights) -> Preparation:

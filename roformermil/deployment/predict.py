@@ -154,7 +154,7 @@ def predict(
     `patients.csv`, where a slide sheet names several slides of a patient. With labels, from a slide sheet,
     `deployment.evaluation` gives metrics.
 
-    slides: slide files, feature stores (`.zarr`), folders and slide sheets, as in `read_inputs`; model: a folder that
+    slides: slide files, feature stores (`.zarr`), for a model that was trained on such feature files (`.h5`), folders and slide sheets, as in `read_inputs`; model: a folder that
     `package` wrote; weights, tissue_weights: weights of the encoder and of the tissue segmentation, where they are files of
     the lab that trained the model; mpp: um/px of slides that do not state a usable resolution; timeout: seconds that reading
     a slide may stall; shuffle_positions: also predict each slide with the positions of its tiles shuffled, in further
@@ -195,10 +195,10 @@ def predict(
         own_weights = {"--weights": weights, "--tissue-weights": tissue_weights}
         encoded = encode_slides(files, packaged.card, out, own_weights, mpp, timeout, progress)
         ready |= {record.slide_id: record for record in encoded}
-        if packaged.card.model.uses_features:
+        if packaged.card.model.uses_features and packaged.card.takes_slides:
             names = list(packaged.task.mapped)
             drawing = Drawing(names, out / "heatmaps", timeout, heatmaps, packaged.card.chance_warning)
-        else:
+        elif not packaged.card.model.uses_features:
             log.warning("%s uses covariates alone, so there are no heat maps", packaged.card.name)
     usable = {name: stores.get(name, out / "features" / f"{name}.zarr") for name in ready if ready[name].is_ok}
     predicted = PredictedBags(bags, usable, packaged.check_features, packaged.predicts(shuffle_positions, covariates))

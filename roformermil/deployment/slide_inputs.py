@@ -10,7 +10,7 @@ from roformermil.cohort.slide_sheet import Slide, read_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, failed_record, records_from_sheet
 from roformermil.errors import ConfigError, SlideError, Status
 from roformermil.runtime.text import join_some, plural
-from roformermil.slides.slide_folder import SlideFolder, find_slides, is_feature_store, slide_name
+from roformermil.slides.slide_folder import SlideFolder, find_slides, is_feature_file, is_feature_store, slide_name
 from roformermil.tasks import Task, as_task
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ SHEET = ".csv"
 def read_inputs(paths: Sequence[Path], out: Path) -> list[SlideRecord]:
     """A record per slide or feature store in the order of `paths`; failed where there is no file, excluded by a slide sheet.
 
-    Of a folder, the slides in it and below; where there are none, its feature stores. What lies in `out` is left out. A slide
+    Of a folder, the slides in it and below; where there are none, its feature stores, else its feature files (.h5). What lies in `out` is left out. A slide
     has the name of its sheet's slide_id, or of its file, with those of its folders where a folder has several of that name.
     Raises ConfigError for several slides of one name, and where there is no slide; SheetError for a sheet's mistakes.
     """
@@ -84,6 +84,8 @@ def _records_of_folder(folder: Path, out: Path) -> list[SlideRecord]:
     kind, chosen = "slide", found.slides
     if not chosen:
         kind, chosen = "feature store", [path for path, _ in found.others if is_feature_store(path)]
+    if not chosen:
+        kind, chosen = "feature file", [path for path, _ in found.others if is_feature_file(path)]
     others = SlideFolder([], [other for other in found.others if other[0] not in set(chosen)])
     for line in [plural(len(chosen), kind), *others.describe_others()]:
         log.info("%s: %s", folder, line)

@@ -59,6 +59,11 @@ def is_feature_store(path: Path) -> bool:
     return (path / "features").is_dir()
 
 
+def is_feature_file(path: Path) -> bool:
+    """Whether this is, by its name, a file that another pipeline keeps features in."""
+    return path.suffix.lower() == ".h5"
+
+
 def slide_name(path: Path) -> str:
     """A slide's name, from that of its file, or of its folder for a DICOM slide, whose files have only numbers."""
     return path.parent.name if path.suffix.lower() == ".dcm" else path.stem.removesuffix(".ome")

@@ -186,7 +186,9 @@ def survival_label(time: str, event: str) -> str:
     except ValueError:
         number = np.nan
     if not 0 <= number < np.inf:
-        raise SheetError(f"time {time!r}; expected a number of 0 or more")
+        raise SheetError(
+            f"time {time!r}; expected a number of 0 or more; without one leave event empty too, and the slide is not trained on"
+        )
     if event not in EVENTS:
         raise SheetError(f"event {event!r}; expected 1 (it happened at that time) or 0 (it had not happened by then)")
     return f"{number:.15g}" + ("" if EVENTS[event] else "+")

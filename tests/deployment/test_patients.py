@@ -15,10 +15,12 @@ from roformermil.config import Folds, Leakage, Model, Training
 from roformermil.deployment.export import export_model
 from roformermil.deployment.model_card import Preparation, read_card
 from roformermil.deployment.predict import predict
+from roformermil.errors import ModelError
 from roformermil.features.store import read_store, write_store
 from roformermil.models.inference import load_model
 from roformermil.training import TrainingJob, train_fold
 from tests.factories import read_rows
+from tests.features.h5 import write_h5
 
 CLASSES, MODEL = ["a", "b"], Model(name="ro-abmil", hidden_dim=16, attention_dim=8, num_heads=2)
 
@@ -103,6 +105,23 @@ def test_slides_of_a_patient_are_predicted_together_or_averaged(lab, tmp_path):
     assert patients["new1"]["predicted"] == CLASSES[int(value > 0.5)]
     points = read_card(folder / "model").decisions.classes
     assert patients["new1"]["decision"] == (CLASSES[int(value >= points["b"].threshold)] if points else "")
+
+
+def test_feature_files_of_another_pipeline_are_imported_and_predicted(lab, tmp_path):
+    _, folder = lab
+    (tmp_path / "h5").mkdir()
+    for name in ("n100", "n101"):
+        slide = read_store(folder / f"new/{name}.zarr")
+        write_h5(tmp_path / f"h5/{name}.h5", slide.features, slide.coords, mpp=0.5, patch_size_level0=256)
+    stores = [folder / f"new/{name}.zarr" for name in ("n100", "n101")]
+    model = folder / "model"
+    expected = {row["slide_id"]: row["probability_b"] for row in predict(stores, model, tmp_path / "a", progress=False)}
+    for given in ([tmp_path / "h5"], sorted((tmp_path / "h5").iterdir())):
+        rows = predict(given, model, tmp_path / "b", progress=False)
+        assert {row["slide_id"]: row["probability_b"] for row in rows} == pytest.approx(expected, abs=1e-6)
+    (tmp_path / "s.svs").touch()
+    with pytest.raises(ModelError, match=r"takes only such, as .h5 or .zarr, not s.svs"):
+        predict([tmp_path / "s.svs"], model, tmp_path / "c", progress=False)
 
 
 def test_slides_without_a_sheet_are_patients_of_their_own(lab, tmp_path, caplog):
