@@ -14,6 +14,7 @@ from roformermil.cohort.slide_sheet import SHOWN_MISTAKES, parse_slide_sheet
 from roformermil.config import Config, load_config
 from roformermil.config.base import parse_yaml
 from roformermil.errors import ConfigError, SheetError
+from roformermil.studies.search_space import list_searches
 from roformermil.studies.variants import list_variants
 from roformermil.tasks import TASKS, Classification, make_task
 
@@ -47,7 +48,7 @@ def check_config(config: Config, progress: bool = True, measure: bool = False) -
 
     measure: whether to estimate hours and disk too, by speeds of this machine.
     """
-    problems = [*raised("", list_variants, config), *check_software(config)]
+    problems = [*raised("", list_variants, config), *raised("", list_searches, config), *check_software(config)]
     problems += [*check_files(config), *check_weights(config)]
     datasets = {name: check_dataset(config, name, progress) for name in config.datasets}
     estimate = estimate_run(config, list(datasets.values()), measure)

@@ -7,6 +7,7 @@ import pytest
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.kaplan_meier import group_curves, log_rank, risk_groups
 from roformermil.evaluation.predictions import join_folds, out_of_fold, read_table
+from roformermil.report.pages.survival import describe_risk_groups
 from roformermil.report.plots.dataset import plot_dataset, plot_history
 from roformermil.report.plots.scatter import plot_scatter
 from roformermil.report.plots.survival import plot_survival
@@ -120,6 +121,9 @@ def test_the_page_of_survival_has_its_metrics_plot_and_risk_groups(survival, sur
     joined = table[table.fold.isna()]
     shown = [(line[0], line[1], int(line[2]), int(line[3])) for line in rows(plots)]
     assert shown == list(joined[["model", "group", "patients", "events"]].itertuples(index=False, name=None))
+    assert "Folds share training patients" in text(plots) and "Folds in which all test" not in text(plots)
+    described = describe_risk_groups(table.assign(patients=table.patients.where(table.index > 0, 0)))["mine"]
+    assert described["caution"].startswith("Folds in which all test patients are in one group (abmil: 1): ")
     assert "Risk groups of each fold" in text(survival_page["tables"])
     by_fold = [line[3] for line in rows(survival_page["tables"], -1)]
     assert by_fold == ["0", "0", "1", "1", "2", "2", "–", "–"] * len(MODELS)

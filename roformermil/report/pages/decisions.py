@@ -65,7 +65,7 @@ def _few_slides(points: pd.DataFrame, unit: str) -> list[str]:
         return []
     kind = name if counts.loc[name].idxmin() == "positives" else f"other than {name}"
     return [
-        f"There are {fewest:.2g} validation {unit}s {'of class ' if kind == name else ''}{kind} per fold: thresholds that are"
+        f"There {'is' if fewest == 1 else 'are'} {fewest:.2g} validation {unit}{'' if fewest == 1 else 's'} {'of class ' if kind == name else ''}{kind} per fold: thresholds that are"
         f" chosen on so few vary widely from fold to fold, and a sensitivity or specificity is often missed on other {unit}s."
     ]
 

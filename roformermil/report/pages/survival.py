@@ -11,15 +11,20 @@ from roformermil.runtime.text import p_text
 HEADER = ["model", "risk", "patients", "events", "median time without the event [95% interval]", "log-rank test"]
 
 
-def describe_risk_groups(table: pd.DataFrame) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """By data set, a table (header and rows) of the risk groups of all folds together. table: survival_groups.csv; may be empty."""
+def describe_risk_groups(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """By data set, a `table` (header and rows) of the risk groups of all folds together, and a `caution` where folds divide no
+    patients; "" where all do. table: survival_groups.csv; may be empty."""
     if table.empty:
         return {}
-    joined = table[table.fold.isna()]
-    return {
-        str(name): (HEADER, [_line(row) for row in rows.to_dict("records")])
-        for name, rows in joined.groupby("dataset", sort=False)
-    }
+    described = {}
+    for name, groups in table.groupby("dataset", sort=False):
+        joined, of_folds = groups[groups.fold.isna()], groups[groups.fold.notna()]
+        undivided = of_folds[of_folds.patients == 0]
+        lines = [f"{model}: {len(rows)}" for model, rows in undivided.groupby("model", sort=False)]
+        caution = f"Folds in which all test patients are in one group ({', '.join(lines)}): the median risk of few validation patients divides others by chance."
+        rows = [_line(row) for row in joined.to_dict("records")]
+        described[str(name)] = {"table": (HEADER, rows), "caution": caution if lines else ""}
+    return described
 
 
 def _line(row: dict[Any, Any]) -> list[str]:
