@@ -1,4 +1,4 @@
-"""The jobs that Snakemake plans after one change at a time, on three data sets of small slides that are finished."""
+"""The jobs that Snakemake plans after one change at a time, on two data sets of small slides that are finished."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.workflow.running import change_config, planned_jobs, run_workflow, sn
 
 pytestmark = pytest.mark.slow
 
-SETS = ("one", "two", "three")
+SETS = ("one", "two")
 TARGETS = ("all", "overhead", "ablation")
 NOTHING_ELSE = {"localities": [], "capacity": False, "augmentations": [], "normalizations": []}  # of the ablation
 TABLES = dict.fromkeys(("evaluate", "pages", "ablation"), 1)  # one job for all data sets
@@ -35,23 +35,23 @@ AFTER_TILES = {
 }
 OTHER_SLIDE = {"segment": 1, "tile": 1, "embed": 1, **AFTER_TILES}
 ONE_BATCH = {"list_slides": 1, **OTHER_SLIDE}
-ALL_TRAINED = {"train": 27, "plots": 3, "heatmap": 13, "gallery": 3, "package": 3, **TABLES}  # of three data sets
+ALL_TRAINED = {"train": 18, "plots": 2, "heatmap": 9, "gallery": 2, "package": 2, **TABLES}  # of both data sets
 ALL_TILED = {
-    "tile": 13,
-    "embed": 13,
-    "check_slides": 3,
-    "contact_sheet": 3,
-    "collect": 3,
-    "split": 3,
-    "reference": 3,
+    "tile": 9,
+    "embed": 9,
+    "check_slides": 2,
+    "contact_sheet": 2,
+    "collect": 2,
+    "split": 2,
+    "reference": 2,
     **ALL_TRAINED,
 }
-FOUR_BATCHES_JOIN = {**ALL_TILED, **dict.fromkeys(("list_slides", "segment", "tile", "embed"), 4), "heatmap": 9}
+THREE_BATCHES_JOIN = {**ALL_TILED, **dict.fromkeys(("list_slides", "segment", "tile", "embed"), 3), "heatmap": 6}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder after a whole run on three data sets of 12 slides in 4 batches; the first has a broken slide and a batch more.
+    """A folder after a whole run on two data sets of 12 slides in 4 batches; the first has a broken slide and a batch more.
     It has its own copy of the workflow and of the package, which a test may edit."""
     folder = tmp_path_factory.mktemp("reruns")
     for part in ("roformermil", "workflow", "envs"):
@@ -151,12 +151,12 @@ TWO_MODELS = partial(change_config, models=[{"name": "mean", "hidden_dim": 16}, 
 FORGOTTEN = {  # what was changed after Snakemake's records were gone, as those of results that were moved
     "the learning rate": (lambda folder: change_config(folder, training={"learning_rate": 0.01}), ALL_TRAINED),
     "a label": (CHANGE_A_LABEL, {"split": 1, "reference": 1, "train": 9, **AFTER_TRAINING}),
-    "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 3, "reference": 3, **ALL_TRAINED}),
+    "the seed of folds": (partial(change_config, folds={"seed": 7}), {"split": 2, "reference": 2, **ALL_TRAINED}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
-    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 9, **ALL_TILED}),
     "an encoder setting": (
         partial(change_config, encoder={"seed": 3}),
-        {"embed": 13, "collect": 3, "split": 3, "reference": 3, **ALL_TRAINED},
+        {"embed": 9, "collect": 2, "split": 2, "reference": 2, **ALL_TRAINED},
     ),
     "a slide is excluded": (EXCLUDE_THE_FIRST, ONE_BATCH),
     "a data set less": (drop_the_last_data_set, {"evaluate": 1, "pages": 1}),
@@ -180,18 +180,18 @@ CHANGES = {
     "a label": (CHANGE_A_LABEL, {"split": 1, "reference": 1, "train": 9, **AFTER_TRAINING}),
     "the order of a slide sheet's columns": (reorder_the_columns, {}),
     "a tile setting": (partial(change_config, tiles={"min_tissue": 0.5}), ALL_TILED),
-    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 13, **ALL_TILED}),
+    "a tissue setting": (partial(change_config, tissue={"mpp": 9.0}), {"segment": 9, **ALL_TILED}),
     "the learning rate": (LEARNING_RATE, ALL_TRAINED),
-    "one more model": (TWO_MODELS, {"train": 9, "plots": 3, "package": 3, "evaluate": 1, "pages": 1}),
+    "one more model": (TWO_MODELS, {"train": 6, "plots": 2, "package": 2, "evaluate": 1, "pages": 1}),
     "the failures allowed": (partial(change_config, max_failed_fraction=0.5), {}),
     "memory and processes of training": (partial(change_config, training={"cache_gb": 1, "readers": 2}), {}),
     "threads and batches of the encoder": (partial(change_config, encoder={"readers": 1, "batch_size": 8}), {}),
     "the seconds allowed per slide": (partial(change_config, slide_timeout=60.0), {}),
-    "slides per batch": (partial(change_config, slides_per_batch=5), FOUR_BATCHES_JOIN),
-    "a key of the ablation": (partial(change_config, ablation={"scales": [2.0]}), {"train": 9, "ablation": 1}),
+    "slides per batch": (partial(change_config, slides_per_batch=5), THREE_BATCHES_JOIN),
+    "a key of the ablation": (partial(change_config, ablation={"scales": [2.0]}), {"train": 6, "ablation": 1}),
     "the code of the studies' plots": (partial(edit_code, module="studies/plots.py"), {"overhead": 1, "ablation": 1}),
-    "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 3, "pages": 1}),
-    "the code of tables": (partial(edit_code, module="evaluation/summary.py"), {"package": 3, "plots": 3, **TABLES}),
+    "the code of a data set's plots": (partial(edit_code, module="report/plots/dataset.py"), {"plots": 2, "pages": 1}),
+    "the code of tables": (partial(edit_code, module="evaluation/summary.py"), {"package": 2, "plots": 2, **TABLES}),
     "code that makes no result": (partial(edit_code, module="evaluation/trace.py"), {}),
 }
 
