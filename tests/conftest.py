@@ -16,11 +16,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs, 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = ("workflow", "faults")  # folders whose files take longest: at the end, one worker would run them alone
+FIRST = ("docs", "workflow", "faults")  # folders whose files take longest: at the end, one worker would run them alone
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.parent.name not in FIRST)
+    order = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(FIRST)))
 
 
 @pytest.fixture(scope="session")
