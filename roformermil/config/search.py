@@ -11,6 +11,7 @@ from roformermil.config.model import Model
 from roformermil.config.training import Training
 
 MAX_SETTINGS = 1_000_000
+SUFFIX = ".searched"  # of the id of a model whose folds are trained with the settings that each chose
 # other models, other draws, or no other result
 FIXED = {"name", "id", "covariates", "seed", *Training.runtime_only}
 WEIGHTING = {

@@ -15,6 +15,7 @@ from roformermil.bags.folds import FoldRow, read_folds, rows_fingerprint
 from roformermil.cohort.covariates import FILE as COVARIATES_FILE
 from roformermil.cohort.slide_table import SlideRecord, read_slide_table
 from roformermil.config import Config, Model, Training
+from roformermil.config.search import SUFFIX
 from roformermil.errors import ModelError
 from roformermil.evaluation.fold_results import (
     MODEL_FILE,
@@ -42,7 +43,7 @@ def read_results(
     """The results at these predictions.csv, each beside its model.safetensors.
 
     folders: of data sets, with their slides.csv and folds.csv; config, models: what folds were to be trained with. Without
-    these, the folds of a model need only be alike. trainings: settings of models that are not trained with those of the
+    these, the folds of a model need only be alike, unless each chose its settings. trainings: settings of models that are not trained with those of the
     configuration, by id. Raises ModelError, which names folds and remedy, for folds that were
     trained with other settings or classes, on other slides or features, and for predictions that were edited.
     """
@@ -56,7 +57,10 @@ def read_results(
         files[result.path.parents[1]] = (
             result.path.name if result.is_external else MODEL_FILE
         )  # what the workflow makes
-        lines = [*compare_settings(result.settings, expected[result.key, result.seed]), *compare_files(result)]
+        wanted = expected[result.key, result.seed]
+        if result.model.endswith(SUFFIX) and result.model not in {model.id for model in models}:
+            wanted = result.settings  # its folds chose theirs
+        lines = [*compare_settings(result.settings, wanted), *compare_files(result)]
         if result.dataset in slides:
             rows, records = slides[result.dataset]
             lines += compare_slides(result, rows.get(result.fold, []), records)

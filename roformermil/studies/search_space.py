@@ -10,10 +10,10 @@ import numpy as np
 
 from roformermil.config import Config, Model, Training
 from roformermil.config.base import read_settings, to_json
+from roformermil.config.search import SUFFIX
 from roformermil.errors import ConfigError
 
 DEFAULT = "default"
-SUFFIX = ".searched"  # of the id of a model that is trained with chosen settings
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,18 @@ def test_the_model_of_another_seed_is_not_taken_for_this_one(seeded):
     assert compare_files(FoldResult.at(result.path)) == ["its model.safetensors is the model of set, fold 0, seed 5"]
 
 
+def test_folds_that_chose_their_settings_need_not_be_alike(tmp_path):
+    run, models = SimulatedRun(tmp_path), ("m", "m.searched")
+    folds = run.add_dataset("set", CLASSES, records=RECORDS)
+    for name in models:
+        for fold, path in enumerate(run.add_model("set", folds, CLASSES, name)):
+            write_training_files(path, features=FEATURES, training=to_json(Training(learning_rate=10.0 ** -(fold + 2))))
+    alike, chosen = ([path for path in run.predictions if path.parts[-3] == name] for name in models)
+    assert len(read_results(chosen)) == 3
+    with pytest.raises(ModelError, match="trained with training.learning_rate"):
+        read_results(alike)
+
+
 def test_a_damaged_model_is_trained_again_and_one_not_trained_yet_is_left_to_snakemake(run):
     file, models = run.predictions[0].with_name(MODEL_FILE), {"m": config().models[0]}
     file.write_bytes(b"cut")

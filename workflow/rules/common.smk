@@ -50,6 +50,7 @@ if workflow.is_main_process:  # before anything else is imported: of another rel
 from roformermil.config import Config
 from roformermil.config.base import read_settings, to_json
 from roformermil.config.runtime import cache_variables
+from roformermil.config.search import SUFFIX
 from roformermil.config.training import fold_of_run, run_names, training_of_run
 from roformermil.project.job_resources import bounded
 from roformermil.project.live_view import time_steps
@@ -57,7 +58,7 @@ from roformermil.runtime import stage_versions
 from roformermil.runtime.live_log import LiveLog
 from roformermil.runtime.memory import machine_memory
 from roformermil.runtime.provenance import check_command, code_variables
-from roformermil.studies.search_space import SUFFIX, check_searches, list_searches, searched_id
+from roformermil.studies.search_space import check_searches, list_searches, searched_id
 from roformermil.studies.variants import list_variants, variants_json
 from roformermil.tasks import TASKS
 
