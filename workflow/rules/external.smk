@@ -81,7 +81,7 @@ rule reference:
         "../../envs/training.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=minutes_times_attempt(120),
+        runtime=minutes_times_attempt(30),
     params:
         version=stage_versions.source_digest("evaluation/shift"),
         features=FEATURES,
@@ -108,7 +108,7 @@ rule shift:
         "../../envs/training.yaml"
     resources:
         mem_mb=times_attempt(4000),
-        runtime=minutes_times_attempt(120),
+        runtime=minutes_times_attempt(30),
     params:
         version=stage_versions.source_digest("evaluation/shift"),
         features=FEATURES,
