@@ -68,7 +68,7 @@ def watch_queue(run: subprocess.Popen, env: dict[str, str], folder: Path) -> tup
     seen: dict[str, dict[str, str]] = {}
     ended = ""
     columns = ",".join(f"{name}:|" for name in QUEUE_COLUMNS)
-    end = time.monotonic() + 1200  # three times what two slow cores take
+    end = time.monotonic() + 1200
     while run.poll() is None:
         if time.monotonic() > end:
             run.kill()
