@@ -19,7 +19,16 @@ pytestmark = pytest.mark.slurm
 
 PATH = f"{environment()['PATH']}{os.pathsep}/usr/sbin"
 ENVIRONMENT = {**os.environ, "PATH": PATH}
-KINDS = ("embed", "train", "slides", "contact_sheet", "evaluate", "plots", "heatmap")  # the first two need a GPU
+KINDS = (
+    "embed",
+    "train",
+    "reference",
+    "slides",
+    "contact_sheet",
+    "evaluate",
+    "plots",
+    "heatmap",
+)  # the first two need a GPU
 QUEUE_COLUMNS = ["jobid", "comment", "state", "minmemory", "partition", "tres-per-job", "timelimit"]
 
 
