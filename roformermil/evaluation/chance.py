@@ -1,4 +1,7 @@
-"""Whether a model does better than guessing, in a sentence."""
+"""Whether models do better than guessing, in a sentence."""
+
+import numpy as np
+import pandas as pd
 
 from roformermil.tasks import METRIC_TITLES, task_with
 
@@ -20,3 +23,20 @@ def chance_warning(
     if high < task.chance:
         return f"{name} is worse than {task.guess}: {value}"
     return f"{name} is not distinguishable from {task.guess}: {value}" if low <= task.chance else ""
+
+
+def chance_notes(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """By data set and encoder, the models that `chance_warning` warns of, in one sentence; without those that have none.
+
+    summary: as in summary.csv.
+    """
+    warned: dict[tuple[str, str], list[str]] = {}
+    task = task_with(summary.metric)
+    for row in summary[summary.metric == task.main].to_dict("records"):
+        values = (row[name] if np.isfinite(row[name]) else None for name in ("mean", "ci_low", "ci_high"))
+        if chance_warning(row["model"], *values, metric=task.main):
+            warned.setdefault((row["dataset"], row["encoder"]), []).append(row["model"])
+    return {
+        group: f"{group[0]}: not measurably better than {task.guess}: {', '.join(names)}"
+        for group, names in warned.items()
+    }

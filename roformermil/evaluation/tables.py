@@ -13,6 +13,7 @@ from roformermil.config.decisions import Decisions
 from roformermil.evaluation.balance import balance_cautions
 from roformermil.evaluation.calibration import calibration_table, confusion
 from roformermil.evaluation.cautions import cautions, has_few_tests
+from roformermil.evaluation.chance import chance_notes
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.covariates import FILE as GAINS_FILE
@@ -63,6 +64,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     for group, line in _shift_cautions(models, datasets).items():
         notes[group].append(line)
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
+    for group, line in chance_notes(summary).items():
+        notes[group].insert(1, line)
     for group, lines in position_notes(summary).items():
         notes[group][1:1] = lines  # after the size of the data set, before why to be careful
     external = external_table(results)

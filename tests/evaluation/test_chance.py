@@ -1,6 +1,7 @@
+import pandas as pd
 import pytest
 
-from roformermil.evaluation.chance import chance_warning
+from roformermil.evaluation.chance import chance_notes, chance_warning
 
 CHANCE, WORSE = "m on set is not distinguishable from chance", "m on set is worse than chance"
 
@@ -20,3 +21,15 @@ CHANCE, WORSE = "m on set is not distinguishable from chance", "m on set is wors
 def test_a_model_whose_interval_includes_that_of_guessing_has_a_warning(mean, low, high, start):
     warning = chance_warning("m on set", mean, low, high)
     assert warning.startswith(start) and bool(warning) == bool(start)
+
+
+def test_a_note_names_the_models_of_a_data_set_that_are_no_better():
+    rows = [
+        ("x", "net", "good", "auroc", 0.8, 0.7, 0.9),
+        ("x", "net", "poor", "auroc", 0.6, 0.4, 0.8),
+        ("x", "net", "poor", "accuracy", 0.9, 0.8, 1.0),
+        ("x", "net", "same", "auroc", 0.5, None, None),
+        ("y", "net", "good", "auroc", 1.0, None, None),
+    ]
+    summary = pd.DataFrame(rows, columns=["dataset", "encoder", "model", "metric", "mean", "ci_low", "ci_high"])
+    assert chance_notes(summary) == {("x", "net"): "x: not measurably better than chance: poor, same"}
