@@ -32,7 +32,7 @@ from roformermil.models.build import mil_loss
 from roformermil.models.normalization import fit_normalization
 from roformermil.runtime.progress import track
 from roformermil.runtime.text import markdown_table
-from roformermil.tasks.class_metrics import auroc
+from roformermil.tasks import CLASSIFICATION
 
 LUNG_FEATURES = Path("../shared/patches/lc25000_lung_224/resnet50_layer3_features.npz")
 KINDS = ("lung_aca", "lung_scc", "lung_n")  # A, B, background
@@ -211,7 +211,7 @@ def test_auroc(model: MILModel, pool: Pool, seed: int, move: Callable[[Tensor], 
     model.eval()
     features, grid, labels = next(batches(pool, seed, TEST_BAGS))
     out = model(features, move(grid), [TILES] * len(labels))
-    return auroc(labels.numpy(), out.logits.softmax(-1).numpy())
+    return CLASSIFICATION.compute_metrics(labels.numpy(), out.logits.softmax(-1).numpy())["auroc"]
 
 
 def shuffle_bags(grid: Tensor) -> Tensor:

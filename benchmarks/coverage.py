@@ -28,8 +28,8 @@ from roformermil.evaluation.intervals import (
 )
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.runtime.text import markdown_table
-from roformermil.tasks import Classification
-from roformermil.tasks.class_metrics import METRICS, compute_metrics, weighted_metrics
+from roformermil.tasks import CLASSIFICATION, Classification
+from roformermil.tasks.class_metrics import METRICS, weighted_metrics
 
 Intervals = Callable[[OutOfFold, Statistics, float], Values]
 
@@ -97,7 +97,7 @@ def coverage(
     """By metric: the share of `runs` intervals of each method that contain the truth, and the bias of the tables."""
     rng = np.random.default_rng(0)
     population = simulate(rng, "population", design._replace(patients=100_000, folds=1))
-    in_population = compute_metrics(population.targets, population.predictions)
+    in_population = CLASSIFICATION.compute_metrics(population.targets, population.predictions)
     means, bounds = [], []
     for run in range(runs):
         predictions = simulate(rng, f"{design}, {run}", design)

@@ -49,14 +49,13 @@ class Trial(FoldResult):
         from sklearn.metrics import log_loss  # slow to import, as pandas: Snakemake's planning needs neither
 
         from roformermil.evaluation.predictions import read_table, targets_and_predictions
-        from roformermil.tasks.class_metrics import auroc
 
         if self.metadata["validation"] != file_sha256(self.path):
             problem = "not what the model predicted after training"
             raise ModelError(f"{self.path.absolute()}: {problem}; delete its folder and run again")
         labels, probabilities = targets_and_predictions(read_table(self.path), self.task)
         loss = log_loss(labels, probabilities, labels=range(len(self.classes)))
-        return {"loss": float(loss), "auroc": auroc(labels, probabilities)}
+        return {"loss": float(loss), "auroc": self.task.compute_metrics(labels, probabilities)["auroc"]}
 
 
 def compare_trial(trial: Trial, config: Config, setting: Setting) -> list[str]:

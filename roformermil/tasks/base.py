@@ -190,9 +190,10 @@ class Task(ABC):
         """The attention to each of n tiles for each of `mapped`, (n, K). attention: of the M outputs, (n, M)."""
         return attention.mean(axis=1, keepdims=True)
 
-    @abstractmethod
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """All `metrics` of n bags; NaN where they are too few for one. predictions: (n, P)."""
+        values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))
+        return {name: float(value[0]) for name, value in values.items()}
 
     @abstractmethod
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:

@@ -1,11 +1,11 @@
 """Metrics from labels and probabilities, of C classes; with two, the second is the positive one.
 
-Those with a weight per slide are for R sets of weights of n slides at once: how often a bootstrap replicate draws each slide,
-or 0 for slides that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py).
+They are for R sets of weights of n slides at once: 1 for each slide, how often a bootstrap replicate draws it, or 0 for slides
+that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py), which takes
+one set at a time, and a second to import in every job that trains.
 """
 
 import numpy as np
-from sklearn.metrics import accuracy_score, average_precision_score, f1_score, recall_score, roc_auc_score
 
 CLASS_METRICS = ("auroc", "average_precision", "recall", "precision", "f1")
 METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
@@ -16,40 +16,12 @@ def counted_classes(probabilities: np.ndarray) -> list[int]:
     return [1] if probabilities.shape[1] == 2 else list(range(probabilities.shape[1]))
 
 
-def auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve; with more than two classes, the mean of each against the rest.
-
-    labels: (n,) class indices; probabilities: (n, C). NaN when a class has no slide.
-    """
-    return _ranking(roc_auc_score, labels, probabilities)
-
-
-def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """All METRICS of labels (n,), class indices, and probabilities (n, C). The decision is the most probable class.
-
-    Average precision and f1 are those of the positive class, or means over more than two; NaN where one has no slide.
-    """
-    decisions = probabilities.argmax(axis=1)
-    counted = counted_classes(probabilities)
-    complete = np.isin(counted, labels).all()
-    f1 = f1_score(labels, decisions, labels=counted, average="macro", zero_division=0) if complete else np.nan
-    return {
-        "auroc": auroc(labels, probabilities),
-        "average_precision": _ranking(average_precision_score, labels, probabilities),
-        "accuracy": float(accuracy_score(labels, decisions)),
-        "balanced_accuracy": float(recall_score(labels, decisions, labels=np.unique(labels), average="macro")),
-        "f1": float(f1),
-    }
-
-
-def _ranking(metric, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    if len(np.unique(labels)) < probabilities.shape[1]:
-        return float("nan")
-    return float(np.mean([metric(labels == c, probabilities[:, c]) for c in counted_classes(probabilities)]))
-
-
 def weighted_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """METRICS by name, (R,) each, for weights (R, n). NaN where the weights lack a class that the metric needs."""
+    """METRICS by name, (R,) each, of labels (n,), class indices, and probabilities (n, C), for weights (R, n).
+
+    AUROC, average precision and F1 are those of the positive class, or means over more than two. NaN where the weights lack a
+    class that the metric needs.
+    """
     by_class = class_metrics(labels, probabilities, weights)
     counted = slice(1, 2) if probabilities.shape[1] == 2 else slice(None)
     complete = np.all([weights[:, labels == c].sum(axis=1) > 0 for c in range(probabilities.shape[1])], axis=0)
@@ -71,8 +43,9 @@ def class_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
         truth = labels == c
         hits = weights @ (truth & (decisions == c)).astype(float)  # (R,)
         actual, predicted = weights @ truth.astype(float), weights @ (decisions == c).astype(float)
-        columns["auroc"].append(_auroc(truth, probabilities[:, c], weights))
-        columns["average_precision"].append(_average_precision(truth, probabilities[:, c], weights))
+        above = weights_above_thresholds(truth, probabilities[:, c], weights)
+        columns["auroc"].append(_auroc(*above))
+        columns["average_precision"].append(_average_precision(*above))
         columns["recall"].append(_ratio(hits, actual))
         columns["precision"].append(_ratio(hits, predicted))
         columns["f1"].append(np.where(actual > 0, _ratio(2 * hits, actual + predicted), np.nan))
@@ -94,17 +67,15 @@ def finite_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return _ratio(np.where(known, values, 0).sum(axis=axis), known.sum(axis=axis).astype(float))
 
 
-def _auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _auroc(hits: np.ndarray, false_alarms: np.ndarray) -> np.ndarray:
     """The share of pairs of a positive and a negative slide that are in order; a tie counts half."""
-    positive, negative = scores[truth], scores[~truth]
-    order = np.sign(positive[:, None] - negative[None, :]) / 2 + 0.5  # (P, N)
-    pairs = ((weights[:, truth] @ order) * weights[:, ~truth]).sum(axis=1)
-    return _ratio(pairs, weights[:, truth].sum(axis=1) * weights[:, ~truth].sum(axis=1))
+    higher = hits - np.diff(hits, axis=1, prepend=0) / 2  # positive slides above the negative ones of each threshold
+    pairs = (np.diff(false_alarms, axis=1, prepend=0) * higher).sum(axis=1)
+    return _ratio(pairs, hits[:, -1] * false_alarms[:, -1])
 
 
-def _average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _average_precision(hits: np.ndarray, false_alarms: np.ndarray) -> np.ndarray:
     """The sum over thresholds of precision times the increase in recall; NaN without a negative slide: it would be 1."""
-    hits, false_alarms = weights_above_thresholds(truth, scores, weights)
     increases = np.diff(hits, axis=1, prepend=0)
     precision = np.nan_to_num(_ratio(hits, hits + false_alarms))
     return np.where(false_alarms[:, -1] > 0, _ratio((precision * increases).sum(axis=1), hits[:, -1]), np.nan)

@@ -157,15 +157,8 @@ class Classification(Task):
         return groups, outcomes, predictions.max(axis=1)
 
     def validation_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        from roformermil.tasks.class_metrics import auroc
-
-        accuracy = float((predictions.argmax(axis=1) == targets).mean())
-        return {"auroc": auroc(targets, predictions), "accuracy": accuracy}
-
-    def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        from roformermil.tasks.class_metrics import compute_metrics
-
-        return compute_metrics(targets, predictions)
+        metrics = self.compute_metrics(targets, predictions)
+        return {name: metrics[name] for name in ("auroc", "accuracy")}
 
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
         from roformermil.tasks.class_metrics import weighted_metrics

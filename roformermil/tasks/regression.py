@@ -111,10 +111,6 @@ class Regression(Task):
         """What each tile adds to the prediction, in units of the label."""
         return contributions
 
-    def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))
-        return {name: float(value[0]) for name, value in values.items()}
-
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
         """R2 compares with the mean of the same bags; NaN, as Pearson's correlation, where these do not differ."""
         total = weights.sum(axis=1, keepdims=True)

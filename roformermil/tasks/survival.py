@@ -160,10 +160,6 @@ class Survival(Task):
         """What each tile adds to the logit of the hazard, the mean over the intervals."""
         return contributions.mean(axis=1, keepdims=True)
 
-    def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))
-        return {name: float(value[0]) for name, value in values.items()}
-
     def weighted_metrics(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> Values:
         return {"c_index": concordance(targets[:, 0], targets[:, 1] > 0, predictions[:, 0], weights)}
 

@@ -14,7 +14,8 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.tasks.class_metrics import class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks import CLASSIFICATION
+from roformermil.tasks.class_metrics import class_metrics, weighted_metrics
 
 
 def test_the_jackknife_error_follows_its_definition(simulate):
@@ -24,7 +25,7 @@ def test_the_jackknife_error_follows_its_definition(simulate):
     predictions = replace(predictions, folds=number % 5, targets=(number % 7 == 0).astype(int))
     left_out = [predictions.select(predictions.patients != patient) for patient in np.unique(predictions.patients)]
     folds = [[one.select(one.folds == k) for k in range(5)] for one in left_out]
-    metrics = [[compute_metrics(fold.targets, fold.predictions) for fold in row] for row in folds]
+    metrics = [[CLASSIFICATION.compute_metrics(fold.targets, fold.predictions) for fold in row] for row in folds]
     values = np.array([[metric["average_precision"] for metric in row] for row in metrics])
     assert np.isnan(values).any()
     means = np.nanmean(values, axis=1)
@@ -70,7 +71,9 @@ def test_seeds_are_averaged_within_folds_and_are_no_further_patients(simulate):
         folds = [
             [one.select((one.folds == k) & (one.seeds == seed)) for seed in (1, 2)[: 1 + (k > 0)]] for k in range(3)
         ]
-        values = [[compute_metrics(run.targets, run.predictions)["auroc"] for run in fold] for fold in folds]
+        values = [
+            [CLASSIFICATION.compute_metrics(run.targets, run.predictions)["auroc"] for run in fold] for fold in folds
+        ]
         return float(np.mean([np.mean(fold) for fold in values]))
 
     left_out = leave_patients_out(predictions, weighted_metrics)["auroc"]

@@ -5,35 +5,36 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from roformermil.tasks.class_metrics import METRICS, class_metrics, compute_metrics, weighted_metrics
+from roformermil.tasks import CLASSIFICATION
+from roformermil.tasks.class_metrics import METRICS, class_metrics, weighted_metrics
 from tests.factories import class_scores
 
 
 def test_metrics_of_two_classes_by_hand():
     """scikit-learn's documented example: AUROC 0.75, average precision 0.83."""
     positive = np.array([0.1, 0.4, 0.35, 0.8])
-    values = compute_metrics(np.array([0, 0, 1, 1]), np.stack([1 - positive, positive], axis=1))
+    values = CLASSIFICATION.compute_metrics(np.array([0, 0, 1, 1]), np.stack([1 - positive, positive], axis=1))
     assert tuple(values) == METRICS
     assert tuple(values.values()) == pytest.approx((0.75, 5 / 6, 0.75, 0.75, 2 / 3))
 
 
 def test_metrics_of_more_classes_are_means_of_each_against_the_rest():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.3, 0.5, 0.2], [0.2, 0.2, 0.6], [0.5, 0.1, 0.4]])
-    values = compute_metrics(np.array([0, 1, 2, 2]), probabilities)
+    values = CLASSIFICATION.compute_metrics(np.array([0, 1, 2, 2]), probabilities)
     assert values["auroc"] == pytest.approx((1 + 1 + 1) / 3) and values["accuracy"] == 0.75
     assert values["f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
 
 
 def test_without_slides_of_a_class_there_is_no_auroc_and_no_average_precision():
-    values = compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
+    values = CLASSIFICATION.compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert math.isnan(values["auroc"]) and math.isnan(values["average_precision"])
     assert values["accuracy"] == values["balanced_accuracy"] == 0.5
 
 
 @pytest.mark.filterwarnings("error")
 def test_classes_that_are_predicted_but_not_present_give_no_warning():
-    compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
-    compute_metrics(np.array([1, 1, 0]), np.array([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2], [0.6, 0.2, 0.2]]))
+    CLASSIFICATION.compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.1, 0.9]]))
+    CLASSIFICATION.compute_metrics(np.array([1, 1, 0]), np.array([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2], [0.6, 0.2, 0.2]]))
 
 
 @pytest.fixture(params=[2, 3])
@@ -70,10 +71,19 @@ def test_weights_without_a_class_or_its_negatives_have_no_metric_that_needs_them
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 2, 2], [1, 2, 2], [0, 1, 2] * 20])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_equal_weights_give_the_unweighted_metrics_also_without_a_class(labels, classes):
-    """The first are those of intervals, the second those of metrics.csv."""
+def test_metrics_are_scikit_learns_also_with_ties_and_without_a_class(labels, classes):
     labels = np.minimum(labels, classes - 1)
     probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), len(labels)).round(2)
-    actual = weighted_metrics(labels, probabilities, np.ones((1, len(labels))))
-    expected = compute_metrics(labels, probabilities)
-    assert {name: actual[name][0] for name in METRICS} == pytest.approx(expected, nan_ok=True)
+    decisions, counted = probabilities.argmax(axis=1), [1] if classes == 2 else [0, 1, 2]
+    nan = dict.fromkeys(METRICS, math.nan)
+    expected = nan | {
+        "accuracy": metrics.accuracy_score(labels, decisions),
+        "balanced_accuracy": metrics.recall_score(labels, decisions, labels=np.unique(labels), average="macro"),
+    }
+    if set(counted) <= set(labels):
+        expected["f1"] = metrics.f1_score(labels, decisions, labels=counted, average="macro", zero_division=0)
+    if set(range(classes)) <= set(labels):
+        pairs = [(labels == c, probabilities[:, c]) for c in counted]
+        expected["auroc"] = np.mean([metrics.roc_auc_score(*pair) for pair in pairs])
+        expected["average_precision"] = np.mean([metrics.average_precision_score(*pair) for pair in pairs])
+    assert CLASSIFICATION.compute_metrics(labels, probabilities) == pytest.approx(expected, nan_ok=True)

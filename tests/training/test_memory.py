@@ -17,7 +17,6 @@ LIMITED = """
 import resource, sys, torch
 from pathlib import Path
 from roformermil import config, errors, read_folds
-from roformermil.tasks import class_metrics  # as of an epoch: a library needs address space too
 from roformermil.training import Fit, TrainingJob
 
 folds, stores, training, extra = sys.argv[1:]
