@@ -111,18 +111,20 @@ def drop_sentence(row: Mapping[Any, Any]) -> str:
     if not np.isfinite(row["drop"]):
         return ""
     metric = row["metric"]
-    is_error = metric in task_with([metric]).lower_is_better
+    task = task_with([metric])
+    is_error = metric in task.lower_is_better
     worse, better = ("larger", "smaller") if is_error else ("lower", "higher")
     title = METRIC_TITLES[metric]
     change = f"{title[:1].upper()}{title[1:]} of single models is {row['members']:.2f} on {row['dataset']} and {row['internal']:.2f} in cross-validation"
     change += f" on {row['trained_on']}"
+    end = "; it also depends on how frequent the classes are" if metric in task.depend_on_frequencies else ""
     low, high = row["drop_low"], row["drop_high"]
     if not np.isfinite([low, high]).all():
         return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
     if low > 0:
-        return f"{change}: it is {worse} on external slides by {row['drop']:.2f} [{low:.2f}, {high:.2f}]."
+        return f"{change}: it is {worse} on external slides by {row['drop']:.2f} [{low:.2f}, {high:.2f}]{end}."
     if high < 0:
-        return f"{change}: it is {better} on external slides by {-row['drop']:.2f} [{-high:.2f}, {-low:.2f}]."
+        return f"{change}: it is {better} on external slides by {-row['drop']:.2f} [{-high:.2f}, {-low:.2f}]{end}."
     measured = f"{change}: no measurable drop, {row['drop']:+.2f} [{low:+.2f}, {high:+.2f}]"
     return (
         f"{measured}, but these patients are too few to exclude one of {LARGE}."

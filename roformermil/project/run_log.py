@@ -69,13 +69,14 @@ class Run:
         return not (self.error or self.interrupted or self.failed)
 
     def step_seconds(self) -> dict[str, float]:
-        """By step, the seconds from the start of its first finished job to the end of its last."""
-        spans: dict[str, tuple[float, float]] = {}
-        for job in self.jobs.values():
+        """By step, the seconds in which at least one of its finished jobs ran."""
+        seconds: dict[str, float] = defaultdict(float)
+        ends: dict[str, float] = defaultdict(float)
+        for job in sorted(self.jobs.values(), key=lambda job: job.started):
             if job.finished and job.step:
-                first, last = spans.get(job.step, (job.started, job.finished))
-                spans[job.step] = min(first, job.started), max(last, job.finished)
-        return {step: last - first for step, (first, last) in spans.items()}
+                seconds[job.step] += max(0.0, job.finished - max(job.started, ends[job.step]))
+                ends[job.step] = max(job.finished, ends[job.step])
+        return dict(seconds)
 
 
 class RunLog(logging.Handler):

@@ -32,6 +32,7 @@ class Task(ABC):
     transferred: ClassVar[tuple[str, ...]]  # the metrics whose drop on external slides is told in words
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # between which a metric lies, where not 0 and 1
     lower_is_better: ClassVar[frozenset[str]] = frozenset()  # of these metrics
+    depend_on_frequencies: ClassVar[frozenset[str]] = frozenset()  # of the classes, these metrics do
     bounds_of_predictions: ClassVar[tuple[float, float]] = (0.0, 1.0)
     chance: ClassVar[float]  # the main metric of predictions that know nothing
     guess: ClassVar[str] = "chance"  # what these predictions are called

@@ -38,6 +38,7 @@ class Classification(Task):
     reported: ClassVar = ("auroc", "balanced_accuracy", "average_precision")
     compared: ClassVar = ("auroc", "average_precision")
     transferred: ClassVar = ("auroc",)
+    depend_on_frequencies: ClassVar = frozenset({"average_precision", "accuracy", "f1"})
     chance: ClassVar = 0.5
     aim: ClassVar = ("tells the classes apart", "tell the classes apart")
     undefined: ClassVar = "No fold tests slides of every class, so there is no AUROC."

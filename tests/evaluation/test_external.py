@@ -253,6 +253,8 @@ def test_a_drop_is_told_in_words():
     }
     for (low, high), words in intervals.items():
         assert words in drop_sentence(row | {"drop_low": low, "drop_high": high})
+    precision = drop_sentence(row | {"metric": "average_precision", "drop_low": 0.02, "drop_high": 0.18})
+    assert precision.endswith("by 0.10 [0.02, 0.18]; it also depends on how frequent the classes are.")
     assert drop_sentence(row | {"drop": np.nan}) == ""
     assert (
         len({drop_sentence(row | {"drop_low": a, "drop_high": b}) for a, b in combinations((-0.1, 0.1, 0.3), 2)}) == 3

@@ -6,7 +6,7 @@ import sys
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from roformermil.project.run_log import RunLog
+from roformermil.project.run_log import Job, Run, RunLog
 
 LOG = "results/logs/mine/segment_0.log"
 
@@ -63,17 +63,25 @@ def test_a_failed_job_is_one_line_on_the_terminal_and_whole_in_snakemakes_log_fi
     assert job.ended_by == "returned non-zero exit status 1" and not run_log.run.succeeded
 
 
-def test_a_job_that_a_retry_finished_did_not_fail_and_a_step_lasts_from_its_first_job_to_its_last(logger, run_log):
+def test_a_job_that_a_retry_finished_did_not_fail(logger, run_log):
     start(logger)
     fail(logger)
     finish(logger)
-    start(logger, 2, "Finding tissue: mine, batch 1")
-    start(logger, 3, "")
-    finish(logger, 2)
-    finish(logger, 3)
-    run = run_log.run
-    assert run.succeeded and not run.failed
-    assert run.step_seconds() == {"Finding tissue": run.jobs[2].finished - run.jobs[1].started}
+    assert run_log.run.succeeded and not run_log.run.failed
+
+
+def test_a_step_lasts_as_long_as_a_job_of_it_runs():
+    """Two jobs at once count once, the time between two not at all."""
+    times = [
+        ("Training: a", 0, 10),
+        ("Training: b", 5, 20),
+        ("Training: c", 30, 31),
+        ("Packaging: a", 2, 3),
+        ("", 0, 9),
+    ]
+    jobs = [Job("rule", message, {}, [], [], "", started=start, finished=end) for message, start, end in times]
+    jobs.append(Job("rule", "Training: d", {}, [], [], "", started=40))
+    assert Run(jobs=dict(enumerate(jobs))).step_seconds() == {"Training": 21, "Packaging": 1}
 
 
 def test_an_error_other_than_of_a_job_is_shown_and_the_run_did_not_succeed(logger, run_log):
