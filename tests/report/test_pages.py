@@ -18,6 +18,7 @@ from roformermil.config import Config
 from roformermil.evaluation.tables import write_tables
 from roformermil.report.pages import run_name, shorten_id, write_report
 from roformermil.report.pages.answers import against_chance
+from roformermil.report.pages.decisions import describe_decisions
 from roformermil.report.pages.pictures import WIDE_PX
 from roformermil.report.plots.dataset import plot_dataset
 from tests.factories import NO_LEAK, SimulatedRun
@@ -220,7 +221,7 @@ def test_cautions_data_leaks_and_versions_are_listed(page):
     for caution in ("Read these numbers with care", LEAK.detail, "camelyon16: 6 test slides", overfit):
         assert caution in text(page["results"])
     cohort, mine = rows(page["slides"])
-    assert cohort == ["camelyon16", "30", "30", "15 normal (15 patients), 15 tumor (15 patients)", "5", "6.0", "tumor"]
+    assert cohort == ["camelyon16", "30", "30", "15 normal (15 patients), 15 tumor (15 patients)", "5", "6", "tumor"]
     by_class = "10 1 (10 patients), 10 02 (10 patients), 10 c<d (10 patients)"
     assert (mine[3], mine[6]) == (by_class, "each against the rest")
     assert ["mine", "patients", "leak", LEAK.detail] in rows(page["leakage"])
@@ -330,6 +331,16 @@ def test_decisions_are_shown_with_their_thresholds_and_intervals(results, page):
     assert cells(section, 3)[0][:2] == ["model", "class"], "of three classes each has its own"
     assert len(captions(section)) == 2 and all("Net benefit" in caption for caption in captions(section))
     assert "temperature: true} would" in text(section)
+
+
+def test_an_ensembles_one_threshold_has_no_range(results):
+    names = ("decisions", "operating_points", "abstention", "probabilities")
+    tables = {name: pd.read_csv(results / f"{name}.csv") for name in names}
+    points = tables["operating_points"]
+    tables["operating_points"] = points[points.fold == 0]
+    section = describe_decisions(tables)[0]
+    header, (row, *_) = section["points"]
+    assert header[1] == "threshold" and row[1] == f"{points.threshold[0]:.2f}"
 
 
 def test_a_given_prevalence_and_temperatures_are_named(tmp_path):

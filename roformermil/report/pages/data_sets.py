@@ -76,7 +76,7 @@ def _size(rows: Sequence[FoldRow], task: Task, trained: str) -> list[Any]:
     folds, everyone = len({row.fold for row in rows}), len({row.patient_id for row in rows})
     tested = sum(row.part == "test" for row in rows) / folds
     positive = classes[1] if len(classes) == 2 else "each against the rest"
-    divided = [f"external, trained on {trained}", len(labels)] if trained else [folds, f"{tested:.1f}"]
+    divided = [f"external, trained on {trained}", len(labels)] if trained else [folds, f"{round(tested, 1):g}"]
     slides = f"{len(labels)} ({len(labelled)} labelled)" if 0 < len(labelled) < len(labels) else len(labels)
     return [slides, everyone, described or "no labels", *divided, positive if classes else "–"]
 

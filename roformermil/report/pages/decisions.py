@@ -74,7 +74,12 @@ def _points_table(decisions: pd.DataFrame, points: pd.DataFrame) -> tuple[list[s
     several = decisions["class"].nunique() > 1
     given = decisions[decisions.metric == f"ppv{AT_PREVALENCE}"].drop_duplicates("class")
     at = " / ".join(f"{value:g}" for value in given.prevalence)
-    header = ["model", *(["class"] if several else []), "threshold (of folds)", *TITLES.values()]
+    header = [
+        "model",
+        *(["class"] if several else []),
+        "threshold" if points.fold.nunique() == 1 else "threshold (of folds)",
+        *TITLES.values(),
+    ]
     header += [f"{TITLES[name]} at prevalence {at}" for name in ("ppv", "npv") if at]
     rows = []
     for (model, name), group in decisions.groupby(["model", "class"], sort=False):
@@ -91,6 +96,8 @@ def _range_text(thresholds: pd.Series) -> str:
         return NONE
     low, high = ("above 1" if value > 1 else f"{value:.2f}" for value in (thresholds.min(), thresholds.max()))
     mean = f"{thresholds.mean():.2f}" if thresholds.max() <= 1 else NONE  # above 1, nothing is positive
+    if len(thresholds) == 1 and mean != NONE:  # an ensemble's
+        return mean
     return f"{mean} ({low} to {high})" if low != high or mean != NONE else f"{low}: none is positive"
 
 
