@@ -19,7 +19,7 @@ Settings that OUT.yaml states, each with its reason: `datasets`, `results`,
 RUN_EPILOG = """Example: roformermil run mine.yaml tissue --cores 4
 
 Targets: `tissue` (outlines to look at), `features`, `all` (by default),
-`ablation`, `overhead`, `download`. Options: snakemake --help.
+`ablation`, `overhead`, `search`, `download`. Options: snakemake --help.
 
 It follows all keys of the configuration: docs/reference.md"""
 

@@ -9,11 +9,11 @@ from tests import ROOT
 from tests.features.h5 import write_h5
 from tests.workflow.running import run_workflow
 
-PATIENTS = 12  # of each class
+PATIENTS = 6  # of each class
 
 
 def write_bags(folder, name, dataset, width):
-    """Two bags for each of 24 patients at the paths of the configuration."""
+    """Two bags for each of 12 patients at the paths of the configuration."""
     rng, rows = np.random.default_rng(0), []
     root, sheet = folder / dataset["root"], folder / dataset["slides"]
     root.mkdir(parents=True, exist_ok=True)
