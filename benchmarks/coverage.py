@@ -29,7 +29,7 @@ from roformermil.evaluation.intervals import (
 from roformermil.evaluation.predictions import OutOfFold
 from roformermil.runtime.text import markdown_table
 from roformermil.tasks import CLASSIFICATION, Classification
-from roformermil.tasks.class_metrics import METRICS, weighted_metrics
+from roformermil.tasks.class_metrics import weighted_metrics
 
 Intervals = Callable[[OutOfFold, Statistics, float], Values]
 
@@ -104,7 +104,7 @@ def coverage(
         means.append(mean_over_folds(predictions, weighted_metrics))
         bounds.append([method(predictions, weighted_metrics, level) for method in methods])
     result = {}
-    for name in METRICS:
+    for name in CLASSIFICATION.metrics:
         truth = np.mean([mean[name][0] for mean in means])
         low, high = np.array([[method[name] for method in run] for run in bounds]).transpose(
             2, 1, 0
@@ -122,7 +122,7 @@ def main() -> None:
         results = coverage(design, runs, (patient_intervals, bootstrap_intervals)).values()
         cells = [" / ".join(f"{share:.1%}" for share in shares) + f" ({bias:+.3f})" for shares, bias in results]
         rows.append([*(f"{value:.2g}" if isinstance(value, float) else value for value in design), *cells])
-    print(markdown_table([*Design._fields, *METRICS], rows))
+    print(markdown_table([*Design._fields, *CLASSIFICATION.metrics], rows))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,18 @@ class ClassBalance:
         return self.drawn * self.weights
 
     @property
+    def draws(self) -> np.ndarray:
+        """(C,) how often a slide of each class is drawn, relative to every slide once; 0 for a class without training slides."""
+        return self._per_frequency(self.drawn)
+
+    @property
     def per_slide(self) -> np.ndarray:
         """(C,) what a slide of each class counts when every slide is drawn once; 0 for a class without training slides."""
+        return self._per_frequency(self.effective)
+
+    def _per_frequency(self, shares: np.ndarray) -> np.ndarray:
         known = self.frequencies > 0
-        return np.divide(self.effective, self.frequencies, out=np.zeros(len(known)), where=known)
+        return np.divide(shares, self.frequencies, out=np.zeros(len(known)), where=known)
 
     @property
     def is_plain(self) -> bool:

@@ -20,7 +20,7 @@ from roformermil.evaluation.predictions import KEYS, OutOfFold, read_table, targ
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
-from roformermil.runtime.text import join_some, p_text
+from roformermil.runtime.text import join_some, p_text, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
         for name in (*TABLES, RISK_GROUPS, PLOTS):
             remove(out / name)
         return None
-    metrics = pd.concat([_metrics(one, len(model.slides)) for one in (model, by_patient(model)) if one])
+    metrics = pd.concat([_metrics(one) for one in (model, by_patient(model)) if one])
     classes = class_table([model] if card.classes else []).drop(columns=NOT_FOR_ONE, errors="ignore")
     decisions = _decisions(model, card)
     for name, table in zip(TABLES, (metrics, classes, decisions), strict=True):
@@ -65,13 +65,13 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
     return Evaluation(metrics, decisions, *tables or [pd.DataFrame()])
 
 
-def _metrics(model: OutOfFold, slides: int) -> pd.DataFrame:
-    """The task's metrics, by slide or by patient. slides: how many are evaluated."""
+def _metrics(model: OutOfFold) -> pd.DataFrame:
+    """The task's metrics, by slide or by patient, of which `slides` then counts."""
     summary = summary_table(metrics_of(model), [model])
     metrics = summary[summary.metric.isin(model.task.metrics)].drop(columns=NOT_FOR_ONE)
     metrics = metrics if model.shuffled is not None else metrics.drop(columns=POSITION)
     metrics.insert(0, "level", model.unit)
-    return metrics.assign(slides=slides, patients=len(set(model.patients)))
+    return metrics.assign(slides=len(model.slides), patients=len(set(model.patients)))
 
 
 def _divide_by_risk(model: OutOfFold, card: ModelCard) -> list[tuple[OutOfFold, np.ndarray]]:
@@ -165,7 +165,9 @@ def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:
     lines: list[str] = []
     for level, metrics in evaluation.metrics.groupby("level", sort=False):
         size = metrics.iloc[0]
-        title = f"Compared with the labels of {size.slides} slides of {size.patients} patients"
+        patients = plural(size.patients, "patient")
+        compared = patients if level == "patient" else f"{plural(size.slides, 'slide')} of {patients}"
+        title = f"Compared with the labels of {compared}"
         lines.append(
             f"{title}, 95% interval over patients:" if not lines else "By patient, with the mean of their slides:"
         )

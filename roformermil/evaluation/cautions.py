@@ -57,7 +57,9 @@ def few_patients_caution(patients: Mapping[str, float], few: str = "", per_fold:
     if patients[fewest] >= FEW_PATIENTS:
         return ""
     effect = few or "AUROC is coarse, average precision is biased upwards, and 95% intervals cover only about 90%"
-    if not few and patients[fewest] >= ONE_PATIENT:
+    if not few and not per_fold:
+        effect = "AUROC is coarse, average precision is biased upwards, and intervals are wide"
+    elif not few and patients[fewest] >= ONE_PATIENT:
         effect = "AUROC is coarse and average precision is biased upwards"
     return f"{patients[fewest]:.2g} test patients {fewest}{per_fold}: with so few patients {effect}"
 

@@ -54,9 +54,8 @@ def _level_rows(internal: OutOfFold | None, members: OutOfFold) -> list[tuple]:
     """The rows of a model: by slide, or by patient where the predictions are so."""
     given = {"internal": internal, "members": members, "external": members.average_folds()}
     left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in given.items() if one}
-    degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one} | {
-        "members": patients_less_one(members)  # all models are tested on the same patients
-    }
+    degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one}
+    has_all = all(rows.any() for rows in members.task.groups(members.targets).values())
     size = (members.unit, len(set(members.slides)), len(set(members.patients)))
     rows = []
     for metric in members.task.metrics:
@@ -64,14 +63,9 @@ def _level_rows(internal: OutOfFold | None, members: OutOfFold) -> list[tuple]:
         values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
         cells = [_estimate(*values[name], bounds) if name in values else (np.nan,) * 3 for name in ESTIMATES]
         better, worse = ("members", "internal") if metric in members.task.lower_is_better else ("internal", "members")
-        drop = difference(*values[better], *values[worse], limits) if internal else (np.nan,) * 3
+        drop = difference(*values[better], *values[worse], limits) if internal and has_all else (np.nan,) * 3
         rows.append((*members.key, members.trained_on, *size, metric, *(x for cell in [*cells, drop] for x in cell)))
     return rows
-
-
-def patients_less_one(model: OutOfFold) -> int:
-    """The degrees of freedom of intervals over patients who are tested by all models."""
-    return max(1, len(set(model.patients)) - 1)
 
 
 def _estimate(left_out: np.ndarray, degrees: int, bounds: tuple[float, float]) -> tuple[float, ...]:
@@ -90,6 +84,8 @@ def difference(
     value = float(first[0] - second[0])
     if not (total := variances.sum()) > 0:  # also where one is NaN
         return value, np.nan, np.nan
+    if np.isinf(total):
+        return value, *bounds
     effective = total**2 / (variances**2 / [degrees, other_degrees]).sum()
     half = t.ppf((1 + LEVEL) / 2, effective) * np.sqrt(total)
     return value, max(bounds[0], value - half), min(bounds[1], value + half)
@@ -102,7 +98,8 @@ def drop_sentences(external: pd.DataFrame) -> list[tuple[Mapping[Any, Any], str]
         return []
     task = task_with(external.metric)
     drops = external.metric.isin(task.reported) & (external.drop_low > 0)
-    told = external[external.metric.isin(task.transferred) | drops].drop_duplicates([*KEYS, "metric"])
+    by_slide = ~external.duplicated([*KEYS, "metric"])
+    told = external[by_slide & (external.metric.isin(task.transferred) | drops)]
     return [(row, sentence) for row in told.to_dict("records") if (sentence := drop_sentence(row))]
 
 

@@ -54,7 +54,12 @@ def patient_intervals(model: OutOfFold, statistics: Statistics, level: float = L
 
 
 def degrees_of_freedom(model: OutOfFold) -> int:
-    """Of intervals over patients: their number less that of the folds which test each of them once."""
+    """Of intervals over patients: their number less that of the folds which test each of them once. Where all are tested together, as
+    in an external data set, that of the smallest group of the task less one: a few positive patients among many negative ones
+    decide how uncertain an AUROC is."""
+    if model.trained_on or model.fold_count == 1:
+        groups = model.task.groups(model.targets).values()
+        return max(1, min(len(set(model.patients[rows])) for rows in groups) - 1)
     return max(1, len(set(model.patients)) - (model.folds_per_repeat or model.fold_count))
 
 
@@ -79,10 +84,12 @@ def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     """The standard error of a mean over folds from leaving out one patient at a time. left_out: as of `leave_patients_out`.
 
     Efron and Stein, Annals of Statistics 9, 1981: it is rather too large than too small, most where a fold tests only one
-    patient of a class: without that patient the fold does not count.
+    patient of a class: without that patient the fold does not count. Infinite where no fold counts without a patient: with one
+    patient of a class, nothing tells how others of the class would be predicted.
     """
     without = left_out[1:]
-    return np.sqrt(finite_mean((without - finite_mean(without)) ** 2)) * np.sqrt(len(without) - 1)
+    error = np.sqrt(np.mean((without - without.mean(axis=0)) ** 2, axis=0)) * np.sqrt(len(without) - 1)
+    return np.where(np.isnan(error) & np.isfinite(left_out[0]), np.inf, error)
 
 
 def jackknife_interval(

@@ -95,8 +95,9 @@ def risk_groups(model: OutOfFold, validation: OutOfFold) -> tuple[OutOfFold, np.
 
 
 def one_per_patient(model: OutOfFold) -> OutOfFold:
-    """The tested patients, once each, with the mean risk of their slides, as the first repeat and seed predicted them; without those
-    whose slides differ in time or event."""
+    """The tested patients, once each, with the mean risk of their slides, as the first repeat and seed predicted them; where folds
+    divide a patient's slides, with that of the first: risks of two folds have no common scale. Without patients whose slides
+    differ in time or event."""
     tested = model.without_repeats()
     tested = tested.select(~np.isin(tested.patients, mixed_patients(tested)))
     patients = by_patient(tested) or tested

@@ -50,7 +50,8 @@ def score_table(
     rows = []
     for model, after, training, own in zip(models, scaled, trained, temperatures, strict=True):
         if model.trained_on:  # the ensemble's training slides are those of all folds
-            training = replace(training, folds=np.zeros_like(training.folds))
+            own = {run: one for run, one in own.items() if run[0] < (training.folds_per_repeat or np.inf)}
+            training = training.as_one_fold()
         before, lowered = (leave_patients_out(one, weighted_scores) for one in (model, after))
         baseline = mean_over_folds(_frequencies(model, training), weighted_scores)
         degrees = degrees_of_freedom(model)

@@ -46,8 +46,8 @@ def summary_text(
     patients: as in patients.csv.
     """
     lines = list(
-        dict.fromkeys(f"- {note}" for group in _groups(summary) for note in notes[group])
-    )  # some are of several
+        dict.fromkeys(f"- {note}" for group in {**dict.fromkeys(_groups(summary)), **notes} for note in notes[group])
+    )  # some are of several; external slides without labels have notes alone
     parts = [paper_table(summary)] if {name for name, _ in COLUMNS} <= set(summary.metric) else []
     parts.append(results_table(summary, pooled))
     if patients is not None and len(patients):

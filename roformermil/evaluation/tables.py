@@ -1,6 +1,7 @@
 """All tables of a run, from its folds' predictions."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from roformermil.evaluation.covariates import FILE as GAINS_FILE
 from roformermil.evaluation.covariates import gain_sentences, gains_table
 from roformermil.evaluation.decisions import decision_tables
 from roformermil.evaluation.external import drop_sentences, external_table
+from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.kaplan_meier import survival_tables
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.patients import by_patient, mixed_patients, patient_predictions, patients_table
@@ -61,7 +63,8 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     trained = [result for result in results if not result.is_external]
     for (dataset, encoder, _), lines in learning_cautions(trained).items():
         notes[dataset, encoder] += lines
-    for group, line in _shift_cautions(models, datasets).items():
+    notes |= unlabelled_notes(results, datasets, set(notes))
+    for group, line in _shift_cautions(results, datasets).items():
         notes[group].append(line)
     warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
     for group, line in chance_notes(summary).items():
@@ -102,17 +105,33 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     write_provenance(out / "provenance.json", config)
 
 
-def _shift_cautions(models: list[OutOfFold], datasets: list[Path]) -> dict[tuple[str, str], str]:
+def _shift_cautions(results: list[FoldResult], datasets: list[Path]) -> dict[tuple[str, str], str]:
     """By external data set and encoder, that its slides look unlike those its models were trained on; without those that do not, or
     whose shift.csv is not there."""
     lines: dict[tuple[str, str], str] = {}
-    for model in models:
-        folder = next(folder for folder in datasets if folder.name == model.dataset)
-        path = folder / model.encoder / SHIFT_TABLE
-        if model.trained_on and path.exists():
-            caution = shift_caution(read_table(path), f"those of {model.trained_on}")
-            lines |= {model.key[:2]: f"{model.dataset}: {caution}"} if caution else {}
+    for (dataset, encoder), trained in _external_groups(results).items():
+        path = next(folder for folder in datasets if folder.name == dataset) / encoder / SHIFT_TABLE
+        if path.exists() and (caution := shift_caution(read_table(path), f"those of {trained}")):
+            lines[dataset, encoder] = f"{dataset}: {caution}"
     return lines
+
+
+def _external_groups(results: list[FoldResult]) -> dict[tuple[str, str], str]:
+    """External data sets and encoders, and what their models were trained on."""
+    return {(one.dataset, one.encoder): one.trained_on for one in results if one.is_external}
+
+
+def unlabelled_notes(
+    results: list[FoldResult], datasets: list[Path], labelled: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[str]]:
+    """A line about each external data set without labels, which has no results."""
+    notes: dict[tuple[str, str], list[str]] = {}
+    for group, trained in _external_groups(results).items():
+        if group not in labelled:
+            folder = next(folder for folder in datasets if folder.name == group[0])
+            slides = attrition_summary(read_slide_table(folder / "slides.csv"))
+            notes[group] = [f"{group[0]}: external, predicted by the models trained on {trained}; {slides}; no labels"]
+    return notes
 
 
 def describe_folds(model: OutOfFold) -> str:

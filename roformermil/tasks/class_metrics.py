@@ -8,7 +8,6 @@ one set at a time, and a second to import in every job that trains.
 import numpy as np
 
 CLASS_METRICS = ("auroc", "average_precision", "recall", "precision", "f1")
-METRICS = ("auroc", "average_precision", "accuracy", "balanced_accuracy", "f1")
 
 
 def counted_classes(probabilities: np.ndarray) -> list[int]:
@@ -17,7 +16,7 @@ def counted_classes(probabilities: np.ndarray) -> list[int]:
 
 
 def weighted_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """METRICS by name, (R,) each, of labels (n,), class indices, and probabilities (n, C), for weights (R, n).
+    """The metrics of a classification by name, (R,) each, of labels (n,), class indices, and probabilities (n, C), for weights (R, n).
 
     AUROC, average precision and F1 are those of the positive class, or means over more than two. NaN where the weights lack a
     class that the metric needs.
@@ -30,7 +29,7 @@ def weighted_metrics(labels: np.ndarray, probabilities: np.ndarray, weights: np.
         "auroc": np.where(complete, by_class["auroc"][:, counted].mean(axis=1), np.nan),
         "average_precision": np.where(complete, by_class["average_precision"][:, counted].mean(axis=1), np.nan),
         "accuracy": _ratio(correct, weights.sum(axis=1)),
-        "balanced_accuracy": finite_mean(by_class["recall"], axis=1),
+        "balanced_accuracy": by_class["recall"].mean(axis=1),
         "f1": by_class["f1"][:, counted].mean(axis=1),
     }
 

@@ -1,6 +1,6 @@
 """One number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -61,6 +61,11 @@ class Regression(Task):
             known = False
         if not known:
             raise SheetError(f"label {label!r}; expected a number, with a decimal point")
+
+    def read_label(self, row: Mapping[str, str]) -> str:
+        """In one spelling: spreadsheets write 1 as 1.0, and slides of a patient have one label."""
+        label = super().read_label(row)
+        return f"{float(label):.15g}" if label else ""
 
     def strata(self, labels: Sequence[str]) -> list[str]:
         """Fifths of the values, or fewer and larger groups of few values. Equal values are in one."""

@@ -96,7 +96,7 @@ class Fit(FoldModel):
         slides = self.slides("train")
         if self.balance is None or self.job.training.sampler == "shuffle":
             return [slides[k] for k in torch.randperm(len(slides), generator=self.generator).tolist()]
-        weights = [float(self.balance.per_slide[self.data.targets[k]]) for k in slides]
+        weights = [float(self.balance.draws[self.data.targets[k]]) for k in slides]
         return [slides[k] for k in WeightedRandomSampler(weights, len(slides), generator=self.generator)]
 
     def _step(self, batch: Batch) -> Tensor:

@@ -76,6 +76,9 @@ def test_a_band_is_the_quantiles_where_half_of_the_replicates_have_a_value():
 
 
 def test_tails_are_expanded_by_the_number_of_patients(simulate):
-    """Hesterberg's quantile for n = 20 patients in one fold, with t(0.975, 19) = 2.093 from a table."""
-    tail = 0.5 * math.erfc(2.093 * math.sqrt(20 / 19) / math.sqrt(2))
-    assert expanded_tails(simulate(0, patients=20, folds=1)) == pytest.approx((tail, 1 - tail), rel=1e-3)
+    """Hesterberg's quantile for n = 20 patients in one fold, of whom 7 are of the smaller class, with t(0.975, 6) = 2.447 from a
+    table."""
+    predictions = simulate(0, patients=20, folds=1)
+    assert min(predictions.patients_by_class().values()) == 7
+    tail = 0.5 * math.erfc(2.447 * math.sqrt(20 / 19) / math.sqrt(2))
+    assert expanded_tails(predictions) == pytest.approx((tail, 1 - tail), rel=1e-3)

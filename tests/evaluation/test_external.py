@@ -96,15 +96,19 @@ def test_the_summary_tells_drops_and_that_slides_look_unlike_those_of_the_traini
     text = summary_md(run)
     assert "- out, abmil: AUROC of single models is" in text and "unlike" not in text
     unlike = pd.DataFrame({"slide_id": [f"e{k}" for k in range(41)], "patient_id": [f"q{k // 2}" for k in range(41)]})
-    unlike.assign(distance=9.0, farther=0.0, compared_with=48).to_csv(run.folder / "out/net/shift.csv", index=False)
+    files = [run.folder / name / "net/shift.csv" for name in ("out", "blind")]
+    for file in files:
+        unlike.assign(distance=9.0, farther=0.0, compared_with=48).to_csv(file, index=False)
     try:
         write_tables(run.predictions, run.datasets, tmp_path)
     finally:
-        (run.folder / "out/net/shift.csv").unlink()
-    caution = "out: these slides look unlike those of in: 41 of 41 lie farther"
-    assert f"- {caution}" in (tmp_path / "summary.md").read_text()
+        for file in files:
+            file.unlink()
     cautions = read_table(tmp_path / "cautions.csv")
-    assert cautions[cautions.dataset == "out"].caution.str.startswith(caution).sum() == 1
+    for name in ("out", "blind"):  # the second has no labels
+        caution = f"{name}: these slides look unlike those of in: 41 of 41 lie farther"
+        assert f"- {caution}" in (tmp_path / "summary.md").read_text()
+        assert cautions[cautions.dataset == name].caution.str.startswith(caution).sum() == 1
 
 
 def members(run: SimulatedRun, model="abmil") -> list[pd.DataFrame]:
@@ -138,7 +142,9 @@ def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
     rows = metrics[(metrics.dataset == "out") & (metrics.model == "abmil") & (metrics.metric == "auroc")]
     assert rows.value.tolist() == pytest.approx(of_members)  # a row per member
     text = (run.folder / "summary.md").read_text()
-    assert "External validation" in text and "out, trained on in" in text and "blind" not in text
+    assert "External validation" in text and "out, trained on in" in text
+    notes = "- blind: external, predicted by the models trained on in; 6 of 6 slides; no labels"
+    assert [line for line in text.splitlines() if "blind" in line] == [notes]
 
 
 def test_external_slides_are_decided_as_a_package_decides(run):
@@ -215,7 +221,25 @@ def test_external_slides_without_labels_and_weighted_classes_go_together(tmp_pat
     add_external(run, "blind", [""] * 6, strength=0.5)
     write_tables(run.predictions, run.datasets, run.folder)
     lines = (run.folder / "summary.md").read_text()
-    assert "in: training weighted the classes" in lines and "blind" not in lines
+    assert "in: training weighted the classes" in lines and lines.count("blind") == 1, "in a note alone"
+
+
+@pytest.mark.parametrize(("labels", "has_drop"), [(["x"] * 20 + ["y"], True), (["x"] * 20, False)])
+def test_few_patients_of_a_class_prove_no_drop(tmp_path, labels, has_drop):
+    """One patient of a class: any drop is possible. None: nothing compares with means over both classes."""
+    run = SimulatedRun(tmp_path)
+    folds = run.add_dataset("in", CLASSES, slides=48)
+    for model in MODELS:
+        run.add_model("in", folds, CLASSES, model, strength=9.0)
+    add_external(run, "out", labels, strength=-9.0)
+    write_tables(run.predictions, run.datasets, run.folder)
+    table = read_table(run.folder / "external.csv")
+    rows = table[(table.model == "abmil") & (table.level == "slide")].set_index("metric")
+    metric = "balanced_accuracy" if has_drop else "accuracy"
+    assert rows.members[metric] < 0.2 < 0.9 < rows.internal[metric]
+    bounds = rows.loc[metric, ["drop_low", "drop_high"]].tolist()
+    assert bounds == [-1, 1] if has_drop else np.isnan(bounds).all()
+    assert "it is lower on external slides" not in (run.folder / "summary.md").read_text()
 
 
 def test_predictions_of_another_model_than_that_of_now_are_refused(run):
@@ -244,8 +268,11 @@ def test_a_drop_is_told_in_words():
     wide = drop_sentence(row | {"drop_low": -0.05, "drop_high": 0.25})
     assert wide.endswith("+0.10 [-0.05, +0.25], but these patients are too few to exclude one of 0.1.")
     other = row | {"metric": "balanced_accuracy", "drop_low": 0.02, "drop_high": 0.18}
-    rows = [row | {"drop_low": -0.05, "drop_high": 0.05}, other, other | {"metric": "f1"}]
-    assert [told["metric"] for told, _ in drop_sentences(pd.DataFrame(rows))] == ["auroc", "balanced_accuracy"]
+    undecided, of_patients = row | {"drop_low": -0.05, "drop_high": 0.05}, other | {"metric": "average_precision"}
+    rows = [undecided, other, other | {"metric": "f1"}, of_patients | {"drop_low": -0.01}, of_patients]
+    assert [told["metric"] for told, _ in drop_sentences(pd.DataFrame(rows))] == ["auroc", "balanced_accuracy"], (
+        "F1 is not reported, and of average precision the row by slide counts, which comes first"
+    )
     intervals = {
         (0.02, 0.18): "it is lower on external slides by 0.10 [0.02, 0.18]",
         (-0.05, 0.25): "no measurable drop",

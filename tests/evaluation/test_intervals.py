@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import t, ttest_1samp
+from scipy.stats import norm, t, ttest_1samp
 
 from benchmarks.coverage import Design, coverage
 from roformermil.evaluation.intervals import (
@@ -14,7 +14,8 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.tasks import CLASSIFICATION
+from roformermil.evaluation.predictions import OutOfFold
+from roformermil.tasks import CLASSIFICATION, Classification
 from roformermil.tasks.class_metrics import class_metrics, weighted_metrics
 
 
@@ -134,3 +135,23 @@ def test_an_interval_over_folds_is_students_widened_by_the_correction_and_cut_an
     assert corrected_interval(np.array([1.0, 0.9, 1.0]), 0.1)[1] == 1.0
     for values in ([0.5, np.nan], [1.0, 1.0, 1.0]):
         assert all(map(math.isnan, corrected_interval(np.array(values), 0.1)))
+
+
+@pytest.mark.parametrize(("positives", "least"), [(1, 1.0), (3, 0.87)])
+def test_intervals_of_patients_who_are_tested_together_tell_that_few_are_positive(positives, least):
+    """50 negative patients and few positive ones, as in an external data set. With the degrees of freedom of all patients, intervals
+    contain the truth in 80% of cases with three positive patients; one positive patient says nothing about others."""
+    rng, contained = np.random.default_rng(0), []
+    labels = np.repeat([0, 1], [50, positives])
+    ids, once = np.arange(len(labels)), np.zeros(len(labels), int)
+    truth = norm.cdf(1 / math.sqrt(2))
+    for _ in range(300):
+        positive = 1 / (1 + np.exp(-rng.normal(labels)))
+        probabilities = np.stack([1 - positive, positive], axis=1)
+        model = OutOfFold(
+            "out", "net", "m", Classification(("a", "b")), ids, ids, once, labels, probabilities, once, trained_on="in"
+        )
+        low, high = patient_intervals(model, weighted_metrics)["auroc"]
+        contained.append(low <= truth <= high)
+        assert positives > 1 or (low, high) == (0, 1)
+    assert np.mean(contained) >= least

@@ -14,7 +14,7 @@ from roformermil.evaluation.position import position_sentence
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
 from roformermil.evaluation.summary import POSITION, class_table
 from roformermil.evaluation.tables import write_tables
-from roformermil.tasks.class_metrics import METRICS
+from roformermil.tasks import CLASSIFICATION
 from tests import ROOT
 from tests.factories import NO_LEAK, SimulatedRun, class_scores
 
@@ -64,7 +64,9 @@ def test_tables_are_computed_from_test_predictions(run):
     assert list(metrics) == ["dataset", "encoder", "model", "fold", "seed", "metric", "value"]
     columns = "mean std ci_low ci_high folds seeds seed_std shuffled shuffled_difference difference_low difference_high"
     assert list(summary) == ["dataset", "encoder", "model", "metric", *columns.split(), "level"]
-    assert len(metrics) == (1 + 2) * 2 * 3 * len(METRICS) and len(summary) == 2 * 2 * (len(METRICS) + 1)
+    assert len(metrics) == (1 + 2) * 2 * 3 * len(CLASSIFICATION.metrics) and len(summary) == 2 * 2 * (
+        len(CLASSIFICATION.metrics) + 1
+    )
     for (dataset, model), rows in metrics[metrics.metric == "auroc"].groupby(["dataset", "model"]):
         values = aurocs(run, dataset, model)
         assert rows.value.tolist() == pytest.approx(values.ravel())
@@ -101,7 +103,7 @@ def test_the_difference_that_shuffling_makes_is_paired_by_patient(run):
         half = t.ppf(0.975, len(ids) - 3) * np.std(differences) * np.sqrt(len(ids) - 1)
         bounds = (row["shuffled_difference"] - half, min(1, row["shuffled_difference"] + half))
         assert (row["difference_low"], row["difference_high"]) == pytest.approx(bounds)
-        for metric in (*METRICS, "pooled_auroc"):
+        for metric in (*CLASSIFICATION.metrics, "pooled_auroc"):
             assert np.isfinite([summary_row(run, dataset, "ro-abmil", metric)[name] for name in POSITION]).all()
             assert np.isnan([summary_row(run, dataset, "abmil", metric)[name] for name in POSITION]).all()
 

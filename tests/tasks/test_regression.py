@@ -80,3 +80,13 @@ def test_metrics_do_not_depend_on_the_units_of_the_label(offset, scale):
 
 def test_equal_training_labels_are_not_divided_by_rounding():
     assert Regression().fit(["0.1"] * 3).std == 1
+
+
+def test_equal_labels_have_one_spelling():
+    assert [Regression().read_label({"label": text}) for text in ("1", "1.0", "1e0", "0.30", "")] == [
+        "1",
+        "1",
+        "1",
+        "0.3",
+        "",
+    ]

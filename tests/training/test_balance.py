@@ -50,7 +50,14 @@ def test_a_balanced_sampler_draws_all_classes_equally_often(unequal):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"class_weights": "balanced"}, {"sampler": "balanced"}, {"class_weights": [1, 9]}]
+    "settings",
+    [
+        {},
+        {"class_weights": "balanced"},
+        {"sampler": "balanced"},
+        {"class_weights": [1, 9]},
+        {"class_weights": [1, 3], "sampler": "balanced"},
+    ],
 )
 def test_probabilities_are_fitted_to_the_frequencies_that_training_makes(unequal, settings):
     """Of slides that are all alike, a model can learn nothing else. Losses of validation slides are weighted likewise."""
