@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from roformermil.evaluation.curves import percentile_band, resampling_weights
 from roformermil.evaluation.intervals import (
@@ -22,6 +23,7 @@ from roformermil.evaluation.intervals import (
     Statistics,
     Values,
     jackknife_error,
+    jackknife_interval,
     leave_patients_out,
     mean_over_folds,
     patient_intervals,
@@ -57,6 +59,9 @@ DESIGNS = (
 )
 
 
+FEW_POSITIVES = (1, 2, 3, 5, 8, 12, 20, 50)  # external patients
+
+
 def simulate(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     """Out-of-fold predictions of new patients, divided by label as `make_folds` does."""
     label = (rng.random(design.patients) / design.positive).astype(int)  # 0, 1, ... as often as `positive` says
@@ -76,6 +81,29 @@ def simulate(rng: np.random.Generator, name: str, design: Design) -> OutOfFold:
     return OutOfFold(
         name, "-", "-", Classification(tuple(classes)), slides, patients, folds, label[patients], probabilities, seeds
     )
+
+
+def simulate_external(rng: np.random.Generator, positives: int, negatives: int = 50) -> OutOfFold:
+    """Predictions of external patients, one slide each, whose scores lie a standard deviation apart."""
+    labels = np.repeat([0, 1], [negatives, positives])
+    ids, once = np.arange(len(labels)), np.zeros(len(labels), int)
+    positive = 1 / (1 + np.exp(-rng.normal(labels)))
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    task = Classification(("a", "b"))
+    return OutOfFold("-", "-", "-", task, ids, ids, once, labels, probabilities, once, trained_on="-")
+
+
+def external_coverage(positives: int, runs: int) -> list[float]:
+    """The share of `runs` intervals of the AUROC of external patients that contain the truth: with the degrees of freedom of the
+    package, and with those of all patients."""
+    rng, truth, contained = np.random.default_rng(0), norm.cdf(1 / np.sqrt(2)), []
+    for _ in range(runs):
+        model = simulate_external(rng, positives)
+        left_out = leave_patients_out(model, weighted_metrics)["auroc"]
+        of_all = jackknife_interval(left_out, len(model.targets) - 1)
+        bounds = patient_intervals(model, weighted_metrics)["auroc"], of_all
+        contained.append([low <= truth <= high for low, high in bounds])
+    return np.mean(contained, axis=0).tolist()
 
 
 def bootstrap_intervals(predictions: OutOfFold, statistics: Statistics, level: float, replicates: int = 500) -> Values:
@@ -122,7 +150,13 @@ def main() -> None:
         results = coverage(design, runs, (patient_intervals, bootstrap_intervals)).values()
         cells = [" / ".join(f"{share:.1%}" for share in shares) + f" ({bias:+.3f})" for shares, bias in results]
         rows.append([*(f"{value:.2g}" if isinstance(value, float) else value for value in design), *cells])
-    print(markdown_table([*Design._fields, *CLASSIFICATION.metrics], rows))
+    print(markdown_table([*Design._fields, *CLASSIFICATION.metrics], rows), end="\n\n")
+    rows = [[str(count), *(f"{share:.1%}" for share in external_coverage(count, runs))] for count in FEW_POSITIVES]
+    print(
+        markdown_table(
+            ["positive patients, of 50 + them", "degrees of freedom of the package", "of all patients"], rows
+        )
+    )
 
 
 if __name__ == "__main__":

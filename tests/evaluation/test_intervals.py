@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t, ttest_1samp
+from scipy.stats import t, ttest_1samp
 
-from benchmarks.coverage import Design, coverage
+from benchmarks.coverage import Design, coverage, external_coverage, simulate_external
 from roformermil.evaluation.intervals import (
     corrected_interval,
     degrees_of_freedom,
@@ -14,8 +14,7 @@ from roformermil.evaluation.intervals import (
     mean_over_folds,
     patient_intervals,
 )
-from roformermil.evaluation.predictions import OutOfFold
-from roformermil.tasks import CLASSIFICATION, Classification
+from roformermil.tasks import CLASSIFICATION
 from roformermil.tasks.class_metrics import class_metrics, weighted_metrics
 
 
@@ -141,17 +140,7 @@ def test_an_interval_over_folds_is_students_widened_by_the_correction_and_cut_an
 def test_intervals_of_patients_who_are_tested_together_tell_that_few_are_positive(positives, least):
     """50 negative patients and few positive ones, as in an external data set. With the degrees of freedom of all patients, intervals
     contain the truth in 80% of cases with three positive patients; one positive patient says nothing about others."""
-    rng, contained = np.random.default_rng(0), []
-    labels = np.repeat([0, 1], [50, positives])
-    ids, once = np.arange(len(labels)), np.zeros(len(labels), int)
-    truth = norm.cdf(1 / math.sqrt(2))
-    for _ in range(300):
-        positive = 1 / (1 + np.exp(-rng.normal(labels)))
-        probabilities = np.stack([1 - positive, positive], axis=1)
-        model = OutOfFold(
-            "out", "net", "m", Classification(("a", "b")), ids, ids, once, labels, probabilities, once, trained_on="in"
-        )
-        low, high = patient_intervals(model, weighted_metrics)["auroc"]
-        contained.append(low <= truth <= high)
-        assert positives > 1 or (low, high) == (0, 1)
-    assert np.mean(contained) >= least
+    assert external_coverage(positives, 300)[0] >= least
+    model = simulate_external(np.random.default_rng(0), positives)
+    assert degrees_of_freedom(model) == max(1, positives - 1)
+    assert (np.ptp(patient_intervals(model, weighted_metrics)["auroc"]) == 1) == (positives == 1)

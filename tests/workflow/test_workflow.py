@@ -35,7 +35,8 @@ def demo(tmp_path_factory, broken) -> Path:
     """A folder with the demo's 24 slides, five broken files, and config.yaml: the demo's own, with coarser tiles."""
     folder = tmp_path_factory.mktemp("demo")
     unusable = [path for path in sorted(broken.glob("*.*")) if path.stem in BROKEN]
-    sections = {"slides_per_batch": 15, "max_failed_fraction": 0.2, "folds": {"count": 3}}
+    sections = {"slides_per_batch": 20, "max_failed_fraction": 0.2, "folds": {"count": 3}}  # two batches
+    sections["models"] = [{"name": "mean-linear"}, {"name": "ro-abmil", "hidden_dim": 128, "attention_dim": 64}]
     write_demo(folder, unusable=unusable, tiles=COARSE_TILES, **sections)
     return folder
 
@@ -63,10 +64,10 @@ def test_the_summary_counts_lost_slides_and_has_every_model_of_which_ro_abmil_se
     assert "- demo: 3 folds; 24 of 29 slides, 5 lost (1 empty, 1 empty_file, 1 read_failed, 2 unreadable)" in text
     assert "random encoder weights" in text
     summary = pd.read_csv(finished / "results/summary.csv")
-    assert list(summary.model.unique()) == ["abmil", "ro-abmil"] and (summary.folds == 3).all()
+    assert list(summary.model.unique()) == ["mean-linear", "ro-abmil"] and (summary.folds == 3).all()
     areas = summary[summary.metric == "auroc"].set_index("model")
-    assert areas.loc["ro-abmil", "mean"] >= 0.9 and abs(areas.loc["abmil", "mean"] - 0.5) < 0.2
-    assert areas.loc["ro-abmil", "shuffled"] < 0.7 and np.isnan(areas.loc["abmil", "shuffled"])
+    assert areas.loc["ro-abmil", "mean"] >= 0.9 and abs(areas.loc["mean-linear", "mean"] - 0.5) < 0.2
+    assert areas.loc["ro-abmil", "shuffled"] < 0.7 and np.isnan(areas.loc["mean-linear", "shuffled"])
     assert re.search(
         r"- demo, ro-abmil: Shuffling tile positions lowers AUROC by 0\.\d\d .*: this model uses position", text
     )
