@@ -154,7 +154,7 @@ def main() -> None:
     rows = [[str(count), *(f"{share:.1%}" for share in external_coverage(count, runs))] for count in FEW_POSITIVES]
     print(
         markdown_table(
-            ["positive patients, of 50 + them", "degrees of freedom of the package", "of all patients"], rows
+            ["positive patients (beside 50 negative)", "degrees of freedom of the package", "of all patients"], rows
         )
     )
 

@@ -66,7 +66,7 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
 
 
 def _metrics(model: OutOfFold) -> pd.DataFrame:
-    """The task's metrics, by slide or by patient, of which `slides` then counts."""
+    """The task's metrics by slide or by patient; the column `slides` counts whichever it is."""
     summary = summary_table(metrics_of(model), [model])
     metrics = summary[summary.metric.isin(model.task.metrics)].drop(columns=NOT_FOR_ONE)
     metrics = metrics if model.shuffled is not None else metrics.drop(columns=POSITION)

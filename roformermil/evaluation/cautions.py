@@ -51,7 +51,7 @@ def few_patients_caution(patients: Mapping[str, float], few: str = "", per_fold:
     """A sentence where a group has few test patients; "" where none has.
 
     patients: of each group as of `Task.groups`, mean over folds; few: what that does to the metrics, by default to those of
-    classes.
+    classes; per_fold: "" where all patients are tested together, as in an external data set.
     """
     fewest = min(patients, key=lambda name: patients[name])
     if patients[fewest] >= FEW_PATIENTS:

@@ -83,9 +83,9 @@ def jackknife_t(first: OutOfFold, second: OutOfFold, metric: str) -> Comparison:
     """The difference of two models' metric on the same slides, with Student's t over its jackknife error, leaving out one patient
     at a time: for external data sets, whose slides one fold tests, and for metrics that `delong` does not cover."""
     one, other = (leave_patients_out(model, model.task.weighted_metrics)[metric] for model in (first, second))
-    left_out, degrees = one - other, degrees_of_freedom(first)
+    left_out, degrees = one - other, degrees_of_freedom(first, metric)
     error = jackknife_error(left_out)
-    if not error > ROUND_OFF:
+    if not ROUND_OFF < error < np.inf:
         return UNTESTED._replace(difference=left_out[0], folds=1 if np.isfinite(left_out[0]) else 0)
     statistic = left_out[0] / error
     low, high = jackknife_interval(left_out, degrees, bounds=first.task.difference_bounds(metric))

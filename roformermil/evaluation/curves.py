@@ -73,8 +73,8 @@ def percentile_band(values: np.ndarray, tails: tuple[float, float]) -> np.ndarra
 def expanded_tails(predictions: OutOfFold) -> tuple[float, float]:
     """The quantiles for a 95% band with few patients (Hesterberg, American Statistician 69, 2015, section 5.3).
 
-    Replicates of m independent units vary too little, by (m - 1) / m, and Student's t is wider than the normal. m is the
-    mean number of patients per fold; the mean over folds depends on all patients.
+    Replicates of m independent units vary too little, by (m - 1) / m, and Student's t, with the intervals' degrees of freedom, is wider
+    than the normal. m is the mean number of patients per fold.
     """
     m = max(2.0, float(np.mean([len(set(predictions.patients[tested])) for tested in predictions.tests])))
     quantile = t.ppf((1 - LEVEL) / 2, degrees_of_freedom(predictions))

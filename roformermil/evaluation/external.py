@@ -53,14 +53,16 @@ def external_table(results: Sequence[FoldResult]) -> pd.DataFrame:
 def _level_rows(internal: OutOfFold | None, members: OutOfFold) -> list[tuple]:
     """The rows of a model: by slide, or by patient where the predictions are so."""
     given = {"internal": internal, "members": members, "external": members.average_folds()}
-    left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in given.items() if one}
-    degrees = {name: degrees_of_freedom(one) for name, one in given.items() if one}
+    models = {name: one for name, one in given.items() if one}
+    left_out = {name: leave_patients_out(one, one.task.weighted_metrics) for name, one in models.items()}
     has_all = all(rows.any() for rows in members.task.groups(members.targets).values())
     size = (members.unit, len(set(members.slides)), len(set(members.patients)))
     rows = []
     for metric in members.task.metrics:
         bounds, limits = members.task.bounds_of(metric), members.task.difference_bounds(metric)
-        values = {name: (of_metric[metric], degrees[name]) for name, of_metric in left_out.items()}
+        values = {
+            name: (of_metric[metric], degrees_of_freedom(models[name], metric)) for name, of_metric in left_out.items()
+        }
         cells = [_estimate(*values[name], bounds) if name in values else (np.nan,) * 3 for name in ESTIMATES]
         better, worse = ("members", "internal") if metric in members.task.lower_is_better else ("internal", "members")
         drop = difference(*values[better], *values[worse], limits) if internal and has_all else (np.nan,) * 3
@@ -85,7 +87,7 @@ def difference(
     if not (total := variances.sum()) > 0:  # also where one is NaN
         return value, np.nan, np.nan
     if np.isinf(total):
-        return value, *bounds
+        return value, *(bounds if np.isfinite(bounds).all() else (np.nan, np.nan))
     effective = total**2 / (variances**2 / [degrees, other_degrees]).sum()
     half = t.ppf((1 + LEVEL) / 2, effective) * np.sqrt(total)
     return value, max(bounds[0], value - half), min(bounds[1], value + half)
@@ -117,7 +119,7 @@ def drop_sentence(row: Mapping[Any, Any]) -> str:
     end = "; it also depends on how frequent the classes are" if metric in task.depend_on_frequencies else ""
     low, high = row["drop_low"], row["drop_high"]
     if not np.isfinite([low, high]).all():
-        return f"{change}: no interval of the difference, since leaving out any one patient changes neither."
+        return f"{change}: there is no interval of the difference."
     if low > 0:
         return f"{change}: it is {worse} on external slides by {row['drop']:.2f} [{low:.2f}, {high:.2f}]{end}."
     if high < 0:

@@ -11,6 +11,8 @@ from roformermil.tasks.base import Values
 from roformermil.tasks.class_metrics import finite_mean
 
 LEVEL = 0.95
+# metrics to which a patient of any group contributes alike
+OF_EACH_PATIENT = frozenset({"accuracy", "precision", "recall", "log_loss", "brier"})
 ROUND_OFF = 1e-12  # values that differ by less are equal
 Statistics = Callable[[np.ndarray, np.ndarray, np.ndarray], Values]  # of targets, predictions and weights (R, n)
 
@@ -43,24 +45,28 @@ def patient_intervals(model: OutOfFold, statistics: Statistics, level: float = L
     """The interval of each statistic's mean over folds, (2, ...): mean ± Student's t x jackknife error, cut to what the statistic
     can be.
 
-    It tells how the mean would vary with other patients, not with other training runs. The degrees of freedom are the
-    patients less the folds. NaN where leaving out a patient changes nothing, as with a perfect score. How often such intervals
+    It tells how the mean would vary with other patients, not with other training runs. NaN where leaving out a patient changes
+    nothing, as with a perfect score. How often such intervals
     contain the truth is measured by benchmarks/coverage.py.
     """
     left_out = leave_patients_out(model, statistics)
-    degrees = degrees_of_freedom(model)
-    bounds = {name: model.task.bounds_of(name) for name in left_out}
-    return {name: jackknife_interval(values, degrees, level, bounds[name]) for name, values in left_out.items()}
+    return {
+        name: jackknife_interval(values, degrees_of_freedom(model, name), level, model.task.bounds_of(name))
+        for name, values in left_out.items()
+    }
 
 
-def degrees_of_freedom(model: OutOfFold) -> int:
-    """Of intervals over patients: their number less that of the folds which test each of them once. Where all are tested together, as
-    in an external data set, that of the smallest group of the task less one: a few positive patients among many negative ones
-    decide how uncertain an AUROC is."""
-    if model.trained_on or model.fold_count == 1:
-        groups = model.task.groups(model.targets).values()
-        return max(1, min(len(set(model.patients[rows])) for rows in groups) - 1)
-    return max(1, len(set(model.patients)) - (model.folds_per_repeat or model.fold_count))
+def degrees_of_freedom(model: OutOfFold, metric: str = "") -> int:
+    """Of intervals over patients: their number less that of the folds which test each of them once.
+
+    Where all are tested together, as in an external data set, and the metric compares groups of the task, the number of patients
+    of the smallest group less one: a few positive patients among many negative ones decide how uncertain an AUROC is.
+    """
+    if not (model.trained_on or model.fold_count == 1):
+        return max(1, len(set(model.patients)) - (model.folds_per_repeat or model.fold_count))
+    groups = [] if metric in OF_EACH_PATIENT else model.task.groups(model.targets).values()
+    sizes = [len(set(model.patients[rows])) for rows in groups if rows.any()]
+    return max(1, min(sizes, default=len(set(model.patients))) - 1)
 
 
 def leave_patients_out(model: OutOfFold, statistics: Statistics) -> Values:
@@ -84,8 +90,8 @@ def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     """The standard error of a mean over folds from leaving out one patient at a time. left_out: as of `leave_patients_out`.
 
     Efron and Stein, Annals of Statistics 9, 1981: it is rather too large than too small, most where a fold tests only one
-    patient of a class: without that patient the fold does not count. Infinite where no fold counts without a patient: with one
-    patient of a class, nothing tells how others of the class would be predicted.
+    patient of a class: without that patient the fold does not count. Infinite where the metric is undefined without some
+    patient: with one patient of a class, nothing tells how others of the class would be predicted.
     """
     without = left_out[1:]
     error = np.sqrt(np.mean((without - without.mean(axis=0)) ** 2, axis=0)) * np.sqrt(len(without) - 1)
@@ -95,10 +101,12 @@ def jackknife_error(left_out: np.ndarray) -> np.ndarray:
 def jackknife_interval(
     left_out: np.ndarray, degrees: int, level: float = LEVEL, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> np.ndarray:
-    """The value of all patients ± Student's t x jackknife error, cut to `bounds`: (2, ...). NaN where the error is 0."""
+    """The value of all patients ± Student's t x jackknife error, cut to `bounds`: (2, ...). NaN where the error is 0, and where it is
+    infinite and the metric has no bounds."""
     error = jackknife_error(left_out)
     half = t.ppf((1 + level) / 2, degrees) * np.where(error > ROUND_OFF, error, np.nan)
-    return np.clip([left_out[0] - half, left_out[0] + half], *bounds)
+    interval = np.clip([left_out[0] - half, left_out[0] + half], *bounds)
+    return np.where(np.isfinite(interval).all(axis=0), interval, np.nan)
 
 
 def corrected_interval(

@@ -54,9 +54,8 @@ def score_table(
             training = training.as_one_fold()
         before, lowered = (leave_patients_out(one, weighted_scores) for one in (model, after))
         baseline = mean_over_folds(_frequencies(model, training), weighted_scores)
-        degrees = degrees_of_freedom(model)
         for name in NAMES:
-            values = before[name], lowered[name]
+            values, degrees = (before[name], lowered[name]), degrees_of_freedom(model, name)
             cells = [(value[0], *jackknife_interval(value, degrees, bounds=(0, np.inf))) for value in values]
             change = values[0] - values[1]
             cells += [(change[0], *jackknife_interval(change, degrees, bounds=UNBOUNDED)), (baseline[name][0],)]

@@ -74,7 +74,7 @@ def mean_over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def summarise(metrics: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and 95% interval over folds, and the standard deviation over seeds of the mean over
-    folds. A fold's value is its mean over seeds; one that lacks a class has no AUROC.
+    folds. A fold's value is its mean over seeds; one that lacks a class has only accuracy.
 
     metrics: as of `fold_metrics`; interval: gives it from a row and its values over folds.
     """
@@ -100,13 +100,13 @@ def summary_table(metrics: pd.DataFrame, models: list[OutOfFold]) -> pd.DataFram
     metrics: of all these models, as of `fold_metrics`.
     """
     left_out = {model.key: metrics_without_patients(model) for model in models}
-    degrees = {model.key: degrees_of_freedom(model) for model in models}
-    tasks = {model.key: model.task for model in models}
+    by_key = {model.key: model for model in models}
 
     def interval(row: Row, _: np.ndarray) -> np.ndarray:
         *names, metric = row
         key = tuple(names)
-        return jackknife_interval(left_out[key][metric], degrees[key], bounds=tasks[key].bounds_of(metric))
+        degrees, bounds = degrees_of_freedom(by_key[key], metric), by_key[key].task.bounds_of(metric)
+        return jackknife_interval(left_out[key][metric], degrees, bounds=bounds)
 
     summary = summarise(with_ensembles(metrics, models), interval)
     tables = []
@@ -142,7 +142,7 @@ def _position_effect(model: OutOfFold, left_out: Values, shuffled: Values | None
         return (np.nan,) * len(POSITION)
     difference = left_out[metric] - shuffled[metric]
     bounds = model.task.difference_bounds(metric)
-    interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=bounds)
+    interval = jackknife_interval(difference, degrees_of_freedom(model, metric), bounds=bounds)
     return shuffled[metric][0], difference[0], *interval
 
 

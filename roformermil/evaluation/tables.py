@@ -130,7 +130,9 @@ def unlabelled_notes(
         if group not in labelled:
             folder = next(folder for folder in datasets if folder.name == group[0])
             slides = attrition_summary(read_slide_table(folder / "slides.csv"))
-            notes[group] = [f"{group[0]}: external, predicted by the models trained on {trained}; {slides}; no labels"]
+            notes[group] = [
+                f"{group[0]}: external, predicted by the ensemble trained on {trained}; {slides}; no labels"
+            ]
     return notes
 
 

@@ -140,13 +140,13 @@ def job_error(job: Job, printed: Path | None = None) -> str:
 
 
 def time_text(run: Run) -> str:
-    """Whether the run finished, how long it took, and how long jobs of its longest steps ran."""
+    """Whether the run finished, how long it took, and how long its longest steps ran."""
     if run.nothing_to_do:
         return "Nothing to do: all results are up to date."
     steps = sorted(run.step_seconds().items(), key=lambda item: -item[1])[:SHOWN_STEPS]
     longest = ", ".join(f"{step.lower()} {duration(spent)}" for step, spent in steps)
     outcome = "Finished" if run.succeeded else "Not finished: stopped"
-    return f"{outcome} after {duration(run.seconds)}" + (f"; longest: {longest}" if longest else "")
+    return f"{outcome} after {duration(run.seconds)}" + (f"; longest steps: {longest}" if longest else "")
 
 
 def next_text(config: Config, run: Run, targets: Collection[str]) -> str:

@@ -108,7 +108,7 @@ def compare_variants(results: list[FoldResult], base: str, part: str, slides: Se
         for metric, values in left_out[model.key].items():
             difference = values - left_out[model.dataset, model.encoder, base][metric]
             bounds = (-1.0, 1.0) if metric == POOLED else model.task.difference_bounds(metric)
-            interval = jackknife_interval(difference, degrees_of_freedom(model), bounds=bounds)
+            interval = jackknife_interval(difference, degrees_of_freedom(model, metric), bounds=bounds)
             rows.append((*model.key, metric, difference[0], *interval))
     differences = pd.DataFrame(rows, columns=[*KEYS, "metric", *DIFFERENCE])
     return summary_table(metrics, models).merge(differences, on=[*KEYS, "metric"])

@@ -193,6 +193,8 @@ class Task(ABC):
 
     def compute_metrics(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """All `metrics` of n bags; NaN where they are too few for one. predictions: (n, P)."""
+        if not len(targets):
+            return dict.fromkeys(self.metrics, np.nan)
         values = self.weighted_metrics(targets, predictions, np.ones((1, len(targets))))
         return {name: float(value[0]) for name, value in values.items()}
 

@@ -1,8 +1,8 @@
 """Metrics from labels and probabilities, of C classes; with two, the second is the positive one.
 
 They are for R sets of weights of n slides at once: 1 for each slide, how often a bootstrap replicate draws it, or 0 for slides
-that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py), which takes
-one set at a time, and a second to import in every job that trains.
+that the jackknife leaves out. Each equals scikit-learn's with `sample_weight` (tests/tasks/test_class_metrics.py); scikit-learn
+takes one set at a time, and a second to import in every job that trains.
 """
 
 import numpy as np

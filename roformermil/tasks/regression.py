@@ -63,9 +63,9 @@ class Regression(Task):
             raise SheetError(f"label {label!r}; expected a number, with a decimal point")
 
     def read_label(self, row: Mapping[str, str]) -> str:
-        """In one spelling: spreadsheets write 1 as 1.0, and slides of a patient have one label."""
+        """The label in one spelling: spreadsheets write 1 as 1.0, and slides of a patient have one label."""
         label = super().read_label(row)
-        return f"{float(label):.15g}" if label else ""
+        return f"{float(label) + 0.0:.15g}" if label else ""  # + 0.0: no -0
 
     def strata(self, labels: Sequence[str]) -> list[str]:
         """Fifths of the values, or fewer and larger groups of few values. Equal values are in one."""

@@ -30,6 +30,7 @@ def predictions(slides=40, patients=40, positive=20, encoder="net", folds=2):
         (predictions(encoder="resnet50-random"), "resnet50-random: random encoder weights"),
         (predictions(slides=19, patients=19, positive=9), "set: 19 test slides per fold are few"),
         (predictions(positive=1), "and 95% intervals cover only about 90%"),
+        (replace(predictions(positive=4), trained_on="in"), "4 test patients of class b: with so few"),
         (predictions(positive=4), "4 test patients of class b per fold: with so few patients AUROC is coarse"),
         (predictions(slides=80, patients=8, positive=4), "4 test patients of class"),  # with many slides each
         (predictions(patients=40, positive=36), "4 test patients of class a per fold"),

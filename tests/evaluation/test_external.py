@@ -143,7 +143,7 @@ def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
     assert rows.value.tolist() == pytest.approx(of_members)  # a row per member
     text = (run.folder / "summary.md").read_text()
     assert "External validation" in text and "out, trained on in" in text
-    notes = "- blind: external, predicted by the models trained on in; 6 of 6 slides; no labels"
+    notes = "- blind: external, predicted by the ensemble trained on in; 6 of 6 slides; no labels"
     assert [line for line in text.splitlines() if "blind" in line] == [notes]
 
 

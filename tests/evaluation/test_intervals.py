@@ -143,4 +143,7 @@ def test_intervals_of_patients_who_are_tested_together_tell_that_few_are_positiv
     assert external_coverage(positives, 300)[0] >= least
     model = simulate_external(np.random.default_rng(0), positives)
     assert degrees_of_freedom(model) == max(1, positives - 1)
-    assert (np.ptp(patient_intervals(model, weighted_metrics)["auroc"]) == 1) == (positives == 1)
+    assert degrees_of_freedom(model, "accuracy") == 50 + positives - 1, "each patient contributes alike"
+    negative = model.select(model.targets == 0)
+    assert degrees_of_freedom(negative) == 50 - 1, "a class without patients does not count"
+    assert positives > 1 or patient_intervals(model, weighted_metrics)["auroc"].tolist() == [0, 1]

@@ -98,7 +98,7 @@ def test_a_run_of_everything_ends_with_the_table_its_cautions_and_what_to_look_a
     assert "\nmodel     mine (net)\nabmil     0.48 ± 0.04 / 0.55 ± 0.04\nro-abmil  1.00" in text
     assert "- mine: 4.0 test patients of class a per fold" in text and "0.39" not in text, "the first table only"
     assert text.count("4 of 4 slides") == 1
-    assert "Finished after 75 s; longest: finding tissue 12 s" in text
+    assert "Finished after 75 s; longest steps: finding tissue 12 s" in text
     places = (config.results / "report.html", f"roformermil view {config.results}", f"--model {packaged}")
     assert all(f"{place} " in text for place in places)
     for targets in (["tissue"], ["features"]):

@@ -28,6 +28,8 @@ def test_metrics_of_more_classes_are_means_of_each_against_the_rest():
 def test_without_slides_of_a_class_accuracy_alone_is_left():
     values = CLASSIFICATION.compute_metrics(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert math.isnan(values["auroc"]) and math.isnan(values["average_precision"])
+    nothing = CLASSIFICATION.compute_metrics(np.zeros(0, int), np.zeros((0, 2)))
+    assert nothing.keys() == values.keys() and all(map(math.isnan, nothing.values()))
     assert values["accuracy"] == 0.5 and math.isnan(values["balanced_accuracy"])
 
 

@@ -83,10 +83,5 @@ def test_equal_training_labels_are_not_divided_by_rounding():
 
 
 def test_equal_labels_have_one_spelling():
-    assert [Regression().read_label({"label": text}) for text in ("1", "1.0", "1e0", "0.30", "")] == [
-        "1",
-        "1",
-        "1",
-        "0.3",
-        "",
-    ]
+    spellings = {"1": "1", "1.0": "1", "1e0": "1", "0.30": "0.3", "-0.0": "0", "": ""}
+    assert {text: Regression().read_label({"label": text}) for text in spellings} == spellings

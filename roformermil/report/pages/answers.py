@@ -24,6 +24,7 @@ from roformermil.runtime.text import p_text
 from roformermil.tasks import Task, task_with
 
 PRIMARY_TESTS = {"corrected_t": "corrected resampled t-test", "jackknife": "jackknife over external patients"}
+NO_INTERVAL = "There is no interval: leaving out any one patient changes nothing, or patients are too few."
 Row = Mapping[Any, Any]  # of summary.csv
 
 
@@ -88,11 +89,9 @@ def against_chance(row: Row) -> str:
 def _chance_words(row: Row) -> str:
     task, verdict = task_with([row["metric"]]), against_chance(row)
     if verdict == "better" and not np.isfinite(row["ci_low"]):
-        return f"Better than {task.guess}. There is no interval: leaving out any one patient changes nothing."
+        return f"Better than {task.guess}. {NO_INTERVAL}"
     if verdict == "chance" and not np.isfinite(row["ci_low"]):
-        return (
-            f"Not distinguishable from {task.guess}. There is no interval: leaving out any one patient changes nothing."
-        )
+        return f"Not distinguishable from {task.guess}. {NO_INTERVAL}"
     return {
         "better": f"Better than {task.guess}.",
         "worse": f"Worse than {task.guess}{task.reversed_ranking}.",
@@ -168,7 +167,7 @@ def describe_comparisons(table: pd.DataFrame) -> dict[str, list[str]]:
     if len(different) < len(tested):
         summary.append("A difference that is not significant does not show that two models are equal.")
     of_folds = np.where(untested.folds < 2, "fewer than two folds allow one", "the models differ equally in every fold")
-    unchanged = "leaving out any one patient changes no difference, or a class is missing"
+    unchanged = "leaving out any one patient changes no difference, or a class has no patient or one"
     causes = np.where(untested.test == "jackknife", unchanged, of_folds)
     for cause, count in Counter(causes.tolist()).items():
         summary.append(f"{count} {'comparison has' if count == 1 else 'comparisons have'} no p value: {cause}.")
