@@ -148,7 +148,7 @@ def test_the_tables_have_the_ensemble_its_members_and_the_drop(run):
 
 
 def test_external_slides_are_decided_as_a_package_decides(run):
-    """By the ensemble's probability, at the mean of its members' operating points, from validation slides of the training data."""
+    """By the ensemble's probability, at the median of its members' operating points, from validation slides of the training data."""
     points = read_table(run.folder / "operating_points.csv")
     inside, outside = (points[(points.dataset == name) & (points.model == "abmil")] for name in ("in", "out"))
     assert len(outside) == 1 and outside.threshold.iloc[0] == pytest.approx(inside.threshold.median())
