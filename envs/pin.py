@@ -24,7 +24,7 @@ ENVIRONMENTS = {
     "slides": (*COMMAND_LINE, *SLIDES),
     "features": (*COMMAND_LINE, *SLIDES, "h5py", "safetensors", "torch", "zarr"),
     "training": (*COMMAND_LINE, "numpy", "safetensors", "scikit-learn", "torch", "zarr"),
-    "evaluation": (*COMMAND_LINE, "numpy", "pandas", "scikit-learn", "scipy"),
+    "evaluation": (*COMMAND_LINE, "numpy", "pandas", "safetensors", "scikit-learn", "scipy", "zarr"),
     "tissue": (*COMMAND_LINE, *SLIDES, "h5py", "tiatoolbox", "timm", "torch", "zarr"),
     "report": (
         *COMMAND_LINE,

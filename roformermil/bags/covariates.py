@@ -7,18 +7,21 @@ others are encoded alike.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from roformermil.bags.covariate_table import check_numbers, covariates_of_bags, number_columns
-from roformermil.bags.dataset import BagDataset
 from roformermil.cohort.covariates import Cells, read_covariate_table
 from roformermil.config import Unit
-from roformermil.config.base import Settings
+from roformermil.config.base import Settings, read_settings
 from roformermil.errors import BagError
 from roformermil.runtime.text import join_some, plural
+
+if TYPE_CHECKING:  # packaging needs codings alone, in an environment without torch (envs/report.yaml)
+    from torch import Tensor
+
+    from roformermil.bags.dataset import BagDataset
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +90,12 @@ class CovariateCoding(Settings):
         """What each of the k values is."""
         return [entry for column in self.columns for entry in column.entries]
 
-    def encode(self, bags: Mapping[str, Cells]) -> Tensor:
+    def encode(self, bags: Mapping[str, Cells]) -> "Tensor":
         """The vectors (B, k) float32 of bags by name. Raises BagError, which names the bags, as `check` does."""
         self.check(bags)
         rows = [[x for column in self.columns for x in column.encode(cells[column.name])] for cells in bags.values()]
+        import torch
+
         return torch.tensor(rows, dtype=torch.float32).reshape(len(bags), len(self.entries))
 
     def check(self, bags: Mapping[str, Cells]) -> None:
@@ -127,7 +132,13 @@ def fit_coding(names: Sequence[str], training: Sequence[Cells], numbers: Iterabl
     return coding
 
 
-def add_covariates(data: BagDataset, training: Sequence[int], path: Path, unit: Unit) -> CovariateCoding:
+def covariate_coding(metadata: Mapping[str, str], where: str = "model") -> CovariateCoding | None:
+    """How a model's covariates become a vector, from its file's metadata; None for a model without."""
+    text = metadata.get("covariates")
+    return read_settings(CovariateCoding, text, where) if text else None
+
+
+def add_covariates(data: "BagDataset", training: Sequence[int], path: Path, unit: Unit) -> CovariateCoding:
     """Give each bag of the data set its covariates; returns their coding, fitted on the bags `training`.
 
     path: covariates.csv. What is missing is logged. Raises BagError as `covariates_of_bags` does.

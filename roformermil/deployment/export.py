@@ -16,6 +16,7 @@ import pandas as pd
 from safetensors.numpy import load_file, save
 
 from roformermil import __version__
+from roformermil.bags.covariates import covariate_coding
 from roformermil.bags.folds import read_folds
 from roformermil.bags.leakage import read_findings
 from roformermil.bags.patients import slides_of_bags
@@ -41,7 +42,6 @@ from roformermil.evaluation.shift import FILE as REFERENCE_FILE
 from roformermil.evaluation.shift import reference_of_folds, write_reference
 from roformermil.evaluation.summary import fold_metrics, summary_table
 from roformermil.features.store import read_attributes
-from roformermil.models.inference import covariate_coding
 from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.text import join_some

@@ -1,9 +1,13 @@
 """Whether models do better than guessing, in a sentence."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from roformermil.tasks import METRIC_TITLES, task_with
+
+if TYPE_CHECKING:  # heat maps are drawn where there is no pandas (envs/features.yaml)
+    import pandas as pd
 
 
 def chance_warning(
@@ -25,7 +29,7 @@ def chance_warning(
     return f"{name} is not distinguishable from {task.guess}: {value}" if low <= task.chance else ""
 
 
-def chance_notes(summary: pd.DataFrame) -> dict[tuple[str, str], str]:
+def chance_notes(summary: "pd.DataFrame") -> dict[tuple[str, str], str]:
     """By data set and encoder, the models that `chance_warning` warns of, in one sentence; without those that have none.
 
     summary: as in summary.csv.

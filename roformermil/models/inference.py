@@ -1,7 +1,7 @@
 """A trained model from its file, and its prediction for one slide or patient."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from roformermil.bags.augmentation import ORIENTATIONS, orient
 from roformermil.bags.covariate_table import covariates_of_bags
-from roformermil.bags.covariates import CovariateCoding
+from roformermil.bags.covariates import CovariateCoding, covariate_coding
 from roformermil.bags.dataset import Bag
 from roformermil.bags.folds import FoldRow
 from roformermil.cohort.covariates import Cells, read_covariate_table
@@ -183,12 +183,6 @@ def load_model(path: Path | str) -> TrainedModel:
     device = best_device()
     precision = resolve_precision(training.precision, device)
     return TrainedModel(model.eval().to(device), task, metadata, precision, device, training.average_orientations)
-
-
-def covariate_coding(metadata: Mapping[str, str], where: str = "model") -> CovariateCoding | None:
-    """How a model's covariates become a vector, from its file's metadata; None for a model without."""
-    text = metadata.get("covariates")
-    return read_settings(CovariateCoding, text, where) if text else None
 
 
 def bag_covariates(model: TrainedModel, rows: Sequence[FoldRow], table: Path | None) -> dict[str, dict[str, str]]:

@@ -1,6 +1,8 @@
 """The pinned environments: what is installed here and what the rules' environments list are the versions of constraints.txt."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,57 @@ def test_an_environment_follows_from_the_constraints(name):
         assert PINS[package] == wanted
     if sys.version_info[:2] == (3, 11):  # the version that the environments name
         assert (ROOT / f"envs/{name}.yaml").read_text() == pin.environment_yaml(name), "run: python envs/pin.py"
+
+
+IMPORT_WITHOUT = """
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.metadata import packages_distributions
+
+class OfEnvironment:
+    def find_spec(name, path=None, target=None):
+        return None if name in hidden else PathFinder.find_spec(name, path, target)
+
+installed, modules = sys.argv[1].split(), sys.argv[2].split()
+names = {top: {one.lower().replace("_", "-") for one in dists} for top, dists in packages_distributions().items()}
+hidden = {top for top, dists in names.items() if not dists & {*installed, "roformermil"}}
+sys.meta_path[sys.meta_path.index(PathFinder)] = OfEnvironment
+for module in modules:
+    import_module(module)
+"""
+
+
+def verbs_by_environment() -> dict[str, set[str]]:
+    """The verbs that rules run in each environment, without those of `tissue.yaml` where that is in use."""
+    found: dict[str, set[str]] = {}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^(?:rule|checkpoint) ", file.read_text(), flags=re.MULTILINE)[1:]:
+            environment = re.search(r"envs/(\w+)\.yaml|(SLIDES|FEATURES)_ENV", rule)
+            if environment and (verb := re.search(r'"([a-z-]+) [-{]', rule)):
+                found.setdefault(environment[1] or environment[2].lower(), set()).add(verb[1])
+    return found
+
+
+def modules_of_verbs() -> dict[str, set[str]]:
+    """The modules that each verb imports when it runs."""
+    found = {}
+    for file in (ROOT / "roformermil/cli").glob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                imports = {f"{node.module}" for node in ast.walk(function) if isinstance(node, ast.ImportFrom)}
+                names = [ast.literal_eval(one.args[0]) for one in function.decorator_list if getattr(one, "args", [])]
+                found[names[0] if names else function.name.replace("_", "-")] = imports
+    return found
+
+
+@pytest.mark.parametrize("environment", sorted(verbs_by_environment()))
+def test_verbs_import_only_what_the_environment_of_their_rules_has(environment):
+    modules = {name for verb in verbs_by_environment()[environment] for name in modules_of_verbs()[verb]}
+    pins = [line.split("==")[0] for line in pin.pin_dependencies(pin.ENVIRONMENTS[environment])]
+    command = [sys.executable, "-c", IMPORT_WITHOUT, " ".join(pins), " ".join(sorted(modules))]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert modules and result.returncode == 0, result.stderr[-1500:]
 
 
 def test_every_environment_gets_the_package_in_the_same_way():

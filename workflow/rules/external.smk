@@ -78,7 +78,7 @@ rule reference:
     wildcard_constraints:
         dataset=one_of(TRAINED),
     conda:
-        "../../envs/training.yaml"
+        "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(4000),
         runtime=minutes_times_attempt(30),
@@ -105,7 +105,7 @@ rule shift:
     wildcard_constraints:
         dataset=one_of(EXTERNAL),
     conda:
-        "../../envs/training.yaml"
+        "../../envs/evaluation.yaml"
     resources:
         mem_mb=times_attempt(4000),
         runtime=minutes_times_attempt(30),
