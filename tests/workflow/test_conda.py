@@ -35,7 +35,7 @@ def test_the_demo_has_the_same_numbers_with_and_without_conda(conda, tmp_path):
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
         tables = [*checkout.glob("results/*.csv"), *checkout.glob("results/demo/*/*/fold_*/predictions.csv")]
         numbers[name] = {str(path.relative_to(checkout)): path.read_text() for path in tables}
-    assert sum(path.endswith("predictions.csv") for path in numbers["with"]) == 5 * 3
+    assert sum(path.endswith("/predictions.csv") for path in numbers["with"]) == 5 * 3
     assert numbers["with"] == numbers["without"]
     made = [path for path in (tmp_path / "with/.snakemake/conda").iterdir() if path.is_dir()]
     assert len(made) == len(USED_BY_DEMO)
