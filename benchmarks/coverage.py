@@ -7,6 +7,8 @@ Patients have one to three slides each, whose errors are partly shared; scores a
 intervals are of: the metric in the tables, a mean over folds of this size, expected over all data sets. A cell contains the
 coverage of the package's intervals (jackknife), that of the bootstrap they replaced, and in brackets the bias: the truth less
 the metric of a population of 100,000 patients. A missing interval, as of a perfect score, contains nothing.
+
+A second table is of external patients, who are tested together and of whom few are positive.
 """
 
 import argparse
@@ -57,8 +59,6 @@ DESIGNS = (
     Design(20, 10, 0.5, 1.2),  # in this one and the next, a fold tests one patient of a class
     Design(100, 10, 0.1, 1.2),
 )
-
-
 FEW_POSITIVES = (1, 2, 3, 5, 8, 12, 20, 50)  # external patients
 
 

@@ -92,10 +92,10 @@ class CovariateCoding(Settings):
 
     def encode(self, bags: Mapping[str, Cells]) -> "Tensor":
         """The vectors (B, k) float32 of bags by name. Raises BagError, which names the bags, as `check` does."""
-        self.check(bags)
-        rows = [[x for column in self.columns for x in column.encode(cells[column.name])] for cells in bags.values()]
         import torch
 
+        self.check(bags)
+        rows = [[x for column in self.columns for x in column.encode(cells[column.name])] for cells in bags.values()]
         return torch.tensor(rows, dtype=torch.float32).reshape(len(bags), len(self.entries))
 
     def check(self, bags: Mapping[str, Cells]) -> None:

@@ -46,8 +46,7 @@ def patient_intervals(model: OutOfFold, statistics: Statistics, level: float = L
     can be.
 
     It tells how the mean would vary with other patients, not with other training runs. NaN where leaving out a patient changes
-    nothing, as with a perfect score. How often such intervals
-    contain the truth is measured by benchmarks/coverage.py.
+    nothing, as with a perfect score. How often such intervals contain the truth is measured by benchmarks/coverage.py.
     """
     left_out = leave_patients_out(model, statistics)
     return {

@@ -110,7 +110,7 @@ def _shift_cautions(results: list[FoldResult], datasets: list[Path]) -> dict[tup
     whose shift.csv is not there."""
     lines: dict[tuple[str, str], str] = {}
     for (dataset, encoder), trained in _external_groups(results).items():
-        path = next(folder for folder in datasets if folder.name == dataset) / encoder / SHIFT_TABLE
+        path = _folder(datasets, dataset) / encoder / SHIFT_TABLE
         if path.exists() and (caution := shift_caution(read_table(path), f"those of {trained}")):
             lines[dataset, encoder] = f"{dataset}: {caution}"
     return lines
@@ -128,12 +128,15 @@ def unlabelled_notes(
     notes: dict[tuple[str, str], list[str]] = {}
     for group, trained in _external_groups(results).items():
         if group not in labelled:
-            folder = next(folder for folder in datasets if folder.name == group[0])
-            slides = attrition_summary(read_slide_table(folder / "slides.csv"))
+            slides = attrition_summary(read_slide_table(_folder(datasets, group[0]) / "slides.csv"))
             notes[group] = [
                 f"{group[0]}: external, predicted by the ensemble trained on {trained}; {slides}; no labels"
             ]
     return notes
+
+
+def _folder(datasets: list[Path], name: str) -> Path:
+    return next(folder for folder in datasets if folder.name == name)
 
 
 def describe_folds(model: OutOfFold) -> str:
@@ -153,7 +156,7 @@ def dataset_notes(
     for model in models:
         if model.key[:2] in notes:
             continue  # another model, tested on the same slides
-        folder = next(folder for folder in datasets if folder.name == model.dataset)
+        folder = _folder(datasets, model.dataset)
         records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
         seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
         tests = f"external, predicted by the ensemble trained on {model.trained_on}"

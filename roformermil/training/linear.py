@@ -91,8 +91,8 @@ class LinearFit(FoldModel):
 
 
 def regress_covariates(fit: FoldModel) -> Parameters:
-    """Weights (M, k) and biases (M,) of the regression of a fold's covariates alone, its strength chosen by the
-    loss of the validation slides, as by default for `covariates`."""
+    """Weights (M, k) and biases (M,) of the regression of a fold's covariates alone, its strength chosen by the loss of the
+    validation slides, as by default for `covariates`."""
     assert fit.data.covariates is not None
     inputs, targets = fit.data.covariates.double().numpy(), fit.data.targets
     trained, validated = fit.slides("train"), fit.slides("validation")

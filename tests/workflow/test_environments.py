@@ -65,7 +65,7 @@ for module in modules:
 
 
 def verbs_by_environment() -> dict[str, set[str]]:
-    """The verbs that rules run in each environment, without those of `tissue.yaml` where that is in use."""
+    """The verbs that rules run in each environment. Where tissue.yaml is in use, it takes the place of slides and features."""
     found: dict[str, set[str]] = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^(?:rule|checkpoint) ", file.read_text(), flags=re.MULTILINE)[1:]:
