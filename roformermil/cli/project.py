@@ -7,15 +7,17 @@ import typer
 
 from roformermil import __version__
 from roformermil.config import reference
+from roformermil.config.task import TaskName
 
 app = typer.Typer()
 INIT_EPILOG = """Example: roformermil init /data/slides --labels labels.xlsx
 
 The table's columns may have any names: one has slide ids, file names or
-patients, another the labels.
+patients, another the labels. With --task survival these are two, a time and
+an event.
 
-Settings that OUT.yaml states, each with its reason: `datasets`, `results`,
-`tiles`, `encoder`, `folds`, `models`, `max_failed_fraction`. More: docs/own.md"""
+Settings that OUT.yaml states, each with its reason: `datasets`, `task`,
+`results`, `tiles`, `encoder`, `folds`, `models`, `max_failed_fraction`. More: docs/own.md"""
 RUN_EPILOG = """Example: roformermil run mine.yaml tissue --cores 4
 
 Targets: `tissue` (outlines to look at), `features`, `all` (by default),
@@ -29,7 +31,12 @@ def init(
     folder: Annotated[Path, typer.Argument(help="folder of slides; its sub-folders are searched too")],
     labels: Annotated[Path | None, typer.Option(help="table of labels: CSV or Excel workbook (.xlsx)")] = None,
     out: Annotated[Path, typer.Option(help="name of the data set, of OUT.csv and OUT.yaml")] = Path("mine"),
-    label_column: Annotated[str | None, typer.Option(help="the column of the table that has the labels")] = None,
+    label_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="the column of the table that has the labels; for survival twice, the time's and the event's"
+        ),
+    ] = None,
     label_folders: Annotated[
         bool, typer.Option("--label-folders", help="take the names of FOLDER's sub-folders as labels")
     ] = False,
@@ -39,6 +46,9 @@ def init(
             help="who the patients are: the slides' folders; each slide its own; or determined from barcodes and folders"
         ),
     ] = "auto",
+    task: Annotated[
+        TaskName, typer.Option(help="what is predicted: a class, the time to an event, or a number")
+    ] = "classification",
     force: Annotated[bool, typer.Option("--force", help="replace OUT.csv and OUT.yaml where they exist")] = False,
 ) -> None:
     """Begin from a folder of slides: write its slide sheet and a commented configuration, and say what is left to fill in."""
@@ -49,8 +59,10 @@ def init(
         raise typer.BadParameter("give either --labels or --label-folders")
     if label_column and not labels:
         raise typer.BadParameter("--label-column needs --labels")
+    if label_folders and task != "classification":
+        raise typer.BadParameter(f"--label-folders gives classes, not what --task {task} needs: give --labels")
     out = out.with_suffix("") if out.suffix in (".csv", ".yaml", ".yml") else out
-    choices = Choices(labels, label_column, label_folders, patients)
+    choices = Choices(labels, label_column or (), label_folders, patients, task)
     typer.echo(describe_project(begin(folder, out, choices, force)))
 
 

@@ -4,7 +4,6 @@ import csv
 import io
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,8 +14,9 @@ from roformermil.cohort import slide_table
 from roformermil.cohort.slide_sheet import parse_mpp, parse_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, run_stage
 from roformermil.config import SLIDE_TIMEOUT, load_config
+from roformermil.config.task import TaskName
 from roformermil.errors import TRANSIENT, ConfigError, SheetError, Status
-from roformermil.project.config_file import ProjectFacts, config_text
+from roformermil.project.config_file import ProjectFacts, config_text, order_classes
 from roformermil.project.labels import JoinedLabels, join_labels
 from roformermil.project.slide_names import (
     Patients,
@@ -31,6 +31,7 @@ from roformermil.runtime.subprocesses import SubprocessStream, preload
 from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.slide_folder import SlideFolder, find_slides
 from roformermil.slides.steps import read_format, read_metadata
+from roformermil.tasks import Classification, Task, make_task, task_of
 
 NEEDS_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
 PatientSource = Literal["auto", "folders", "slides"]
@@ -42,9 +43,10 @@ class Choices:
     """What to take from where, as the user asks."""
 
     labels: Path | None = None  # a table of labels
-    label_column: str | None = None
+    label_columns: Sequence[str] = ()
     label_folders: bool = False
     patients: PatientSource = "auto"
+    task: TaskName = "classification"
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class SheetRow:
 
     slide_id: str
     patient_id: str
-    label: str
     path: str
+    label: str = ""
+    time: str = ""
+    event: str = ""
     mpp: str = ""
     exclude: str = ""
     site: str = ""
@@ -110,12 +114,12 @@ def begin(folder: Path, out: Path, choices: Choices, force: bool = False, progre
     ids, patients = slide_ids(files.slides, root), _find_patients(files.slides, root, choices.patients)
     joined = _find_labels(ids, root, patients, choices)
     opened = open_slides([_record(ids[path], path, joined) for path in files.slides], progress)
-    rows = _complete_patients([_sheet_row(slide, root, patients, joined) for slide in opened])
-    facts = _facts(usable_id(out.name), sheet, root, rows, opened)
-    _write_sheet(sheet, rows)
+    task = make_task(choices.task)
+    rows = _complete_patients([_sheet_row(slide, root, patients, joined, task) for slide in opened])
+    facts = _facts(usable_id(out.name), sheet, root, rows, opened, task)
+    _write_sheet(sheet, rows, task, joined.extra)
     write_text(config, config_text(facts, config))
-    dataset = load_config(config).datasets[facts.name]
-    _, mistakes = parse_slide_sheet(sheet, root, dataset.classes)
+    _, mistakes = parse_slide_sheet(sheet, root, task_of(load_config(config), facts.name))
     return Project(folder, sheet, config, choices, files, opened, patients, joined, rows, facts, mistakes)
 
 
@@ -169,7 +173,7 @@ def _find_patients(slides: Sequence[Path], root: Path, source: PatientSource) ->
 def _find_labels(ids: dict[Path, str], root: Path, patients: Patients, choices: Choices) -> JoinedLabels:
     if choices.labels:
         slides = {ids[path]: (path.relative_to(root), patients.of.get(path, "")) for path in ids}
-        return join_labels(choices.labels, slides, choices.label_column)
+        return join_labels(choices.labels, slides, choices.label_columns, make_task(choices.task))
     if choices.label_folders:
         labels = {ids[path]: usable_id(name) for path, name in class_folders(list(ids), root).items()}
         return JoinedLabels(labels, notes=["labels are the names of the sub-folders, as you asked"])
@@ -183,11 +187,11 @@ def _record(slide_id: str, path: Path, joined: JoinedLabels) -> SlideRecord:
     return SlideRecord(slide_id, path)
 
 
-def _sheet_row(slide: OpenedSlide, root: Path, patients: Patients, joined: JoinedLabels) -> SheetRow:
+def _sheet_row(slide: OpenedSlide, root: Path, patients: Patients, joined: JoinedLabels, task: Task) -> SheetRow:
     record, slide_id = slide.record, slide.record.slide_id
     patient = joined.patients.get(slide_id) or patients.of.get(record.path, "")
-    path, cells = record.path.relative_to(root).as_posix(), joined.carried.get(slide_id, {})
-    row = SheetRow(slide_id, patient, joined.labels.get(slide_id, ""), path, **cells)
+    label, carried = task.write_label(joined.labels.get(slide_id, "")), joined.carried.get(slide_id, {})
+    row = SheetRow(slide_id, patient, record.path.relative_to(root).as_posix(), **label, **carried)
     if record.is_ok:
         if row.exclude.partition(": ")[0] in set(Status):  # an earlier `init` wrote it; the file was replaced since
             row = replace(row, exclude="")
@@ -207,10 +211,13 @@ def _complete_patients(rows: list[SheetRow]) -> list[SheetRow]:
     return [replace(row, patient_id=row.patient_id or row.slide_id) for row in rows]
 
 
-def _write_sheet(sheet: Path, rows: Sequence[SheetRow]) -> None:
-    """Write the rows, without `site` and `tissue` where these are empty."""
-    cells = [asdict(row) for row in rows]
-    columns = [name for name in cells[0] if name not in ("site", "tissue") or any(row[name] for row in cells)]
+def _write_sheet(sheet: Path, rows: Sequence[SheetRow], task: Task, extra: dict[str, dict[str, str]]) -> None:
+    """Write the rows, without the labels of other tasks, and without `site` and `tissue` where these are empty. extra: by slide
+    id, cells of further columns."""
+    cells = [asdict(row) | extra.get(row.slide_id, {}) for row in rows]
+    columns = ["slide_id", "patient_id", *task.sheet_columns, "path", "mpp", "exclude"]
+    columns += [name for name in ("site", "tissue") if any(row[name] for row in cells)]
+    columns += ["note", *dict.fromkeys(name for of_slide in extra.values() for name in of_slide)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -219,9 +226,13 @@ def _write_sheet(sheet: Path, rows: Sequence[SheetRow]) -> None:
     write_text(sheet, "\ufeff" * needs_mark + text.getvalue())
 
 
-def _facts(name: str, sheet: Path, root: Path, rows: Sequence[SheetRow], opened: Sequence[OpenedSlide]) -> ProjectFacts:
+def _facts(
+    name: str, sheet: Path, root: Path, rows: Sequence[SheetRow], opened: Sequence[OpenedSlide], task: Task
+) -> ProjectFacts:
     used = [row for row in rows if not row.exclude]
-    labelled = Counter(row.label for row in used if row.label)
-    patients = Counter(label for label, _ in {(row.label, row.patient_id or row.slide_id) for row in used})
+    labels = [task.read_label(asdict(row)) for row in used]
+    if isinstance(task, Classification):
+        task = Classification(tuple(order_classes(set(labels) - {""})))
+    patients = [row.patient_id or row.slide_id for row in used]
     mpps = [slide.record.mpp for slide in opened if slide.record.mpp]
-    return ProjectFacts(name, sheet, root, len(used), dict(labelled), {c: patients[c] for c in labelled}, mpps)
+    return ProjectFacts(name, sheet, root, task, labels, patients, mpps)

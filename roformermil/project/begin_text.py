@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from roformermil.project.begin import Project
-from roformermil.project.config_file import order_classes
 from roformermil.project.labels import SHOWN
 from roformermil.project.slide_names import describe_class_folders
 from roformermil.runtime.text import first_lines, join_some, plural
 from roformermil.slides.scale import mpp_source_text
+from roformermil.tasks import Classification
 
 SHOWN_KINDS = 12  # of formats and resolutions
 
@@ -23,7 +23,7 @@ def describe_project(project: Project) -> str:
     command, facts = shlex.quote(str(project.config)), project.facts
     lines += ["", "Then:", f"  roformermil check {command}"]
     lines.append(f"  roformermil run {command} tissue    # and look at results/{facts.name}/{facts.name}/tissue.html")
-    lines.append(f"  roformermil run {command}{' features' if len(facts.labelled) < 2 else ''}")
+    lines.append(f"  roformermil run {command}{'' if facts.can_train else ' features'}")
     return "\n".join(lines)
 
 
@@ -54,8 +54,12 @@ def _describe_labels(project: Project) -> Iterator[str]:
     yield from project.joined.notes
     yield from project.joined.mismatches
     facts = project.facts
-    for name in order_classes(list(facts.labelled)):
-        yield f"class {name}: {plural(facts.labelled[name], 'slide')} of {plural(facts.patients[name], 'patient')}"
+    labels, patients = facts.labelled
+    for name in facts.task.classes:
+        of_class = facts.patients_of_groups[f"of class {name}"]
+        yield f"class {name}: {plural(labels.count(name), 'slide')} of {plural(of_class, 'patient')}"
+    if labels and not facts.task.classes:
+        yield f"{plural(len(labels), 'slide')} with a label: {facts.task.describe(labels, patients)}"
     if not (project.choices.labels or project.choices.label_folders):
         folders = describe_class_folders(project.files.slides, facts.root)
         if folders and not project.patients.of:
@@ -75,11 +79,14 @@ def _open_ends(project: Project) -> Iterator[str]:
             "column patient_id, if patients have several slides, so that none trains a model and tests it too. Left blank, each "
             "slide counts as a patient"
         )
-    if len(project.facts.labelled) < 2:
+    task = project.facts.task
+    if not project.facts.can_train:
         again = (
             f"roformermil init {shlex.quote(str(project.folder))} --labels {shlex.quote(str(project.sheet))} --force"
         )
+        again += "" if isinstance(task, Classification) else f" --task {task.name}"
+        effect = "names the classes and fits the folds" if isinstance(task, Classification) else "fits the folds"
         yield (
-            "column label, to train models; tissue and features need none. Then this names the classes and fits the folds: "
+            f"column {' and '.join(task.sheet_columns)}, to train models; tissue and features need none. Then this {effect}: "
             f"{again} --out {shlex.quote(str(project.config.with_suffix('')))}"
         )

@@ -3,8 +3,9 @@
 import math
 import re
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import yaml
 from roformermil.config import Config
 from roformermil.config.tiles import MPP_AT_1X, Tiles
 from roformermil.runtime.text import plural
+from roformermil.tasks import Classification, Regression, Task
 
 MAX_FAILED = float(Config.model_fields["max_failed_fraction"].default)
 TOLERANCE = float(Tiles.model_fields["tolerance"].default)
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0)  # um/px; 20x, 10x, ...
 WIDTH = 120
 PARTS = {3: "third", 5: "fifth", 10: "tenth"}
-TEN_FOLDS_FROM, FIVE_FOLDS_FROM, LEAST_FOLDS = 50, 10, 3  # patients of the smallest class
+TEN_FOLDS_FROM, FIVE_FOLDS_FROM, LEAST_FOLDS = 50, 10, 3  # patients of the smallest class, or with an event
 NEGATIVE = re.compile(
     r"(non|not|no)([\W_].*)?|non.*|.*neg(ative)?|0|false|wt|wild.?type|normal|benign|healthy|control|absent|mss|low.*",
     re.IGNORECASE,
@@ -33,10 +35,28 @@ class ProjectFacts:
     name: str  # of the data set
     sheet: Path
     root: Path
-    slides: int  # that are not excluded
-    labelled: dict[str, int] = field(default_factory=dict)  # slides, by class
-    patients: dict[str, int] = field(default_factory=dict)  # likewise
+    task: Task  # with the classes of the labels
+    labels: Sequence[str]  # of slides that are not excluded; "" for none
+    patients: Sequence[str]  # of the same slides
     mpps: Sequence[float] = ()  # um/px of slides that state it
+
+    @property
+    def labelled(self) -> tuple[list[str], list[str]]:
+        """The labels, and the patients, of the slides that have a label."""
+        pairs = [pair for pair in zip(self.labels, self.patients, strict=True) if pair[0]]
+        return [label for label, _ in pairs], [patient for _, patient in pairs]
+
+    @property
+    def patients_of_groups(self) -> dict[str, int]:
+        """The number of patients in each group of the task, as of `Task.groups`."""
+        groups = self.task.groups(self.task.targets(self.labels))
+        return {name: len(set(compress(self.patients, rows))) for name, rows in groups.items()}
+
+    @property
+    def can_train(self) -> bool:
+        """Whether there are labels to train on: two classes, or an event, or a number."""
+        groups = self.patients_of_groups
+        return len(groups) > isinstance(self.task, Classification) and all(groups.values())
 
 
 def config_text(facts: ProjectFacts, file: Path) -> str:
@@ -47,10 +67,10 @@ def config_text(facts: ProjectFacts, file: Path) -> str:
         (f"  {_yaml(name)}:", "the data set's name, in folders and tables"),
         (
             f"    slides: {_yaml(str(facts.sheet))}",
-            f"the slide sheet: {plural(facts.slides, 'slide')} in use, one per row",
+            f"the slide sheet: {plural(len(facts.labels), 'slide')} in use, one per row",
         ),
         (f"    root: {_yaml(str(facts.root))}", "the slide sheet's paths are relative to this folder"),
-        _classes(facts),
+        _labels(facts),
         (f"results: {_yaml(results)}", "all output goes there, and nothing else"),
         _tiles(facts.mpps),
         (
@@ -62,7 +82,7 @@ def config_text(facts: ProjectFacts, file: Path) -> str:
             "models: [mean-linear, abmil, ro-abmil, dsmil, ro-dsmil]",
             "the paper's; those with ro- know where tiles lie. Fewer are faster",
         ),
-        _losses(facts.slides),
+        _losses(len(facts.labels)),
     ]
     head = [
         f"# The configuration of {name}. What is left out has a default. Every key: roformermil schema --markdown",
@@ -84,20 +104,28 @@ def _with_reason(setting: str, reason: str) -> str:
     return "\n".join([*comment, setting])
 
 
-def order_classes(labels: Sequence[str]) -> list[str]:
+def order_classes(labels: Iterable[str]) -> list[str]:
     """The classes with those that seem negative first, since of two the second is the positive one; else by name."""
     return sorted(labels, key=lambda label: (not NEGATIVE.fullmatch(label), label))
 
 
+def _labels(facts: ProjectFacts) -> tuple[str, str]:
+    if isinstance(facts.task, Classification):
+        return _classes(facts)
+    columns, labels = " and ".join(facts.task.sheet_columns), facts.labelled
+    why = facts.task.describe(*labels) if labels[0] else f"no slide has a label yet: {facts.task.label_help}"
+    return f"task: {facts.task.name}", f"{facts.task.predicts}, from column {columns} of the slide sheet; {why}"
+
+
 def _classes(facts: ProjectFacts) -> tuple[str, str]:
-    if len(facts.labelled) < 2:
-        why = f"all labels are {next(iter(facts.labelled))}" if facts.labelled else "no slide has a label yet"
+    names = facts.task.classes
+    if len(names) < 2:
+        why = f"all labels are {names[0]}" if names else "no slide has a label yet"
         remedy = "fill in column label of the slide sheet, then name its labels here, without the #"
         return "    # classes: [negative, positive]", f"{why}: {remedy}. Of two, the second is the positive one"
-    names = order_classes(list(facts.labelled))
-    counts = ", ".join(f"{facts.labelled[name]} {name}" for name in names)
+    counts = ", ".join(f"{facts.labels.count(name)} {name}" for name in names)
     positive = f"; {names[1]} is the positive class, exchange them if that is wrong" if len(names) == 2 else ""
-    return f"    classes: {_yaml(names)}", f"slides: {counts}{positive}"
+    return f"    classes: {_yaml(list(names))}", f"slides: {counts}{positive}"
 
 
 def _tiles(mpps: Sequence[float]) -> tuple[str, str]:
@@ -117,16 +145,17 @@ def _coarser(mpps: Sequence[float], target: float) -> int:
 
 
 def _folds(facts: ProjectFacts) -> tuple[str, str]:
-    if len(facts.patients) < 2:
+    if not facts.can_train:
         return (
             "folds: {count: 5}",
             "once there are labels: each fold tests a fifth of the patients and trains on others",
         )
-    smallest, name = min((count, name) for name, count in facts.patients.items())
-    count = 10 if smallest >= TEN_FOLDS_FROM else 5 if smallest >= FIVE_FOLDS_FROM else LEAST_FOLDS
-    why = f"each tests a {PARTS[count]} of the patients; class {name} has {smallest}"
+    smallest, group = min((count, name) for name, count in facts.patients_of_groups.items())
+    shared = smallest / 2 if isinstance(facts.task, Regression) else smallest  # labels of both halves take two patients
+    count = 10 if shared >= TEN_FOLDS_FROM else 5 if shared >= FIVE_FOLDS_FROM else LEAST_FOLDS
+    why = f"each tests a {PARTS[count]} of the patients; {plural(smallest, 'patient')} {group}"
     if smallest < LEAST_FOLDS:
-        why = f"class {name} has {plural(smallest, 'patient')}, but each class needs {LEAST_FOLDS} to train"
+        why = f"only {plural(smallest, 'patient')} {group}, but training needs {LEAST_FOLDS}"
     return f"folds: {{count: {count}}}", why
 
 

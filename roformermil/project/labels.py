@@ -3,39 +3,23 @@
 import csv
 import io
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
-from roformermil.cohort.sheet_text import patient_column, read_text
-from roformermil.cohort.slide_sheet import UNKNOWN
+from roformermil.cohort.sheet_text import REQUIRED, patient_column, read_text
 from roformermil.errors import SheetError
-from roformermil.project.slide_names import usable_id, without_ending
+from roformermil.project.label_columns import CARRIED, class_names, find_label_columns, label_cells
+from roformermil.project.slide_names import without_ending
 from roformermil.runtime.spelling import comparable
-from roformermil.runtime.text import join_some, plural
+from roformermil.runtime.text import first_lines, join_some, plural
+from roformermil.tasks import CLASSIFICATION, Classification, Task
 
 WORKBOOKS = (".xlsx", ".xlsm")
 SEPARATORS = ",;\t|"
 SHOWN = 10  # names that a line lists
-CARRIED = ("mpp", "tissue", "exclude", "site")  # columns of the slide sheet that are taken over
-# names of columns that have labels, the likelier first
-LABEL_NAMES = [
-    "label",
-    "labels",
-    "class",
-    "classes",
-    "target",
-    "subtype",
-    "diagnosis",
-    "category",
-    "outcome",
-    "response",
-]
-LABEL_NAMES += ["group", "type", "grade", "status"]
-MOST_CLASSES = 20  # of a column that is taken for labels although its name does not say so
-SIGNS = {"+": "_pos", "-": "_neg"}  # at the end of a label, as in HER2+
+WRITTEN = (*REQUIRED, "patient_id", *CARRIED, "note")  # columns of the slide sheet besides labels
 
 
 @dataclass
@@ -45,6 +29,7 @@ class JoinedLabels:
     labels: dict[str, str] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
     carried: dict[str, dict[str, str]] = field(default_factory=dict)  # cells of columns of the slide sheet
+    extra: dict[str, dict[str, str]] = field(default_factory=dict)  # the user's own columns of a slide sheet
     patient_source: str = ""
     notes: list[str] = field(default_factory=list)  # how it was joined
     mismatches: list[str] = field(default_factory=list)
@@ -80,37 +65,49 @@ class SlideNames:
         return self._of_patients.get(comparable(cell), set())
 
 
-def join_labels(table: Path, slides: dict[str, tuple[Path, str]], label_column: str | None = None) -> JoinedLabels:
+def join_labels(
+    table: Path, slides: dict[str, tuple[Path, str]], label_columns: Sequence[str] = (), task: Task = CLASSIFICATION
+) -> JoinedLabels:
     """The labels of a CSV file or Excel workbook for these slides (by slide id: path, and patient or "").
 
-    Raises SheetError where the table cannot be read, names no slide, or has no column that may have labels.
+    label_columns: those that have them, where their names do not say it. Raises SheetError where the table cannot be read, names
+    no slide, has no column that may have labels, or a cell that is no label of the task.
     """
     columns, rows = read_cells(table)
     names = SlideNames(slides)
     key, is_patient = _key_column(table, columns, rows, names, slides)
-    label = _label_column(table, columns, rows, key, label_column)
+    labels = find_label_columns(table, [column for column in columns if column != key], rows, task, label_columns)
     find = names.by_patient if is_patient else names.by_slide
     joined = JoinedLabels()
     joined.notes.append(
-        f"labels are column {label!r} of {table.name}; its rows were matched to slides by column {key!r} "
+        f"{' and '.join(_describe_columns(labels))} of {table.name}; its rows were matched to slides by column {key!r} "
         f"({'patients' if is_patient else 'slides'})"
     )
     matches = [(row, find(row[key]) if row[key] else set()) for row in rows]
     if is_patient:
         matches = _match_patients(matches, key)
     patient = key if is_patient else patient_column(column for column in columns if column != key)
-    given: dict[str, set[str]] = defaultdict(set)
+    taken_over = [name for name in CARRIED if name not in labels.values()]
+    own = (
+        [name for name in columns if name and name not in (*WRITTEN, *labels)] if set(REQUIRED) <= set(columns) else []
+    )
+    given: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row, found in matches:
         for slide_id in found:
-            given[slide_id].add(row[label])
-            joined.carried[slide_id] = {name: row[name] for name in CARRIED if row.get(name) and name != label}
+            given[slide_id].append(label_cells(row, labels))
+            joined.carried[slide_id] = {name: row[name] for name in taken_over if row.get(name)}
+            joined.extra[slide_id] = {name: row[name] for name in own}
             if patient and row[patient]:
                 joined.patients[slide_id] = row[patient]
     if joined.patients:
         joined.patient_source = f"column {patient!r} of {table.name}"
-    joined.labels = _clean_labels(given, joined)
+    joined.labels = _read_labels(table, given, task, joined)
     joined.mismatches += _describe_unmatched(matches, key, slides, table.name)
     return joined
+
+
+def _describe_columns(labels: dict[str, str]) -> list[str]:
+    return [f"{'labels are' if name == 'label' else f'{name} is'} column {column!r}" for name, column in labels.items()]
 
 
 def read_cells(table: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -171,65 +168,40 @@ def _key_column(
     return (slide_key, False) if 2 * by_slide >= by_patient else (patient_key, True)
 
 
-def _label_column(table: Path, columns: list[str], rows: list[dict[str, str]], key: str, wanted: str | None) -> str:
-    others = [column for column in columns if column != key and column]
-    if wanted is not None:
-        if same := [column for column in others if column.casefold() == wanted.strip().casefold()]:
-            return same[0]
-        close = get_close_matches(wanted, others, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(others)}"
-        raise SheetError(f"{table.absolute()}: no column {wanted!r} for labels{hint}")
-    plain = {re.sub(r"[\W_]", "", column).casefold(): column for column in reversed(others)}
-    for name in LABEL_NAMES:
-        if name in plain:
-            return plain[name]
-    patient = patient_column(others)
-    values = {c: {row[c] for row in rows} - {""} for c in others if c not in (*CARRIED, "path", "note", patient)}
-    likely = [column for column, found in values.items() if 2 <= len(found) <= min(MOST_CLASSES, len(rows) / 2)]
-    if len(likely) == 1:
-        return likely[0]
-    given = "; ".join(f"{c} ({join_some(sorted(values[c]), 3)})" for c in likely or values) or "no other column"
-    raise SheetError(f"{table.absolute()}: which column has the labels? Name it with --label-column: {given}")
-
-
-def _clean_labels(given: dict[str, set[str]], joined: JoinedLabels) -> dict[str, str]:
-    """By slide id its label in one spelling, which may name a class. What is unknown or contradictory is left out."""
-    known = {s: {x for x in cells if x and x.casefold() not in UNKNOWN} for s, cells in given.items()}
-    counts = Counter(cell for cells in known.values() for cell in cells)
-    classes = _class_names(counts)
-    labels, contradictions = {}, []
-    for slide_id, cells in known.items():
-        of_slide = sorted({classes[cell] for cell in cells})
+def _read_labels(
+    table: Path, given: dict[str, list[dict[str, str]]], task: Task, joined: JoinedLabels
+) -> dict[str, str]:
+    """By slide id its label in one spelling. What is unknown or contradictory is left out, and told. Raises SheetError for cells
+    that are no label, before anything is written."""
+    labels, contradictions, blank, mistakes = {}, [], [], []
+    spelling: dict[str, str] = {}
+    if isinstance(task, Classification):
+        spelling = class_names(cells["label"] for rows in given.values() for cells in rows)
+    for slide_id, rows in given.items():
+        try:
+            of_slide = {task.read_label(cells) for cells in rows} - {""}
+        except SheetError as error:
+            mistakes.append(f"{table.absolute()}, slide {slide_id}: {error}")
+            continue
+        of_slide = {spelling.get(label, label) for label in of_slide}
         if len(of_slide) == 1:
-            labels[slide_id] = of_slide[0]
+            labels[slide_id] = of_slide.pop()
         elif of_slide:
-            contradictions.append(f"{slide_id} ({', '.join(of_slide)})")
-    renamed = [f"{cell!r} is {name}" for cell, name in sorted(classes.items()) if cell != name]
+            contradictions.append(f"{slide_id} ({', '.join(sorted(of_slide))})")
+        else:
+            blank.append(slide_id)
+    if mistakes:
+        raise SheetError(first_lines(mistakes, SHOWN))
+    renamed = [f"{cell!r} is {name}" for cell, name in sorted(spelling.items()) if cell != name]
     if renamed:
         joined.notes.append(f"labels written in one way, for names of classes and folders: {join_some(renamed, SHOWN)}")
     if contradictions:
         joined.mismatches.append(f"contradictory labels, left blank: {join_some(contradictions, SHOWN)}")
-    if blank := sorted(slide_id for slide_id, cells in known.items() if not cells):
+    if blank:
         joined.mismatches.append(
-            f"{plural(len(blank), 'slide')} with a blank label in the table: {join_some(blank, SHOWN)}"
+            f"{plural(len(blank), 'slide')} with a blank label in the table: {join_some(sorted(blank), SHOWN)}"
         )
     return labels
-
-
-def _class_names(counts: Counter[str]) -> dict[str, str]:
-    """By label as written the name of its class: of spellings that differ in case, spaces, ... the most frequent."""
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for cell in sorted(counts, key=lambda cell: (-counts[cell], cell)):
-        sign = cell[-1] if cell[-1] in SIGNS else ""
-        spellings[comparable(cell) + sign].append(cell)
-    names: dict[str, str] = {}
-    for first, *others in spellings.values():
-        name = plain = usable_id(first[:-1] + SIGNS[first[-1]] if first[-1] in SIGNS else first)
-        number = 2
-        while name in names.values():
-            name, number = f"{plain}_{number}", number + 1
-        names |= dict.fromkeys([first, *others], name)
-    return names
 
 
 def _describe_unmatched(

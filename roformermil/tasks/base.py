@@ -91,6 +91,10 @@ class Task(ABC):
             self.check(label)
         return label
 
+    def write_label(self, label: str) -> dict[str, str]:
+        """The cells of `sheet_columns` with this label: the inverse of `read_label`."""
+        return {"label": label}
+
     @abstractmethod
     def strata(self, labels: Sequence[str]) -> list[str]:
         """The group of each label, of which every part of a fold gets its share."""

@@ -69,6 +69,11 @@ class Survival(Task):
     def read_label(self, row: Mapping[str, str]) -> str:
         return survival_label(row.get("time", ""), row.get("event", ""))
 
+    def write_label(self, label: str) -> dict[str, str]:
+        if not label:
+            return dict.fromkeys(self.sheet_columns, "")
+        return {"time": label.removesuffix("+"), "event": "0" if label.endswith("+") else "1"}
+
     def strata(self, labels: Sequence[str]) -> list[str]:
         return ["censored" if label.endswith("+") else "event" for label in labels]
 

@@ -31,6 +31,7 @@ def test_init_writes_the_files_and_says_what_is_left(slide, tmp_path, monkeypatc
         (["--label-column", "a"], "--label-column needs --labels"),
         (["--label-folders", "--labels", "a.csv"], "give either --labels or"),
         (["--patients", "names"], "'names' is not one of"),
+        (["--label-folders", "--task", "survival"], "--label-folders gives classes, not what --task survival needs"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(tmp_path, options, message):

@@ -8,6 +8,7 @@ from roformermil.config import load_config
 from roformermil.errors import ConfigError, SheetError
 from roformermil.project.begin import Choices, begin
 from roformermil.project.begin_text import describe_project
+from roformermil.tasks import task_of
 from tests.factories import read_rows
 
 
@@ -57,7 +58,7 @@ def test_a_folder_becomes_a_sheet_and_a_configuration_that_can_be_read(folder, h
     assert by_id["HE_11"]["note"].startswith("no_mpp: ") and not by_id["HE_11"]["exclude"]
     dataset = load_config(here / "mine.yaml").datasets["mine"]
     slides = read_slide_sheet(dataset.slides, dataset.root, dataset.classes)
-    assert len(slides) == 13 and project.facts.slides == 12 and project.mistakes == []
+    assert len(slides) == 13 and len(project.facts.labels) == 12 and project.mistakes == []
 
 
 def test_the_text_says_what_was_found_what_is_left_and_how_to_go_on(folder, here):
@@ -98,6 +99,7 @@ def test_a_table_of_labels_is_joined_and_what_does_not_fit_is_told(folder, here,
 def test_what_the_user_filled_in_is_kept_and_fits_the_configuration(folder, here):
     make(folder)
     text = (here / "mine.csv").read_text().replace("HE 11.tif,,", "HE 11.tif,0.5,")
+    text = "".join(f"{line},{'age' if k == 0 else 50 + k}\n" for k, line in enumerate(text.splitlines()))
     for k in range(12):
         text = text.replace(f",case{k // 3},,case{k // 3}/HE {k}.tif", f",P{k},{'ab'[k % 2]},case{k // 3}/HE {k}.tif")
     (here / "mine.csv").write_text(text)
@@ -107,7 +109,27 @@ def test_what_the_user_filled_in_is_kept_and_fits_the_configuration(folder, here
     assert [rows[f"HE_{k}"]["patient_id"] for k in range(12)] == [f"P{k}" for k in range(12)]
     assert rows["HE_11"]["mpp"] == "0.5" and rows["HE_11"]["note"].endswith("0.5 um/px (slide sheet)")
     assert rows["broken"]["exclude"].startswith("unreadable: ")
+    assert sorted(row["age"] for row in rows.values()) == [str(age) for age in range(51, 64)]
     assert load_config(here / "mine.yaml").datasets["mine"].classes == ["a", "b"]
+
+
+def test_survival_begins_with_times_and_events_and_keeps_them(folder, here):
+    rows = [f"case{k},{10 + k},{k % 2}" for k in range(4)]
+    (here / "follow_up.csv").write_text("\n".join(["patient,OS_MONTHS,OS_EVENT", *rows]) + "\n")
+    text = describe_project(make(folder, labels=Path("follow_up.csv"), task="survival"))
+    assert "12 slides with a label: 6 with an event (2 patients), the others censored" in text
+    rows = read_rows(here / "mine.csv")
+    assert list(rows[0]) == ["slide_id", "patient_id", "time", "event", "path", "mpp", "exclude", "note"]
+    assert {row["slide_id"]: row["time"] + row["event"] for row in rows}["HE_4"] == "111"
+    config = load_config(here / "mine.yaml")
+    assert config.task == "survival" and config.folds.count == 3
+    slides = read_slide_sheet(here / "mine.csv", config.datasets["mine"].root, task_of(config, "mine"))
+    assert {slide.slide_id: slide.label for slide in slides}["HE_0"] == "10+"
+    before = (here / "mine.csv").read_text()
+    make(folder, labels=Path("mine.csv"), task="survival", force=True)
+    assert (here / "mine.csv").read_text() == before
+    text = describe_project(make(folder, task="survival", force=True))
+    assert "column time and event, to train models" in text and "--task survival --out mine" in text
 
 
 def test_a_slide_that_was_replaced_by_a_good_one_is_no_longer_excluded(here, slide):

@@ -4,6 +4,7 @@ import pytest
 
 from roformermil.errors import SheetError
 from roformermil.project.labels import join_labels, read_cells
+from roformermil.tasks import CLASSIFICATION, Regression, Survival
 
 SLIDES = {
     "case01_a": (Path("x/case01_a.svs"), ""),
@@ -17,9 +18,9 @@ SLIDES = {
 def join(tmp_path):
     """join(text, ...) joins a CSV file of this text to SLIDES."""
 
-    def join(text, slides=SLIDES, column=None, name="labels.csv"):
-        (tmp_path / name).write_text(text)
-        return join_labels(tmp_path / name, slides, column)
+    def join(text, slides=SLIDES, columns=(), task=CLASSIFICATION):
+        (tmp_path / "labels.csv").write_text(text)
+        return join_labels(tmp_path / "labels.csv", slides, columns, task)
 
     return join
 
@@ -98,14 +99,66 @@ def test_columns_of_the_slide_sheet_are_taken_over(join):
     assert joined.patients == {"case01_a": "p1"} and joined.labels == {"case01_a": "x"}
 
 
+def test_the_users_own_columns_are_kept_of_a_slide_sheet_alone(join):
+    text = "slide_id,path,time,event,label,age,note\ncase01_a,x/case01_a.svs,5,1,x,61,hello\n"
+    assert join(text).extra == {"case01_a": {"time": "5", "event": "1", "age": "61"}}
+    assert join(text, task=Survival()).extra == {"case01_a": {"label": "x", "age": "61"}}
+    assert join("slide,label,name\ncase01_a,x,Miller\n").extra == {"case01_a": {}}
+
+
 def test_the_column_of_labels_can_be_named(join):
     text = "slide,grade,her2\ncase01_a,1,yes\ncase01_b,2,no\n"
     assert join(text).labels == {"case01_a": "1", "case01_b": "2"}
-    assert join(text, column="HER2").labels == {"case01_a": "yes", "case01_b": "no"}
+    assert join(text, columns=["HER2"]).labels == {"case01_a": "yes", "case01_b": "no"}
     with pytest.raises(SheetError, match="no column 'her' for labels; did you mean 'her2'"):
-        join(text, column="her")
+        join(text, columns=["her"])
     with pytest.raises(SheetError, match="no column 'xyz' for labels; it has grade, her2"):
-        join(text, column="xyz")
+        join(text, columns=["xyz"])
+
+
+TIMES = {
+    "the slide sheet's": "slide_id,time,event\ncase01_a,5,1\ncase01_b,5.0,1\ncase02_a,7,0\nS19-7,,\n",
+    "TCGA-CDR, one endpoint": "bcr_patient,OS,OS.time\ncase01,1,5\ncase02,0,7\nP7,NA,NA\n",
+    "cBioPortal": "Patient ID\tOS_STATUS\tOS_MONTHS\ncase01\t1:DECEASED\t5\ncase02\t0:LIVING\t7\n",
+    "words": "patient;vital status;days to death;age\ncase01;Dead;5;61\ncase02;Alive;7;50\nP7;Alive;;50\n",
+}
+
+
+@pytest.mark.parametrize("text", TIMES.values(), ids=TIMES)
+def test_times_and_events_are_joined_however_tables_write_them(join, text):
+    joined = join(text, task=Survival())
+    assert joined.labels == {"case01_a": "5", "case01_b": "5", "case02_a": "7+"}
+    assert joined.notes[0].startswith("time is column ") and " and event is column " in joined.notes[0]
+
+
+def test_of_several_endpoints_one_is_named(join):
+    text = "case,OS,OS.time,PFI,PFI.time\ncase01,1,5,1,3\ncase02,0,7,1,6\n"
+    with pytest.raises(
+        SheetError, match=r"which column has the time: OS.time, PFI.time\? Name both, with --label-column"
+    ):
+        join(text, task=Survival())
+    joined = join(text, task=Survival(), columns=["pfi.time", "PFI"])
+    assert joined.labels == {"case01_a": "3", "case01_b": "3", "case02_a": "6"}
+    with pytest.raises(
+        SheetError, match="the labels of survival are 2: name --label-column TIME and --label-column EVENT"
+    ):
+        join(text, task=Survival(), columns=["OS"])
+    with pytest.raises(SheetError, match="no column has the event"):
+        join("case,time,age\ncase01,5,61\n", task=Survival())
+    with pytest.raises(SheetError, match="For a time and an event add --task survival"):
+        join("case,OS.time,OS\ncase01,5,1\ncase02,6,1\n")
+
+
+def test_numbers_are_joined_in_one_spelling(join):
+    joined = join("slide,sex,score\ncase01_a,f,1\ncase01_b,f,1.0\ncase02_a,m,NA\nS19-7,m,-2.5\n", task=Regression())
+    assert joined.labels == {"case01_a": "1", "case01_b": "1", "S19-7": "-2.5"}
+
+
+def test_cells_that_are_no_label_of_the_task_are_refused_before_anything_is_written(join):
+    with pytest.raises(SheetError, match=r"labels.csv, slide case01_a: event 'maybe'; expected 1"):
+        join("slide,time,event\ncase01_a,5,maybe\n", task=Survival())
+    with pytest.raises(SheetError, match=r"slide case01_a: label '1,5'; expected a number, with a decimal point"):
+        join("slide;label\ncase01_a;1,5\ncase01_b;2\n", task=Regression())
 
 
 MISTAKES = {
