@@ -1,40 +1,30 @@
 """All tables of a run, from its folds' predictions."""
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
-from roformermil.bags.leakage import read_findings
-from roformermil.cohort.slide_table import attrition_summary, read_slide_table
-from roformermil.config import Config, Folds
+from roformermil.config import Config
 from roformermil.config.base import read_settings
 from roformermil.config.decisions import Decisions
-from roformermil.evaluation.balance import balance_cautions
 from roformermil.evaluation.calibration import calibration_table, confusion
-from roformermil.evaluation.cautions import cautions, has_few_tests
-from roformermil.evaluation.chance import chance_notes
+from roformermil.evaluation.cautions import has_few_tests
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.covariates import FILE as GAINS_FILE
-from roformermil.evaluation.covariates import gain_sentences, gains_table
+from roformermil.evaluation.covariates import gains_table
 from roformermil.evaluation.decisions import decision_tables
-from roformermil.evaluation.external import drop_sentences, external_table
-from roformermil.evaluation.fold_results import FoldResult
+from roformermil.evaluation.external import external_table
 from roformermil.evaluation.kaplan_meier import survival_tables
-from roformermil.evaluation.learning import learning_cautions
-from roformermil.evaluation.patients import by_patient, mixed_patients, patient_predictions, patients_table
-from roformermil.evaluation.position import position_notes
-from roformermil.evaluation.predictions import OutOfFold, join_folds, matching, of_ensembles, read_table
-from roformermil.evaluation.shift import TABLE as SHIFT_TABLE
-from roformermil.evaluation.shift import shift_caution
+from roformermil.evaluation.notes import collect_notes
+from roformermil.evaluation.patients import patient_predictions, patients_table
+from roformermil.evaluation.predictions import join_folds, matching, of_ensembles
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
 from roformermil.runtime.files import remove, write_text
 from roformermil.runtime.provenance import write_provenance
-from roformermil.runtime.text import plural
 
 
 def write_tables(predictions: list[Path], datasets: list[Path], out: Path, config: str = "{}") -> None:
@@ -56,26 +46,9 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     of_classes = tuple([one for one in group if one.classes] for group in (members, validation))
     with_classes = of_ensembles(of_classes[0])
     decisions = settings.decisions if settings else Decisions()
-    notes = dataset_notes(models, datasets, settings.folds if settings else None)
-    for group, lines in balance_cautions(results).items():
-        if group in notes:  # external slides without labels have no results to be careful about
-            notes[group] += lines
-    trained = [result for result in results if not result.is_external]
-    for (dataset, encoder, _), lines in learning_cautions(trained).items():
-        notes[dataset, encoder] += lines
-    notes |= unlabelled_notes(results, datasets, set(notes))
-    for group, line in _shift_cautions(results, datasets).items():
-        notes[group].append(line)
-    warnings = [(*group, line) for group, (_, *lines) in notes.items() for line in lines]
-    for group, line in chance_notes(summary).items():
-        notes[group].insert(1, line)
-    for group, lines in position_notes(summary).items():
-        notes[group][1:1] = lines  # after the size of the data set, before why to be careful
-    external = external_table(results)
-    for row, sentence in reversed(drop_sentences(external)):
-        notes[row["dataset"], row["encoder"]].insert(1, f"{row['dataset']}, {row['model']}: {sentence}")
-    for group, lines in gain_sentences(gains := gains_table(models, results)).items():
-        notes[group][1:1] = lines
+    external, gains = external_table(results), gains_table(models, results)
+    notes = collect_notes(results, models, datasets, settings, summary, external, gains)
+    warnings = [(*group, caution) for group, of_group in notes.items() for caution in of_group.cautions]
     tables = {
         "metrics": metrics,
         "summary": summary.assign(level=models[0].unit),
@@ -101,70 +74,6 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         for model in models
         if not model.trained_on and (has_few_tests(model) or model.seed_count > 1)
     }
-    write_text(out / "summary.md", summary_text(summary, notes, pooled, external, patients))
+    lines = {group: of_group.lines for group, of_group in notes.items()}
+    write_text(out / "summary.md", summary_text(summary, lines, pooled, external, patients))
     write_provenance(out / "provenance.json", config)
-
-
-def _shift_cautions(results: list[FoldResult], datasets: list[Path]) -> dict[tuple[str, str], str]:
-    """By external data set and encoder, that its slides look unlike those its models were trained on; without those that do not, or
-    whose shift.csv is not there."""
-    lines: dict[tuple[str, str], str] = {}
-    for (dataset, encoder), trained in _external_groups(results).items():
-        path = _folder(datasets, dataset) / encoder / SHIFT_TABLE
-        if path.exists() and (caution := shift_caution(read_table(path), f"those of {trained}")):
-            lines[dataset, encoder] = f"{dataset}: {caution}"
-    return lines
-
-
-def _external_groups(results: list[FoldResult]) -> dict[tuple[str, str], str]:
-    """External data sets and encoders, and what their models were trained on."""
-    return {(one.dataset, one.encoder): one.trained_on for one in results if one.is_external}
-
-
-def unlabelled_notes(
-    results: list[FoldResult], datasets: list[Path], labelled: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], list[str]]:
-    """A line about each external data set without labels, which has no results."""
-    notes: dict[tuple[str, str], list[str]] = {}
-    for group, trained in _external_groups(results).items():
-        if group not in labelled:
-            slides = attrition_summary(read_slide_table(_folder(datasets, group[0]) / "slides.csv"))
-            notes[group] = [
-                f"{group[0]}: external, predicted by the ensemble trained on {trained}; {slides}; no labels"
-            ]
-    return notes
-
-
-def _folder(datasets: list[Path], name: str) -> Path:
-    return next(folder for folder in datasets if folder.name == name)
-
-
-def describe_folds(model: OutOfFold) -> str:
-    """How many folds there are, and whether the cross-validation was repeated."""
-    if not model.folds_per_repeat:
-        return f"{model.fold_count} folds"
-    return f"{model.repeat_count} repeats of {model.folds_per_repeat} folds"
-
-
-def dataset_notes(
-    models: list[OutOfFold], datasets: list[Path], folds: Folds | None = None
-) -> dict[tuple[str, str], list[str]]:
-    """Lines about each data set and encoder: its number of folds and slides, then why its numbers need caution. folds: their settings,
-    where they are known."""
-    by_site = " by site" if folds and folds.mode == "site" else ""
-    notes: dict[tuple[str, str], list[str]] = {}
-    for model in models:
-        if model.key[:2] in notes:
-            continue  # another model, tested on the same slides
-        folder = _folder(datasets, model.dataset)
-        records, findings = read_slide_table(folder / "slides.csv"), read_findings(folder / "leakage.csv")
-        seeds = f" of {model.seed_count} seeds" if model.seed_count > 1 else ""
-        tests = f"external, predicted by the ensemble trained on {model.trained_on}"
-        tests = tests if model.trained_on else f"{describe_folds(model)}{by_site}{seeds}"
-        size = f"{model.dataset}: {tests}; {attrition_summary(records)}"
-        if model.unit == "patient":
-            size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"
-        elif by_patient(model) and (mixed := mixed_patients(model)):
-            size += f"; {plural(len(mixed), 'patient')} with slides of several labels {'is' if len(mixed) == 1 else 'are'} in no result by patient"
-        notes[model.key[:2]] = [size, *cautions(model, records, findings)]
-    return notes

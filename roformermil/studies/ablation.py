@@ -17,10 +17,10 @@ from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import FoldResult
 from roformermil.evaluation.intervals import degrees_of_freedom, jackknife_interval
 from roformermil.evaluation.learning import count_plateaus
+from roformermil.evaluation.notes import dataset_notes
 from roformermil.evaluation.pooled import POOLED
 from roformermil.evaluation.predictions import KEYS, out_of_fold
 from roformermil.evaluation.summary import fold_metrics, metrics_without_patients, summarise, summary_table
-from roformermil.evaluation.tables import dataset_notes
 from roformermil.features.store import read_grid
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
@@ -66,7 +66,8 @@ def write_ablation(
     write_text(out / "ablation.csv", table.to_csv(index=False, lineterminator="\n"))
     tested = [one for one in out_of_fold(results) if one.model == base]
     few = {(one.dataset, one.encoder) for one in tested if has_few_tests(one)}
-    write_text(out / "ablation.md", ablation_text(table, base, dataset_notes(tested, folders), few))
+    notes = {group: of_group.lines for group, of_group in dataset_notes(tested, folders).items()}
+    write_text(out / "ablation.md", ablation_text(table, base, notes, few))
     save_plot(plot_ablation(table, base), out / "ablation.png")
     write_provenance(out / "ablation_provenance.json", config)
 

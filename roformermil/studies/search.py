@@ -14,8 +14,8 @@ from roformermil.errors import ModelError
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.fold_results import TRIAL_FILE, FoldResult
 from roformermil.evaluation.intervals import Values, degrees_of_freedom, jackknife_interval, leave_patients_out
+from roformermil.evaluation.notes import dataset_notes
 from roformermil.evaluation.predictions import OutOfFold, out_of_fold, read_table
-from roformermil.evaluation.tables import dataset_notes
 from roformermil.report.plots import save_plot
 from roformermil.runtime.files import write_text
 from roformermil.runtime.provenance import write_provenance
@@ -57,7 +57,8 @@ def write_search(out: Path, config: str) -> None:
             trials.append(tried)
             default, chosen = read_models(out, settings, dataset, model, choices)
             tables.append(compare_with_default(default, chosen, settings.training.seed))
-            notes |= dataset_notes(out_of_fold(default), [out / dataset])
+            of_groups = dataset_notes(out_of_fold(default), [out / dataset])
+            notes |= {group: of_group.lines for group, of_group in of_groups.items()}
     table, tried = (pd.concat(parts, ignore_index=True) for parts in (tables, trials))
     write_text(out / "search.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(out / "search_trials.csv", tried.to_csv(index=False, lineterminator="\n"))

@@ -16,10 +16,11 @@ from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.comparisons import compare_models
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.intervals import degrees_of_freedom
+from roformermil.evaluation.notes import describe_folds
 from roformermil.evaluation.pooled import pooled_auroc
 from roformermil.evaluation.predictions import out_of_fold
 from roformermil.evaluation.summary import fold_metrics, summary_table
-from roformermil.evaluation.tables import describe_folds, write_tables
+from roformermil.evaluation.tables import write_tables
 from tests.factories import SimulatedRun
 
 CLASSES = ["a", "b"]
