@@ -14,7 +14,7 @@ from roformermil.deployment.model_card import MetricResult, ModelCard
 from roformermil.deployment.prediction_table import SHUFFLED
 from roformermil.errors import Status
 from roformermil.evaluation.decisions import AT_PREVALENCE, TITLES, decision_rows
-from roformermil.evaluation.kaplan_meier import groups_table, one_per_patient
+from roformermil.evaluation.kaplan_meier import GROUPS_TABLE, groups_table, one_per_patient
 from roformermil.evaluation.patients import by_patient
 from roformermil.evaluation.predictions import KEYS, OutOfFold, read_table, targets_and_predictions
 from roformermil.evaluation.summary import POSITION, class_table, metrics_of, summary_table
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NOT_FOR_ONE = [*KEYS, "std", "folds", "seeds", "seed_std"]  # columns of tables of several models
 TABLES, PLOTS = ("metrics.csv", "classes.csv", "decisions.csv"), "plots"
-RISK_GROUPS = "survival_groups.csv"
+RISK_GROUPS = f"{GROUPS_TABLE}.csv"
 DECISION_COLUMNS = ["class", "threshold", "metric", "prevalence", "value", "ci_low", "ci_high"]
 
 

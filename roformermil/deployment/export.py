@@ -33,7 +33,7 @@ from roformermil.evaluation.cautions import cautions
 from roformermil.evaluation.consistency import read_results
 from roformermil.evaluation.decisions import decision_table, prepare_decisions
 from roformermil.evaluation.fold_results import FoldResult
-from roformermil.evaluation.kaplan_meier import risk_groups
+from roformermil.evaluation.kaplan_meier import GROUPS_TABLE, risk_groups
 from roformermil.evaluation.learning import learning_cautions
 from roformermil.evaluation.patients import patients_table
 from roformermil.evaluation.position import position_sentence
@@ -46,7 +46,6 @@ from roformermil.runtime.files import atomic_path, file_sha256, write_text
 from roformermil.runtime.provenance import run_metadata
 from roformermil.runtime.text import join_some
 from roformermil.tasks import trained_task
-from roformermil.tasks.survival import Survival
 
 NAMES_SLIDES = "features"  # the key of a model file's metadata whose value contains slide ids
 
@@ -195,7 +194,7 @@ def _describe_decisions(
 def _risk_cut(results: list[FoldResult], ensemble: OutOfFold) -> float | None:
     """The risk that divides low from high, as for an external data set: the mean of the members' medians of validation patients. None
     where no risk is predicted."""
-    if not isinstance(ensemble.task, Survival):
+    if GROUPS_TABLE not in ensemble.task.tables:
         return None
     (validation,) = out_of_fold(results, "validation")
     return float(risk_groups(replace(ensemble, trained_on=ensemble.dataset), validation)[1][0])

@@ -15,8 +15,8 @@ from scipy.stats import CensoredData, ecdf, logrank
 from roformermil.evaluation.intervals import LEVEL
 from roformermil.evaluation.patients import by_patient, mixed_patients
 from roformermil.evaluation.predictions import KEYS, OutOfFold
-from roformermil.tasks.survival import Survival
 
+GROUPS_TABLE = "survival_groups"  # of the tasks that name it
 GROUPS = ("low", "high")
 CURVE_COLUMNS = ["group", "time", "at_risk", "events", "censored", "survival", "ci_low", "ci_high"]
 GROUP_COLUMNS = [
@@ -118,7 +118,7 @@ def survival_tables(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]
     """
     groups, curves = [], []
     for model, own in zip(models, validation, strict=True):
-        if not isinstance(model.task, Survival):
+        if GROUPS_TABLE not in model.task.tables:
             continue
         patients, cuts = risk_groups(model, own)
         keys = dict(zip(KEYS, model.key, strict=True))
@@ -126,8 +126,8 @@ def survival_tables(models: Sequence[OutOfFold], validation: Sequence[OutOfFold]
         curves += [curve.assign(**keys, group=name) for name, curve in group_curves(patients, cuts).items()]
     if not groups:
         return {}
-    tables = {"survival_groups": pd.concat(groups), "survival_curves": pd.concat(curves)}
-    columns = {"survival_groups": [*KEYS, *GROUP_COLUMNS], "survival_curves": [*KEYS, *CURVE_COLUMNS]}
+    tables = {GROUPS_TABLE: pd.concat(groups), "survival_curves": pd.concat(curves)}
+    columns = {GROUPS_TABLE: [*KEYS, *GROUP_COLUMNS], "survival_curves": [*KEYS, *CURVE_COLUMNS]}
     return {
         name: table[columns[name]].astype({"fold": "Int64"} if "fold" in table else {})
         for name, table in tables.items()
