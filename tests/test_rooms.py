@@ -1,6 +1,7 @@
 """The order of the package's rooms: data flows through them one way, and a module imports only from its own room or those before."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def test_every_module_is_in_a_known_room_and_no_other_is_loose():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(ROOMS) - LOOSE
     assert all((folder / "__init__.py").is_file() for folder in map(PACKAGE.joinpath, folders))
+
+
+def test_contributing_lists_the_rooms_in_their_order():
+    listed = re.findall(r"^\| `(\w+)/` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert ["errors", *listed] == ROOMS
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in ("roformermil", "roformermil.__main__")])
