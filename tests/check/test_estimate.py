@@ -91,6 +91,12 @@ def test_without_folds_or_measurements_only_the_rest_is_told(two_cores, monkeypa
     assert estimate_run(config(tmp_path), [CheckedDataset([], lost, [])]) is None
 
 
+def test_of_imported_features_no_tissue_is_found_and_nothing_encoded(two_cores, monkeypatch, tmp_path):
+    imported = config(tmp_path, encoder={"name": "imported", "id": "uni"}, models=["abmil"])
+    found = amounts(monkeypatch, imported, [dataset()])
+    assert list(found) == ["imported features", "training", "disk"] and "tissue" not in found["disk"][1]
+
+
 def test_results_that_do_not_fit_on_the_disk_are_a_warning(monkeypatch, tmp_path):
     amounts(monkeypatch, config(tmp_path), [dataset()])
     small, large = (estimate_run(config(tmp_path / "new" / "results"), [dataset(tiles)]) for tiles in (10, 10**12))
