@@ -55,8 +55,8 @@ class ProjectFacts:
     @property
     def can_train(self) -> bool:
         """Whether there are labels to train on: two classes, or an event, or a number."""
-        groups = self.patients_of_groups
-        return len(groups) > isinstance(self.task, Classification) and all(groups.values())
+        groups, needed = self.patients_of_groups, 2 if isinstance(self.task, Classification) else 1
+        return len(groups) >= needed and all(groups.values())
 
 
 def config_text(facts: ProjectFacts, file: Path) -> str:
@@ -151,7 +151,7 @@ def _folds(facts: ProjectFacts) -> tuple[str, str]:
             "once there are labels: each fold tests a fifth of the patients and trains on others",
         )
     smallest, group = min((count, name) for name, count in facts.patients_of_groups.items())
-    shared = smallest / 2 if isinstance(facts.task, Regression) else smallest  # labels of both halves take two patients
+    shared = smallest / 2 if isinstance(facts.task, Regression) else smallest  # as of two classes of one size
     count = 10 if shared >= TEN_FOLDS_FROM else 5 if shared >= FIVE_FOLDS_FROM else LEAST_FOLDS
     why = f"each tests a {PARTS[count]} of the patients; {plural(smallest, 'patient')} {group}"
     if smallest < LEAST_FOLDS:
