@@ -140,7 +140,7 @@ def _disk(
 ) -> dict[str, float]:
     """The bytes of results by their kind."""
     tiles = sum(slide.record.tiles or 0 for slide in slides)
-    parts = {"features": tiles * (speeds.values or 0) * BYTES_PER_VALUE}
+    parts = {"features": float(tiles * (speeds.values or 0) * BYTES_PER_VALUE)}
     parts["tissue"] = 0 if config.encoder.is_imported else len(slides) * BYTES_PER_SLIDE
     trainings = config.training.seeds * sum(len({row.fold for row in dataset.folds}) for dataset in trained)
     parameters = sum(step.parameters for step in speeds.steps.values())
