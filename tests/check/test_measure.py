@@ -33,12 +33,14 @@ def test_reading_is_measured_on_a_slide_of_each_format_and_a_slide_that_is_gone_
     assert measure_reading(usable, timeout=60) == {}
 
 
+@pytest.mark.slow
 def test_the_encoder_is_measured_without_its_weights_and_within_seconds(monkeypatch):
     monkeypatch.setattr(measure, "ENCODER_SECONDS", 0.5)
     seconds, values, device = measure_encoder(Encoder(), tile_px=64)  # imagenet's weights are not needed
     assert 0 < seconds < 10 and values == 1024 and device in ("cpu", "cuda")
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_for_each_model_if_models_are_trained(folder, slides, monkeypatch):
     monkeypatch.setattr(measure, "ENCODER_SECONDS", 0.1)
     monkeypatch.setattr(measure, "MOST_STEP_TILES", 4)

@@ -14,7 +14,8 @@ def check(folder, *options, **changes):
 
 
 @pytest.mark.parametrize(
-    ("allowed", "status", "last"), [(1 / 7, 0, "no error, but 2 warnings"), (0.1, 1, "1 error to")]
+    ("allowed", "status", "last"),
+    [(1 / 7, 0, "no error, but 2 warnings"), pytest.param(0.1, 1, "1 error to", marks=pytest.mark.slow)],
 )
 def test_the_verb_prints_table_and_problems_and_its_exit_status_tells_errors(folder, allowed, status, last):
     result = check(folder, "--no-measure", "--table", "slides.csv", max_failed_fraction=allowed)

@@ -26,7 +26,9 @@ MODELS = ["1", "1e5"]
 SITE = "the site predicts the label: 01 and NA"
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name != "numbers")) for name in NAMES]
+)
 def names(request):
     return NAMES[request.param]
 

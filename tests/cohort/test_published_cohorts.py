@@ -61,6 +61,7 @@ def test_the_script_writes_these_sheets(shared, tmp_path):
         assert (ROOT / "config/datasets" / name).read_text() == (tmp_path / name).read_text()
 
 
+@pytest.mark.slow
 def test_the_whole_paper_can_be_planned_without_a_slide(tmp_path):
     config = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
     for dataset in config["datasets"].values():

@@ -46,7 +46,15 @@ def test_a_slide_depends_on_the_seed_and_its_number_and_is_written_once(sheet, t
 
 
 @pytest.mark.parametrize(
-    "tiles", [Tiles(tile_px=128, target_mpp=1.0), Tiles(), Tiles(tile_px=64, target_mpp=2.0)], ids=str
+    "tiles",
+    [
+        Tiles(),
+        *(
+            pytest.param(tiles, marks=pytest.mark.slow)
+            for tiles in (Tiles(tile_px=128, target_mpp=1.0), Tiles(tile_px=64, target_mpp=2.0))
+        ),
+    ],
+    ids=str,
 )
 def test_a_patients_slides_have_the_same_tiles_at_other_places(sheet, tmp_path, tiles):
     """Tissue and tiles as the workflow finds them: in every slide as many, and pixel by pixel those of the other class."""

@@ -138,6 +138,7 @@ def test_further_batches_begin_before_features_are_waited_for():
     assert log == ["prepare 2", *begun[:-1], waits[0], begun[-1], *waits[1:]]
 
 
+@pytest.mark.slow
 def test_the_profile_counts_tiles_and_seconds(slide, tmp_path):
     embedder = Embedder(RANDOM, timeout=60, progress=False)
     (record,) = embedder.embed([tile(slide, tmp_path)], tmp_path, tmp_path)
@@ -205,6 +206,7 @@ def test_a_slide_that_needs_more_memory_than_its_part_is_encoded_once_more_alone
     assert calls == [(["a", "b", "c"], 4), (["a"], 1), (["c"], 1)] and embedder.readers == 4
 
 
+@pytest.mark.slow
 def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encoded(slide, tmp_path, monkeypatch):
     """On a disk that takes a second per slide."""
     (tmp_path / "fast").mkdir()
@@ -243,6 +245,7 @@ def test_slides_are_read_from_scratch_and_the_next_is_copied_while_one_is_encode
     assert list((tmp_path / "fast").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", ["SIGTERM", "full disk"])
 def test_no_copy_thread_or_reader_is_left_where_the_work_ends_early(slide, tmp_path, monkeypatch, cause):
     """All copies that there may be at once exist by then: two slides are open, one waits, one is just copied."""

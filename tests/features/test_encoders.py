@@ -16,6 +16,7 @@ RANDOM = Encoder(weights="random")
 TILES = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_folded_batch_norms_and_channels_last_compute_the_same_and_bf16_nearly():
     settings = Encoder(weights="random", seed=3)
     fast, exact = TileEncoder(settings)(TILES), reference_features(load_trunk(settings), TILES)

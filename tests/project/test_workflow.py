@@ -57,6 +57,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_without_labels_tissue_and_features_can_be_made_and_training_says_what_is_missing(folder):
     planned = planned_jobs(run(folder, "mine.yaml", "-n", "features", "--workflow-profile", "none"))
     assert planned["embed"] == planned["contact_sheet"] == 1 and "split" not in planned

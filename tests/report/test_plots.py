@@ -167,6 +167,7 @@ def test_comparisons_have_an_interval_and_a_p_value_per_pair():
     assert panel.get_title() == "d (e)"
 
 
+@pytest.mark.slow
 def test_files_have_nothing_cut_off(paths, tmp_path):
     plot_dataset(paths, tmp_path)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"calibration", "confusion", "curves", "history"}

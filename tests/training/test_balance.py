@@ -49,6 +49,7 @@ def test_a_balanced_sampler_draws_all_classes_equally_often(unequal):
     assert all(sorted(Fit(unequal())._draw_slides()) == train for _ in range(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

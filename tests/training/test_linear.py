@@ -122,6 +122,7 @@ def test_it_has_no_layers_to_set(linear):
     assert out.logits.shape == (2, 3) and out.logits.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_a_model_that_learned_the_site_is_found_out_where_sites_are_kept_together(linear, tmp_path):
     """Features tell the site alone, and most slides of a site have one class: guessing the site's class is no skill elsewhere."""
     rng, slides = np.random.default_rng(0), []

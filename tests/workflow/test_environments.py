@@ -87,6 +87,7 @@ def modules_of_verbs() -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", sorted(verbs_by_environment()))
 def test_verbs_import_only_what_the_environment_of_their_rules_has(environment):
     modules = {name for verb in verbs_by_environment()[environment] for name in modules_of_verbs()[verb]}
