@@ -34,7 +34,7 @@ MOST_CLASSES = 20  # of a column that is taken for labels although its name does
 SIGNS = {"+": "_pos", "-": "_neg"}  # at the end of a label, as in HER2+
 EVENTS = {"1": ("dead", "deceased", "died", "yes", "true"), "0": ("alive", "living", "censored", "no", "false")}
 EVENT_WORDS = {word: number for number, words in EVENTS.items() for word in words}
-CBIOPORTAL = re.compile(r"[01]:\s*")  # its tables write 1:DECEASED and 0:LIVING
+CBIOPORTAL = re.compile(r"([01]):.*")  # its tables write 1:DECEASED and 0:LIVING, 1:PROGRESSION and 0:CENSORED
 
 
 def find_label_columns(
@@ -116,8 +116,8 @@ def label_cells(row: dict[str, str], columns: dict[str, str]) -> dict[str, str]:
     if not all(cells.values()):
         return dict.fromkeys(cells, "")
     if "event" in cells:
-        word = CBIOPORTAL.sub("", cells["event"]).casefold()
-        cells["event"] = EVENT_WORDS.get(word, cells["event"])
+        event = CBIOPORTAL.sub(r"\1", cells["event"])
+        cells["event"] = EVENT_WORDS.get(event.casefold(), event)
     return cells
 
 

@@ -120,6 +120,7 @@ TIMES = {
     "the slide sheet's": "slide_id,time,event\ncase01_a,5,1\ncase01_b,5.0,1\ncase02_a,7,0\nS19-7,,\n",
     "TCGA-CDR, one endpoint": "bcr_patient,OS,OS.time\ncase01,1,5\ncase02,0,7\nP7,NA,NA\n",
     "cBioPortal": "Patient ID\tOS_STATUS\tOS_MONTHS\ncase01\t1:DECEASED\t5\ncase02\t0:LIVING\t7\n",
+    "cBioPortal, another endpoint": "Patient ID\tPFS_STATUS\tPFS_MONTHS\ncase01\t1:PROGRESSION\t5\ncase02\t0:CENSORED\t7\n",
     "words": "patient;vital status;days to death;age\ncase01;Dead;5;61\ncase02;Alive;7;50\nP7;Alive;;50\n",
 }
 
