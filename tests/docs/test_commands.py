@@ -93,7 +93,11 @@ MINE = {  # config/mine.yaml: as few slides as three folds allow, coarse tiles, 
     "search": {"space": {"dropout": [0.0]}, "budget": 2},
     "overhead": {"models": ["ro-abmil"], "tiles": [100, 200], "repeats": 2},
 }
-USERS_FILES = {"/data/slides": "data/demo", "labels.csv": "data/demo/slides.csv", "labels.xlsx": "data/demo/slides.csv"}
+DEMO, FEW = (
+    "data/demo/slides.csv",
+    "data/demo/few.csv",
+)  # the first slides of the demo, for verbs that open each of them
+USERS_FILES = {"/data/slides": "data/demo", "labels.csv": DEMO, "labels.xlsx": DEMO}
 DRY_RUN = (
     "config/paper.yaml",
     "workflow/profiles/slurm",
@@ -113,7 +117,8 @@ def checkout(tmp_path_factory):
     folder = copy_checkout(tmp_path_factory.mktemp("commands"))
     run(["snakemake", "--cores", "2", "--quiet", "all"], folder)
     shutil.copy(folder / "results/summary.md", folder / "demo.md")  # `evaluate` of its help writes the tables again
-    rows = (folder / "data/demo/slides.csv").read_text().splitlines(keepends=True)
+    rows = (folder / DEMO).read_text().splitlines(keepends=True)
+    (folder / FEW).write_text("".join(rows[:9]))
     (folder / "config/datasets/mine.csv").write_text("".join(rows[:13]))
     for path in ("mine.yaml", "config/mine.yaml"):
         (folder / path).write_text(yaml.safe_dump(MINE))
@@ -124,7 +129,7 @@ def checkout(tmp_path_factory):
     (folder / "bags.csv").write_text("slide_id,path\n" + "".join(f"demo_0{i},bags/demo_0{i}.h5\n" for i in range(2)))
     stores = sorted((folder / "results/demo/features/resnet50-random").glob("demo_0[01].zarr"))
     run(["roformermil", "export", *stores, "--out", "bags"], folder)
-    slides = ["list-slides", "--sheet", "data/demo/slides.csv", "--out", "listed.csv"]
+    slides = ["list-slides", "--sheet", FEW, "--out", "listed.csv"]
     for arguments in (slides, ["list-slides", "--sheet", "bags.csv", "--out", "listed_bags.csv"]):
         run(["roformermil", *arguments], folder)
     return folder
@@ -140,6 +145,8 @@ def test_a_command_of_the_docs_works(checkout, page, command):
         pytest.skip("it serves until Ctrl-C: tests/viewer")
     if words[:2] == ["roformermil", "init"]:  # of the demo's slides, beside mine.yaml
         words = [USERS_FILES.get(word, word) for word in words] + ["--out", "begun", "--force"]
+    if words[1:2] in (["list-slides"], ["predict"]):
+        words = [FEW if word == DEMO else word for word in words]
     words = [path for word in words for path in (sorted(checkout.glob(word)) if "*" in word else [word])]
     if words[0] == "snakemake" and any(name in words for name in DRY_RUN):
         words = words[: words.index("--report")] if "--report" in words else words
