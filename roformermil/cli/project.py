@@ -16,8 +16,9 @@ The table's columns may have any names: one has slide ids, file names or
 patients, another the labels. With --task survival these are two, a time and
 an event.
 
-Settings that OUT.yaml states, each with its reason: `datasets`, `task`,
-`results`, `tiles`, `encoder`, `folds`, `models`, `max_failed_fraction`. More: docs/own.md"""
+Settings that OUT.yaml states, each with its reason: `datasets`, `task` (not of
+classes), `results`, `tiles`, `encoder`, `folds`, `models`,
+`max_failed_fraction`. More: docs/own.md"""
 RUN_EPILOG = """Example: roformermil run mine.yaml tissue --cores 4
 
 Targets: `tissue` (outlines to look at), `features`, `all` (by default),
@@ -47,8 +48,11 @@ def init(
         ),
     ] = "auto",
     task: Annotated[
-        TaskName, typer.Option(help="what is predicted: a class, the time to an event, or a number")
-    ] = "classification",
+        TaskName | None,
+        typer.Option(
+            help="what is predicted: a class, the time to an event, or a number; by default that of OUT.yaml, or else a class"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace OUT.csv and OUT.yaml where they exist")] = False,
 ) -> None:
     """Begin from a folder of slides: write its slide sheet and a commented configuration, and say what is left to fill in."""
@@ -59,7 +63,7 @@ def init(
         raise typer.BadParameter("give either --labels or --label-folders")
     if label_column and not labels:
         raise typer.BadParameter("--label-column needs --labels")
-    if label_folders and task != "classification":
+    if label_folders and task not in (None, "classification"):
         raise typer.BadParameter(f"--label-folders gives classes, not what --task {task} needs: give --labels")
     out = out.with_suffix("") if out.suffix in (".csv", ".yaml", ".yml") else out
     choices = Choices(labels, label_column or (), label_folders, patients, task)

@@ -72,16 +72,16 @@ def read_text(table: Path, kind: str = "slide sheet") -> str:
 
 def patient_column(columns: Iterable[str]) -> str | None:
     """The first column that by its name has patients."""
-    return next((column for column in columns if PATIENT_SYNONYM.fullmatch(_plain(column))), None)
+    return next((column for column in columns if PATIENT_SYNONYM.fullmatch(plain_name(column))), None)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A column's name without case, spaces, hyphens and underscores."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
 def _count_known(columns: Iterable[str]) -> int:
-    return len({_plain(column) for column in columns} & {_plain(column) for column in REQUIRED + OPTIONAL})
+    return len({plain_name(column) for column in columns} & {plain_name(column) for column in REQUIRED + OPTIONAL})
 
 
 def _check_separator(text: str, sheet: Path) -> None:
@@ -99,14 +99,14 @@ def _check_separator(text: str, sheet: Path) -> None:
 def _check_columns(sheet: Path, columns: list[str], label_columns: Sequence[str]) -> None:
     """Raises SheetError for missing, duplicate and misspelt columns. Others are the user's own."""
     known = tuple(dict.fromkeys([*REQUIRED, *OPTIONAL, *label_columns]))
-    meant = {column: target for column in columns if (target := _meant_column(column, columns, known))}
+    meant = {column: target for column in columns if (target := meant_column(column, columns, known))}
     mistakes = [f"column {column!r}: did you mean {target!r}? Rename it" for column, target in meant.items()]
     counts = Counter(columns)
     mistakes += [f"duplicate column {column!r}" for column in known if counts[column] > 1]
     for column in REQUIRED:
         if column not in (*columns, *meant.values()):
-            others = {_plain(other): other for other in columns if other not in known}
-            close = get_close_matches(_plain(column), others, n=1, cutoff=0.65)
+            others = {plain_name(other): other for other in columns if other not in known}
+            close = get_close_matches(plain_name(column), others, n=1, cutoff=0.65)
             hint = f": is it your column {others[close[0]]!r}?" if close else ""
             mistakes.append(f"no column {column!r}{hint}")
     if "patient_id" not in (*columns, *meant.values()) and (given := patient_column(columns)):
@@ -124,7 +124,7 @@ def _missing_labels(absent: Sequence[str], columns: Sequence[str], label_columns
     """What is wrong where a sheet has some of several columns that give the label, or has them under other names."""
     mistakes = []
     for column in absent:
-        named = [other for other in columns if SURVIVAL_SYNONYMS.get(column, NEVER).fullmatch(_plain(other))]
+        named = [other for other in columns if SURVIVAL_SYNONYMS.get(column, NEVER).fullmatch(plain_name(other))]
         if named:
             mistakes.append(f"no column {column!r}: is it your column {named[0]!r}? Rename it")
         elif len(absent) < len(label_columns):
@@ -132,13 +132,13 @@ def _missing_labels(absent: Sequence[str], columns: Sequence[str], label_columns
     return mistakes
 
 
-def _meant_column(column: str, columns: Sequence[str], known: Sequence[str]) -> str | None:
+def meant_column(column: str, columns: Sequence[str], known: Sequence[str]) -> str | None:
     """The column that `column` is a misspelt name of, if any. Short names are too like other words, such as side, to tell."""
-    name = _plain(column)
+    name = plain_name(column)
     for target in known:
         if column in known:
             return None
-        word = _plain(target)
+        word = plain_name(target)
         typo = len(word) >= 5 and name[:1] == word[0] and one_typo_apart(name, word)
         if name == word or (target not in columns and (typo or (target == "mpp" and MPP_SYNONYM.match(name)))):
             return target

@@ -26,7 +26,15 @@ SHOWN_MISTAKES, SHOWN_NAMES = 10, 10
 SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_REASON = {"0", "false", "n", "no", "na", "n/a", "nan", "none", "null"}  # to exclude a slide
 ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+")  # 123456789012 as 1.23E+11
-UNKNOWN = {"?", "-", "na", "n/a", "#n/a", "nan", "none", "null", "unknown"}  # patients
+UNKNOWN = {"?", "-", "na", "n/a", "#n/a", "nan", "none", "null", "unknown"}  # patients, labels and covariates
+UNKNOWN |= {
+    "--",
+    "'--",
+    "not reported",
+    "[not available]",
+    "[not applicable]",
+    "[unknown]",
+}  # in tables of the GDC and of TCGA
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from roformermil.cohort import slide_table
 from roformermil.cohort.slide_sheet import parse_mpp, parse_slide_sheet
@@ -31,8 +34,9 @@ from roformermil.runtime.subprocesses import SubprocessStream, preload
 from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.slide_folder import SlideFolder, find_slides
 from roformermil.slides.steps import read_format, read_metadata
-from roformermil.tasks import Classification, Task, make_task, task_of
+from roformermil.tasks import TASKS, Classification, Task, make_task, task_of
 
+INIT_NOTE = re.compile(r".*, \d+ x \d+ px, \S+ um/px \(.*\)")
 NEEDS_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
 PatientSource = Literal["auto", "folders", "slides"]
 preload(__name__)
@@ -40,13 +44,13 @@ preload(__name__)
 
 @dataclass(frozen=True)
 class Choices:
-    """What to take from where, as the user asks."""
+    """What to take from where, as the user asks. task: None for that of the configuration that is replaced, or classes."""
 
     labels: Path | None = None  # a table of labels
     label_columns: Sequence[str] = ()
     label_folders: bool = False
     patients: PatientSource = "auto"
-    task: TaskName = "classification"
+    task: TaskName | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,12 @@ class SheetRow:
     slide_id: str
     patient_id: str
     path: str
-    label: str = ""
-    time: str = ""
-    event: str = ""
+    label: Mapping[str, str]  # the cells of the task's columns
     mpp: str = ""
     exclude: str = ""
     site: str = ""
     tissue: str = ""
-    note: str = ""  # format, size and resolution, or why the slide cannot be used
+    note: str = ""  # what the user wrote; or format, size and resolution, or why the slide cannot be used
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,17 @@ def begin(folder: Path, out: Path, choices: Choices, force: bool = False, progre
     the table of labels does not fit the slides.
     """
     sheet, config = (out.with_name(f"{out.name}{suffix}") for suffix in (".csv", ".yaml"))
+    task = make_task(choices.task or _replaced_task(config))
     if not force:
-        _check_absent(sheet, config)
+        _check_absent(sheet, config, task)
     root = folder.absolute()
     files = _find_files(root)
     ids, patients = slide_ids(files.slides, root), _find_patients(files.slides, root, choices.patients)
-    joined = _find_labels(ids, root, patients, choices)
+    joined = _find_labels(ids, root, patients, choices, task)
     opened = open_slides([_record(ids[path], path, joined) for path in files.slides], progress)
-    task = make_task(choices.task)
     rows = _complete_patients([_sheet_row(slide, root, patients, joined, task) for slide in opened])
-    facts = _facts(usable_id(out.name), sheet, root, rows, opened, task)
-    _write_sheet(sheet, rows, task, joined.extra)
+    facts = _facts(usable_id(out.name), sheet, root, rows, opened, joined, task)
+    _write_sheet(sheet, rows, task, joined)
     write_text(config, config_text(facts, config))
     _, mistakes = parse_slide_sheet(sheet, root, task_of(load_config(config), facts.name))
     return Project(folder, sheet, config, choices, files, opened, patients, joined, rows, facts, mistakes)
@@ -148,10 +150,20 @@ def _read_file(record: SlideRecord) -> Iterator[dict[str, Any]]:
     yield read_metadata(record)
 
 
-def _check_absent(sheet: Path, config: Path) -> None:
+def _replaced_task(config: Path) -> TaskName:
+    """The task of the configuration that is written again; classification where there is none that can be read."""
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        if isinstance(settings, dict) and settings.get("task") in TASKS:
+            return settings["task"]
+    return "classification"
+
+
+def _check_absent(sheet: Path, config: Path, task: Task) -> None:
     if existing := [str(file.absolute()) for file in (sheet, config) if file.exists()]:
         remedy = "give another name with --out, or replace with --force"
-        kept = f"`--labels {sheet} --force` keeps what you filled in in the slide sheet"
+        options = f"--labels {sheet} --task {task.name} --force"
+        kept = f"`{options}` keeps what you filled in in the slide sheet"
         raise ConfigError(f"already there: {' and '.join(existing)}; {remedy}. {kept}")
 
 
@@ -170,10 +182,10 @@ def _find_patients(slides: Sequence[Path], root: Path, source: PatientSource) ->
     return folders_as_patients(slides, root) if source == "folders" else Patients({})
 
 
-def _find_labels(ids: dict[Path, str], root: Path, patients: Patients, choices: Choices) -> JoinedLabels:
+def _find_labels(ids: dict[Path, str], root: Path, patients: Patients, choices: Choices, task: Task) -> JoinedLabels:
     if choices.labels:
         slides = {ids[path]: (path.relative_to(root), patients.of.get(path, "")) for path in ids}
-        return join_labels(choices.labels, slides, choices.label_columns, make_task(choices.task))
+        return join_labels(choices.labels, slides, choices.label_columns, task)
     if choices.label_folders:
         labels = {ids[path]: usable_id(name) for path, name in class_folders(list(ids), root).items()}
         return JoinedLabels(labels, notes=["labels are the names of the sub-folders, as you asked"])
@@ -190,18 +202,27 @@ def _record(slide_id: str, path: Path, joined: JoinedLabels) -> SlideRecord:
 def _sheet_row(slide: OpenedSlide, root: Path, patients: Patients, joined: JoinedLabels, task: Task) -> SheetRow:
     record, slide_id = slide.record, slide.record.slide_id
     patient = joined.patients.get(slide_id) or patients.of.get(record.path, "")
-    label, carried = task.write_label(joined.labels.get(slide_id, "")), joined.carried.get(slide_id, {})
-    row = SheetRow(slide_id, patient, record.path.relative_to(root).as_posix(), **label, **carried)
+    label = joined.unfinished.get(slide_id) or task.write_label(joined.labels.get(slide_id, ""))
+    path, carried = record.path.relative_to(root).as_posix(), joined.carried.get(slide_id, {})
+    row = SheetRow(slide_id, patient, path, label, **carried)
+    if _is_note_of_init(row.note, slide.format):
+        row = replace(row, note="")
     if record.is_ok:
         if row.exclude.partition(": ")[0] in set(Status):  # an earlier `init` wrote it; the file was replaced since
             row = replace(row, exclude="")
         note = f"{slide.format}, {record.width} x {record.height} px, {record.mpp:.4g} um/px ({mpp_source_text(record.mpp_source)})"
-        return replace(row, note=note)
+        return replace(row, note=row.note or note)
     if (
         slide.lacks_mpp or record.status in TRANSIENT
     ):  # can be used once the resolution is filled in, or the disk answers
-        return replace(row, note=slide.problem)
-    return replace(row, exclude=row.exclude or slide.problem, note=slide.format)
+        return replace(row, note=row.note or slide.problem)
+    return replace(row, exclude=row.exclude or slide.problem, note=row.note or slide.format)
+
+
+def _is_note_of_init(note: str, slide_format: str) -> bool:
+    """Whether an earlier `init` wrote a note, which may have changed since, and not the user."""
+    is_status = note.partition(": ")[0] in set(Status)
+    return note == slide_format or is_status or bool(INIT_NOTE.fullmatch(note))
 
 
 def _complete_patients(rows: list[SheetRow]) -> list[SheetRow]:
@@ -211,13 +232,12 @@ def _complete_patients(rows: list[SheetRow]) -> list[SheetRow]:
     return [replace(row, patient_id=row.patient_id or row.slide_id) for row in rows]
 
 
-def _write_sheet(sheet: Path, rows: Sequence[SheetRow], task: Task, extra: dict[str, dict[str, str]]) -> None:
-    """Write the rows, without the labels of other tasks, and without `site` and `tissue` where these are empty. extra: by slide
-    id, cells of further columns."""
-    cells = [asdict(row) | extra.get(row.slide_id, {}) for row in rows]
+def _write_sheet(sheet: Path, rows: Sequence[SheetRow], task: Task, joined: JoinedLabels) -> None:
+    """Write the rows, with the user's own columns, without `site` and `tissue` where these are empty."""
+    cells = [asdict(row) | dict(row.label) | joined.own.get(row.slide_id, {}) for row in rows]
     columns = ["slide_id", "patient_id", *task.sheet_columns, "path", "mpp", "exclude"]
     columns += [name for name in ("site", "tissue") if any(row[name] for row in cells)]
-    columns += ["note", *dict.fromkeys(name for of_slide in extra.values() for name in of_slide)]
+    columns += ["note", *joined.own_columns]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -227,10 +247,16 @@ def _write_sheet(sheet: Path, rows: Sequence[SheetRow], task: Task, extra: dict[
 
 
 def _facts(
-    name: str, sheet: Path, root: Path, rows: Sequence[SheetRow], opened: Sequence[OpenedSlide], task: Task
+    name: str,
+    sheet: Path,
+    root: Path,
+    rows: Sequence[SheetRow],
+    opened: Sequence[OpenedSlide],
+    joined: JoinedLabels,
+    task: Task,
 ) -> ProjectFacts:
     used = [row for row in rows if not row.exclude]
-    labels = [task.read_label(asdict(row)) for row in used]
+    labels = [joined.labels.get(row.slide_id, "") for row in used]
     if isinstance(task, Classification):
         task = Classification(tuple(order_classes(set(labels) - {""})))
     patients = [row.patient_id or row.slide_id for row in used]

@@ -23,7 +23,7 @@ def describe_project(project: Project) -> str:
     command, facts = shlex.quote(str(project.config)), project.facts
     lines += ["", "Then:", f"  roformermil check {command}"]
     lines.append(f"  roformermil run {command} tissue    # and look at results/{facts.name}/{facts.name}/tissue.html")
-    lines.append(f"  roformermil run {command}{'' if facts.can_train else ' features'}")
+    lines.append(f"  roformermil run {command}{' features' if facts.missing else ''}")
     return "\n".join(lines)
 
 
@@ -80,13 +80,13 @@ def _open_ends(project: Project) -> Iterator[str]:
             "slide counts as a patient"
         )
     task = project.facts.task
-    if not project.facts.can_train:
+    if project.facts.missing:
         again = (
             f"roformermil init {shlex.quote(str(project.folder))} --labels {shlex.quote(str(project.sheet))} --force"
         )
         again += "" if isinstance(task, Classification) else f" --task {task.name}"
         effect = "names the classes and fits the folds" if isinstance(task, Classification) else "fits the folds"
         yield (
-            f"column {' and '.join(task.sheet_columns)}, to train models; tissue and features need none. Then this {effect}: "
+            f"column {' and '.join(task.sheet_columns)}, to train models ({project.facts.missing}); tissue and features need none. Then this {effect}: "
             f"{again} --out {shlex.quote(str(project.config.with_suffix('')))}"
         )

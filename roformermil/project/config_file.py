@@ -53,10 +53,14 @@ class ProjectFacts:
         return {name: len(set(compress(self.patients, rows))) for name, rows in groups.items()}
 
     @property
-    def can_train(self) -> bool:
-        """Whether there are labels to train on: two classes, or an event, or a number."""
-        groups, needed = self.patients_of_groups, 2 if isinstance(self.task, Classification) else 1
-        return len(groups) >= needed and all(groups.values())
+    def missing(self) -> str:
+        """Why nothing can be trained yet, "" where it can: with two classes, an event, or a number."""
+        if not self.labelled[0]:
+            return "no slide has a label yet"
+        if isinstance(self.task, Classification) and len(self.task.classes) == 1:
+            return f"all labels are {self.task.classes[0]}"
+        absent = [name for name, count in self.patients_of_groups.items() if not count]
+        return f"no patient {absent[0]}" if absent else ""
 
 
 def config_text(facts: ProjectFacts, file: Path) -> str:
@@ -113,16 +117,18 @@ def _labels(facts: ProjectFacts) -> tuple[str, str]:
     if isinstance(facts.task, Classification):
         return _classes(facts)
     columns, labels = " and ".join(facts.task.sheet_columns), facts.labelled
-    why = facts.task.describe(*labels) if labels[0] else f"no slide has a label yet: {facts.task.label_help}"
+    why = facts.task.describe(*labels) if labels[0] else f"{facts.missing}: {facts.task.label_help}"
     return f"task: {facts.task.name}", f"{facts.task.predicts}, from column {columns} of the slide sheet; {why}"
 
 
 def _classes(facts: ProjectFacts) -> tuple[str, str]:
     names = facts.task.classes
-    if len(names) < 2:
-        why = f"all labels are {names[0]}" if names else "no slide has a label yet"
+    if facts.missing:
         remedy = "fill in column label of the slide sheet, then name its labels here, without the #"
-        return "    # classes: [negative, positive]", f"{why}: {remedy}. Of two, the second is the positive one"
+        return (
+            "    # classes: [negative, positive]",
+            f"{facts.missing}: {remedy}. Of two, the second is the positive one",
+        )
     counts = ", ".join(f"{facts.labels.count(name)} {name}" for name in names)
     positive = f"; {names[1]} is the positive class, exchange them if that is wrong" if len(names) == 2 else ""
     return f"    classes: {_yaml(list(names))}", f"slides: {counts}{positive}"
@@ -145,10 +151,10 @@ def _coarser(mpps: Sequence[float], target: float) -> int:
 
 
 def _folds(facts: ProjectFacts) -> tuple[str, str]:
-    if not facts.can_train:
+    if facts.missing:
         return (
             "folds: {count: 5}",
-            "once there are labels: each fold tests a fifth of the patients and trains on others",
+            f"{facts.missing}; then each fold tests a fifth of the patients and trains on others",
         )
     smallest, group = min((count, name) for name, count in facts.patients_of_groups.items())
     shared = smallest / 2 if isinstance(facts.task, Regression) else smallest  # as of two classes of one size

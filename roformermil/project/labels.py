@@ -1,25 +1,23 @@
 """A table of labels joined to slides: by slide id, file name or patient, however its columns are called."""
 
-import csv
-import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from roformermil.cohort.sheet_text import REQUIRED, patient_column, read_text
+from roformermil.cohort.sheet_text import OPTIONAL, REQUIRED, meant_column, patient_column
 from roformermil.errors import SheetError
-from roformermil.project.label_columns import CARRIED, class_names, find_label_columns, label_cells
+from roformermil.project.label_columns import CARRIED, check_labels, class_names, find_label_columns
+from roformermil.project.label_table import read_cells
 from roformermil.project.slide_names import without_ending
 from roformermil.runtime.spelling import comparable
 from roformermil.runtime.text import first_lines, join_some, plural
 from roformermil.tasks import CLASSIFICATION, Classification, Task
 
-WORKBOOKS = (".xlsx", ".xlsm")
-SEPARATORS = ",;\t|"
 SHOWN = 10  # names that a line lists
-WRITTEN = (*REQUIRED, "patient_id", *CARRIED, "note")  # columns of the slide sheet besides labels
+NOT_OF_LABELS = ("mpp", "tissue", "exclude")  # not taken over where this column has the labels
+Cells = dict[str, str]
 
 
 @dataclass
@@ -28,8 +26,10 @@ class JoinedLabels:
 
     labels: dict[str, str] = field(default_factory=dict)
     patients: dict[str, str] = field(default_factory=dict)
-    carried: dict[str, dict[str, str]] = field(default_factory=dict)  # cells of columns of the slide sheet
-    extra: dict[str, dict[str, str]] = field(default_factory=dict)  # the user's own columns of a slide sheet
+    unfinished: dict[str, Cells] = field(default_factory=dict)  # of a slide sheet, cells that are no label yet
+    carried: dict[str, Cells] = field(default_factory=dict)  # cells of columns of the slide sheet
+    own_columns: list[str] = field(default_factory=list)  # of a slide sheet, those that the user added
+    own: dict[str, Cells] = field(default_factory=dict)  # their cells
     patient_source: str = ""
     notes: list[str] = field(default_factory=list)  # how it was joined
     mismatches: list[str] = field(default_factory=list)
@@ -70,73 +70,73 @@ def join_labels(
 ) -> JoinedLabels:
     """The labels of a CSV file or Excel workbook for these slides (by slide id: path, and patient or "").
 
-    label_columns: those that have them, where their names do not say it. Raises SheetError where the table cannot be read, names
-    no slide, has no column that may have labels, or a cell that is no label of the task.
+    label_columns: those that have them, where their names do not say it. A slide sheet keeps all that was filled in. Raises
+    SheetError where the table cannot be read, names no slide, has no column that may have labels, or, unless it is a slide
+    sheet, a cell that is no label of the task.
     """
     columns, rows = read_cells(table)
-    names = SlideNames(slides)
+    names, is_sheet = SlideNames(slides), set(REQUIRED) <= set(columns)
     key, is_patient = _key_column(table, columns, rows, names, slides)
     labels = find_label_columns(table, [column for column in columns if column != key], rows, task, label_columns)
     find = names.by_patient if is_patient else names.by_slide
     joined = JoinedLabels()
     joined.notes.append(
-        f"{' and '.join(_describe_columns(labels))} of {table.name}; its rows were matched to slides by column {key!r} "
+        f"{labels} of {table.name}; its rows were matched to slides by column {key!r} "
         f"({'patients' if is_patient else 'slides'})"
     )
     matches = [(row, find(row[key]) if row[key] else set()) for row in rows]
     if is_patient:
         matches = _match_patients(matches, key)
+    given = [(row, labels.cells(row), sorted(found)) for row, found in matches if found]
+    if not is_sheet:
+        check_labels(table, labels, [cells for _, cells, _ in given], task)
+    elif replaced := [name for name, column in labels.names.items() if name in columns and name != column]:
+        joined.notes.append(f"column {' and '.join(replaced)} of {table.name} is replaced")
     patient = key if is_patient else patient_column(column for column in columns if column != key)
-    taken_over = [name for name in CARRIED if name not in labels.values()]
-    own = (
-        [name for name in columns if name and name not in (*WRITTEN, *labels)] if set(REQUIRED) <= set(columns) else []
-    )
-    given: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row, found in matches:
+    for row, _, found in given:
         for slide_id in found:
-            given[slide_id].append(label_cells(row, labels))
-            joined.carried[slide_id] = {name: row[name] for name in taken_over if row.get(name)}
-            joined.extra[slide_id] = {name: row[name] for name in own}
             if patient and row[patient]:
                 joined.patients[slide_id] = row[patient]
     if joined.patients:
         joined.patient_source = f"column {patient!r} of {table.name}"
-    joined.labels = _read_labels(table, given, task, joined)
+    _carry(given, columns, list(labels.names.values()), task if is_sheet else None, joined)
+    joined.labels = _read_labels(table, key, given, task, is_sheet, joined)
     joined.mismatches += _describe_unmatched(matches, key, slides, table.name)
     return joined
 
 
-def _describe_columns(labels: dict[str, str]) -> list[str]:
-    return [f"{'labels are' if name == 'label' else f'{name} is'} column {column!r}" for name, column in labels.items()]
+Given = Sequence[
+    tuple[Cells, Cells, list[str]]
+]  # a row, its label's cells by column of the slide sheet, the slides that it names
 
 
-def read_cells(table: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns of a table that has a header, and its rows without blank ones. Raises SheetError."""
-    lines = _read_workbook(table) if table.suffix.lower() in WORKBOOKS else _read_delimited(table)
-    lines = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
-    if len(lines) < 2:
-        raise SheetError(f"{table.absolute()}: needs a header that names its columns, and rows")
-    columns, rows = lines[0], lines[1:]
-    return columns, [dict(zip(columns, [*cells, *[""] * len(columns)], strict=False)) for cells in rows]
+def _carry(given: Given, columns: list[str], labels: list[str], sheets_task: Task | None, joined: JoinedLabels) -> None:
+    """Take over columns of the slide sheet, and of a slide sheet (with this task) those that the user added. Of several rows of a slide
+    the first that has something in a cell counts."""
+    sources = {name: name for name in CARRIED if name in columns}
+    if sheets_task:
+        known = (*REQUIRED, *OPTIONAL, *sheets_task.sheet_columns)
+        sources |= {target: c for c in columns if (target := meant_column(c, columns, known)) in CARRIED}
+        written = {*known, ""} - ({"label"} - set(sheets_task.sheet_columns))  # a label of another task is kept
+        joined.own_columns = [c for c in columns if c not in written and not meant_column(c, columns, known)]
+    sources = {name: c for name, c in sources.items() if not (c in labels and name in NOT_OF_LABELS)}
+    sources |= {"note": "note"} if sheets_task and "note" in columns else {}
+    differing: dict[str, list[str]] = defaultdict(list)
+    for row, _, found in given:
+        for slide_id in found:
+            carried = {name: row[column] for name, column in sources.items()}
+            own = {name: row[name] for name in joined.own_columns}
+            for kept, cells in ((joined.carried, carried), (joined.own, own)):
+                differing[slide_id] += _fill(kept.setdefault(slide_id, {}), cells)
+    if told := [f"{slide_id} ({', '.join(names)})" for slide_id, names in differing.items() if names]:
+        joined.mismatches.append(f"rows of a slide that differ, the first counts: {join_some(told, SHOWN)}")
 
 
-def _read_delimited(table: Path) -> list[list[str]]:
-    text = read_text(table.absolute(), "table of labels")
-    header = text.lstrip().partition("\n")[0]
-    separator = max(SEPARATORS, key=header.count)
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True))
-
-
-def _read_workbook(table: Path) -> list[list[str]]:
-    """The cells of the first worksheet, as text."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
-        return [["" if cell is None else str(cell) for cell in row] for row in book.worksheets[0].values]
-    except Exception as error:  # a zip archive's, an XML parser's, its own
-        problem = "no such table of labels" if isinstance(error, FileNotFoundError) else f"is no workbook: {error}"
-        raise SheetError(f"{table.absolute()}: {problem}") from error
+def _fill(kept: Cells, cells: Mapping[str, str]) -> list[str]:
+    """Fill blank cells of those kept with others; returns the names of those that differ."""
+    differing = [name for name, cell in cells.items() if cell and kept.get(name, "") not in ("", cell)]
+    kept |= {name: cell for name, cell in cells.items() if cell and not kept.get(name)}
+    return differing
 
 
 def _match_patients(matches: list[tuple[dict[str, str], set[str]]], key: str) -> list[tuple[dict[str, str], set[str]]]:
@@ -169,39 +169,56 @@ def _key_column(
 
 
 def _read_labels(
-    table: Path, given: dict[str, list[dict[str, str]]], task: Task, joined: JoinedLabels
+    table: Path, key: str, given: Given, task: Task, is_sheet: bool, joined: JoinedLabels
 ) -> dict[str, str]:
     """By slide id its label in one spelling. What is unknown or contradictory is left out, and told. Raises SheetError for cells
-    that are no label, before anything is written."""
-    labels, contradictions, blank, mistakes = {}, [], [], []
+    that are no label, before anything is written; those of a slide sheet are kept as they are."""
+    found: dict[str, set[str]] = defaultdict(set)
+    unfinished, mistakes = {}, []
+    for row, cells, slides in given:
+        try:
+            label = task.read_label(cells) if all(cells.values()) else ""
+        except SheetError as error:
+            label = ""
+            mistakes.append(f"{table.absolute()}, {key} {row[key]!r}: {error}")
+        for slide_id in slides:
+            found[slide_id] |= {label} - {""}
+            if not label and any(cells.values()):
+                unfinished[slide_id] = cells
+    if mistakes and not is_sheet:
+        raise SheetError(first_lines(mistakes, SHOWN))
     spelling: dict[str, str] = {}
     if isinstance(task, Classification):
-        spelling = class_names(cells["label"] for rows in given.values() for cells in rows)
-    for slide_id, rows in given.items():
-        try:
-            of_slide = {task.read_label(cells) for cells in rows} - {""}
-        except SheetError as error:
-            mistakes.append(f"{table.absolute()}, slide {slide_id}: {error}")
-            continue
-        of_slide = {spelling.get(label, label) for label in of_slide}
-        if len(of_slide) == 1:
-            labels[slide_id] = of_slide.pop()
-        elif of_slide:
-            contradictions.append(f"{slide_id} ({', '.join(sorted(of_slide))})")
-        else:
-            blank.append(slide_id)
-    if mistakes:
-        raise SheetError(first_lines(mistakes, SHOWN))
+        spelling = class_names(label for labels in found.values() for label in labels)
+    joined.notes += _describe_spelling(spelling)
+    in_one_spelling = {slide_id: {spelling.get(x, x) for x in labels} for slide_id, labels in found.items()}
+    joined.unfinished = {slide_id: cells for slide_id, cells in unfinished.items() if is_sheet and not found[slide_id]}
+    joined.mismatches += _describe_unlabelled(in_one_spelling, unfinished, joined.unfinished, task)
+    return {slide_id: next(iter(labels)) for slide_id, labels in in_one_spelling.items() if len(labels) == 1}
+
+
+def _describe_unlabelled(
+    labels: Mapping[str, set[str]], unfinished: Mapping[str, Cells], kept: Mapping[str, Cells], task: Task
+) -> list[str]:
+    """The slides that get no label although they have a row. kept: unfinished cells that are told as mistakes of the slide sheet."""
+    several = [
+        f"{slide_id} ({', '.join(sorted(of_slide))})" for slide_id, of_slide in labels.items() if len(of_slide) > 1
+    ]
+    lines = [f"contradictory labels, left blank: {join_some(several, SHOWN)}"] if several else []
+    none = sorted(slide_id for slide_id, of_slide in labels.items() if not of_slide and slide_id not in kept)
+    half, blank = ([name for name in none if (name in unfinished) == is_half] for is_half in (True, False))
+    for names, problem in (
+        (half, f"only one of {' and '.join(task.sheet_columns)}, both left blank"),
+        (blank, "a blank label in the table"),
+    ):
+        lines += [f"{plural(len(names), 'slide')} with {problem}: {join_some(names, SHOWN)}"] if names else []
+    return lines
+
+
+def _describe_spelling(spelling: Mapping[str, str]) -> list[str]:
     renamed = [f"{cell!r} is {name}" for cell, name in sorted(spelling.items()) if cell != name]
-    if renamed:
-        joined.notes.append(f"labels written in one way, for names of classes and folders: {join_some(renamed, SHOWN)}")
-    if contradictions:
-        joined.mismatches.append(f"contradictory labels, left blank: {join_some(contradictions, SHOWN)}")
-    if blank:
-        joined.mismatches.append(
-            f"{plural(len(blank), 'slide')} with a blank label in the table: {join_some(sorted(blank), SHOWN)}"
-        )
-    return labels
+    start = "labels written in one way, for names of classes and folders"
+    return [f"{start}: {join_some(renamed, SHOWN)}"] if renamed else []
 
 
 def _describe_unmatched(

@@ -25,6 +25,18 @@ def test_init_writes_the_files_and_says_what_is_left(slide, tmp_path, monkeypatc
         invoke("init", "slides", "--out", "set", catch_exceptions=False)
 
 
+def test_init_takes_the_columns_and_the_task_that_it_is_given(slide, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slides").mkdir()
+    shutil.copy(slide, tmp_path / "slides/a.tif")
+    (tmp_path / "labels.csv").write_text("slide,OS,OS.time,PFI,PFI.time\na,1,7,0,5\n")
+    columns = ["--label-column", "PFI.time", "--label-column", "PFI"]
+    result = invoke("init", "slides", "--labels", "labels.csv", "--task", "survival", *columns)
+    assert result.exit_code == 0, result.output
+    assert "1 slide with a label: 0 with an event" in result.output
+    assert ",5,0,a.tif," in (tmp_path / "mine.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

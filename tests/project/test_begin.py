@@ -126,10 +126,59 @@ def test_survival_begins_with_times_and_events_and_keeps_them(folder, here):
     slides = read_slide_sheet(here / "mine.csv", config.datasets["mine"].root, task_of(config, "mine"))
     assert {slide.slide_id: slide.label for slide in slides}["HE_0"] == "10+"
     before = (here / "mine.csv").read_text()
-    make(folder, labels=Path("mine.csv"), task="survival", force=True)
-    assert (here / "mine.csv").read_text() == before
-    text = describe_project(make(folder, task="survival", force=True))
-    assert "column time and event, to train models" in text and "--task survival --out mine" in text
+    with pytest.raises(ConfigError, match="`--labels mine.csv --task survival --force` keeps what you filled in"):
+        make(folder)
+    make(folder, labels=Path("mine.csv"), force=True)  # the task is that of the configuration
+    assert (here / "mine.csv").read_text() == before and load_config(here / "mine.yaml").task == "survival"
+    text = describe_project(make(folder, force=True))
+    assert "column time and event, to train models (no slide has a label yet)" in text
+    assert "--task survival --out mine" in text
+
+
+def test_what_is_half_filled_in_stays_and_is_told(folder, here):
+    make(folder, task="survival")
+    text = (here / "mine.csv").read_text().replace("case1,,,case1/HE 3.tif", "case1,5,,case1/HE 3.tif")
+    for k in (4, 5):
+        text = text.replace(f"case1,,,case1/HE {k}.tif", f"case1,5,{k - 4},case1/HE {k}.tif")
+    text = text.replace('generic-tiff, 1500 x 1200 px, 0.5 um/px (TIFF tag)"', 'ask Anna"', 1)
+    (here / "mine.csv").write_text(text)
+    project = make(folder, labels=Path("mine.csv"), force=True)
+    rows = {row["slide_id"]: row for row in read_rows(here / "mine.csv")}
+    assert [rows[f"HE_{k}"]["time"] + rows[f"HE_{k}"]["event"] for k in (3, 4, 5)] == ["5", "50", "51"]
+    (mistake,) = project.mistakes
+    assert "event ''; expected 1" in mistake and f"- {mistake}" in describe_project(project)
+    assert [row["note"] for row in rows.values()].count("ask Anna") == 1
+
+
+def test_near_misses_of_columns_get_their_names(folder, here):
+    rows = [f"HE_{k},case{k // 3}/HE {k}.tif,P{k},{5 + k},{k % 2},x" for k in range(12)]
+    (here / "own.csv").write_text("\n".join(["slide_id,path,Patient ID,Time,Event,stage", *rows]) + "\n")
+    project = make(folder, labels=Path("own.csv"), task="survival")
+    assert project.mistakes == []
+    first = read_rows(here / "mine.csv")[0]
+    assert list(first) == ["slide_id", "patient_id", "time", "event", "path", "mpp", "exclude", "note", "stage"]
+    assert (first["patient_id"], first["time"], first["event"], first["stage"]) == ("P0", "5", "0", "x")
+
+
+def test_numbers_of_a_workbook_become_a_regression(folder, here):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["patient", "sex", "age"], *([f"case{k}", "f", 60.5 + k] for k in range(3)), ["case3", "m", None]):
+        book.active.append(row)
+    book.save(here / "clinical.xlsx")
+    text = describe_project(make(folder, labels=Path("clinical.xlsx"), task="regression"))
+    assert "9 slides with a label: labels 60.5 to 62.5" in text  # the broken one is excluded
+    config = load_config(here / "mine.yaml")
+    assert config.task == "regression" and config.folds.count == 3
+    assert {row["label"] for row in read_rows(here / "mine.csv")} == {"60.5", "61.5", "62.5", ""}
+
+
+def test_without_an_event_there_is_nothing_to_train_and_this_is_the_reason_given(folder, here):
+    (here / "labels.csv").write_text("patient,time,event\n" + "".join(f"case{k},5,0\n" for k in range(4)))
+    text = describe_project(make(folder, labels=Path("labels.csv"), task="survival"))
+    assert "column time and event, to train models (no patient with an event)" in text
+    assert "# no patient with an event; then each fold tests a fifth" in (here / "mine.yaml").read_text()
 
 
 def test_a_slide_that_was_replaced_by_a_good_one_is_no_longer_excluded(here, slide):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from roformermil.errors import SheetError
-from roformermil.project.labels import join_labels, read_cells
+from roformermil.project.label_table import read_cells
+from roformermil.project.labels import join_labels
 from roformermil.tasks import CLASSIFICATION, Regression, Survival
 
 SLIDES = {
@@ -95,15 +96,47 @@ def test_labels_become_names_of_classes_in_one_spelling(join):
 def test_columns_of_the_slide_sheet_are_taken_over(join):
     text = "slide_id,patient_id,label,path,mpp,exclude,site,note\ncase01_a,p1,x,x/case01_a.svs,0.5,torn,A,hello\n"
     joined = join(text)
-    assert joined.carried == {"case01_a": {"mpp": "0.5", "exclude": "torn", "site": "A"}}
+    assert joined.carried == {"case01_a": {"mpp": "0.5", "exclude": "torn", "site": "A", "note": "hello"}}
     assert joined.patients == {"case01_a": "p1"} and joined.labels == {"case01_a": "x"}
 
 
+SHEET = "slide_id,path,Patient ID,MPP,time,event,label,site,her2,note\n"
+ROW = "case01_a,x/case01_a.svs,p1,0.5,5,1,x,A,yes,hello\n"
+
+
 def test_the_users_own_columns_are_kept_of_a_slide_sheet_alone(join):
-    text = "slide_id,path,time,event,label,age,note\ncase01_a,x/case01_a.svs,5,1,x,61,hello\n"
-    assert join(text).extra == {"case01_a": {"time": "5", "event": "1", "age": "61"}}
-    assert join(text, task=Survival()).extra == {"case01_a": {"label": "x", "age": "61"}}
-    assert join("slide,label,name\ncase01_a,x,Miller\n").extra == {"case01_a": {}}
+    joined = join(SHEET + ROW)
+    assert joined.own == {"case01_a": {"time": "5", "event": "1", "her2": "yes"}}
+    assert joined.carried == {"case01_a": {"mpp": "0.5", "site": "A", "note": "hello"}}
+    assert joined.patients == {"case01_a": "p1"}
+    assert join(SHEET + ROW, task=Survival()).own == {"case01_a": {"label": "x", "her2": "yes"}}
+    other = join("slide,label,name\ncase01_a,x,Miller\n")
+    assert other.own_columns == [] and other.own == {"case01_a": {}}
+
+
+def test_a_column_of_a_slide_sheet_stays_where_its_labels_are_taken_as_others(join):
+    joined = join(SHEET + ROW, columns=["her2"])
+    assert joined.labels == {"case01_a": "yes"} and joined.own["case01_a"]["her2"] == "yes"
+    assert "column label of labels.csv is replaced" in joined.notes
+    assert join(SHEET + ROW, columns=["site"]).carried["case01_a"]["site"] == "A"
+    assert "tissue" not in join("slide,tissue\ncase01_a,lung\n", columns=["tissue"]).carried["case01_a"]
+
+
+def test_of_several_rows_of_a_slide_blank_cells_do_not_count_and_others_are_told(join):
+    joined = join("slide_id,path,label,age,site\n,,,,\ncase01_a,a,x,60,A\ncase01_a,a,x,,\ncase01_a,a,x,61,B\n")
+    assert joined.own["case01_a"] == {"age": "60"} and joined.carried["case01_a"] == {"site": "A"}
+    assert "rows of a slide that differ, the first counts: case01_a (site, age)" in joined.mismatches
+
+
+def test_what_is_no_label_yet_stays_in_a_slide_sheet(join):
+    text = "slide_id,path,time,event\ncase01_a,a,5,\ncase01_b,b,5,maybe\ncase02_a,c,7,0\nS19-7,d,NA,\n"
+    joined = join(text, task=Survival())
+    assert joined.labels == {"case02_a": "7+"}
+    assert joined.unfinished == {"case01_a": {"time": "5", "event": ""}, "case01_b": {"time": "5", "event": "maybe"}}
+    assert joined.mismatches == ["1 slide with a blank label in the table: S19-7"]
+    half = join("slide,time,event\ncase01_a,5,\ncase02_a,7,0\n", task=Survival())
+    assert half.unfinished == {}
+    assert half.mismatches[0] == "1 slide with only one of time and event, both left blank: case01_a"
 
 
 def test_the_column_of_labels_can_be_named(join):
@@ -140,10 +173,13 @@ def test_of_several_endpoints_one_is_named(join):
         join(text, task=Survival())
     joined = join(text, task=Survival(), columns=["pfi.time", "PFI"])
     assert joined.labels == {"case01_a": "3", "case01_b": "3", "case02_a": "6"}
+    for wrong in (["OS"], ["OS", "OS"]):
+        with pytest.raises(SheetError, match="--task survival takes --label-column TIME --label-column EVENT, not OS"):
+            join(text, task=Survival(), columns=wrong)
     with pytest.raises(
-        SheetError, match="the labels of survival are 2: name --label-column TIME and --label-column EVENT"
+        SheetError, match="takes --label-column LABEL, not OS.time OS; for a time and an event add --task"
     ):
-        join(text, task=Survival(), columns=["OS"])
+        join(text, columns=["OS.time", "OS"])
     with pytest.raises(SheetError, match="no column has the event"):
         join("case,time,age\ncase01,5,61\n", task=Survival())
     with pytest.raises(SheetError, match="For a time and an event add --task survival"):
@@ -156,13 +192,70 @@ def test_numbers_are_joined_in_one_spelling(join):
 
 
 def test_cells_that_are_no_label_of_the_task_are_refused_before_anything_is_written(join):
-    with pytest.raises(SheetError, match=r"labels.csv, slide case01_a: event 'maybe'; expected 1"):
+    with pytest.raises(SheetError, match=r"labels.csv, slide 'case01_a': event 'maybe'; expected 1"):
         join("slide,time,event\ncase01_a,5,maybe\n", task=Survival())
-    with pytest.raises(SheetError, match=r"slide case01_a: label '1,5'; expected a number, with a decimal point"):
+    with pytest.raises(SheetError, match=r"slide 'case01_a': label '1,5'; expected a number, with a decimal point"):
         join("slide;label\ncase01_a;1,5\ncase01_b;2\n", task=Regression())
 
 
+GDC = "case_id,vital_status,days_to_death,days_to_last_follow_up,age\ncase01,Dead,50,'--,61\ncase02,Alive,'--,900,50\n"
+
+
+def test_patients_without_an_event_have_the_time_of_their_last_follow_up(join):
+    joined = join(GDC, task=Survival())
+    assert joined.labels == {"case01_a": "50", "case01_b": "50", "case02_a": "900+"}
+    assert (
+        "time is column 'days_to_death' and event is column 'vital_status' (without an event 'days_to_last_f"
+        in (joined.notes[0])
+    )
+    with pytest.raises(SheetError, match="1 row without an event, none of which has a time in column 'days_to_death'"):
+        join(GDC.replace("last_follow_up", "consent"), task=Survival())
+
+
+EVENTS = {"yes": 1, "Y": 1, "TRUE": 1, "1.00": 1, "Deceased": 1, "no": 0, "N": 0, "Censored": 0, "0.0": 0, "0:x": 0}
+
+
+@pytest.mark.parametrize(("cell", "event"), EVENTS.items())
+def test_events_are_read_however_they_are_written(join, cell, event):
+    joined = join(f"slide,time,event\ncase01_a,5,{cell}\ncase02_a,5,0\n", task=Survival())
+    assert joined.labels["case01_a"] == "5" + "+" * (not event)
+
+
+def test_a_cell_that_is_no_event_is_shown_as_it_is(join):
+    for cell in ("2020-01-01 00:00:00", "x1:foo", "2"):
+        with pytest.raises(SheetError, match=f"slide 'case01_a': event '{cell}'; expected 1"):
+            join(f"slide,time,event\ncase01_a,5,{cell}\n", task=Survival())
+
+
+def test_columns_are_not_taken_for_what_they_may_not_be(join):
+    with pytest.raises(SheetError, match="no column has the time. Add columns time and event, or name"):
+        join("slide,years,event\ncase01_a,61,1\n", task=Survival())
+    text = "slide_id,OS.time,time,event\ncase01_a,9,5,1\n"
+    assert join(text, task=Survival()).labels == {"case01_a": "5"}
+    numbers = "slide,grade,score,empty\ncase01_a,low,1.5,\ncase01_b,high,2,\n"
+    assert join(numbers, task=Regression()).labels == {"case01_a": "1.5", "case01_b": "2"}
+    with pytest.raises(SheetError, match="column 'label' has numbers, such as -0.5: add --task regression"):
+        join("slide,label\ncase01_a,-0.5\ncase01_b,1\n")
+    with pytest.raises(SheetError, match="has columns time and event, but no label: add --task survival"):
+        join("slide_id,time,event,grade\ncase01_a,5,1,G1\n")
+
+
+def test_a_mistake_is_told_once_for_all_slides_of_a_patient(join):
+    text = "case,time,event\ncase01,x,1\ncase02,y,1\nP7,5,0\n"
+    with pytest.raises(SheetError) as error:
+        join(text, task=Survival())
+    first, second = str(error.value).splitlines()
+    assert "case 'case01': time 'x'; expected a number" in first and "case 'case02': time 'y'" in second
+
+
+def test_a_class_has_the_spelling_of_most_slides(join):
+    text = "slide,label\ncase01_a,Tumor\ncase01_a,Tumor\ncase01_a,Tumor\ncase01_b,tumor\ncase02_a,tumor\n"
+    assert set(join(text).labels.values()) == {"tumor"}
+
+
 MISTAKES = {
+    "slide,label,label\ncase01_a,x,y\n": "several columns are called 'label': rename all but one",
+    "slide,label,age\ncase01_a,x,good, but old\n": "the row of 'case01_a' has 4 cells, but the header has 3: quote cells",
     "slide,label\nother,x\n": r"none of its rows names a slide. The slides are 'case01_a'.*first row is slide: 'other', label: 'x'",
     "slide,age,weight\ncase01_a,61,80\ncase01_b,62,81\n": r"which column has the labels\? Name it with --label-column: age \(61, 62\)",
     "slide\ncase01_a\n": "Name it with --label-column: no other column",
