@@ -2,10 +2,10 @@
 survival `survival_groups.csv`, and plots."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,6 @@ from roformermil.evaluation.summary import POSITION, class_table, metrics_of, su
 from roformermil.evaluation.summary_text import METRIC_TITLES, value_text
 from roformermil.runtime.files import remove, write_text
 from roformermil.runtime.text import join_some, p_text, plural
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 NOT_FOR_ONE = [*KEYS, "std", "folds", "seeds", "seed_std"]  # columns of tables of several models
@@ -47,6 +44,8 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
     """The metrics of all labelled slides in predictions.csv of the folder `out`, and again by patient where some have several; and
     what the packaged operating points reach. They are written beside it, with curves, calibration and confusion matrix in `plots`.
     None, and none of these files, where no predicted slide has a label."""
+    from roformermil.report.plots.dataset import plot_task  # matplotlib
+
     model = read_predictions(out / "predictions.csv", card)
     if model is None:
         for name in (*TABLES, RISK_GROUPS, PLOTS):
@@ -61,7 +60,8 @@ def evaluate_predictions(out: Path, card: ModelCard) -> Evaluation | None:
     tables = [groups_table(*divided) for divided in risk_groups]
     for table in tables:
         write_text(out / RISK_GROUPS, table.drop(columns="fold").to_csv(index=False, lineterminator="\n"))
-    _plot(model, risk_groups, out / PLOTS)
+    remove(out / PLOTS)  # of other predictions
+    plot_task([model], out / PLOTS, divided=risk_groups)
     return Evaluation(metrics, decisions, *tables or [pd.DataFrame()])
 
 
@@ -139,24 +139,6 @@ def _shuffled(rows: pd.DataFrame, predicted: Sequence[str]) -> np.ndarray | None
     if not set(columns) <= set(rows) or rows[columns].isna().any(axis=None):
         return None
     return rows[columns].to_numpy(float)[None]
-
-
-def _plot(model: OutOfFold, risk_groups: Sequence[tuple[OutOfFold, np.ndarray]], out: Path) -> None:
-    from roformermil.report.plots import save_plot  # matplotlib
-    from roformermil.report.plots.dataset import plot_calibration, plot_confusion, plot_curves
-    from roformermil.report.plots.scatter import plot_scatter
-    from roformermil.report.plots.survival import plot_survival
-
-    remove(out)  # of other predictions
-    plots: dict[str, Callable[[], Figure]] = {
-        "curves": lambda: plot_curves([model]),
-        "calibration": lambda: plot_calibration([model]),
-        "confusion": lambda: plot_confusion([model]),
-        "scatter": lambda: plot_scatter([model]),
-        "survival": lambda: plot_survival(risk_groups),
-    }
-    for name in model.task.plots:
-        save_plot(plots[name](), out / f"{name}.png")
 
 
 def describe_evaluation(evaluation: Evaluation, card: ModelCard) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,17 +26,24 @@ from roformermil.evaluation.summary_text import Group
 from roformermil.runtime.text import plural
 
 
+class Caution(NamedTuple):
+    """Why to be careful with a model's results; with those of all models where it names none."""
+
+    model: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Notes:
     """Lines about a data set and encoder, each of which begins with the name of the data set, or of the encoder."""
 
     size: str
     findings: list[str] = field(default_factory=list)
-    cautions: list[str] = field(default_factory=list)
+    cautions: list[Caution] = field(default_factory=list)
 
     @property
     def lines(self) -> list[str]:
-        return [self.size, *self.findings, *self.cautions]
+        return [self.size, *self.findings, *(caution.text for caution in self.cautions)]
 
     def with_encoder(self, dataset: str, encoder: str, shared: Collection[str]) -> "Notes":
         """With `dataset (encoder)` in place of the name of the data set, but for lines that encoders share."""
@@ -44,7 +52,8 @@ class Notes:
             is_own = line.startswith((f"{dataset}:", f"{dataset},")) and line not in shared
             return line.replace(dataset, f"{dataset} ({encoder})", 1) if is_own else line
 
-        return Notes(name(self.size), [*map(name, self.findings)], [*map(name, self.cautions)])
+        cautions = [Caution(caution.model, name(caution.text)) for caution in self.cautions]
+        return Notes(name(self.size), [*map(name, self.findings)], cautions)
 
 
 def collect_notes(
@@ -62,8 +71,9 @@ def collect_notes(
     external, gains: as in summary.csv, external.csv and covariate_gains.csv.
     """
     notes = dataset_notes(models, datasets, settings.folds if settings else None)
+    evaluated = set(notes)  # without external data sets that have no labels, and so no results
     external_groups = {(one.dataset, one.encoder): one.trained_on for one in results if one.is_external}
-    notes |= _unlabelled_notes({group: on for group, on in external_groups.items() if group not in notes}, datasets)
+    notes |= _unlabelled_notes({group: on for group, on in external_groups.items() if group not in evaluated}, datasets)
     drops: dict[Group, list[str]] = {}
     for row, sentence in drop_sentences(external):
         drops.setdefault((row["dataset"], row["encoder"]), []).append(f"{row['dataset']}, {row['model']}: {sentence}")
@@ -72,14 +82,13 @@ def collect_notes(
         for group, lines in by_group.items():
             notes[group].findings.extend(lines)
     for group, lines in balance_cautions(results).items():
-        if group in external_groups and group not in {model.key[:2] for model in models}:
-            continue  # without labels, and so without results to be careful about
-        notes[group].cautions.extend(lines)
+        if group in evaluated:
+            notes[group].cautions.extend(Caution("", line) for line in lines)
     trained = [result for result in results if not result.is_external]
-    for (dataset, encoder, _), lines in learning_cautions(trained).items():
-        notes[dataset, encoder].cautions.extend(lines)
+    for (dataset, encoder, model), lines in learning_cautions(trained).items():
+        notes[dataset, encoder].cautions.extend(Caution(model, line) for line in lines)
     for group, line in _shift_cautions(external_groups, datasets).items():
-        notes[group].cautions.append(line)
+        notes[group].cautions.append(Caution("", line))
     return _name_encoders(notes)
 
 
@@ -103,7 +112,8 @@ def dataset_notes(
             size += f"; all slides of a patient are one bag: {plural(len(set(model.patients)), 'patient')}"
         elif by_patient(model) and (mixed := mixed_patients(model)):
             size += f"; {plural(len(mixed), 'patient')} with slides of several labels {'is' if len(mixed) == 1 else 'are'} in no result by patient"
-        notes[model.key[:2]] = Notes(size, cautions=cautions(model, records, findings))
+        of_dataset = [Caution("", line) for line in cautions(model, records, findings)]
+        notes[model.key[:2]] = Notes(size, cautions=of_dataset)
     return notes
 
 

@@ -19,7 +19,7 @@ from roformermil.evaluation.external import external_table
 from roformermil.evaluation.kaplan_meier import survival_tables
 from roformermil.evaluation.notes import collect_notes
 from roformermil.evaluation.patients import patient_predictions, patients_table
-from roformermil.evaluation.predictions import join_folds, matching, of_ensembles
+from roformermil.evaluation.predictions import KEYS, join_folds, matching, of_ensembles
 from roformermil.evaluation.summary import class_table, fold_metrics, summary_table
 from roformermil.evaluation.summary_text import summary_text
 from roformermil.evaluation.temperature import scaled_models
@@ -48,7 +48,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
     decisions = settings.decisions if settings else Decisions()
     external, gains = external_table(results), gains_table(models, results)
     notes = collect_notes(results, models, datasets, settings, summary, external, gains)
-    warnings = [(*group, caution) for group, of_group in notes.items() for caution in of_group.cautions]
+    warnings = [(*group, *caution) for group, of_group in notes.items() for caution in of_group.cautions]
     tables = {
         "metrics": metrics,
         "summary": summary.assign(level=models[0].unit),
@@ -57,7 +57,7 @@ def write_tables(predictions: list[Path], datasets: list[Path], out: Path, confi
         "classes": class_table(with_classes),
         "calibration": calibration_table(with_classes, of_ensembles(scaled_models(*of_classes))),
         "confusion": confusion(with_classes),
-        "cautions": pd.DataFrame(warnings, columns=["dataset", "encoder", "caution"]),
+        "cautions": pd.DataFrame(warnings, columns=[*KEYS, "caution"]),
         "comparisons": compare_models(models, metrics, (sizes.test / sizes.train).to_dict()),
         "external": external,
         **decision_tables(members, validation, training, decisions),

@@ -110,5 +110,4 @@ def _read_auroc(summary: Path, model: OutOfFold) -> tuple[float, float, float] |
 def _read_cautions(table: Path, model: OutOfFold) -> list[str]:
     """The warnings about a data set, and about this model of its models."""
     rows = _rows_of_model(table, model)
-    lines = [] if rows.empty else rows.caution.tolist()
-    return [line for line in lines if not line.startswith(f"{model.dataset}, ") or f", {model.model}: " in line]
+    return [] if rows.empty else rows[rows.model.isna() | (rows.model == model.model)].caution.tolist()

@@ -32,4 +32,6 @@ def test_what_is_not_of_all_encoders_of_a_data_set_names_its_own(tmp_path):
         (line,) = (line for line in lines if line.startswith(f"- set ({encoder}), ro-abmil: "))
         assert "this model uses position" in line
     assert "- other-random: random encoder weights. These numbers only show that the software runs." in lines
+    of_model = read_table(tmp_path / "tables/cautions.csv").dropna(subset="model")
+    assert len(of_model) and all(f", {row.model}: " in row.caution for row in of_model.itertuples())
     assert not any(line.startswith("- set, ro-abmil: Shuffling") for line in lines)

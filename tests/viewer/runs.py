@@ -71,8 +71,9 @@ def make_run(folder: Path, slides: Sequence[Path]) -> Path:
     rows = [{"dataset": "mine", "encoder": "net", "model": "abmil", "metric": "auroc"}]
     rows[0] |= {"mean": "0.55", "ci_low": "0.31", "ci_high": "0.79"}
     write_rows(results / "summary.csv", rows)
-    cautions = ["mine: few slides", "mine, dsmil: never left its plateau"]
-    write_rows(results / "cautions.csv", [{"dataset": "mine", "encoder": "net", "caution": one} for one in cautions])
+    cautions = {"": "mine: few slides", "dsmil": "mine, dsmil: never left its plateau"}
+    rows = [{"dataset": "mine", "encoder": "net", "model": model, "caution": text} for model, text in cautions.items()]
+    write_rows(results / "cautions.csv", rows)
     return results
 
 

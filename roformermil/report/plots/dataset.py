@@ -43,17 +43,30 @@ def plot_dataset(predictions: list[Path], out: Path) -> None:
     if not models:
         return
     validation = matching(members, join_folds(results, "validation"))
+    has = models[0].task.plots
+    scaled = of_ensembles(scaled_models(members, validation)) if "calibration" in has else []
+    divided = list(map(risk_groups, models, validation)) if "survival" in has else []
+    plot_task(models, out, scaled, divided)
+    if trained := [result for result in results if not result.is_external]:
+        save_plot(plot_history(trained), out / "history.png")
+
+
+def plot_task(
+    models: list[OutOfFold],
+    out: Path,
+    scaled: Sequence[OutOfFold] = (),
+    divided: Sequence[tuple[OutOfFold, np.ndarray]] = (),
+) -> None:
+    """Write the plots of the models' task into `out`. scaled: the models after temperature scaling; divided: as of `risk_groups`."""
     drawn: dict[str, Callable[[], Figure]] = {
         "curves": lambda: plot_curves(models),
-        "calibration": lambda: plot_calibration(models, of_ensembles(scaled_models(members, validation))),
+        "calibration": lambda: plot_calibration(models, scaled),
         "confusion": lambda: plot_confusion(models),
-        "survival": lambda: plot_survival(list(map(risk_groups, models, validation))),
+        "survival": lambda: plot_survival(divided),
         "scatter": lambda: plot_scatter(models),
     }
     for name in models[0].task.plots:
         save_plot(drawn[name](), out / f"{name}.png")
-    if trained := [result for result in results if not result.is_external]:
-        save_plot(plot_history(trained), out / "history.png")
 
 
 def plot_curves(models: list[OutOfFold]) -> Figure:
