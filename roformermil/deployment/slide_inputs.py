@@ -72,7 +72,7 @@ def _read_sheets(paths: Sequence[Path], task: Task | None = None) -> list[list[S
 def _records_of(path: Path, out: Path) -> list[SlideRecord]:
     if path.suffix.lower() == SHEET:
         slides = read_slide_sheet(path, path.parent, allow_absolute=True, check_files=False)
-        relative = f"; paths of the slide sheet are relative to {path.parent}"
+        relative = f"; paths of the slide sheet are relative to {path.parent}: put it into the slides' folder, or write whole paths"
         return [_checked(record, relative) for record in records_from_sheet(slides)]
     if path.is_dir() and path.suffix != ".zarr":
         return _records_of_folder(path, out)

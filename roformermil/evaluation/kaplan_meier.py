@@ -64,13 +64,14 @@ def median_time(curve: pd.DataFrame, column: str = "survival") -> float:
 
 def log_rank(times: np.ndarray, events: np.ndarray, is_high: np.ndarray) -> tuple[float, float]:
     """Chi-squared with one degree of freedom, and p, of the log-rank test (Mantel, Cancer Chemother. Rep. 50, 1966) between two groups;
-    NaN where one is empty or nobody has an event."""
+    NaN where one is empty, nobody has an event, or nobody of the other group was observed as long."""
     if is_high.all() or not is_high.any() or not events.any():
         return np.nan, np.nan
     first, second = (
         CensoredData(uncensored=times[rows & events], right=times[rows & ~events]) for rows in (is_high, ~is_high)
     )
-    test = logrank(first, second)
+    with np.errstate(invalid="ignore"):  # NaN where nobody is left to compare with at any event
+        test = logrank(first, second)
     return float(test.statistic**2), float(test.pvalue)
 
 

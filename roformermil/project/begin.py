@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from roformermil.cohort import slide_table
 from roformermil.cohort.slide_sheet import parse_mpp, parse_slide_sheet
 from roformermil.cohort.slide_table import SlideRecord, run_stage
@@ -20,7 +18,8 @@ from roformermil.config import SLIDE_TIMEOUT, load_config
 from roformermil.config.task import TaskName
 from roformermil.errors import TRANSIENT, ConfigError, SheetError, Status
 from roformermil.project.config_file import ProjectFacts, config_text, order_classes
-from roformermil.project.labels import JoinedLabels, join_labels
+from roformermil.project.labels import JoinedLabels, join_labels, keep_sheet
+from roformermil.project.replaced import back_up, is_same, replaced_task, still_fits, with_patients_of
 from roformermil.project.slide_names import (
     Patients,
     class_folders,
@@ -34,7 +33,7 @@ from roformermil.runtime.subprocesses import SubprocessStream, preload
 from roformermil.slides.scale import mpp_source_text
 from roformermil.slides.slide_folder import SlideFolder, find_slides
 from roformermil.slides.steps import read_format, read_metadata
-from roformermil.tasks import TASKS, Classification, Task, make_task, task_of
+from roformermil.tasks import Classification, Task, make_task, task_of
 
 INIT_NOTE = re.compile(r".*, \d+ x \d+ px, \S+ um/px \(.*\)")
 NEEDS_MPP = (Status.NO_MPP, Status.ABSURD_MPP, Status.ANISOTROPIC)
@@ -100,29 +99,42 @@ class Project:
     rows: list[SheetRow]
     facts: ProjectFacts
     mistakes: list[str]  # of the slide sheet, through cells of the table of labels
+    keeps_config: bool  # the configuration that was there
+    backups: list[Path]  # of files that were replaced
 
 
 def begin(folder: Path, out: Path, choices: Choices, force: bool = False, progress: bool = True) -> Project:
     """Write the slide sheet `{out}.csv` and the configuration `{out}.yaml` of the slides in `folder`.
 
-    force: whether to replace these files. Raises ConfigError where they exist otherwise, SheetError where there is no slide or
+    force: whether to replace these files. A configuration that still fits stays, since it may be edited; of what is replaced
+    there is a copy, `.bak`, and the slide sheet's columns are kept. Raises ConfigError where they exist otherwise, SheetError where there is no slide or
     the table of labels does not fit the slides.
     """
     sheet, config = (out.with_name(f"{out.name}{suffix}") for suffix in (".csv", ".yaml"))
-    task = make_task(choices.task or _replaced_task(config))
+    task = make_task(choices.task or replaced_task(config))
     if not force:
         _check_absent(sheet, config, task)
     root = folder.absolute()
     files = _find_files(root)
     ids, patients = slide_ids(files.slides, root), _find_patients(files.slides, root, choices.patients)
+    former = sheet if sheet.exists() and not is_same(sheet, choices.labels) else None
+    if former and choices.patients == "auto":
+        patients = with_patients_of(former, patients, {slide_id: path for path, slide_id in ids.items()})
     joined = _find_labels(ids, root, patients, choices, task)
+    if former:
+        keep_sheet(former, task, joined)
     opened = open_slides([_record(ids[path], path, joined) for path in files.slides], progress)
     rows = _complete_patients([_sheet_row(slide, root, patients, joined, task) for slide in opened])
     facts = _facts(usable_id(out.name), sheet, root, rows, opened, joined, task)
+    keeps_config = still_fits(config, facts)
+    backups = [back_up(file) for file in ([sheet] if keeps_config else [sheet, config]) if file.exists()]
     _write_sheet(sheet, rows, task, joined)
-    write_text(config, config_text(facts, config))
+    if not keeps_config:
+        write_text(config, config_text(facts, config))
     _, mistakes = parse_slide_sheet(sheet, root, task_of(load_config(config), facts.name))
-    return Project(folder, sheet, config, choices, files, opened, patients, joined, rows, facts, mistakes)
+    return Project(
+        folder, sheet, config, choices, files, opened, patients, joined, rows, facts, mistakes, keeps_config, backups
+    )
 
 
 def open_slides(records: Sequence[SlideRecord], progress: bool = True) -> list[OpenedSlide]:
@@ -148,15 +160,6 @@ def _read_file(record: SlideRecord) -> Iterator[dict[str, Any]]:
     """A slide's format, also of one without a resolution; then its size and resolution. Raises SlideError."""
     yield read_format(record.path)
     yield read_metadata(record)
-
-
-def _replaced_task(config: Path) -> TaskName:
-    """The task of the configuration that is written again; classification where there is none that can be read."""
-    with suppress(OSError, ValueError, yaml.YAMLError):
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-        if isinstance(settings, dict) and settings.get("task") in TASKS:
-            return settings["task"]
-    return "classification"
 
 
 def _check_absent(sheet: Path, config: Path, task: Task) -> None:

@@ -17,7 +17,13 @@ SHOWN_KINDS = 12  # of formats and resolutions
 def describe_project(project: Project) -> str:
     """The text for the terminal."""
     lines = [*_describe_files(project), *_describe_patients(project), *_describe_labels(project), ""]
-    lines.append(f"Written: {project.sheet.absolute()} (slide sheet) and {project.config.absolute()} (configuration)")
+    sheet, config = project.sheet.absolute(), project.config.absolute()
+    written = "" if project.keeps_config else f" and {config} (configuration)"
+    lines.append(f"Written: {sheet} (slide sheet){written}")
+    if project.keeps_config:
+        lines.append(f"Kept: {config}, which still fits; for a new one delete it first")
+    if project.backups:
+        lines.append(f"What they were: {', '.join(str(file.absolute()) for file in project.backups)}")
     if open_ends := list(_open_ends(project)):
         lines += ["", f"Left to fill in, in {project.sheet}:", *(f"- {line}" for line in open_ends)]
     command, facts = shlex.quote(str(project.config)), project.facts

@@ -22,6 +22,9 @@ RESOLUTIONS = (0.5, 1.0, 2.0, 4.0)  # um/px; 20x, 10x, ...
 WIDTH = 120
 PARTS = {3: "third", 5: "fifth", 10: "tenth"}
 TEN_FOLDS_FROM, FIVE_FOLDS_FROM, LEAST_FOLDS = 50, 10, 3  # patients of the smallest class, or with an event
+UNFITTED_FOLDS = (
+    "then each fold tests a fifth of the patients and trains on others"  # the reason for folds without labels
+)
 NEGATIVE = re.compile(
     r"(non|not|no)([\W_].*)?|non.*|.*neg(ative)?|0|false|wt|wild.?type|normal|benign|healthy|control|absent|mss|low.*",
     re.IGNORECASE,
@@ -152,10 +155,7 @@ def _coarser(mpps: Sequence[float], target: float) -> int:
 
 def _folds(facts: ProjectFacts) -> tuple[str, str]:
     if facts.missing:
-        return (
-            "folds: {count: 5}",
-            f"{facts.missing}; then each fold tests a fifth of the patients and trains on others",
-        )
+        return ("folds: {count: 5}", f"{facts.missing}; {UNFITTED_FOLDS}")
     smallest, group = min((count, name) for name, count in facts.patients_of_groups.items())
     shared = smallest / 2 if isinstance(facts.task, Regression) else smallest  # as of two classes of one size
     count = 10 if shared >= TEN_FOLDS_FROM else 5 if shared >= FIVE_FOLDS_FROM else LEAST_FOLDS

@@ -100,9 +100,32 @@ def join_labels(
     if joined.patients:
         joined.patient_source = f"column {patient!r} of {table.name}"
     _carry(given, columns, list(labels.names.values()), task if is_sheet else None, joined)
+    used = {key, patient, labels.follow_up, *labels.names.values(), *CARRIED, ""}
+    if not is_sheet and (left := [column for column in columns if column not in used]):
+        joined.notes.append(f"not taken over: {join_some(left, SHOWN)}; for covariates add columns to the slide sheet")
     joined.labels = _read_labels(table, key, given, task, is_sheet, joined)
     joined.mismatches += _describe_unmatched(matches, key, slides, table.name)
     return joined
+
+
+def keep_sheet(sheet: Path, task: Task, joined: JoinedLabels) -> None:
+    """Add what a slide sheet that will be replaced has beside labels: its patients and cells, where the table of labels has none.
+
+    Raises SheetError where it cannot be read.
+    """
+    columns, rows = read_cells(sheet)
+    if not set(REQUIRED) <= set(columns):
+        return
+    for row in rows if "patient_id" in columns else []:
+        if row["patient_id"]:
+            joined.patients.setdefault(row["slide_id"], row["patient_id"])
+    former = JoinedLabels()
+    _carry([(row, {}, [row["slide_id"]]) for row in rows], columns, [], task, former)
+    joined.own_columns += [name for name in former.own_columns if name not in joined.own_columns]
+    for kept, cells in ((joined.carried, former.carried), (joined.own, former.own)):
+        for slide_id, of_slide in cells.items():
+            _fill(kept.setdefault(slide_id, {}), of_slide)
+    joined.notes.append(f"patients and further columns of the former {sheet.name} are kept")
 
 
 Given = Sequence[

@@ -187,9 +187,8 @@ def survival_label(time: str, event: str) -> str:
     except ValueError:
         number = np.nan
     if not 0 <= number < np.inf:
-        raise SheetError(
-            f"time {time!r}; expected a number of 0 or more; without one leave event empty too, and the slide is not trained on"
-        )
+        remedy = "write decimals with a point" if "," in time else "where it is unknown, leave time and event empty"
+        raise SheetError(f"time {time!r}; expected a number of 0 or more: {remedy}")
     if event not in EVENTS:
         raise SheetError(f"event {event!r}; expected 1 (it happened at that time) or 0 (it had not happened by then)")
     return f"{number:.15g}" + ("" if EVENTS[event] else "+")

@@ -57,7 +57,10 @@ def test_files_folders_and_slide_sheets_can_be_mixed(folder):
     x, y, z, b = read_inputs([sheet, folder / "b/HE.svs"], folder / "out")
     assert (x.slide_id, x.path, x.sheet_mpp, x.sheet_tissue) == ("x", folder / "a/HE.svs", 0.5, "{method: otsu}")
     assert y.status == "missing"
-    assert y.message == f"{folder}/none.svs: no such file; paths of the slide sheet are relative to {folder}"
+    relative = (
+        f"paths of the slide sheet are relative to {folder}: put it into the slides' folder, or write whole paths"
+    )
+    assert y.message == f"{folder}/none.svs: no such file; {relative}"
     assert (z.status, z.message, b.slide_id) == ("excluded", "blurred", "HE")
     sheet.write_text("slide_id,path,mpp\nx,a/HE.svs,0\nx,../b.svs,\n")
     with pytest.raises(SheetError) as error:

@@ -150,6 +150,44 @@ def test_what_is_half_filled_in_stays_and_is_told(folder, here):
     assert [row["note"] for row in rows.values()].count("ask Anna") == 1
 
 
+def test_a_configuration_that_still_fits_is_kept_and_what_is_replaced_can_be_had_back(folder, here, labels):
+    make(folder, labels=labels)
+    edited = (here / "mine.yaml").read_text().replace("folds: {count: 3}", "folds: {count: 3, seed: 7}")
+    (here / "mine.yaml").write_text(edited)
+    rows = (here / "mine.csv").read_text().splitlines()
+    sheet = "\n".join(f"{row},{'age' if k == 0 else 40 + k}" for k, row in enumerate(rows)) + "\n"
+    sheet = sheet.replace("case0,tumor,case0/HE 0.tif,,", "Anna,tumor,case0/HE 0.tif,,blurred")
+    (here / "mine.csv").write_text(sheet)
+    project = make(folder, labels=labels, force=True)  # a table of labels alone, not the sheet
+    row = next(row for row in read_rows(here / "mine.csv") if row["slide_id"] == "HE_0")
+    assert (row["patient_id"], row["exclude"], row["label"], row["age"]) == ("Anna", "blurred", "tumor", "41")
+    assert (here / "mine.yaml").read_text() == edited and (here / "mine.csv.bak").read_text() == sheet
+    text = describe_project(project)
+    assert f"Kept: {here}/mine.yaml, which still fits; for a new one delete it first" in text
+    assert f"What they were: {here}/mine.csv.bak" in text
+    labels.write_text(labels.read_text().replace("tumor", "metastasis"))
+    text = describe_project(make(folder, labels=labels, force=True))
+    assert load_config(here / "mine.yaml").datasets["mine"].classes == ["normal", "metastasis"]
+    assert (here / "mine.yaml.bak").read_text() == edited and f"mine.csv.bak, {here}/mine.yaml.bak" in text
+
+
+def test_a_table_of_patients_finds_the_slides_that_the_former_sheet_gives_them(here, slide):
+    (here / "slides").mkdir()
+    for k in range(4):
+        shutil.copy(slide, here / f"slides/{k}.tif")
+    (here / "labels.csv").write_text("patient,label,age\nAnna,a,50\nBert,b,60\n")
+    with pytest.raises(SheetError, match="none of its rows names a slide"):
+        make(here / "slides", labels=Path("labels.csv"))
+    make(here / "slides")
+    text = (here / "mine.csv").read_text()
+    for k in range(4):
+        text = text.replace(f"\n{k},,", f"\n{k},{('Anna', 'Bert')[k // 2]},")
+    (here / "mine.csv").write_text(text)
+    project = make(here / "slides", labels=Path("labels.csv"), force=True)
+    assert [row["label"] for row in read_rows(here / "mine.csv")] == ["a", "a", "b", "b"]
+    assert "not taken over: age; for covariates add columns to the slide sheet" in describe_project(project)
+
+
 def test_near_misses_of_columns_get_their_names(folder, here):
     rows = [f"HE_{k},case{k // 3}/HE {k}.tif,P{k},{5 + k},{k % 2},x" for k in range(12)]
     (here / "own.csv").write_text("\n".join(["slide_id,path,Patient ID,Time,Event,stage", *rows]) + "\n")
