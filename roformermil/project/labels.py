@@ -18,6 +18,8 @@ from roformermil.tasks import CLASSIFICATION, Classification, Task
 SHOWN = 10  # names that a line lists
 NOT_OF_LABELS = ("mpp", "tissue", "exclude")  # not taken over where this column has the labels
 Cells = dict[str, str]
+# rows, with the cells of their labels by column of the slide sheet, and the slides that they name
+Given = Sequence[tuple[Cells, Cells, list[str]]]
 
 
 @dataclass
@@ -109,28 +111,20 @@ def join_labels(
 
 
 def keep_sheet(sheet: Path, task: Task, joined: JoinedLabels) -> None:
-    """Add what a slide sheet that will be replaced has beside labels: its patients and cells, where the table of labels has none.
+    """Add what a slide sheet that will be replaced has beside labels and patients, where the table of labels has nothing.
 
     Raises SheetError where it cannot be read.
     """
     columns, rows = read_cells(sheet)
     if not set(REQUIRED) <= set(columns):
         return
-    for row in rows if "patient_id" in columns else []:
-        if row["patient_id"]:
-            joined.patients.setdefault(row["slide_id"], row["patient_id"])
     former = JoinedLabels()
     _carry([(row, {}, [row["slide_id"]]) for row in rows], columns, [], task, former)
     joined.own_columns += [name for name in former.own_columns if name not in joined.own_columns]
     for kept, cells in ((joined.carried, former.carried), (joined.own, former.own)):
         for slide_id, of_slide in cells.items():
             _fill(kept.setdefault(slide_id, {}), of_slide)
-    joined.notes.append(f"patients and further columns of the former {sheet.name} are kept")
-
-
-Given = Sequence[
-    tuple[Cells, Cells, list[str]]
-]  # a row, its label's cells by column of the slide sheet, the slides that it names
+    joined.notes.append(f"columns of the former {sheet.name} besides labels are kept")
 
 
 def _carry(given: Given, columns: list[str], labels: list[str], sheets_task: Task | None, joined: JoinedLabels) -> None:

@@ -251,6 +251,9 @@ def test_folders_are_labels_where_the_user_says_so(here, slide):
     assert "the folders low grade (3 slides) and normal (3 slides) look like classes: --label-folders takes" in text
     make(here / "slides", label_folders=True, force=True)
     assert [row["label"] for row in read_rows(here / "mine.csv")] == ["low_grade"] * 3 + ["normal"] * 3
+    sheet = (here / "mine.csv").read_text()
+    assert "0,,low_grade" in sheet
+    (here / "mine.csv").write_text(sheet.replace("0,,low_grade", "0,Anna,low_grade"))  # the option counts, not this
     make(here / "slides", patients="folders", force=True)
     assert {row["patient_id"] for row in read_rows(here / "mine.csv")} == {"low grade", "normal"}
 
