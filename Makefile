@@ -51,7 +51,7 @@ til: data/til/er.csv ## what positions add on 1,015 slides of TCGA-BRCA from ../
 	snakemake --cores all --configfile config/til.yaml
 	@echo; cat results/til/summary.md; echo; echo "Results are in results/til/. Open results/til/report.html"
 
-test: .venv/ready ## run the tests (7 to 10 minutes on 2 cores)
+test: .venv/ready ## run the tests (6 to 9 minutes on 2 cores)
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready ## run the slow tests (30 to 45 minutes on 2 cores)
