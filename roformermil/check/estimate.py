@@ -46,7 +46,7 @@ def estimate_run(config: Config, datasets: Sequence[CheckedDataset], measure: bo
         return None
     trained = [dataset for dataset in datasets if dataset.folds]
     speeds = measure_speeds(config, usable, trains=bool(trained)) if measure else Speeds()
-    rows = [_first_row(config, usable), *_encoding_row(config, usable, speeds)]
+    rows = [_preparation_row(config, usable), *_encoding_row(config, usable, speeds)]
     if trained and speeds.steps:
         rows.append(_training_row(config, trained, speeds))
     if not speeds.values:
@@ -65,14 +65,11 @@ def check_disk(config: Config, estimate: Estimate) -> Iterator[Problem]:
         yield Problem("warning", f"{need} free: set results to a folder on another disk")
 
 
-def _first_row(config: Config, slides: Sequence[InspectedSlide]) -> Row:
+def _preparation_row(config: Config, slides: Sequence[InspectedSlide]) -> Row:
     """Tissue and tiles are found, and features imported, by the same work as in the check."""
     seconds = sum(slide.record.seconds for slide in slides) / cpu_cores()
-    return (
-        "imported features" if config.encoder.is_imported else "tissue, tiles",
-        duration(seconds),
-        plural(len(slides), "slide"),
-    )
+    done = "imported features" if config.encoder.is_imported else "tissue, tiles"
+    return done, duration(seconds), plural(len(slides), "slide")
 
 
 def _encoding_row(config: Config, slides: Sequence[InspectedSlide], speeds: Speeds) -> Iterator[Row]:
@@ -140,8 +137,8 @@ def _disk(
 ) -> dict[str, float]:
     """The bytes of results by their kind."""
     tiles = sum(slide.record.tiles or 0 for slide in slides)
-    parts = {"features": float(tiles * (speeds.values or 0) * BYTES_PER_VALUE)}
-    parts["tissue"] = 0 if config.encoder.is_imported else len(slides) * BYTES_PER_SLIDE
+    segmented = 0 if config.encoder.is_imported else len(slides)
+    parts = {"features": tiles * (speeds.values or 0) * BYTES_PER_VALUE, "tissue": segmented * BYTES_PER_SLIDE}
     trainings = config.training.seeds * sum(len({row.fold for row in dataset.folds}) for dataset in trained)
     parameters = sum(step.parameters for step in speeds.steps.values())
     parts["models"] = trainings * COPIES * BYTES_PER_PARAMETER * parameters

@@ -27,14 +27,8 @@ SLIDE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_REASON = {"0", "false", "n", "no", "na", "n/a", "nan", "none", "null"}  # to exclude a slide
 ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+")  # 123456789012 as 1.23E+11
 UNKNOWN = {"?", "-", "na", "n/a", "#n/a", "nan", "none", "null", "unknown"}  # patients, labels and covariates
-UNKNOWN |= {
-    "--",
-    "'--",
-    "not reported",
-    "[not available]",
-    "[not applicable]",
-    "[unknown]",
-}  # in tables of the GDC and of TCGA
+# in tables of the GDC and of TCGA
+UNKNOWN |= {"--", "'--", "not reported", "[not available]", "[not applicable]", "[unknown]"}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def replaced_task(config: Path) -> TaskName:
 
 
 def is_same(sheet: Path, table: Path | None) -> bool:
+    """Whether the table of labels is the slide sheet that will be replaced, which is there."""
     return table is not None and table.exists() and table.samefile(sheet)
 
 
